@@ -1,0 +1,27 @@
+"""Linear semantics in GANs: label a few generated images, segment, edit and sample everything the GAN can draw."""
+
+from linsem.conditional import iter_sample, sample
+from linsem.edit import edit, iter_edit
+from linsem.extractor import Extractor, load_extractor, save_extractor
+from linsem.fewshot import Annotation, fit_few_shot, iter_few_shot
+from linsem.generator import Generator, Layer, seed_z
+from linsem.palette import Category
+from linsem.pixels import IGNORE
+
+__all__ = [
+    "IGNORE",
+    "Annotation",
+    "Category",
+    "Extractor",
+    "Generator",
+    "Layer",
+    "edit",
+    "fit_few_shot",
+    "iter_edit",
+    "iter_few_shot",
+    "iter_sample",
+    "load_extractor",
+    "sample",
+    "save_extractor",
+    "seed_z",
+]

@@ -1,0 +1,120 @@
+"""Categories: named classes, each with a colour of its own."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+MAX_CATEGORIES = 254
+MAX_NAME = 64  # characters
+SNAP = 12  # a colour that is this near a category's, in every channel, is taken for it: lossy files shift colours
+UNLABELLED_COLOR = "#7a7a7a"  # what an unlabelled pixel looks like where it cannot be transparent
+
+# Apart from each other by more than 2 * SNAP in some channel, and none of them black, white, gray or a primary: foreign
+# palettes are full of those, and an indexed map must not be taken for a colour-coded one.
+DEFAULT_COLORS: tuple[str, ...] = (
+    "#3d5a80", "#f2b28c", "#6b3e26", "#d1495b", "#2ec4b6", "#8d6b94", "#f4d35e", "#e0218a", "#5c8001", "#00a6fb",
+    "#f3722c", "#7b2cbf", "#b5e48c", "#cdb4db", "#005f73", "#9b2226", "#ffc8dd", "#43aa8b", "#bc6c25", "#48305f",
+    "#a9d6e5", "#d4a200", "#1d7a2f", "#ff6f91",
+)  # fmt: skip
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
+
+
+@dataclass(frozen=True)
+class Category:
+    """A named class and the colour "#rrggbb" that stands for it."""
+
+    name: str
+    color: str
+
+
+def parse_categories(
+    data: str | Sequence[Category | dict | str] | None, default: Sequence[Category] = ()
+) -> tuple[Category, ...]:
+    """JSON `[{name, color?}]` or such a list (names alone will do) to categories; nothing gives `default`.
+
+    Raises ValueError unless there are 1 to 254 of them, with names unique, non-empty and at most 64 characters long,
+    and colours unique and "#rrggbb". A missing colour is filled in with one that nobody else has.
+    """
+    if data is None or (isinstance(data, str) and not data.strip()):
+        return tuple(default)
+    if isinstance(data, str):
+        try:
+            data = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'categories: expected JSON like [{{"name": "hair"}}], got {data[:80]!r}') from error
+    if not isinstance(data, (list, tuple)):
+        raise ValueError(f"categories: expected a list of {{name, color}}, got {type(data).__name__}")
+    if not 1 <= len(data) <= MAX_CATEGORIES:
+        raise ValueError(f"categories: expected 1 to {MAX_CATEGORIES}, got {len(data)}")
+    named = [_name_and_color(index, item) for index, item in enumerate(data)]
+    _refuse_twice("names", [name for name, _ in named])
+    _refuse_twice("colours", [color for _, color in named if color])
+    free = _free_colors({color for _, color in named if color}, sum(color is None for _, color in named))
+    return tuple(Category(name, color or next(free)) for name, color in named)
+
+
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """A colour "#rrggbb" as three numbers in 0..255."""
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def color_table(categories: Sequence[Category]) -> np.ndarray:
+    """(256, 3) uint8: the colour of each label, 255 and all that is no category being gray."""
+    table = np.full((256, 3), rgb_of(UNLABELLED_COLOR), dtype=np.uint8)
+    if categories:
+        table[: len(categories)] = [rgb_of(category.color) for category in categories]
+    return table
+
+
+def _name_and_color(index: int, item: Category | dict | str) -> tuple[str, str | None]:
+    if isinstance(item, Category):
+        item = asdict(item)
+    if isinstance(item, str):
+        item = {"name": item}
+    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+        raise ValueError(f"categories: expected {{name, color}} as number {index}, got {str(item)[:80]}")
+    name, color = item["name"].strip(), item.get("color")
+    if not 1 <= len(name) <= MAX_NAME:
+        raise ValueError(f"categories: expected a name of 1 to {MAX_NAME} characters, got {len(name)}: {name[:80]!r}")
+    if not name.isprintable():
+        raise ValueError(f"categories: a name may not hold control characters, got {name!r}")
+    if color in (None, ""):
+        return name, None
+    if not isinstance(color, str) or not _COLOR.match(color) or color.lower() == UNLABELLED_COLOR:
+        reserved = f" other than {UNLABELLED_COLOR}"
+        raise ValueError(f'categories: expected a colour "#rrggbb"{reserved} for {name!r}, got {str(color)[:40]!r}')
+    return name, color.lower()
+
+
+def _refuse_twice(what: str, values: list[str]) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"categories: {what} must be unique, got twice: {', '.join(twice[:5])}")
+
+
+def _free_colors(taken: set[str], count: int) -> Iterator[str]:
+    """`count` colours that can be told from `taken` and each other: the default ones, then others around the wheel."""
+    chosen: list[str] = []
+    others = np.array([rgb_of(color) for color in (*taken, UNLABELLED_COLOR)])
+    for distance in (2 * SNAP + 1, 2, 1):  # with very many categories they may lie closer
+        for color in _candidates():
+            if len(chosen) == count:
+                return iter(chosen)
+            if np.abs(others - rgb_of(color)).max(-1).min() >= distance:
+                chosen.append(color)
+                others = np.vstack([others, rgb_of(color)])
+    return iter(chosen)
+
+
+def _candidates() -> Iterator[str]:
+    yield from DEFAULT_COLORS
+    for index in range(2 * MAX_CATEGORIES):
+        hue = index * 0.61803 % 1
+        red, green, blue = colorsys.hsv_to_rgb(hue, (0.85, 0.5, 0.65)[index % 3], (0.9, 0.95, 0.55)[index // 3 % 3])
+        yield f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

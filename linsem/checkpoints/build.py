@@ -1,0 +1,57 @@
+"""A checkpoint to a network: strict, each shape checked before anything is allocated, frozen."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from linsem.checkpoints.checkpoint import Checkpoint, check_config
+from linsem.checkpoints.errors import CheckpointError
+from linsem.generator import freeze
+from linsem.pggan import PGGAN
+from linsem.stylegan import StyleGAN
+from linsem.stylegan2 import StyleGAN2
+
+NETWORKS: dict[str, type[nn.Module]] = {"stylegan2": StyleGAN2, "stylegan": StyleGAN, "pggan": PGGAN}
+
+Network = StyleGAN2 | StyleGAN | PGGAN
+
+
+def build_network(checkpoint: Checkpoint, *, id: str = "", categories: tuple = ()) -> Network:
+    """The frozen generator that a checkpoint describes, on the CPU in float32.
+
+    Raises `CheckpointError` that names the tensor, what was expected and what came: a missing or unknown name, another
+    shape, a value that is not finite.
+    """
+    check_config(checkpoint.config)
+    # On the meta device nothing is allocated: a hostile configuration is refused by its shapes, not by the memory.
+    with torch.device("meta"):
+        network = NETWORKS[checkpoint.family](checkpoint.config, id=id, categories=categories)
+    state = check_state(checkpoint.state, network.state_dict())
+    network.load_state_dict(state, strict=True, assign=True)
+    return freeze(network)
+
+
+def check_state(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`state` as contiguous float32, once it has exactly the names and shapes of `expected` and only finite values."""
+    missing = [name for name in expected if name not in state]
+    if missing:
+        shape = tuple(expected[missing[0]].shape)
+        raise CheckpointError(f"{missing[0]}: expected a tensor {shape}, got none{_others(len(missing))}")
+    unknown = [name for name in state if name not in expected]
+    if unknown:
+        shape = tuple(state[unknown[0]].shape)
+        raise CheckpointError(f"{unknown[0]}: expected no such tensor, got {shape}{_others(len(unknown))}")
+    checked = {}
+    for name, target in expected.items():
+        tensor = state[name]
+        if tensor.shape != target.shape:
+            raise CheckpointError(f"{name}: expected {tuple(target.shape)}, got {tuple(tensor.shape)}")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{name}: expected finite numbers, got NaN or infinity")
+        checked[name] = tensor.detach().to("cpu", torch.float32).contiguous()
+    return checked
+
+
+def _others(count: int) -> str:
+    return f" (and {count - 1} more like it)" if count > 1 else ""

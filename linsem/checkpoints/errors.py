@@ -1,0 +1,7 @@
+"""The one error of this package."""
+
+from __future__ import annotations
+
+
+class CheckpointError(ValueError):
+    """A file is not a generator checkpoint that can be read here; the message is one sentence that says why."""

@@ -1,0 +1,116 @@
+"""Our own format: one safetensors file, its metadata naming family and configuration.
+
+Metadata keys: `format` = "linsem-generator", `version` = "1", `family`, `config` (JSON), and optionally `id`,
+`categories` (JSON list of {name, color}) and `licence`. Tensors may be float16; they are float32 once read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_load
+from safetensors.torch import save_file
+
+from linsem.checkpoints.checkpoint import CONFIGS, Checkpoint, Config, config_from_dict, config_to_dict
+from linsem.checkpoints.errors import CheckpointError
+
+FORMAT = "linsem-generator"
+VERSION = "1"
+OPTIONAL_KEYS = ("id", "categories", "licence")
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def write_safetensors(
+    path: str | Path,
+    family: str,
+    config: Config,
+    state: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write a generator to `path`, whole or not at all; `half` stores float16, which halves the file.
+
+    `metadata` may hold `id`, `categories` (JSON) and `licence`. Raises `CheckpointError` for anything else, and for
+    values that float16 cannot hold.
+    """
+    if CONFIGS.get(family) is not type(config):
+        raise CheckpointError(f"family {family!r} does not go with a {type(config).__name__}")
+    unknown = sorted(set(metadata or {}) - set(OPTIONAL_KEYS))
+    if unknown:
+        raise CheckpointError(f"metadata: expected {', '.join(OPTIONAL_KEYS)}, got {', '.join(unknown)}")
+    tensors = {name: _stored(name, value, half) for name, value in state.items()}
+    header = {"format": FORMAT, "version": VERSION, "family": family, "config": json.dumps(config_to_dict(config))}
+    header.update(metadata or {})
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent or ".", prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=header)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _stored(name: str, value: torch.Tensor, half: bool) -> torch.Tensor:
+    tensor = value.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
+    if half and value.isfinite().all() and not tensor.isfinite().all():
+        raise CheckpointError(f"{name}: holds values beyond float16, up to {float(value.abs().max()):.3g}")
+    return tensor.clone()
+
+
+def looks_own(data: bytes) -> bool:
+    """Whether the bytes begin like a safetensors file: a header length, then an opening brace."""
+    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data)
+
+
+def read_own(data: bytes) -> Checkpoint:
+    """A safetensors file's bytes to a checkpoint; raises `CheckpointError`."""
+    metadata = _metadata(data)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"a safetensors file, but not a generator of ours: expected format {FORMAT!r} in its metadata, "
+            f"got {str(metadata.get('format'))[:80]!r}"
+        )
+    if metadata.get("version") != VERSION:
+        raise CheckpointError(f"expected version {VERSION!r} of our format, got {str(metadata.get('version'))[:80]!r}")
+    try:
+        values = json.loads(metadata.get("config", ""))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"config in the metadata is not JSON: {error}") from error
+    family = metadata.get("family", "")
+    config = config_from_dict(family, values)
+    try:
+        tensors = safetensors_load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OverflowError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"not a readable safetensors file: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in FLOATS:
+            raise CheckpointError(f"{name}: expected floating-point values, got {tensor.dtype}")
+    state = {name: tensor.float() for name, tensor in tensors.items()}
+    extra = {key: metadata[key] for key in OPTIONAL_KEYS if key in metadata}
+    return Checkpoint(family, config, state, "linsem safetensors", metadata=extra)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 + length:
+        raise CheckpointError(f"truncated safetensors file: its header has {length} bytes, the file {len(data)}")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"the header of the safetensors file is not JSON: {error}") from error
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError("the metadata of the safetensors file is not a table of texts")
+    return metadata

@@ -1,0 +1,231 @@
+"""Semantic-conditional sampling (paper §4, SCS): images that obey a layout.
+
+Candidates are generated and labelled once, in batches, as a *bank* of seeds; a layout is matched against the bank in
+milliseconds; the best starts that are unlike each other are then optimised all together in the latent loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from linsem import steer as loop
+from linsem.extractor import Extractor, check_fits
+from linsem.generator import Generator, batches, seed_z
+from linsem.pixels import IGNORE, resize_labels
+
+BANK_SIZE = 64  # label maps in a bank are kept at most this high: enough to rank, small enough to scan
+CANDIDATES = 200
+WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
+
+
+class LayoutError(loop.SteerError):
+    """A layout that cannot be sampled; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Seeds with their labels, (N, h, w) uint8, for one generator, extractor and psi."""
+
+    seeds: tuple[int, ...]
+    labels: np.ndarray
+    psi: float
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """image (3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU; `score` in [0, 1]: the mean IoU
+    with the layout over its categories, by the extractor; `seed` draws the start again."""
+
+    image: torch.Tensor
+    labels: np.ndarray
+    ws: torch.Tensor
+    score: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class SampleStep:
+    """Where sampling is: `index` of `total` moves (0: the starts), and the results so far, best first."""
+
+    index: int
+    total: int
+    results: tuple[SampleResult, ...]
+
+
+def make_bank(
+    generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0, batch: int = 8
+) -> Bank:
+    """Generate and label the seeds: the last step of `iter_bank`."""
+    *_, last = iter_bank(generator, extractor, seeds, psi=psi, batch=batch)
+    return last
+
+
+def iter_bank(
+    generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0, batch: int = 8
+) -> Iterator[Bank]:
+    """Yield the bank as it grows, batch by batch. Only the layers that the extractor reads are run."""
+    check_fits(extractor, generator)
+    height, width = generator.size
+    scale = min(1.0, BANK_SIZE / height)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    rows: list[np.ndarray] = []
+    for part in batches(len(seeds), batch):
+        with torch.no_grad():
+            ws = generator.map(seed_z(generator, seeds[part]), psi)
+            _, features = generator.synthesize(ws, image=False, last_layer=extractor.last_layer)
+            rows.append(extractor.predict(features, size))
+        yield Bank(tuple(seeds[: part.stop]), np.concatenate(rows), psi)
+
+
+def cached_bank(
+    folder: Path, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
+) -> Bank:
+    """`make_bank`, kept on disk under a name that depends on everything that it depends on."""
+    path = folder / f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as file:
+            return Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]))
+    bank = make_bank(generator, extractor, seeds, psi=psi)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.part.npz")
+    np.savez_compressed(partial, seeds=np.array(bank.seeds), labels=bank.labels, psi=psi)
+    partial.replace(path)
+    return bank
+
+
+def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float) -> str:
+    """A digest of the generator's id, the extractor's weights, the seeds and psi."""
+    digest = hashlib.sha256(json.dumps([generator.id, list(map(int, seeds)), psi, extractor.layers]).encode())
+    for name in sorted(extractor.weights):
+        digest.update(extractor.weights[name].detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
+    """The score of every seed of the bank for a layout (H, W) uint8 with 255 = free: (N,) mean IoU in [0, 1]."""
+    small = resize_labels(layout, bank.labels.shape[1:]).ravel()
+    where = np.flatnonzero(small != IGNORE)
+    wanted, maps = small[where], bank.labels.reshape(len(bank.labels), -1)[:, where]
+    hit = maps == wanted
+    scores = []
+    for category in np.unique(wanted):
+        mask = wanted == category
+        both = hit[:, mask].sum(1)
+        either = mask.sum() + (maps == category).sum(1) - both
+        scores.append(both / either)
+    return np.mean(scores, axis=0)
+
+
+def choose_starts(bank: Bank, layout: np.ndarray, count: int, *, diversity: float = 0.25) -> list[int]:
+    """Positions in the bank of `count` starts: good for the layout, and unlike each other in their own labels.
+
+    Greedy: the score minus `diversity` times the largest agreement with a start already chosen.
+    """
+    scores = rank_starts(bank, layout)
+    flat = bank.labels.reshape(len(bank.labels), -1)
+    alike = np.zeros(len(scores))
+    chosen: list[int] = []
+    for _ in range(min(count, len(scores))):
+        value = scores - diversity * alike
+        value[chosen] = -np.inf
+        best = int(value.argmax())
+        chosen.append(best)
+        alike = np.maximum(alike, (flat == flat[best]).mean(1))
+    return chosen
+
+
+def sample(
+    generator: Generator, extractor: Extractor, layout: np.ndarray, count: int = 4, **options: object
+) -> tuple[SampleResult, ...]:
+    """The results of the last step of `iter_sample`, best first."""
+    *_, last = iter_sample(generator, extractor, layout, count, **options)
+    return last.results
+
+
+def iter_sample(
+    generator: Generator,
+    extractor: Extractor,
+    layout: np.ndarray,
+    count: int = 4,
+    *,
+    candidates: int = CANDIDATES,
+    steps: int = 30,
+    seed: int = 0,
+    psi: float = 1.0,
+    lr: float = 0.03,
+    bank: Bank | None = None,
+    diversity: float = 0.25,
+    weights: loop.Weights = WEIGHTS,
+) -> Iterator[SampleStep]:
+    """Yield the results so far, at the starts and after each move.
+
+    `layout` (H, W) uint8 of any size, 255 = free. Candidates are the seeds `seed`..`seed + candidates - 1` unless a
+    `bank` is given. While the bank is made, steps with no results are yielded (index 0), so that Stop acts.
+    """
+    layout = _checked(generator, extractor, layout, count, candidates)
+    if bank is None:
+        for bank in iter_bank(generator, extractor, range(seed, seed + candidates), psi=psi):
+            yield SampleStep(0, steps, ())
+    chosen = choose_starts(bank, layout, count, diversity=diversity)
+    seeds = [bank.seeds[i] for i in chosen]
+    with torch.no_grad():
+        start = generator.map(seed_z(generator, seeds), bank.psi)
+    wish = loop.Wish(layout, weight=category_weight(layout))
+    for step in loop.steer(generator, extractor, start, wish, lr=lr, steps=steps, weights=weights, patience=20):
+        image = step.image
+        if image is None:
+            with torch.no_grad():
+                image, _ = generator.synthesize(step.ws)
+        results = [
+            SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), score(step.labels[i], layout), seeds[i])
+            for i in range(len(seeds))
+        ]
+        results.sort(key=lambda each: -each.score)
+        yield SampleStep(step.index, steps, tuple(results))
+
+
+def category_weight(layout: np.ndarray, power: float = 0.5) -> np.ndarray:
+    """(H, W) float32: a pixel of a small category counts more, by its share to the power of -`power`."""
+    share = np.bincount(layout[layout != IGNORE], minlength=256) / max((layout != IGNORE).sum(), 1)
+    weight = np.where(share > 0, np.maximum(share, 1e-6) ** -power, 0.0)
+    weight[IGNORE] = 0.0
+    return weight[layout].astype(np.float32)
+
+
+def score(labels: np.ndarray, layout: np.ndarray) -> float:
+    """The mean IoU of labels (H, W) with a layout, over the layout's categories, where the layout is not free."""
+    asked = layout != IGNORE
+    ious = []
+    for category in np.unique(layout[asked]):
+        ours, theirs = labels[asked] == category, layout[asked] == category
+        ious.append((ours & theirs).sum() / (ours | theirs).sum())
+    return float(np.mean(ious))
+
+
+def _checked(
+    generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int
+) -> np.ndarray:
+    check_fits(extractor, generator)
+    if not 1 <= count <= 64:
+        raise LayoutError(f"count: expected 1..64, got {count}")
+    if not count <= candidates <= 100_000:
+        raise LayoutError(f"candidates: expected {count}..100000, got {candidates}")
+    layout = np.asarray(layout)
+    if layout.ndim != 2 or layout.dtype != np.uint8:
+        raise LayoutError(f"layout: expected (H, W) uint8 labels, got {layout.shape} {layout.dtype}")
+    known = layout[layout != IGNORE]
+    if known.size == 0:
+        raise LayoutError("the layout is empty: paint at least one category")
+    if known.max() >= len(extractor.categories):
+        raise LayoutError(
+            f"the layout has label {known.max()}, but the extractor knows only {len(extractor.categories)} categories"
+        )
+    return loop.fit_layout(layout, tuple(generator.size))

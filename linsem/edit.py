@@ -1,0 +1,195 @@
+"""Semantic image editing (paper §4, SIE): repaint labels, and the latent is moved until the image obeys.
+
+What the paper's protocol lacks is what people ask for: the target counts inside a region only, grown a little around
+the strokes; outside it the picture is held; and the report says how far both succeeded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from linsem import steer as loop
+from linsem.extractor import Extractor, check_fits
+from linsem.generator import Generator
+from linsem.pixels import IGNORE
+
+GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
+FEATHER = 0.03  # and over how much more the hold on the rest sets in
+WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
+
+
+class EditError(loop.SteerError):
+    """An edit that cannot be run; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """image (1, 3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU, and the report:
+    `agreement_before`, `agreement_after` (share of the wished pixels that obey, by the extractor), `outside_change`
+    (mean absolute difference outside the region, in 0..255), `steps`, `seconds`, `done`."""
+
+    image: torch.Tensor
+    labels: np.ndarray
+    ws: torch.Tensor
+    report: dict[str, float | int | bool | str]
+
+
+def edit(
+    generator: Generator,
+    extractor: Extractor,
+    ws: torch.Tensor,
+    target: np.ndarray,
+    region: np.ndarray | None = None,
+    **options: object,
+) -> EditResult:
+    """The last step of `iter_edit`."""
+    *_, last = iter_edit(generator, extractor, ws, target, region, **options)
+    return last
+
+
+def iter_edit(
+    generator: Generator,
+    extractor: Extractor,
+    ws: torch.Tensor,
+    target: np.ndarray,
+    region: np.ndarray | None = None,
+    *,
+    steps: int = 50,
+    lr: float = 0.03,
+    weights: loop.Weights = WEIGHTS,
+    enough: float = 0.985,
+    color: np.ndarray | None = None,
+    color_mask: np.ndarray | None = None,
+) -> Iterator[EditResult]:
+    """Yield the best result so far after each step.
+
+    `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
+    change (default: the wished pixels, grown). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
+    of wish. A target that already holds returns at once, and the report says so.
+    """
+    clock = time.monotonic()
+    check_fits(extractor, generator)
+    target, region, painted = _checked(generator, extractor, target, region, color_mask)
+    keep = outside_weight(region)
+    wished = np.where(region, target, IGNORE).astype(np.uint8)
+    start = ws.detach().float()[None].to(generator.device)
+    with torch.no_grad():
+        origin, features = generator.synthesize(start)
+        before = extractor.predict(features, tuple(generator.size))[0]
+    wish = loop.Wish(
+        wished, pixel_weight(wished, before), keep, color, None if painted is None else painted.astype(np.float32)
+    )
+    if painted is not None:
+        weights = loop.Weights(weights.agree, weights.preserve, weights.color or 1.0, weights.prior, weights.close)
+    agreed = agreement(before, wished)
+    if agreed >= enough and painted is None:
+        report = _report(before, before, wished, 0.0, 0, clock, "the image already shows what is asked for")
+        yield EditResult(origin, before, start[0].cpu(), report)
+        return
+    for step in loop.steer(
+        generator, extractor, start, wish, lr=lr, steps=steps, weights=weights,
+        enough=2.0 if painted is not None else enough, patience=20,
+    ):  # fmt: skip
+        change = outside_change(step.image, origin, region)
+        report = _report(before, step.labels[0], wished, change, step.index, clock, "")
+        yield EditResult(step.image, step.labels[0], step.ws[0].cpu(), report)
+
+
+def region_of(wished: np.ndarray, grow: int) -> np.ndarray:
+    """(H, W) bool: the wished pixels, grown by `grow` pixels in every direction."""
+    mask = torch.from_numpy(wished.astype(np.float32))[None, None]
+    return F.max_pool2d(mask, 2 * grow + 1, 1, grow)[0, 0].numpy() > 0
+
+
+def outside_weight(region: np.ndarray) -> np.ndarray:
+    """(H, W) float32: 0 in the region, 1 well outside, a ramp between, so that no seam is asked for."""
+    feather = max(1, round(FEATHER * region.shape[0]))
+    mask = torch.from_numpy(region.astype(np.float32))[None, None]
+    soft = F.avg_pool2d(F.pad(mask, (feather,) * 4, mode="replicate"), 2 * feather + 1, 1)[0, 0].numpy()
+    return np.where(region, 0.0, 1 - soft).astype(np.float32)
+
+
+def pixel_weight(wished: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """(H, W) float32: wished pixels that differ from what is there count as much, together, as those that hold."""
+    asked = wished != IGNORE
+    wrong = asked & (wished != before)
+    right = asked & ~wrong
+    weight = np.zeros(wished.shape, np.float32)
+    if wrong.any():
+        weight[wrong] = 1.0
+        weight[right] = min(1.0, 0.5 * wrong.sum() / max(right.sum(), 1))
+    else:
+        weight[right] = 1.0
+    return weight
+
+
+def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, region: np.ndarray) -> np.ndarray:
+    """A target that takes a category away: where it is inside the region, what the extractor finds next likeliest.
+
+    `logits` (K, H, W), `labels` (H, W), `region` (H, W) bool; returns (H, W) uint8, 255 elsewhere.
+    """
+    others = logits.clone()
+    others[category] = -torch.inf
+    instead = others.argmax(0).to(torch.uint8).cpu().numpy()
+    return np.where(region & (labels == category), instead, IGNORE).astype(np.uint8)
+
+
+def agreement(labels: np.ndarray, wished: np.ndarray) -> float:
+    """The share of the wished pixels (not 255) that carry their label."""
+    asked = wished != IGNORE
+    return float((labels[asked] == wished[asked]).mean()) if asked.any() else 1.0
+
+
+def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray) -> float:
+    """Mean absolute difference outside the region, in 0..255, of two (1, 3, H, W) images clamped to [-1, 1]."""
+    outside = torch.from_numpy(~region).to(image.device)
+    if not outside.any():
+        return 0.0
+    change = (image.clamp(-1, 1) - origin.clamp(-1, 1)).abs().mean(dim=1)[0]
+    return float(change[outside].mean() * 127.5)
+
+
+def _checked(
+    generator: Generator, extractor: Extractor, target: np.ndarray, region: np.ndarray | None,
+    color_mask: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # fmt: skip
+    size = tuple(generator.size)
+    target = np.asarray(target)
+    if target.shape != size:
+        raise EditError(f"target: expected a label map of {size}, got {target.shape}")
+    known = target[target != IGNORE]
+    if known.size and known.max() >= len(extractor.categories):
+        raise EditError(f"target: label {known.max()}, but the extractor knows {len(extractor.categories)} categories")
+    painted = None if color_mask is None or not np.any(color_mask) else np.asarray(color_mask, bool)
+    wished = target != IGNORE if painted is None else (target != IGNORE) | painted
+    if not wished.any():
+        raise EditError("nothing is painted: paint at least one stroke of what the image shall show")
+    if region is None:
+        region = region_of(wished, max(1, round(GROW * size[0])))
+    region = np.asarray(region, bool)
+    if region.shape != size:
+        raise EditError(f"region: expected a mask of {size}, got {region.shape}")
+    if not region.any():
+        raise EditError("the region is empty: mark where the image may change")
+    if not (wished & region).any():
+        raise EditError("no painted pixel lies inside the region: enlarge the region or paint inside it")
+    return target.astype(np.uint8), region, painted
+
+
+def _report(
+    before: np.ndarray, after: np.ndarray, wished: np.ndarray, change: float, steps: int, clock: float, note: str
+) -> dict[str, float | int | bool | str]:
+    return {
+        "agreement_before": round(agreement(before, wished), 4),
+        "agreement_after": round(agreement(after, wished), 4),
+        "outside_change": round(change, 3),
+        "steps": steps,
+        "seconds": round(time.monotonic() - clock, 3),
+        "note": note,
+    }

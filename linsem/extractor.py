@@ -1,0 +1,296 @@
+"""Semantic extractors: functions of a generator's features that give per-pixel class logits.
+
+*LSE* (paper, eq. 1): S = sum_i up(T_i x_i), one 1x1 convolution a layer. Since a 1x1 convolution commutes with linear
+upsampling (eq. 2), the classes are computed at each layer's own size, maps of equal size are summed, and only then
+upsampled: the concatenated block of all features is never built. *NSE-1* is a per-pixel network a layer, *NSE-2* a
+decoder over all layers; *centroid* assigns a pixel to the nearest class centre by cosine, which is an LSE whose rows are
+the centres (a pixel's own norm does not change which is nearest).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from linsem import pixels
+from linsem.generator import Generator
+from linsem.palette import Category, parse_categories
+
+KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
+FORMAT, VERSION = "linsem-extractor", "1"
+_MAX_BYTES = 512 << 20
+
+
+class ExtractorError(ValueError):
+    """A file that is no extractor, or an extractor that does not fit the generator."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A fitted extractor. `layers` index `generator.layers`; `weights` are float32 and need no gradient.
+
+    `temperature` divides the logits where they are read as probabilities: it is set on held-out pixels, so that the
+    uncertainty means something. It never changes which category is the largest.
+    """
+
+    kind: str
+    categories: tuple[Category, ...]
+    layers: tuple[int, ...]
+    generator_id: str
+    size: tuple[int, int]
+    weights: Mapping[str, torch.Tensor]
+    temperature: float = 1.0
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def last_layer(self) -> int:
+        """The last layer that is needed: the generator has to be run only so far."""
+        return max(self.layers)
+
+    def logits(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Features (list of (N, C, h, w), all layers up to `last_layer` at least) to logits (N, K, *size)."""
+        if len(features) <= self.last_layer:
+            raise ExtractorError(f"features: expected at least {self.last_layer + 1} layers, got {len(features)}")
+        chosen = [features[i] for i in self.layers]
+        return FORWARD[self.kind](self.weights, chosen, tuple(size or self.size))
+
+    def probabilities(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Calibrated class probabilities, (N, K, *size)."""
+        return (self.logits(features, size) / self.temperature).softmax(dim=1)
+
+    @torch.no_grad()
+    def predict(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
+        """The most likely category of each pixel, (N, *size) uint8."""
+        return self.logits(features, size).argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+    @torch.no_grad()
+    def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
+        """How unsure each pixel is, (N, *size) float32 in [0, 1]."""
+        return uncertainty_of(self.logits(features, size), self.temperature).cpu().numpy()
+
+    def to(self, device: torch.device | str) -> Extractor:
+        """The same on another device."""
+        return replace(self, weights={name: w.to(device) for name, w in self.weights.items()})
+
+
+def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """One minus the margin between the two most likely classes: (N, K, H, W) to (N, H, W) in [0, 1]."""
+    top = (logits / temperature).softmax(dim=1).topk(2, dim=1).values
+    return 1 - (top[:, 0] - top[:, 1])
+
+
+# --- the forward passes ----------------------------------------------------------------------------------------------
+
+
+def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Sum maps of equal size, then upsample each sum directly to `size`, and add."""
+    by_size: dict[tuple[int, ...], torch.Tensor] = {}
+    for each in maps:
+        key = tuple(each.shape[-2:])
+        by_size[key] = by_size[key] + each if key in by_size else each
+    return sum(pixels.resize_logits(each, size) for each in by_size.values())
+
+
+def forward_lse(weights: Mapping[str, torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Sum of upsampled 1x1 convolutions, plus one bias a class."""
+    maps = [torch.einsum("kc,nchw->nkhw", weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
+    return _fuse(maps, size) + weights["bias"][:, None, None]
+
+
+def forward_nse1(weights: Mapping[str, torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Three 1x1 convolutions with ReLU a layer, summed with one weight a layer."""
+    maps = []
+    for i, x in enumerate(features):
+        for j in range(3):
+            x = F.conv2d(x, weights[f"layer{i}.conv{j}.weight"], weights[f"layer{i}.conv{j}.bias"])
+            x = F.relu(x) if j < 2 else x
+        maps.append(x)
+    share = _shares(weights["mix"])
+    return _fuse([s * x for s, x in zip(share, maps, strict=True)], size)
+
+
+def forward_nse2(weights: Mapping[str, torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """A decoder: 3x3 convolution of each layer, added to the upsampled hidden map of the layers before."""
+    hidden = None
+    for i, x in enumerate(features):
+        new = F.relu(F.conv2d(x, weights[f"layer{i}.ext.weight"], weights[f"layer{i}.ext.bias"], padding=1))
+        if hidden is not None:
+            if hidden.shape[-2:] != new.shape[-2:]:
+                hidden = F.interpolate(hidden, size=new.shape[-2:], mode="nearest")
+            join = F.conv2d(hidden, weights[f"layer{i}.join.weight"], weights[f"layer{i}.join.bias"], padding=1)
+            new = F.relu(join) + new
+        hidden = new
+    head = F.conv2d(hidden, weights["head.weight"], weights["head.bias"], padding=1)
+    return pixels.resize_logits(head, size)
+
+
+def _shares(mix: torch.Tensor) -> torch.Tensor:
+    """Softplus weights of the layers that sum to one (uniform where `mix` is constant)."""
+    return F.softplus(mix) / F.softplus(mix).sum()
+
+
+FORWARD = {"LSE": forward_lse, "centroid": forward_lse, "NSE-1": forward_nse1, "NSE-2": forward_nse2}
+
+
+def weight_shapes(kind: str, channels: Sequence[int], classes: int) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every weight of an extractor over layers of these channel counts."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, c in enumerate(channels):
+        if kind in ("LSE", "centroid"):
+            shapes[f"layer{i}.weight"] = (classes, c)
+        elif kind == "NSE-1":
+            middle = (c + classes) // 2
+            for j, (into, out) in enumerate(((c, middle), (middle, middle), (middle, classes))):
+                shapes[f"layer{i}.conv{j}.weight"], shapes[f"layer{i}.conv{j}.bias"] = (out, into, 1, 1), (out,)
+        elif kind == "NSE-2":
+            shapes[f"layer{i}.ext.weight"], shapes[f"layer{i}.ext.bias"] = (c, c, 3, 3), (c,)
+            if i > 0:
+                shapes[f"layer{i}.join.weight"], shapes[f"layer{i}.join.bias"] = (c, channels[i - 1], 3, 3), (c,)
+        else:
+            raise ExtractorError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if kind in ("LSE", "centroid"):
+        shapes["bias"] = (classes,)
+    elif kind == "NSE-1":
+        shapes["mix"] = (len(channels),)
+    else:
+        shapes["head.weight"], shapes["head.bias"] = (classes, channels[-1], 3, 3), (classes,)
+    return shapes
+
+
+def initial_weights(kind: str, channels: Sequence[int], classes: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Fresh weights, uniform by fan-in as `torch.nn.Conv2d` draws them; an LSE starts at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, shape in weight_shapes(kind, channels, classes).items():
+        if kind in ("LSE", "centroid") or name == "mix":
+            weights[name] = torch.zeros(shape)
+            continue
+        source = shape if len(shape) > 1 else weight_shapes(kind, channels, classes)[name.replace("bias", "weight")]
+        bound = 1 / math.sqrt(math.prod(source[1:]))
+        weights[name] = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+    return weights
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def save_extractor(extractor: Extractor, path: str | Path) -> None:
+    """Write one safetensors file: the weights, and in its metadata what they mean."""
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": extractor.kind,
+        "categories": json.dumps([{"name": c.name, "color": c.color} for c in extractor.categories]),
+        "layers": json.dumps(extractor.layers),
+        "generator": extractor.generator_id,
+        "size": json.dumps(extractor.size),
+        "temperature": repr(float(extractor.temperature)),
+        "notes": json.dumps(dict(extractor.notes)),
+    }
+    tensors = {name: w.detach().cpu().float().contiguous() for name, w in extractor.weights.items()}
+    save_file(tensors, str(path), metadata)
+
+
+def load_extractor(source: str | Path, generator: Generator | None = None) -> Extractor:
+    """Read an extractor: a file, the name of a generator that ships with one, or "hub://owner/repo".
+
+    With a `generator` it is also checked that the extractor was made for it. Raises `ExtractorError`.
+    """
+    path = _locate(source)
+    if path.stat().st_size > _MAX_BYTES:
+        raise ExtractorError(f"{path.name}: larger than {_MAX_BYTES >> 20} MB, so it is no extractor")
+    try:
+        with safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ExtractorError(f"{path.name}: not a safetensors file ({error})") from error
+    extractor = _parse(metadata, weights, path.name)
+    if generator is not None:
+        check_fits(extractor, generator)
+    return extractor
+
+
+def check_fits(extractor: Extractor, generator: Generator) -> None:
+    """Raise `ExtractorError` unless the extractor was made for this generator."""
+    if extractor.generator_id != generator.id:
+        raise ExtractorError(
+            f"this extractor was made for the generator {extractor.generator_id!r}, "
+            f"and the chosen one is {generator.id!r}: choose that generator, or fit a new extractor"
+        )
+    if extractor.last_layer >= len(generator.layers):
+        raise ExtractorError(
+            f"the extractor reads layer {extractor.last_layer}, {generator.id!r} has {len(generator.layers)}"
+        )
+    channels = [generator.layers[i].channels for i in extractor.layers]
+    _check_shapes(extractor.kind, channels, len(extractor.categories), extractor.weights, "extractor")
+
+
+def _locate(source: str | Path) -> Path:
+    text = str(source)
+    if text.startswith("hub://"):
+        from linsem import hub  # the only module that knows the network, loaded when it is asked for
+
+        return Path(hub.fetch_extractor(text))
+    path = Path(text)
+    if path.is_file():
+        return path
+    from linsem import zoo
+
+    shipped = zoo.assets() / f"{text}.extractor.safetensors"
+    if path.name == text and shipped.is_file():
+        return shipped
+    raise ExtractorError(f"no extractor: {text!r} is neither a file, nor a generator that ships with one, nor hub://")
+
+
+def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: str) -> Extractor:
+    if metadata.get("format") != FORMAT:
+        raise ExtractorError(f"{name}: not an extractor (format {metadata.get('format')!r}, expected {FORMAT!r})")
+    if metadata.get("version") != VERSION:
+        raise ExtractorError(f"{name}: version {metadata.get('version')!r}, this program reads {VERSION!r}")
+    try:
+        categories = parse_categories(metadata["categories"])
+        layers = tuple(int(i) for i in json.loads(metadata["layers"]))
+        height, width = (int(v) for v in json.loads(metadata["size"]))
+        temperature = float(metadata["temperature"])
+        notes = {str(k): str(v) for k, v in json.loads(metadata.get("notes", "{}")).items()}
+        kind, generator_id = metadata["kind"], metadata["generator"]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ExtractorError(f"{name}: its description is damaged ({type(error).__name__}: {error})") from error
+    if not layers or sorted(set(layers)) != list(layers) or layers[0] < 0 or len(layers) > 256:
+        raise ExtractorError(f"{name}: layers are expected in rising order, got {list(layers)[:20]}")
+    if not (1 <= height <= 8192 and 1 <= width <= 8192 and math.isfinite(temperature) and temperature > 0):
+        raise ExtractorError(f"{name}: size {height} x {width}, temperature {temperature} are out of range")
+    _check_shapes(kind, _channels_of(kind, weights, len(layers), name), len(categories), weights, name)
+    return Extractor(kind, categories, layers, generator_id, (height, width), weights, temperature, notes)
+
+
+def _channels_of(kind: str, weights: Mapping[str, torch.Tensor], count: int, name: str) -> list[int]:
+    suffix = {"LSE": "weight", "centroid": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}.get(kind)
+    if suffix is None:
+        raise ExtractorError(f"{name}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    try:
+        return [weights[f"layer{i}.{suffix}"].shape[1] for i in range(count)]
+    except (KeyError, IndexError) as error:
+        raise ExtractorError(f"{name}: a weight is missing or has a wrong shape ({error})") from error
+
+
+def _check_shapes(
+    kind: str, channels: Sequence[int], classes: int, weights: Mapping[str, torch.Tensor], name: str
+) -> None:
+    expected = weight_shapes(kind, channels, classes)
+    for key in sorted(expected.keys() | weights.keys()):
+        want, got = expected.get(key), tuple(weights[key].shape) if key in weights else None
+        if want != got:
+            raise ExtractorError(f"{name}: weight {key!r}: expected shape {want}, got {got}")
+        if not torch.isfinite(weights[key]).all():
+            raise ExtractorError(f"{name}: weight {key!r} holds numbers that are not finite")

@@ -1,0 +1,82 @@
+"""The Generator protocol: what a network family must offer so that everything else works on it.
+
+A generator is frozen at load: its parameters never change and need no gradient (the latents do). It *returns* its
+features; nothing is hooked. `map` turns z into ws, one w for each layer that takes a style; a family without a mapping
+network repeats z. `synthesize` turns ws into an image and the list of its feature maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One feature map: its channels, its size, and which of the ws it is the last to depend on."""
+
+    channels: int
+    height: int
+    width: int
+    last_w: int
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """The contract. `size` is (H, W) of the image; `layers` describes `features` in order, coarse to fine."""
+
+    id: str
+    size: tuple[int, int]
+    z_dim: int
+    w_dim: int
+    num_ws: int
+    layers: tuple[Layer, ...]
+    categories: tuple
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        ...
+
+    def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
+        """z (N, z_dim) to ws (N, num_ws, w_dim), truncated towards the mean by `psi` (1: not at all)."""
+        ...
+
+    def synthesize(
+        self, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """ws (N, num_ws, w_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the features.
+
+        With `image=False` the image branch is not run and None is returned. With `last_layer` (an index into
+        `layers`) nothing beyond that layer is run, and `image` must be False unless it is the last one.
+        """
+        ...
+
+
+def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
+    """One z a seed, (N, z_dim), standard normal; a seed's z does not depend on the others, nor on the device."""
+    if len(seeds) == 0:
+        raise ValueError("seeds: expected at least one, got none")
+    rows = [torch.randn(generator.z_dim, generator=seeded(seed)) for seed in seeds]
+    return torch.stack(rows).to(generator.device)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A CPU random generator of its own for one seed, a whole number in 0..2**63 - 1."""
+    if not 0 <= int(seed) < 2**63:
+        raise ValueError(f"seed: expected a whole number in 0..2**63 - 1, got {seed}")
+    return torch.Generator().manual_seed(int(seed))
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Cut 0..count-1 into slices of at most `size`."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def freeze(network: torch.nn.Module) -> torch.nn.Module:
+    """Evaluation mode, no parameter gradients; returns the network."""
+    return network.eval().requires_grad_(False)

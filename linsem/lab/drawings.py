@@ -1,0 +1,211 @@
+"""The training set: avatar drawings with exact label maps, each a function of one seed.
+
+A drawing is decided by a *code*, a vector of `CODE_DIM` independent standard normals: a choice among K variants is the
+argmax of K coordinates, a yes or no is the sign of a shifted coordinate, a length is an affine function of one. So the
+drawings have a distribution that a latent space of the same dimension can carry coordinate by coordinate, which the
+reconstruction warm start of `linsem.lab.train` uses.
+
+The artwork is Pablo Stanley's *Avataaars* in DiceBear's remix ("free for personal and commercial use"), assembled by
+`dicebear-core` and rasterised by `resvg-py`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from xml.etree import ElementTree
+
+import numpy as np
+import resvg_py
+from dicebear import Avatar, Style
+from PIL import Image
+
+CODE_DIM = 256
+HELD_OUT = 1_000_000  # seeds from here on are never trained on
+CATEGORIES = (
+    "background", "skin", "hair", "hat", "eyes", "brows", "nose", "mouth", "facial hair", "glasses", "clothes",
+)  # fmt: skip
+BACKGROUND, SKIN, HAIR, HAT, EYES, BROWS, NOSE, MOUTH, FACIAL_HAIR, GLASSES, CLOTHES = range(11)
+CATEGORY_COLORS = (  # told apart from each other and, at half opacity, from pastel drawings; small parts are loudest
+    "#8a94a6", "#ffb870", "#6a1fb0", "#e0218a", "#00a8f0", "#14532d", "#22c55e", "#e02f20", "#8b4a12", "#ffe600",
+    "#2340c8",
+)  # fmt: skip
+
+_HATS = {"hat", "hijab", "turban", "winterHat02", "winterHat03", "winterHat04", "winterHat1"}
+_LEFT_OUT = {"eyepatch", "vomit"}  # a patch is neither glasses nor skin; nobody wants to label vomit
+_COMPONENT = {
+    "clothes": CLOTHES, "clothesGraphic": CLOTHES, "mouth": MOUTH, "nose": NOSE, "eyes": EYES, "eyebrows": BROWS,
+    "facialHair": FACIAL_HAIR, "accessories": GLASSES,
+}  # fmt: skip
+_SVG = "{http://www.w3.org/2000/svg}"
+_SUPERSAMPLE = 4  # label pixels are decided by the majority of 4 x 4 samples
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn: variants and colours by name, pose in canvas units (280 wide) and degrees."""
+
+    variants: dict[str, str]
+    colors: dict[str, str]
+    background: str
+    glasses: bool
+    facial_hair: bool
+    flip: bool
+    scale: float
+    tilt: float
+    shift: tuple[float, float]
+
+
+@cache
+def _style() -> tuple[Style, dict]:
+    definition = json.loads(files("dicebear_styles").joinpath("avataaars.json").read_text("utf-8"))
+    return Style(definition), definition
+
+
+@cache
+def choices() -> dict[str, tuple[str, ...]]:
+    """Every choice among K values, in the order in which a code holds them."""
+    _, definition = _style()
+    table: dict[str, tuple[str, ...]] = {}
+    for name in ("top", "eyes", "eyebrows", "mouth", "clothes", "clothesGraphic", "facialHair", "accessories"):
+        variants = sorted(definition["components"][name]["variants"])
+        table[name] = tuple(v for v in variants if v not in _LEFT_OUT)
+    for name in ("skin", "hair", "hat", "clothes", "accessories"):
+        table[f"{name}Color"] = tuple(definition["colors"][name]["values"])
+    return table
+
+
+def code_of(seed: int) -> np.ndarray:
+    """The code of a drawing's seed: (CODE_DIM,) float32, standard normal."""
+    return np.random.default_rng(seed).standard_normal(CODE_DIM).astype(np.float32)
+
+
+def drawing_of(code: np.ndarray) -> Drawing:
+    """Read a code, (CODE_DIM,) of any scale-free normal numbers, as a drawing."""
+    if code.shape != (CODE_DIM,):
+        raise ValueError(f"a code has shape ({CODE_DIM},), got {code.shape}")
+    values = iter(np.clip(code, -3, 3))
+    picked = {}
+    for name, options in choices().items():
+        picked[name] = options[int(np.argmax([next(values) for _ in options]))]
+    hue, saturation, light, glasses, facial_hair, flip, scale, tilt, right, down = (next(values) for _ in range(10))
+    rgb = colorsys.hsv_to_rgb(_uniform(hue), 0.10 + 0.45 * _uniform(saturation), 0.72 + 0.26 * _uniform(light))
+    return Drawing(
+        variants={k: v for k, v in picked.items() if not k.endswith("Color")},
+        colors={k.removesuffix("Color"): v for k, v in picked.items() if k.endswith("Color")},
+        background="#" + "".join(f"{round(255 * c):02x}" for c in rgb),
+        glasses=bool(glasses > 0.675),  # one in four
+        facial_hair=bool(facial_hair > 0.842),  # one in five
+        flip=bool(flip > 0),
+        scale=float(1.0 + 0.05 * scale),
+        tilt=float(3.5 * tilt),
+        shift=(float(8 * right), float(4 * down)),
+    )
+
+
+def _uniform(normal: float) -> float:
+    """The standard normal's distribution function, by the logistic approximation (error under 0.01)."""
+    return float(1 / (1 + np.exp(-1.702 * normal)))
+
+
+def render(drawing: Drawing, size: int, *, labels: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rasterise: rgb (size, size, 3) uint8, and the label map (size, size) uint8 or None."""
+    root = _svg(drawing)
+    rgb = _raster(_framed(root, drawing, drawing.background), size)
+    if not labels:
+        return rgb, None
+    flat = _raster(_framed(_flattened(root, drawing), drawing, _flat_color(BACKGROUND)), size * _SUPERSAMPLE)
+    index = np.rint(flat[..., 0] / 20).astype(np.uint8)
+    blocks = index.reshape(size, _SUPERSAMPLE, size, _SUPERSAMPLE)
+    counts = np.stack([(blocks == k).sum((1, 3)) for k in range(len(CATEGORIES))])
+    return rgb, counts.argmax(0).astype(np.uint8)
+
+
+def render_seed(seed: int, size: int, *, labels: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """The drawing of a seed: rgb (size, size, 3) uint8, label map (size, size) uint8 or None."""
+    return render(drawing_of(code_of(seed)), size, labels=labels)
+
+
+def _svg(drawing: Drawing) -> ElementTree.Element:
+    options: dict = {"seed": "0", "idRandomization": False}
+    for name, variant in drawing.variants.items():
+        options[f"{name}Variant"] = variant
+    for name, color in drawing.colors.items():
+        options[f"{name}Color"] = color
+    options["facialHairColor"] = drawing.colors["hair"]
+    options["accessoriesProbability"] = 100 if drawing.glasses else 0
+    options["facialHairProbability"] = 100 if drawing.facial_hair else 0
+    return ElementTree.fromstring(Avatar(_style()[0], options).to_string())
+
+
+def _framed(root: ElementTree.Element, drawing: Drawing, background: str) -> str:
+    """The same picture placed by the drawing's pose, the sleeves prolonged below the canvas."""
+    defs = "".join(ElementTree.tostring(e, "unicode") for e in root.iter(f"{_SVG}defs"))
+    body = "".join(ElementTree.tostring(e, "unicode") for e in root.find(f"{_SVG}g"))
+    sleeves = drawing.colors["clothes"] if background == drawing.background else _flat_color(CLOTHES)
+    mirror = "translate(280 0) scale(-1 1)" if drawing.flip else ""
+    right, down = drawing.shift
+    pose = (
+        f"translate({right:.3f} {down + 8:.3f}) rotate({drawing.tilt:.3f} 140 260) "
+        f"translate(140 270) scale({drawing.scale:.4f}) translate(-140 -270) {mirror}"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 280 280" fill="none">'
+        f'<rect width="280" height="280" fill="{background}"/>{defs}'
+        f'<g transform="{pose}"><rect x="40" y="270" width="200" height="80" fill="{sleeves}"/>{body}</g></svg>'
+    )
+
+
+def _flattened(root: ElementTree.Element, drawing: Drawing) -> ElementTree.Element:
+    """A copy whose opaque parts carry their category's flat colour; shades and gleams are taken out."""
+    flat = ElementTree.fromstring(ElementTree.tostring(root))
+    for group in flat.iter(f"{_SVG}g"):
+        name = re.match(r"[A-Za-z]+", group.get("id", ""))
+        if name:
+            _flatten_group(group, _category(name.group(), drawing), keep_translucent=name.group() != "top")
+    skin, shade, *_ = flat.find(f"{_SVG}g")
+    skin.set("fill", _flat_color(SKIN))
+    flat.find(f"{_SVG}g").remove(shade)
+    for element in flat.iter():
+        if element.get("fill") not in (None, "none"):
+            element.set("shape-rendering", "crispEdges")
+    return flat
+
+
+def _category(component: str, drawing: Drawing) -> int:
+    if component == "top":
+        return HAT if drawing.variants["top"] in _HATS else HAIR
+    return _COMPONENT[component]
+
+
+def _flatten_group(group: ElementTree.Element, category: int, *, keep_translucent: bool) -> None:
+    """Paint what covers; drop what only shades what lies below. In `top` every translucent part is a shade, on
+    clothes too; elsewhere only a faint one is, since a nose or a brow is itself drawn in thin black."""
+    only_shades = category in (HAIR, HAT, CLOTHES)
+    for parent in list(group.iter()):
+        for element in list(parent):
+            opacity = float(element.get("fill-opacity", 1))
+            gleam = (element.get("fill") or "").startswith("url(")
+            faint = opacity < 0.5 and category in (GLASSES, MOUTH)  # a shadow under the frame, a blush of the cheeks
+            shade = opacity < 1 and (only_shades or not keep_translucent or faint)
+            if gleam or shade:
+                parent.remove(element)
+    for element in group.iter():
+        if element.get("fill"):
+            element.set("fill", _flat_color(category))
+            for attribute in ("fill-opacity", "opacity"):
+                element.attrib.pop(attribute, None)
+
+
+def _flat_color(category: int) -> str:
+    return f"#{20 * category:02x}0000"
+
+
+def _raster(svg: str, size: int) -> np.ndarray:
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))

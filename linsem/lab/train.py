@@ -1,0 +1,303 @@
+"""How the shipped generators were made: a StyleGAN2 trained on the drawings, in three stages that resume.
+
+    python -m linsem.lab.train RUN --cache CACHE --stage mapping
+    python -m linsem.lab.train RUN --cache CACHE --stage reconstruction --size 32 --images 200000
+    python -m linsem.lab.train RUN --cache CACHE --stage adversarial --size 64 --images 100000
+
+1. *mapping*: the mapping network learns to hold, linearly, what a code decides (no image is drawn).
+2. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing, in L1.
+3. *adversarial*: the usual game (non-saturating, R1), half of whose latents are fresh and style-mixed, the other half
+   codes on which the L1 term is kept.
+
+RUN holds `state.pt` (resumed from when it is there), `log.txt`, and sample sheets. Runs in bf16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from linsem import pixels
+from linsem.lab import dataset, drawings
+from linsem.lab.discriminator import Discriminator
+from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
+
+CONFIG = StyleGAN2Config(
+    channels=(256, 256, 256, 256, 128, 64), z_dim=drawings.CODE_DIM, w_dim=256, mapping_layers=4,
+    mapping_width=1024,
+)
+DISCRIMINATOR_CHANNELS = (256, 256, 256, 128, 64, 32)
+DTYPE = torch.bfloat16
+
+
+@dataclass
+class Run:
+    """Everything that a stage reads and changes, and that is saved."""
+
+    folder: Path
+    mapping: Mapping
+    synthesis: Synthesis
+    ema: nn.ModuleDict
+    heads: nn.Linear
+    seen: int = 0
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A new run, or the one that is in the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(0)
+        mapping, synthesis = Mapping(CONFIG), Synthesis(CONFIG)
+        synthesis.to(memory_format=torch.channels_last)
+        ema = nn.ModuleDict({"mapping": copy.deepcopy(mapping), "synthesis": copy.deepcopy(synthesis)})
+        run = cls(folder, mapping, synthesis, ema, nn.Linear(CONFIG.w_dim, _facts_dim()))
+        if (folder / "state.pt").exists():
+            state = torch.load(folder / "state.pt", weights_only=True)
+            for name in ("mapping", "synthesis", "ema", "heads"):
+                getattr(run, name).load_state_dict(state[name])
+            run.seen = state["seen"]
+        return run
+
+    def save(self, **more: object) -> None:
+        """Write `state.pt` in one move."""
+        names = ("mapping", "synthesis", "ema", "heads")
+        state = {name: getattr(self, name).state_dict() for name in names} | {"seen": self.seen} | more
+        torch.save(state, self.folder / "state.part")
+        (self.folder / "state.part").replace(self.folder / "state.pt")
+
+    def log(self, text: str) -> None:
+        """One line to the screen and the log."""
+        print(text, flush=True)
+        with open(self.folder / "log.txt", "a") as file:
+            file.write(text + "\n")
+
+    @torch.no_grad()
+    def average(self, batch: int, half_life: float) -> None:
+        """Move the EMA towards the weights."""
+        keep = 0.5 ** (batch / half_life)
+        for name, module in (("mapping", self.mapping), ("synthesis", self.synthesis)):
+            torch._foreach_lerp_(list(self.ema[name].parameters()), list(module.parameters()), 1 - keep)
+        self.ema["mapping"].w_avg.copy_(self.mapping.w_avg)
+
+
+# --- stage 1 ---------------------------------------------------------------------------------------------------------
+
+
+def _facts_dim() -> int:
+    return sum(len(options) for options in drawings.choices().values()) + 10
+
+
+def facts(codes: torch.Tensor) -> torch.Tensor:
+    """What a code decides, (N, facts): one-hot choices, yes and no as ±1, lengths as they are."""
+    parts, start = [], 0
+    for options in drawings.choices().values():
+        block = codes[:, start : start + len(options)]
+        parts.append(F.one_hot(block.argmax(1), len(options)).float() * len(options) ** 0.5)
+        start += len(options)
+    rest = codes[:, start : start + 10]
+    signs = torch.sign(rest[:, 3:6] - torch.tensor([0.675, 0.842, 0.0]))
+    return torch.cat([*parts, rest[:, :3], signs, rest[:, 6:]], dim=1)
+
+
+def train_mapping(run: Run, steps: int, batch: int = 512) -> None:
+    """Regress the facts linearly from w; keep w near unit scale."""
+    slow = {"params": [*run.mapping.parameters()], "lr": 0.2}  # its gain of 0.01 divides the step
+    optimizer = torch.optim.Adam([slow, {"params": [*run.heads.parameters()]}], lr=3e-3, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
+        z = torch.randn(batch, CONFIG.z_dim)
+        w = run.mapping(z)
+        error = F.mse_loss(run.heads(w), facts(z))
+        loss = error + 1e-3 * (w.square().mean() - 1).square()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 500 == 0 or step == steps - 1:
+            run.log(f"mapping {step} error {error.item():.4f} w {w.square().mean().item():.2f}")
+    with torch.no_grad():
+        run.mapping.w_avg.copy_(run.mapping(torch.randn(20000, CONFIG.z_dim)).mean(0))
+    run.ema["mapping"].load_state_dict(run.mapping.state_dict())
+    run.save()
+
+
+# --- stages 2 and 3 --------------------------------------------------------------------------------------------------
+
+
+def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
+    return pixels.resize_image(pixels.to_image(rgb[np.sort(rows)]), (size, size))
+
+
+def _draw(run: Run, z: torch.Tensor, size: int, mix: bool = False) -> torch.Tensor:
+    """The image at a size, with the gradient; with `mix`, styles from another sample beyond a random layer."""
+    ws = run.mapping(z)[:, None].repeat(1, CONFIG.num_ws, 1)
+    if mix:
+        cut = int(torch.randint(1, CONFIG.num_ws, []))
+        ws = torch.cat([ws[:, :cut], ws.roll(1, 0)[:, cut:]], dim=1)
+    last = 2 * (size.bit_length() - 3)
+    return run.synthesis(ws, last_layer=last, noise_mode="none", dtype=DTYPE)[0]
+
+
+def _difference(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """L1 on three scales: the coarse ones carry the pose, the fine one the lines."""
+    loss = (fake - real).abs().mean()
+    for factor in (2, 4):
+        loss = loss + (F.avg_pool2d(fake, factor) - F.avg_pool2d(real, factor)).abs().mean()
+    return loss
+
+
+def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(count)
+        for start in range(0, count - batch + 1, batch):
+            yield np.sort(order[start : start + batch])
+
+
+def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float) -> None:
+    """G(code) towards the drawing."""
+    parameters = [*run.mapping.parameters(), *run.synthesis.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=lr, betas=(0.9, 0.99), fused=True)
+    steps = images // batch
+    rows = _batches(len(codes), batch, run.seen)
+    clock, total = time.time(), 0.0
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1.0, (steps - step) / (0.3 * steps) + 0.05)
+        pick = next(rows)
+        loss = _difference(_draw(run, codes[pick], size), _targets(rgb, pick, size))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        run.seen += batch
+        total += loss.item()
+        run.average(batch, 5000)
+        if (step + 1) % 200 == 0 or step == steps - 1:
+            rate = 200 * batch / (time.time() - clock)
+            run.log(f"reconstruction {size} seen {run.seen} loss {total / 200:.4f} {rate:.1f} img/s")
+            clock, total = time.time(), 0.0
+        if (step + 1) % 1000 == 0 or step == steps - 1:
+            run.save()
+            sheet(run, size, f"rec-{size}-{run.seen:07d}.png")
+
+
+def adversarial(
+    run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float, r1: float,
+    keep: float,
+) -> None:  # fmt: skip
+    """The game, with the L1 term weighted by `keep` on half of the latents."""
+    blocks = size.bit_length() - 2
+    discriminator = Discriminator(DISCRIMINATOR_CHANNELS[:blocks]).to(memory_format=torch.channels_last)
+    opt_g = torch.optim.Adam([*run.mapping.parameters(), *run.synthesis.parameters()], lr, (0.0, 0.99), fused=True)
+    opt_d = torch.optim.Adam(discriminator.parameters(), lr, (0.0, 0.99), fused=True)
+    saved = run.folder / f"game-{size}.pt"
+    if saved.exists():
+        state = torch.load(saved, weights_only=True)
+        discriminator.load_state_dict(state["discriminator"])
+        opt_g.load_state_dict(state["opt_g"])
+        opt_d.load_state_dict(state["opt_d"])
+    for group in (*opt_g.param_groups, *opt_d.param_groups):
+        group["lr"] = lr
+    rows, reals = _batches(len(codes), batch // 2, run.seen), _batches(len(codes), batch, run.seen + 1)
+    clock, sums = time.time(), np.zeros(4)
+    for step in range(images // batch):
+        pick = next(rows)
+        paired = _draw(run, codes[pick], size)
+        fresh = _draw(run, torch.randn(batch - len(pick), CONFIG.z_dim), size, mix=step % 2 == 0)
+        fake = torch.cat([paired, fresh])
+        sums[0] += _discriminator_step(discriminator, opt_d, fake.detach(), _targets(rgb, next(reals), size),
+                                       r1 if step % 16 == 0 else 0.0)  # fmt: skip
+        discriminator.requires_grad_(False)
+        game = F.softplus(-discriminator(fake, DTYPE)).mean()
+        rec = _difference(paired, _targets(rgb, pick, size))
+        opt_g.zero_grad(set_to_none=True)
+        (game + keep * rec).backward()
+        opt_g.step()
+        discriminator.requires_grad_(True)
+        run.seen += batch
+        run.average(batch, 5000)
+        sums[1:3] += game.item(), rec.item()
+        if (step + 1) % 100 == 0:
+            rate = 100 * batch / (time.time() - clock)
+            d, g, r, _ = sums / 100
+            run.log(f"adversarial {size} seen {run.seen} D {d:.3f} G {g:.3f} rec {r:.4f} {rate:.1f} img/s")
+            clock, sums = time.time(), np.zeros(4)
+        if (step + 1) % 500 == 0 or step == images // batch - 1:
+            _recentre(run)
+            run.save()
+            torch.save({"discriminator": discriminator.state_dict(), "opt_g": opt_g.state_dict(),
+                        "opt_d": opt_d.state_dict()}, saved)  # fmt: skip
+            sheet(run, size, f"adv-{size}-{run.seen:07d}.png")
+
+
+def _discriminator_step(
+    discriminator: Discriminator, optimizer: torch.optim.Optimizer, fake: torch.Tensor, real: torch.Tensor, r1: float
+) -> float:
+    loss = F.softplus(discriminator(fake, DTYPE)).mean() + F.softplus(-discriminator(real, DTYPE)).mean()
+    value = loss.item()
+    if r1:
+        half = real[: max(8, len(real) // 2)].requires_grad_()
+        (slope,) = torch.autograd.grad(discriminator(half, DTYPE).sum(), half, create_graph=True)
+        loss = loss + 16 * r1 / 2 * slope.square().sum(dim=(1, 2, 3)).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return value
+
+
+@torch.no_grad()
+def _recentre(run: Run) -> None:
+    z = torch.randn(10000, CONFIG.z_dim, generator=torch.Generator().manual_seed(0))
+    run.mapping.w_avg.copy_(run.ema["mapping"](z).mean(0))
+    run.ema["mapping"].w_avg.copy_(run.mapping.w_avg)
+
+
+@torch.no_grad()
+def sheet(run: Run, size: int, name: str) -> None:
+    """Six by six fresh latents through the EMA weights, psi 1 above, psi 0.7 below."""
+    z = torch.randn(18, CONFIG.z_dim, generator=torch.Generator().manual_seed(1))
+    w = run.ema["mapping"](z)
+    w = torch.cat([w, run.mapping.w_avg.lerp(w, 0.7)])
+    ws = w[:, None].repeat(1, CONFIG.num_ws, 1)
+    image, _ = run.ema["synthesis"](ws, last_layer=2 * (size.bit_length() - 3), noise_mode="none")
+    rgb = pixels.to_rgb(image).reshape(4, 9, size, size, 3).transpose(0, 2, 1, 3, 4)
+    Image.fromarray(rgb.reshape(4 * size, 9 * size, 3)).save(run.folder / name)
+
+
+def main() -> None:
+    """The stages from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--stage", choices=("mapping", "reconstruction", "adversarial"), required=True)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--drawings", type=int, default=36_000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--r1", type=float, default=1.0)
+    parser.add_argument("--keep", type=float, default=1.0)
+    args = parser.parse_args()
+    run = Run.open(args.run)
+    if args.stage == "mapping":
+        train_mapping(run, args.images // 512)
+        return
+    rgb, _ = dataset.cached(args.cache, 0, args.drawings, 128, labels=False)
+    codes = torch.from_numpy(dataset.codes(0, args.drawings))
+    if args.stage == "reconstruction":
+        reconstruct(run, rgb, codes, args.size, args.images, args.batch, args.lr)
+    else:
+        adversarial(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.r1, args.keep)
+
+
+if __name__ == "__main__":
+    main()

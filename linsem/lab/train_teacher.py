@@ -1,0 +1,210 @@
+"""How the shipped teacher was made: a U-Net trained on rendered drawings and their exact label maps, harshly augmented.
+
+    python -m linsem.lab.train_teacher RUN --cache CACHE --images 100000 --out assets/avatars-128.teacher.safetensors
+
+The loss is a weighted cross-entropy and a Dice term, which thin categories (brows, noses, frames) need. Every third
+batch is shown at half the size. Weights are averaged (EMA); the average is judged on held-out drawings, clean and
+degraded, whenever a state is saved, and is written to `--out` when it is the best so far. RUN holds `state.pt`, from
+which training resumes, and `log.txt`. bf16, one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from linsem import metrics, pixels
+from linsem.lab import dataset, degrade, drawings
+from linsem.palette import Category
+from linsem.teacher import Teacher, TeacherConfig, UNet, save_teacher
+
+WIDTHS = (32, 64, 128, 192)
+SHARES = (0.54, 0.15, 0.12, 0.034, 0.0057, 0.0033, 0.0017, 0.0064, 0.0084, 0.0088, 0.12)  # of the pixels, measured
+FIRST, COUNT, HELD_OUT_COUNT = 100_000, 9_000, 2_500
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened since the last report: `saved` says that the state was written, `scores` what it is worth."""
+
+    seen: int
+    loss: float
+    rate: float  # images a second
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """A network in training: its average, its optimiser, how many images it has seen, its best score."""
+
+    def __init__(self, folder: Path, config: TeacherConfig, lr: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(0)
+        self.folder = folder
+        self.network = UNet(config).to(memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.seen, self.best = 0, 0.0
+        if (folder / "state.pt").exists():
+            state = torch.load(folder / "state.pt", weights_only=True)
+            for name in ("network", "ema", "optimizer"):
+                getattr(self, name).load_state_dict(state[name])
+            self.seen, self.best = state["seen"], state["best"]
+
+    def save(self) -> None:
+        """Write `state.pt` in one move."""
+        state = {name: getattr(self, name).state_dict() for name in ("network", "ema", "optimizer")}
+        torch.save(state | {"seen": self.seen, "best": self.best}, self.folder / "state.part")
+        (self.folder / "state.part").replace(self.folder / "state.pt")
+
+    @torch.no_grad()
+    def average(self, keep: float) -> None:
+        """Move the EMA, running statistics too, towards the weights."""
+        pairs = zip(self.ema.state_dict().values(), self.network.state_dict().values(), strict=True)
+        for average, value in pairs:
+            if average.is_floating_point():
+                average.lerp_(value, 1 - keep)
+            else:
+                average.copy_(value)
+
+
+def class_weights(shares: tuple[float, ...]) -> torch.Tensor:
+    """Rare categories weigh more, mildly: the fourth root of their rarity, with a weighted mean of 1 over pixels."""
+    shares_ = torch.tensor(shares)
+    weights = shares_.clamp(min=1e-4) ** -0.25
+    return weights / (weights * shares_).sum()
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Logits (N, K, H, W) against labels (N, H, W): weighted cross-entropy plus the mean Dice loss of the batch."""
+    entropy = F.cross_entropy(logits, labels.long(), weight=weights)
+    share = logits.softmax(dim=1)
+    truth = F.one_hot(labels.long(), logits.shape[1]).permute(0, 3, 1, 2)
+    both = (share * truth).sum(dim=(0, 2, 3))
+    total = share.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
+    return entropy + (1 - (2 * both + 1) / (total + 1)).mean()
+
+
+def train(
+    run: Run, rgb: np.ndarray, labels: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], *, images: int,
+    batch: int = 16, lr: float = 3e-3, report: int = 1600, judge: int = 8000,
+) -> Iterator[Step]:  # fmt: skip
+    """Go on until `images` have been seen; yield a step every `report` images, scored and saved every `judge`."""
+    categories = run.network.config.categories
+    shares = SHARES if len(SHARES) == categories else (1 / categories,) * categories
+    weights, losses, clock = class_weights(shares), [], time.monotonic()
+    while run.seen < images:
+        for group in run.optimizer.param_groups:
+            group["lr"] = _rate(run.seen, images, lr)
+        losses.append(_learn(run, rgb, labels, batch, weights))
+        run.seen += batch
+        run.average(min(0.995, run.seen / (run.seen + 10 * batch)))
+        if run.seen % report < batch or run.seen >= images:
+            rate, scores = len(losses) * batch / (time.monotonic() - clock), {}
+            if run.seen % judge < batch or run.seen >= images:
+                scores = scores_of(as_teacher(run.ema), *held_out)
+                run.save()
+            yield Step(run.seen, float(np.mean(losses)), rate, scores)
+            losses, clock = [], time.monotonic()
+
+
+def _rate(seen: int, images: int, lr: float) -> float:
+    """Up over the first 1,600 images, then down along a cosine to a hundredth."""
+    return lr * min(1.0, (seen + 16) / 1600) * (0.505 + 0.495 * math.cos(math.pi * seen / images))
+
+
+def _learn(run: Run, rgb: np.ndarray, labels: np.ndarray, batch: int, weights: torch.Tensor) -> float:
+    """One update; what it is shown depends on `run.seen` alone, so a resumed run goes on as it would have."""
+    random = np.random.default_rng([1, run.seen])
+    generator = torch.Generator().manual_seed(run.seen)
+    small = run.seen // batch % 3 == 2
+    rows = np.sort(random.choice(len(rgb), min(len(rgb), batch * (3 if small else 1)), replace=False))
+    image, truth = pixels.to_image(rgb[rows]), torch.from_numpy(labels[rows])
+    if small:
+        image, truth = degrade.shrunk(image, truth, run.network.config.categories)
+    image, truth = degrade.augmented(image, truth, generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = run.network.train()(image)
+    loss = loss_of(logits.float(), truth, weights)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizer.step()
+    return loss.item()
+
+
+def as_teacher(network: UNet) -> Teacher:
+    """A frozen copy; the network itself goes on training."""
+    names = drawings.CATEGORIES if len(drawings.CATEGORIES) == network.config.categories else None
+    names = names or tuple(str(i) for i in range(network.config.categories))
+    colors = (drawings.CATEGORY_COLORS * 24)[: len(names)]
+    return Teacher(copy.deepcopy(network), tuple(map(Category, names, colors)))
+
+
+def scores_of(teacher: Teacher, rgb: np.ndarray, labels: np.ndarray, *, batch: int = 50) -> dict[str, float]:
+    """mIoU of a teacher on drawings, (N, H, W, 3) and (N, H, W) uint8: clean and degraded, paper's and data set's."""
+    scores = {}
+    for suffix, harm in (("", False), ("_degraded", True)):
+        table, matrix = judged(teacher, rgb, labels, degraded=harm, batch=batch)
+        scores[f"miou{suffix}"] = metrics.table_miou(table)
+        scores[f"dataset_miou{suffix}"] = metrics.dataset_miou(matrix)
+    return scores
+
+
+def judged(
+    teacher: Teacher, rgb: np.ndarray, labels: np.ndarray, *, degraded: bool, batch: int = 50
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The table of `paper_iou` (N, K) and the confusion matrix (K, K) of a teacher on drawings."""
+    categories, tables, matrix = len(teacher.categories), [], 0
+    generator = torch.Generator().manual_seed(0)
+    for start in range(0, len(rgb), batch):
+        image = pixels.to_image(np.array(rgb[start : start + batch]))  # a copy: what is mapped is read-only
+        truth = torch.from_numpy(np.array(labels[start : start + batch]))
+        if degraded:
+            image, truth = degrade.degraded(image, truth, generator)
+        found = teacher(image)
+        tables.append(metrics.paper_iou(found, truth, categories))
+        matrix = matrix + metrics.confusion(found, truth, categories)
+    return torch.cat(tables), matrix
+
+
+def main() -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--judges", type=int, default=300, help="held-out drawings for the scores on the way")
+    parser.add_argument("--out", type=Path, help="write the best average here")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rgb, labels = dataset.cached(args.cache, FIRST, COUNT, 128, labels=True)
+    judges = dataset.cached(args.cache, drawings.HELD_OUT, HELD_OUT_COUNT, 128, labels=True)
+    held_out = tuple(array[-args.judges :] for array in judges)
+    run = Run(args.run, TeacherConfig(len(drawings.CATEGORIES), WIDTHS), args.lr)
+    for step in train(run, rgb, labels, held_out, images=args.images, batch=args.batch, lr=args.lr):
+        scores = " ".join(f"{name} {value:.4f}" for name, value in step.scores.items())
+        line = f"seen {step.seen} loss {step.loss:.4f} {step.rate:.1f} img/s {scores}"
+        print(line, flush=True)
+        with open(args.run / "log.txt", "a") as log:
+            log.write(line + "\n")
+        worth = sum(step.scores.values())
+        if args.out and worth > run.best:
+            run.best = worth
+            run.save()
+            save_teacher(run.ema, as_teacher(run.ema).categories, args.out)
+
+
+if __name__ == "__main__":
+    main()

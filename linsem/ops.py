@@ -1,0 +1,76 @@
+"""What the network families share: scaled linear layers, the FIR filter of StyleGAN2, activations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SQRT2 = math.sqrt(2.0)
+
+
+def pixel_norm(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
+    """Divide each position by the root mean square of its channels (dim 1)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+
+
+def leaky(x: torch.Tensor, gain: float = SQRT2, clamp: float | None = None) -> torch.Tensor:
+    """Leaky ReLU with slope 0.2, a gain and an optional clamp to ±clamp."""
+    x = F.leaky_relu(x, 0.2)
+    if gain != 1:
+        x = x * gain
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def fir_kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The separable [1, 3, 3, 1] filter as (4, 4), summing to `gain`."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
+    kernel = taps[:, None] * taps[None, :]
+    return (kernel * (gain / kernel.sum())).to(dtype)
+
+
+def fir(x: torch.Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> torch.Tensor:
+    """Depthwise [1, 3, 3, 1] filter of (N, C, H, W), zero padding (before, after) on both axes."""
+    kernel = fir_kernel(gain, x.dtype, x.device).expand(x.shape[1], 1, 4, 4)
+    if pad[0] == pad[1]:
+        return F.conv2d(x, kernel, padding=pad[0], stride=stride, groups=x.shape[1])
+    x = F.pad(x, (pad[0], pad[1], pad[0], pad[1]))
+    return F.conv2d(x, kernel, stride=stride, groups=x.shape[1])
+
+
+def upsample2(x: torch.Tensor) -> torch.Tensor:
+    """Double the size of (N, C, H, W): zero insertion, then the filter with gain 4 (StyleGAN2's `upsample2d`)."""
+    channels = x.shape[1]
+    kernel = fir_kernel(4.0, x.dtype, x.device).expand(channels, 1, 4, 4)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+
+
+class Linear(nn.Module):
+    """Fully connected layer with a runtime gain: y = x (W g / sqrt(in))^T + b g, activated if asked for.
+
+    `lr_multiplier` is g; `bias_init` is the value that the *scaled* bias has at the start.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+        activate: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features).normal_() / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+        self.activate = activate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in) to (N, out)."""
+        bias = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
+        y = torch.addmm(bias, x, (self.weight * self.weight_gain).t())
+        return leaky(y) if self.activate else y

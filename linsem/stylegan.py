@@ -1,0 +1,244 @@
+"""StyleGAN in plain PyTorch (Karras et al., CVPR 2019), frozen, as a `linsem.Generator`.
+
+Layer l works at 4 * 2**(l // 2) pixels and takes style l: even layers double the size (layer 0 is the learned
+constant), odd ones do not. The features are those that the paper taps: one a resolution, after the style of its second
+layer. Convolution weights are kept in the orientation of "nearest doubling, then convolution"; the fused form of the
+published nets (from 128 pixels) is the same operation with its kernel turned by 180 degrees, which the readers undo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from linsem import ops
+from linsem.generator import Layer, freeze, seeded
+from linsem.stylegan2 import NOISE_MODES
+
+
+@dataclass(frozen=True)
+class StyleGANConfig:
+    """All that decides the shapes. `channels[k]` belongs to the resolution 4 * 2**k."""
+
+    channels: tuple[int, ...]
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0
+    mapping_layers: int = 8
+    mapping_width: int | None = None  # of the hidden layers; None: w_dim
+    normalize_z: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image."""
+        side = 4 * 2 ** (len(self.channels) - 1)
+        return side, side
+
+    @property
+    def num_ws(self) -> int:
+        """Styles that the synthesis takes, one a layer."""
+        return 2 * len(self.channels)
+
+
+def double(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Nearest doubling, then a 3x3 convolution (padding 1), as one transposed 4x4 convolution.
+
+    x (N, I, h, w), weight (O, I, 3, 3) to (N, O, 2h, 2w). Each input pixel becomes a 2x2 patch, so the kernel seen from
+    the input is the sum of the four shifts of the (turned) 3x3 kernel; a quarter of the products, no doubled map.
+    """
+    kernel = F.pad(weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
+    kernel = kernel[:, :, 1:, 1:] + kernel[:, :, :-1, 1:] + kernel[:, :, 1:, :-1] + kernel[:, :, :-1, :-1]
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+
+
+def blur(x: torch.Tensor) -> torch.Tensor:
+    """Depthwise [1, 2, 1] filter of (N, C, H, W), padding 1."""
+    taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    kernel = (taps[:, None] * taps[None, :]).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+class Mapping(nn.Module):
+    """z (and a label) to w: normalise, then slow fully connected layers; keeps the mean w.
+
+    Other than in StyleGAN2 the gain of sqrt(2) sits in the weights, so it does not scale the bias.
+    """
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        features = config.z_dim
+        if config.c_dim > 0:
+            self.label_weight = nn.Parameter(torch.empty(config.c_dim, config.z_dim).normal_())
+            features += config.z_dim
+        for i in range(config.mapping_layers):
+            width = config.w_dim if i == config.mapping_layers - 1 else config.mapping_width or config.w_dim
+            layer = ops.Linear(features, width, lr_multiplier=0.01)
+            layer.weight_gain *= ops.SQRT2
+            self.add_module(f"fc{i}", layer)
+            features = width
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
+        """z (N, z_dim) and, for a conditional net, c (N, c_dim) to w (N, w_dim), not truncated."""
+        x = z.float()
+        if self.config.c_dim > 0:
+            if c is None:
+                c = torch.zeros(len(z), self.config.c_dim, device=z.device)
+            x = torch.cat([x, c.float() @ self.label_weight], dim=1)
+        x = ops.pixel_norm(x) if self.config.normalize_z else x
+        for i in range(self.config.mapping_layers):
+            x = ops.leaky(getattr(self, f"fc{i}")(x), gain=1)
+        return x
+
+
+class StyledLayer(nn.Module):
+    """One layer: (constant | doubling convolution and blur | convolution), noise, bias, leaky ReLU, AdaIN."""
+
+    def __init__(self, into: int | None, out: int, w_dim: int, side: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        if into is None:
+            self.const = nn.Parameter(torch.ones(out, side, side))
+        else:
+            self.weight = nn.Parameter(torch.empty(out, into, 3, 3).normal_())
+            self.gain = ops.SQRT2 / math.sqrt(9 * into)
+        self.bias = nn.Parameter(torch.zeros(out))
+        self.noise_weight = nn.Parameter(torch.zeros(out))
+        self.register_buffer("noise_const", torch.randn(side, side))
+        self.style = ops.Linear(w_dim, 2 * out)
+
+    def forward(self, x: torch.Tensor | None, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """x (N, I, h, w) or None for the constant, w (N, w_dim), noise (H, W), (N, 1, H, W) or None to (N, O, H, W)."""
+        x = self.const.expand(len(w), -1, -1, -1) if x is None else self.convolve(x)
+        if noise is not None:
+            x = x + noise * self.noise_weight[:, None, None]
+        x = ops.leaky(x + self.bias[:, None, None], gain=1)
+        x = x - x.mean(dim=(2, 3), keepdim=True)
+        x = x * (x.square().mean(dim=(2, 3), keepdim=True) + 1e-8).rsqrt()
+        scale, shift = self.style(w)[:, :, None, None].chunk(2, dim=1)
+        return x * (scale + 1) + shift
+
+    def convolve(self, x: torch.Tensor) -> torch.Tensor:
+        """The convolution, with the doubling and its blur."""
+        weight = self.weight * self.gain
+        return blur(double(x, weight)) if self.up else F.conv2d(x, weight, padding=1)
+
+
+class ToRGB(nn.Module):
+    """1x1 convolution of the last map to colours."""
+
+    def __init__(self, into: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(3, into, 1, 1).normal_())
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.gain = 1 / math.sqrt(into)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, I, H, W) to (N, 3, H, W)."""
+        return F.conv2d(x, self.weight * self.gain, self.bias)
+
+
+class Synthesis(nn.Module):
+    """The layers and the last toRGB; those of the coarser resolutions only served the progressive training."""
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__()
+        for index in range(config.num_ws):
+            block = index // 2
+            out = config.channels[block]
+            into = None if index == 0 else out if index % 2 else config.channels[block - 1]
+            layer = StyledLayer(into, out, config.w_dim, 4 * 2**block, up=index % 2 == 0)
+            self.add_module(f"layer{index}", layer)
+        self.torgb = ToRGB(config.channels[-1])
+
+
+class StyleGAN(nn.Module):
+    """The generator: mapping, truncation, synthesis. Satisfies `linsem.generator.Generator`."""
+
+    def __init__(self, config: StyleGANConfig, id: str = "", categories: tuple = ()) -> None:
+        super().__init__()
+        self.config, self.id, self.categories = config, id, tuple(categories)
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)
+        self.size = config.size
+        self.z_dim, self.w_dim, self.num_ws = config.z_dim, config.w_dim, config.num_ws
+        self.layers = tuple(Layer(c, 4 * 2**k, 4 * 2**k, last_w=2 * k + 1) for k, c in enumerate(config.channels))
+        freeze(self)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.mapping.w_avg.device
+
+    def map(
+        self, z: torch.Tensor, psi: float = 1.0, *, cutoff: int | None = None, c: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """z (N, z_dim) to ws (N, num_ws, w_dim); with psi != 1 those below `cutoff` (None: all) move to the mean w.
+
+        The published nets were shown with psi 0.7 and cutoff 8. `c` (N, c_dim) is the label of a conditional net
+        (default: zeros).
+        """
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
+        if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):
+            raise ValueError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
+        ws = self.mapping(z, c)[:, None].repeat(1, self.num_ws, 1)
+        if psi == 1:
+            return ws
+        head = self.mapping.w_avg.lerp(ws[:, :cutoff], psi)
+        return head if cutoff is None else torch.cat([head, ws[:, cutoff:]], dim=1)
+
+    def synthesize(
+        self,
+        ws: torch.Tensor,
+        *,
+        image: bool = True,
+        last_layer: int | None = None,
+        noise_mode: str = "const",
+        noise_seeds: Sequence[int] | None = None,
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """ws (N, num_ws, w_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the features, one a resolution.
+
+        `noise_mode` is "const" (the network's own noise), "none", or "random", which then follows from one of
+        `noise_seeds` a sample.
+        """
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
+        last = check_last_layer(last_layer, len(self.layers), image)
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
+        if noise_mode == "random" and (noise_seeds is None or len(noise_seeds) != len(ws)):
+            raise ValueError(f"noise_seeds: expected one a sample ({len(ws)}) with noise_mode='random'")
+        x, features = None, []
+        for index in range(2 * last + 2):
+            layer = getattr(self.synthesis, f"layer{index}")
+            x = layer(x, ws[:, index].float(), _noise(layer.noise_const, noise_mode, noise_seeds, index))
+            if index % 2:
+                features.append(x)
+        return (self.synthesis.torgb(x) if image else None), features
+
+
+def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:
+    """The index of the last feature map to compute; ValueError if there is no such map or the image needs more."""
+    last = count - 1 if last_layer is None else last_layer
+    if not 0 <= last < count:
+        raise ValueError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
+    if image and last != count - 1:
+        raise ValueError(f"last_layer: the image needs all {count} layers, got last_layer={last_layer} with image=True")
+    return last
+
+
+def _noise(const: torch.Tensor, mode: str, seeds: Sequence[int] | None, index: int) -> torch.Tensor | None:
+    """(H, W), (N, 1, H, W) or None. Random noise follows from each sample's own seed and the layer's index."""
+    if mode == "none":
+        return None
+    if mode == "const" or seeds is None:
+        return const
+    rows = [torch.randn((1, *const.shape), generator=seeded(int(seed) * 64 + index)) for seed in seeds]
+    return torch.stack(rows).to(const.device)

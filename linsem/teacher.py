@@ -1,0 +1,203 @@
+"""The teacher: the segmentation network that stands in for a human annotator and judges every table.
+
+A U-Net (Ronneberger et al., 2015) on drawings, after the role that the off-the-shelf networks have in Xu & Zheng (CVPR
+2021, section 5.1). It unshuffles 2 x 2 pixels into channels first, so nothing is lost and the widest maps are half as
+large as the image. Trained by `linsem.lab.train_teacher`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from linsem.generator import freeze
+from linsem.palette import Category, parse_categories
+
+FORMAT, VERSION = "linsem-teacher", "1"
+MULTIPLE = 16  # image sides must be multiples of it
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_SUFFIX = ".teacher.safetensors"
+
+
+class TeacherError(ValueError):
+    """A teacher that is not there, or a file that is not a sound teacher."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The shapes: the widths of the four levels, at 1/2, 1/4, 1/8 and 1/16 of the image, and the categories' number."""
+
+    categories: int
+    widths: tuple[int, int, int, int] = (48, 80, 128, 192)
+
+    def __post_init__(self) -> None:
+        numbers = (self.categories, *self.widths)
+        if len(self.widths) != 4 or not all(type(n) is int and 1 <= n <= 1024 for n in numbers):
+            raise TeacherError(f"teacher config: expected whole numbers in 1..1024 and 4 widths, got {self}")
+
+
+class _Conv(nn.Module):
+    """3 x 3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+    def fuse(self) -> None:
+        """Fold the normalisation into the convolution; the network must be in evaluation mode."""
+        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
+
+
+class UNet(nn.Module):
+    """Image (N, 3, H, W) in [-1, 1] to logits (N, K, H, W); H and W are multiples of 16."""
+
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs = (12, *config.widths[:-1])
+        self.down = nn.ModuleList(_pair(i, o) for i, o in zip(inputs, config.widths, strict=True))
+        joined = zip(config.widths[1:], config.widths[:-1], strict=True)
+        self.up = nn.ModuleList(_pair(deep + skip, skip) for deep, skip in joined)
+        self.head = nn.Conv2d(config.widths[0], 4 * config.categories, 3, padding=1)
+
+    def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The maps of the four levels, fine to deep; the last is (N, widths[3], H / 16, W / 16)."""
+        x = F.pixel_unshuffle(image.contiguous(memory_format=torch.channels_last), 2)
+        maps = [self.down[0](x)]
+        for block in self.down[1:]:
+            maps.append(block(F.max_pool2d(maps[-1], 2)))
+        return maps
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K, H, W)."""
+        *skips, x = self.encode(image)
+        for skip, block in zip(reversed(skips), reversed(self.up), strict=True):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0), skip], dim=1))
+        return F.pixel_shuffle(self.head(x), 2)
+
+
+def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(_Conv(in_channels, out_channels), _Conv(out_channels, out_channels))
+
+
+class Teacher:
+    """A frozen network with its categories. `teacher(image)` labels; `.logits` lets gradients through to the image."""
+
+    def __init__(self, network: UNet, categories: tuple[Category, ...]) -> None:
+        if network.config.categories != len(categories):
+            raise TeacherError(f"categories: expected {network.config.categories}, got {len(categories)}")
+        self.network = freeze(network).to(memory_format=torch.channels_last)
+        self.categories = tuple(categories)
+        for module in self.network.modules():
+            if isinstance(module, _Conv) and not isinstance(module.norm, nn.Identity):
+                module.fuse()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.network.head.weight.device
+
+    def to(self, device: torch.device | str) -> Teacher:
+        """Move the network; returns the teacher."""
+        self.network.to(device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Image (N, 3, H, W) in [-1, 1] to labels (N, H, W) uint8."""
+        return self.logits(image).argmax(dim=1).to(torch.uint8)
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Image (N, 3, H, W), clamped to [-1, 1], to (N, K, H, W) float32; differentiable in the image."""
+        return self.network(_checked(image))
+
+    @torch.no_grad()
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """The deepest map averaged over its positions, (N, D) float32: what the Fréchet distance is measured in."""
+        return self.network.encode(_checked(image))[-1].mean(dim=(2, 3))
+
+
+def _checked(image: torch.Tensor) -> torch.Tensor:
+    if image.ndim != 4 or image.shape[1] != 3 or any(side < MULTIPLE or side % MULTIPLE for side in image.shape[2:]):
+        raise ValueError(f"image: expected (N, 3, H, W) with H and W multiples of {MULTIPLE}, got {tuple(image.shape)}")
+    return image.float().clamp(-1, 1)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def save_teacher(network: UNet, categories: tuple[Category, ...], path: Path | str) -> None:
+    """Write an unfused network as safetensors: the convolutions in half precision, the rest as they are."""
+    state = {}
+    for name, value in network.state_dict().items():
+        state[name] = (value.half() if value.ndim == 4 else value).contiguous().cpu()
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": json.dumps(asdict(network.config)),
+        "categories": json.dumps([asdict(category) for category in categories]),
+    }
+    save_file(state, str(path), metadata=metadata)
+
+
+def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
+    """A shipped teacher by its generator's name ("avatars-128"), or a file; raises `TeacherError`."""
+    path = _find(name_or_path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+                found = (metadata.get("format"), metadata.get("version"))
+                raise TeacherError(f"{path.name}: expected format {FORMAT!r} version {VERSION!r}, got {found}")
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise TeacherError(f"{path.name}: not a readable safetensors file ({error})") from error
+    config, categories = _described(metadata, path.name)
+    network = UNet(config)
+    _fill(network, state, path.name)
+    return Teacher(network, categories).to(device)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    for path in (Path(name_or_path), _ASSETS / f"{name_or_path}{_SUFFIX}"):
+        if path.is_file():
+            return path
+    shipped = sorted(path.name.removesuffix(_SUFFIX) for path in _ASSETS.glob(f"*{_SUFFIX}"))
+    raise TeacherError(f"teacher: expected a file or one of {shipped}, got {str(name_or_path)!r}")
+
+
+def _described(metadata: dict[str, str], name: str) -> tuple[TeacherConfig, tuple[Category, ...]]:
+    try:
+        config = json.loads(metadata["config"])
+        described = TeacherConfig(categories=config["categories"], widths=tuple(config["widths"]))
+        categories = parse_categories(json.loads(metadata["categories"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise TeacherError(f"{name}: bad metadata ({error})") from error
+    if len(categories) != described.categories:
+        raise TeacherError(f"{name}: expected {described.categories} categories, got {len(categories)}")
+    return described, categories
+
+
+def _fill(network: UNet, state: dict[str, torch.Tensor], name: str) -> None:
+    """Copy the tensors in, each checked by name, shape and finiteness."""
+    expected = network.state_dict()
+    if expected.keys() != state.keys():
+        raise TeacherError(f"{name}: missing or unknown tensors {sorted(expected.keys() ^ state.keys())[:5]}")
+    for key, value in state.items():
+        if value.shape != expected[key].shape:
+            raise TeacherError(f"{name}: {key}: expected {tuple(expected[key].shape)}, got {tuple(value.shape)}")
+        if not torch.isfinite(value.float()).all():
+            raise TeacherError(f"{name}: {key}: expected finite numbers")
+    network.load_state_dict(state)
