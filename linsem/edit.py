@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def iter_edit(
         wished, pixel_weight(wished, before), keep, color, None if painted is None else painted.astype(np.float32)
     )
     if painted is not None:
-        weights = loop.Weights(weights.agree, weights.preserve, weights.color or 1.0, weights.prior, weights.close)
+        weights = replace(weights, color=weights.color or 1.0)
     agreed = agreement(before, wished)
     if agreed >= enough and painted is None:
         report = _report(before, before, wished, 0.0, 0, clock, "the image already shows what is asked for")
@@ -94,7 +94,7 @@ def iter_edit(
         return
     for step in loop.steer(
         generator, extractor, start, wish, lr=lr, steps=steps, weights=weights,
-        enough=2.0 if painted is not None else enough, patience=20,
+        enough=2.0 if painted is not None else enough, patience=20, with_image=True,
     ):  # fmt: skip
         change = outside_change(step.image, origin, region)
         report = _report(before, step.labels[0], wished, change, step.index, clock, "")

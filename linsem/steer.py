@@ -3,7 +3,7 @@
 Semantic editing (paper §4, SIE) and semantic-conditional sampling (SCS) differ only in where they start and in which
 terms they weigh; both baselines of the paper are settings of it as well. The objective of each sample is
 
-    agree * CE(P(G(z)), target) + preserve * |G(z) - G(z0)| outside + color * |G(z) - wish| where painted
+    agree * CE(P(G(z)), target) + preserve * |G(z) - G(z0)|^p outside + color * |G(z) - wish|^p where painted
         + prior * |z|^2 + close * |z - z0|^2
 
 The best iterate of each sample is kept and yielded, never merely the last.
@@ -47,13 +47,14 @@ class Wish:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight of each named term."""
+    """The weight of each named term, and the power p of differences between pixels (in units of [-1, 1])."""
 
     agree: float = 1.0
     preserve: float = 0.0
     color: float = 0.0
     prior: float = 0.0
     close: float = 0.0
+    power: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,20 @@ def steer(
     enough: float = 1.0,
     patience: int | None = None,
     keep_best: bool = True,
+    with_image: bool = False,
 ) -> Iterator[SteerStep]:
     """Yield a step before the first move (index 0) and after each of at most `steps` moves of Adam.
 
     `start` is (N, z_dim) in space "z" (one z), (N, num_ws, z_dim) in "z_layers" (one z a layer, paper §4), else ws
     (N, num_ws, w_dim). It stops early when each sample's agreement has reached `enough`, or when no sample's loss has
-    fallen for `patience` moves. Closing the iterator stops it within one move. A move that yields numbers that are
+    fallen for `patience` moves. Images are drawn where a term needs them, or `with_image`. Closing the iterator stops it within one move. A move that yields numbers that are
     not finite ends it with the best state so far (`SteerError` if there is none).
     """
     if space not in SPACES:
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
     if not 0 <= steps <= 10_000:
         raise SteerError(f"steps: expected 0..10000, got {steps}")
-    loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(agree=1.0), psi, keep_best)
+    loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(), psi, keep_best, with_image)
     stale = 0
     for index in range(steps + 1):
         with torch.enable_grad():
@@ -124,10 +126,11 @@ class _Loop:
         weights: Weights,
         psi: float,
         keep_best: bool,
+        with_image: bool,
     ) -> None:
         self.generator, self.space, self.weights, self.psi, self.keep_best = generator, space, weights, psi, keep_best
-        self.segment = _segmenter(segmenter)
-        self.needs_image = not isinstance(segmenter, Extractor) or weights.preserve > 0 or weights.color > 0
+        self.segment = as_segmenter(segmenter)
+        self.needs_image = with_image or not isinstance(segmenter, Extractor) or weights.preserve + weights.color > 0
         self.last_layer = None if self.needs_image else segmenter.last_layer
         self.start = _checked_start(generator, start, space)
         self.latent = self.start.clone().requires_grad_(True)
@@ -174,10 +177,10 @@ class _Loop:
         error = F.cross_entropy(logits, maps.target, reduction="none", ignore_index=IGNORE)
         loss = w.agree * (error * maps.weight).sum(dim=(1, 2))
         if w.preserve:
-            change = (image - self.origin).abs().mean(dim=1)
+            change = (image - self.origin).abs().pow(w.power).mean(dim=1)
             loss = loss + w.preserve * (change * maps.keep).sum(dim=(1, 2))
-        if w.color:
-            change = (image - maps.color).abs().mean(dim=1)
+        if w.color and maps.color is not None:
+            change = (image - maps.color).abs().pow(w.power).mean(dim=1)
             loss = loss + w.color * (change * maps.color_weight).sum(dim=(1, 2))
         if w.prior:
             loss = loss + w.prior * self.latent.flatten(1).square().sum(1)
@@ -268,7 +271,8 @@ def _checked_start(generator: Generator, start: torch.Tensor, space: str) -> tor
     return start.detach().float().to(generator.device).clone()
 
 
-def _segmenter(segmenter: Extractor | Segmenter) -> Segmenter:
+def as_segmenter(segmenter: Extractor | Segmenter) -> Segmenter:
+    """An extractor as a function of (image, features, size); a function is returned as it is."""
     if not isinstance(segmenter, Extractor):
         return segmenter
     return lambda image, features, size: segmenter.logits(features, size)

@@ -8,15 +8,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from linsem.checkpoints import genforce, nvidia_tf, nvidia_torch, rosinality
+from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.build import build_network
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.own import looks_own, read_own, write_safetensors
+from linsem.checkpoints.pickles import Made, entries, kind_of, read_pickle
+from linsem.checkpoints.storages import Storage
+from linsem.checkpoints.torchfile import looks_legacy, looks_zip, read_torch_legacy, read_torch_zip, state_table
 
 __all__ = ["Checkpoint", "CheckpointError", "build_network", "read_checkpoint", "write_safetensors"]
 
 MAX_FILE_BYTES = 4 * 2**30  # the largest known checkpoint of these families has 0.4 GB
+
+FOREIGN = {
+    b"version https://git-lfs": "a Git LFS pointer (the weights themselves were not downloaded)",
+    b"<!": "a web page (the download gave a page instead of the file)",
+    b"<html": "a web page (the download gave a page instead of the file)",
+    b"\x89HDF": "an HDF5 file of another library",
+    b"\x1f\x8b": "a gzip archive (unpack it first)",
+    b"BZh": "a bzip2 archive (unpack it first)",
+}
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -42,7 +57,58 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def parse_checkpoint(data: bytes) -> Checkpoint:
-    """As `read_checkpoint`, of bytes in memory."""
+    """As `read_checkpoint`, of bytes in memory. Whatever goes wrong, a `CheckpointError` comes out."""
+    try:
+        return _recognise(data)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the last net: a damaged file must never take its caller down
+        raise CheckpointError(f"damaged, or not a generator checkpoint ({type(error).__name__}: {error})") from error
+
+
+def _recognise(data: bytes) -> Checkpoint:
+    for magic, what in FOREIGN.items():
+        if data.startswith(magic):
+            raise CheckpointError(f"this is {what}, not a generator checkpoint")
     if looks_own(data):
         return read_own(data)
-    raise CheckpointError("not a generator checkpoint in any known format")
+    view = memoryview(data)
+    if looks_zip(view):
+        return _from_torch(*read_torch_zip(data))
+    if looks_legacy(view):
+        return _from_torch(*read_torch_legacy(view))
+    if data[:1] == b"\x80":
+        return _from_pickle(read_pickle(view)[0])
+    raise CheckpointError("not a generator checkpoint in any known format (safetensors, torch file or pickle)")
+
+
+def _from_torch(value: Any, storages: dict[str, Storage]) -> Checkpoint:
+    """The checkpoint in the value of a torch file."""
+    if not isinstance(value, dict | Made):
+        raise CheckpointError(f"expected a table of tensors in the torch file, got {kind_of(value)}")
+    decoder = Decoder(storages)
+    if rosinality.find_state(value) is not None:
+        return rosinality.read_rosinality(value, decoder)
+    if genforce.find_state(value) is not None:
+        return genforce.read_genforce(value, decoder)
+    raise CheckpointError(f"a torch file of an unknown network: it holds {_some_keys(value)}")
+
+
+def _from_pickle(value: Any) -> Checkpoint:
+    """The checkpoint in the value of a plain pickle."""
+    if nvidia_torch.looks_nvidia_torch(value):
+        return nvidia_torch.read_nvidia_torch(value)
+    if nvidia_tf.looks_nvidia_tf(value):
+        return nvidia_tf.read_nvidia_tf(value)
+    what = _some_keys(value) if isinstance(value, dict) else kind_of(value)
+    raise CheckpointError(f"a pickle, but none of NVIDIA's networks: it holds {what}")
+
+
+def _some_keys(value: Any) -> str:
+    """The first names in a table and in the tables in it, for messages."""
+    table = entries(value)
+    names = [str(key)[:60] for key in list(table)[:4]]
+    for inner in list(table.values())[:2]:
+        if isinstance(inner, dict | Made):
+            names += [str(key)[:60] for key in list(state_table(inner))[:3]]
+    return ", ".join(names) or "nothing"

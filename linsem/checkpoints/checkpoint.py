@@ -98,7 +98,7 @@ def check_config(config: Config) -> None:
     if not 0 <= getattr(config, "c_dim", 0) <= MAX_WIDTH:
         raise CheckpointError(f"config: c_dim should be 0 to {MAX_WIDTH}, got {config.c_dim}")
     if not 1 <= getattr(config, "mapping_layers", 8) <= MAX_MAPPING_LAYERS:
-        raise CheckpointError(f"config: mapping_layers should be 1 to {MAX_MAPPING_LAYERS}, got {config.mapping_layers}")
+        raise CheckpointError(f"config: expected 1 to {MAX_MAPPING_LAYERS} mapping_layers, got {config.mapping_layers}")
     const = getattr(config, "const_size", (4, 4))
     if len(const) != 2 or not all(1 <= side <= 16 for side in const):
         raise CheckpointError(f"config: const_size should be two sides of 1 to 16, got {const}")

@@ -33,10 +33,10 @@ from linsem.lab.discriminator import Discriminator
 from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
 
 CONFIG = StyleGAN2Config(
-    channels=(256, 256, 256, 256, 128, 64), z_dim=drawings.CODE_DIM, w_dim=256, mapping_layers=4,
+    channels=(256, 256, 192, 96, 48, 32), z_dim=drawings.CODE_DIM, w_dim=256, mapping_layers=4,
     mapping_width=1024,
 )
-DISCRIMINATOR_CHANNELS = (256, 256, 256, 128, 64, 32)
+DISCRIMINATOR_CHANNELS = (256, 256, 192, 96, 48, 32)
 DTYPE = torch.bfloat16
 
 
@@ -165,14 +165,14 @@ def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
 
 def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float) -> None:
     """G(code) towards the drawing."""
-    parameters = [*run.mapping.parameters(), *run.synthesis.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=lr, betas=(0.9, 0.99), fused=True)
+    groups = [{"params": [*run.mapping.parameters()], "pace": 20.0}, {"params": [*run.synthesis.parameters()], "pace": 1.0}]
+    optimizer = torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.99), fused=True)
     steps = images // batch
     rows = _batches(len(codes), batch, run.seen)
     clock, total = time.time(), 0.0
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (steps - step) / (0.3 * steps) + 0.05)
+            group["lr"] = group["pace"] * lr * min(1.0, (steps - step) / (0.3 * steps) + 0.05)
         pick = next(rows)
         loss = _difference(_draw(run, codes[pick], size), _targets(rgb, pick, size))
         optimizer.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
 """The labelling painter: a `gr.HTML` component of our own.
 
-The browser side is three static files beside this one (`painter.html`, `painter.css`, `painter.js`), read when the
+The browser side is static files beside this one (`painter.html`, `painter.css`, and `painter*.js`), read when the
 component is made: no build step, nothing fetched from elsewhere, and no user text in a template. Label maps cross the
 wire as 8-bit grey PNGs in which the grey value is the category index and 255 means unpainted; both sides write and read
 the bytes themselves, so that no colour management can touch an index.
@@ -28,7 +28,7 @@ from PIL import Image
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 
-HERE = Path(__file__).parent
+SCRIPTS = ("painter_core.js", "painter.js", "painter_input.js")  # one script, in this order
 PNG_PREFIX = "data:image/png;base64,"
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MAX_PIXELS = 1 << 22
@@ -123,14 +123,14 @@ class LabelPainter(gr.HTML):
         max_width: int = 560,
         brush: int | None = None,
         opacity: float = 0.75,
-        **kw: Any,  # noqa: ANN401 - whatever gr.HTML takes: elem_id, scale, visible, render, ...
+        **kw: Any,  # whatever gr.HTML takes: elem_id, scale, visible, ...
     ) -> None:
         super().__init__(
             value,
             label=label,
-            html_template=(HERE / "painter.html").read_text(encoding="utf-8"),
-            css_template=(HERE / "painter.css").read_text(encoding="utf-8"),
-            js_on_load=(HERE / "painter.js").read_text(encoding="utf-8"),
+            html_template=_asset("painter.html"),
+            css_template=_asset("painter.css"),
+            js_on_load="".join(_asset(name) for name in SCRIPTS),
             apply_default_css=False,
             first_categories=_plain(categories),
             max_width=int(max_width),
@@ -139,7 +139,7 @@ class LabelPainter(gr.HTML):
             **kw,
         )
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         # gr.HTML makes an event of every word quoted in the script; this one has only the standard events.
         raise AttributeError(f"'LabelPainter' object has no attribute '{name}'")
 
@@ -266,6 +266,10 @@ def _cached_png(rgb: np.ndarray, cache: str) -> str:
         Image.fromarray(rgb).save(file, format="PNG", compress_level=3)
     os.replace(part, path)
     return str(path)
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def _plain(categories: tuple[Category, ...]) -> list[dict[str, str]]:

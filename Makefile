@@ -1,0 +1,62 @@
+# make demo   serve the app on 127.0.0.1:7860
+# make test   linter, unit and client tests, browser tests
+# make format let ruff format the code
+#
+# Both make .venv first. PYTHON picks the interpreter (3.10 or newer), TORCH another build of torch, for example
+#   make demo TORCH="torch==2.11.0 --index-url https://download.pytorch.org/whl/cu128"
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+TORCH ?=
+
+.PHONY: demo test format browser clean
+
+demo: $(VENV)/.app
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q -m "not browser and not slow"
+	$(BIN)/python -m pytest -q -m "browser and not slow"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+# Debian's python3 comes without ensurepip: python3-venv brings it.
+$(BIN)/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+		{ echo "linsem needs Python 3.10 or newer: make demo PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+			apt-get install -y -qq python3-venv; } || \
+		{ echo "Python's venv module is missing: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch goes first: a machine without an NVIDIA GPU takes the CPU build where one can be had, and no CUDA libraries.
+$(VENV)/.torch: | $(BIN)/python
+	@if [ -n "$(TORCH)" ]; then echo "installing $(TORCH)"; $(PIP) $(TORCH); \
+	elif command -v nvidia-smi >/dev/null 2>&1; then echo "installing torch"; $(PIP) torch==2.13.0; \
+	else echo "installing torch (CPU)"; $(PIP) torch==2.13.0+cpu 2>/dev/null || \
+		$(PIP) --timeout 20 --retries 1 torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu; fi
+	@touch $@
+
+$(VENV)/.app: requirements.txt | $(VENV)/.torch
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/.torch
+	$(PIP) -r requirements-dev.txt
+	@touch $@ $(VENV)/.app
+
+# The browser tests take the system's Chromium, else Playwright's own.
+browser: $(VENV)/.dev
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } || \
+		$(BIN)/playwright install chromium

@@ -1,0 +1,153 @@
+"""Inert descriptions of tensors and arrays to tensors, with the geometry checked before anything is allocated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.pickles import Made, Persistent, kind_of
+from linsem.checkpoints.storages import STORAGE_DTYPES, Storage, storage_of
+from linsem.checkpoints.torchfile import nested_storage
+
+MAX_ELEMENTS = 2**28  # of one checkpoint; the largest known generator has 30 million parameters
+MAX_DIMENSIONS = 8
+NUMBERS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+
+
+class Decoder:
+    """Turns descriptions into float32 tensors and keeps count, so that one buffer cannot be decoded without end."""
+
+    def __init__(self, storages: dict[str, Storage] | None = None) -> None:
+        self.storages = storages or {}
+        self.left = MAX_ELEMENTS
+
+    def spend(self, name: str, count: int) -> None:
+        """Refuse more numbers than any generator has."""
+        self.left -= count
+        if self.left < 0:
+            raise CheckpointError(f"{name}: the file describes more than {MAX_ELEMENTS} numbers")
+
+    def tensor(self, name: str, value: Any) -> torch.Tensor:
+        """The float32 tensor that `value` describes; CheckpointError that names it otherwise."""
+        if isinstance(value, Made) and value.is_of("torch._utils._rebuild_parameter"):
+            value = _argument(name, value, 0)
+        if not isinstance(value, Made) or not value.is_of("torch._utils._rebuild_tensor_v2"):
+            raise CheckpointError(f"{name}: expected a tensor, got {kind_of(value)}")
+        if not isinstance(value.args, tuple) or len(value.args) < 4:
+            raise CheckpointError(f"{name}: damaged description of a tensor")
+        storage = self.storage(name, value.args[0])
+        offset, size, stride = value.args[1:4]
+        return torch.from_numpy(self.strided(name, storage, offset, _sizes(name, size), _sizes(name, stride)))
+
+    def strided(
+        self, name: str, storage: Storage, offset: Any, size: tuple[int, ...], stride: tuple[int, ...]
+    ) -> np.ndarray:
+        """A float32 copy of the numbers at `offset` with the given geometry, all inside the storage."""
+        count = len(storage.raw) // storage.itemsize
+        total = _product(size)
+        if len(size) != len(stride) or type(offset) is not int or offset < 0 or total > count:
+            raise CheckpointError(f"{name}: a tensor of {size} does not lie in a storage of {count} numbers")
+        last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True)) if total else 0
+        if last >= max(count, 1):
+            raise CheckpointError(f"{name}: a tensor of {size} reaches beyond its storage of {count} numbers")
+        self.spend(name, total)
+        numbers = np.frombuffer(storage.raw, STORAGE_DTYPES[storage.kind], count=count)[offset:]
+        steps = tuple(step * storage.itemsize for step in stride)
+        view = np.lib.stride_tricks.as_strided(numbers, size, steps, writeable=False)
+        if storage.kind == "BFloat16Storage":
+            return (np.ascontiguousarray(view).astype(np.uint32) << 16).view(np.float32).reshape(size)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the building refuses
+            return np.array(view, dtype=np.float32, order="C")
+
+    def storage(self, name: str, value: Any) -> Storage:
+        """A storage of this file, or one that was saved into bytes of its own."""
+        if isinstance(value, Persistent):
+            kind, key, count = storage_of(value.pid)
+            found = self.storages.get(key)
+            if found is None or found.kind != kind or len(found.raw) != count * found.itemsize:
+                raise CheckpointError(f"{name}: its storage is not in the file")
+            return found
+        if isinstance(value, Made) and value.is_of("torch.storage._load_from_bytes"):
+            return nested_storage(memoryview(_bytes(name, _argument(name, value, 0))))
+        raise CheckpointError(f"{name}: expected a storage, got {kind_of(value)}")
+
+    def array(self, name: str, value: Any) -> torch.Tensor:
+        """The float32 tensor of a pickled numpy array, numpy scalar or plain number."""
+        if type(value) in (int, float):
+            return torch.tensor(float(value))
+        if not isinstance(value, Made):
+            raise CheckpointError(f"{name}: expected an array, got {kind_of(value)}")
+        if value.is_of("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"):
+            dtype, shape, fortran = _dtype(name, _argument(name, value, 0)), (), False
+            raw = _argument(name, value, 1)
+        elif value.is_of("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"):
+            state = value.state
+            if not isinstance(state, tuple) or len(state) != 5:
+                raise CheckpointError(f"{name}: damaged description of an array")
+            dtype, shape, fortran, raw = _dtype(name, state[2]), _sizes(name, state[1]), state[3], state[4]
+        else:
+            raise CheckpointError(f"{name}: expected an array, got {kind_of(value)}")
+        data = _bytes(name, raw)
+        total = _product(shape)
+        if len(data) != total * dtype.itemsize:
+            raise CheckpointError(f"{name}: an array of {shape} {dtype} in {len(data)} bytes")
+        self.spend(name, total)
+        numbers = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.array(numbers, dtype=np.float32, order="C"))
+
+
+def _argument(name: str, value: Made, index: int) -> Any:
+    if not isinstance(value.args, tuple) or len(value.args) <= index:
+        raise CheckpointError(f"{name}: damaged description of a tensor")
+    return value.args[index]
+
+
+def _sizes(name: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, Made) and value.is_of("torch.Size"):
+        value = _argument(name, value, 0)
+    if isinstance(value, list):
+        value = tuple(value)
+    if not isinstance(value, tuple) or len(value) > MAX_DIMENSIONS:
+        raise CheckpointError(f"{name}: damaged geometry of a tensor")
+    if not all(type(side) is int and 0 <= side < 2**40 for side in value):
+        raise CheckpointError(f"{name}: sizes and strides should be whole numbers from 0")
+    return value
+
+
+def _product(sizes: tuple[int, ...]) -> int:
+    total = 1
+    for side in sizes:
+        total *= side
+    return total
+
+
+def _dtype(name: str, value: Any) -> np.dtype:
+    """A numeric type: floats, whole numbers, truth values; nothing that holds references."""
+    text = _argument(name, value, 0) if isinstance(value, Made) and value.is_of("numpy.dtype") else None
+    if not isinstance(text, str) or text not in NUMBERS:
+        raise CheckpointError(f"{name}: expected plain numbers, got the type {str(text)[:40]!r}")
+    state = value.state
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
+    if order not in ("<", ">", "|", "="):
+        raise CheckpointError(f"{name}: unknown byte order {str(order)[:40]!r}")
+    return np.dtype(text).newbyteorder("<" if order == "=" else order)
+
+
+def _bytes(name: str, value: Any) -> memoryview | bytes:
+    """Raw bytes, as they are or (protocol 2) spelt as Latin-1 text."""
+    if isinstance(value, Made) and value.is_of("_codecs.encode"):
+        if not isinstance(value.args, tuple) or value.args[1:] != ("latin1",):
+            raise CheckpointError(f"{name}: damaged bytes of an array")
+        value = value.args[0]
+    if isinstance(value, str):
+        try:
+            return value.encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise CheckpointError(f"{name}: damaged bytes of an array") from error
+    if not isinstance(value, memoryview):
+        raise CheckpointError(f"{name}: expected the bytes of an array, got {kind_of(value)}")
+    return value

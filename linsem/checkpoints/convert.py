@@ -1,0 +1,61 @@
+"""`python -m linsem convert IN OUT.safetensors`: any known checkpoint to our own format, and what is inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from linsem.checkpoints import read_checkpoint
+from linsem.checkpoints.build import build_network
+from linsem.checkpoints.checkpoint import Checkpoint, config_to_dict
+from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.own import write_safetensors
+
+
+def describe(path: str | Path) -> str:
+    """What a checkpoint holds, as lines for people. Raises `CheckpointError` if it is none or does not fit together."""
+    return _describe(read_checkpoint(path))
+
+
+def convert(path: str | Path, out: str | Path, *, half: bool = False) -> str:
+    """Write the checkpoint at `path` to `out` in our own format; returns what is inside, and what was written.
+
+    `half` stores float16: half the size, for about a thousandth of relative error in the weights. Raises
+    `CheckpointError` if `path` cannot be read, if `out` is not a .safetensors name or cannot be written.
+    """
+    out = Path(out)
+    if out.suffix != ".safetensors":
+        raise CheckpointError(f"{out.name}: expected a name that ends in .safetensors")
+    checkpoint = read_checkpoint(path)
+    text = _describe(checkpoint)
+    try:
+        write_safetensors(
+            out, checkpoint.family, checkpoint.config, checkpoint.state, dict(checkpoint.metadata), half=half
+        )
+        size = out.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{out}: cannot be written ({error.strerror or error})") from error
+    return f"{text}\nwritten: {out} ({size / 1e6:.1f} MB{', float16' if half else ''})"
+
+
+def _describe(checkpoint: Checkpoint) -> str:
+    network = build_network(checkpoint)
+    config = config_to_dict(checkpoint.config)
+    parameters = sum(value.numel() for value in checkpoint.state.values())
+    height, width = network.size
+    layers = ", ".join(f"{layer.channels}x{layer.height}x{layer.width}" for layer in network.layers)
+    lines = [
+        f"format: {checkpoint.source_format}",
+        f"family: {checkpoint.family}",
+        f"image: {height} x {width} (height x width)",
+        f"numbers: {parameters:,}",
+        *(f"{name}: {value}" for name, value in config.items()),
+        f"ws: {network.num_ws} x {network.w_dim}",
+        f"features: {layers}",
+        *(f"{name}: {value}" for name, value in checkpoint.metadata.items()),
+        *(f"note: {note}" for note in checkpoint.notes),
+    ]
+    if "mapping.w_avg" in checkpoint.state:
+        lines.append(f"mean w: length {float(torch.linalg.vector_norm(checkpoint.state['mapping.w_avg'])):.3g}")
+    return "\n".join(lines)

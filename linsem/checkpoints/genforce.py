@@ -1,0 +1,188 @@
+"""The genforce family of torch files: StyleGAN2, StyleGAN and PGGAN in three dialects.
+
+genforce and SeFa write {"generator_smooth": state dict, ...} or a bare state dict; HiGAN, IDInvert and LinearGAN write
+a bare one with `.fc.weight` in dense layers, an `epilogue` and TensorFlow's kernel layout; InterFaceGAN writes the same
+with `.linear.weight`. All three come down to one set of names here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+
+from linsem.checkpoints import infer
+from linsem.checkpoints.arrays import Decoder
+from linsem.checkpoints.checkpoint import Checkpoint
+from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.names import (
+    Rule,
+    check_fir,
+    check_zero,
+    first,
+    hwio,
+    plane,
+    plus_one,
+    rename,
+    same,
+    scalar,
+    turned,
+)
+from linsem.checkpoints.pickles import entries
+from linsem.checkpoints.torchfile import state_table
+
+SOURCE = "genforce"
+
+GENERATOR_KEYS = ("generator_smooth", "generator", "G_ema", "G")
+FUSED_SIDE = 128  # from here on StyleGAN's doubling convolutions are fused ("auto")
+
+
+def family_of(table: dict[str, Any]) -> str | None:
+    """The family whose names a state dict has in any of the three dialects."""
+    if "synthesis.early_layer.const" in table:
+        return "stylegan2"
+    if "synthesis.layer0.const" in table:
+        return "stylegan"
+    first_layer = "layer0.weight" in table or "layer0.conv.weight" in table
+    return "pggan" if first_layer and any(name.startswith("output") for name in table) else None
+
+
+def find_state(value: Any) -> dict[str, Any] | None:
+    """The generator's table in a torch file: the smoothed one first, or the file itself; None if there is none."""
+    top = entries(value)
+    tables = [top]
+    if "models" in top:
+        tables.append(entries(top["models"]))
+    candidates = [table.get(key) for key in GENERATOR_KEYS for table in tables]
+    for candidate in (*candidates, value):
+        table = {name.removeprefix("module."): item for name, item in state_table(candidate).items()}
+        if family_of(table):
+            return table
+    return None
+
+
+def read_genforce(value: Any, decoder: Decoder) -> Checkpoint:
+    """The checkpoint of a torch file's value for which `find_state` finds a table."""
+    table = find_state(value) or {}
+    family = family_of(table)
+    dialect, plain = _one_dialect(table)
+    source = f"{SOURCE} ({dialect})"
+    if family == "stylegan2":
+        return infer.stylegan2(rename(plain, STYLEGAN2_RULES, decoder.tensor), source)
+    last = max((int(m[1]) for name in plain if (m := re.fullmatch(r".*output(\d{1,2})\.weight", name))), default=0)
+    if family == "stylegan":
+        return infer.stylegan(rename(plain, _stylegan_rules(last), decoder.tensor), source)
+    state, notes = _pggan_turned(rename(plain, _pggan_rules(last), decoder.tensor))
+    return infer.pggan(state, source, notes)
+
+
+def _one_dialect(table: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The dialect's name and the table under genforce's names; fused kernels of the others become `fused_weight`."""
+    interface = any(name.endswith(".linear.weight") for name in table)
+    higan = any(".fc." in name or ".wscale." in name or ".epilogue." in name for name in table)
+    if not interface and not higan:
+        return "genforce or SeFa", table
+    plain: dict[str, Any] = {}
+    for name, value in table.items():
+        other = re.sub(r"(layer\d+)\.weight", r"\1.fused_weight", name)
+        other = other.replace(".epilogue.", ".").replace(".style_mod.dense.", ".style.")
+        other = re.sub(r"\.(fc|linear|conv)\.weight$", ".weight", other).replace(".wscale.bias", ".bias")
+        if other in plain:
+            raise CheckpointError(f"{name[:120]}: there is another tensor for {other[:120]}")
+        plain[other] = value
+    return "InterFaceGAN" if interface else "HiGAN or LinearGAN", plain
+
+
+def oihw(x: torch.Tensor) -> torch.Tensor:
+    """A kernel of 1 or 3 a side to (out, in, kh, kw), from that or from TensorFlow's (kh, kw, in, out)."""
+    return x if tuple(x.shape[2:]) in ((1, 1), (3, 3)) else hwio(x)
+
+
+def turned_oihw(x: torch.Tensor) -> torch.Tensor:
+    """The same, and the kernel turned by 180 degrees."""
+    return turned(oihw(x))
+
+
+MAPPING_RULES: tuple[Rule, ...] = (
+    (r"mapping\.dense(\d{1,2})\.(weight|bias)", r"mapping.fc\1.\2", same),
+    (r"truncation\.w_avg", "mapping.w_avg", same),
+    (r"truncation\.truncation", None, same),
+    (r"(?:synthesis\.)?lod", None, check_zero),
+)
+
+
+def _layer2(inner: str) -> Any:
+    def target(match: re.Match) -> str:
+        index = int(match[1])
+        return f"synthesis.b{4 * 2 ** ((index + 1) // 2)}.conv{0 if index % 2 else 1}.{inner}"
+
+    return target
+
+
+def _output2(inner: str) -> Any:
+    return lambda m: f"synthesis.b{4 * 2 ** int(m[1])}.torgb.{inner}"
+
+
+_LAYER = r"synthesis\.layer(\d{1,2})"
+_OUTPUT = r"synthesis\.output(\d{1,2})"
+
+STYLEGAN2_RULES: tuple[Rule, ...] = (
+    *MAPPING_RULES,
+    (r"synthesis\.early_layer\.const", "synthesis.b4.const", first),
+    (r"synthesis\.layer(\d?[13579])\.(?:fused_)?weight", _layer2("weight"), turned_oihw),
+    (rf"{_LAYER}\.(?:fused_)?weight", _layer2("weight"), oihw),
+    (rf"{_LAYER}\.bias", _layer2("bias"), same),
+    (rf"{_LAYER}\.style\.weight", _layer2("affine.weight"), same),
+    (rf"{_LAYER}\.style\.bias", _layer2("affine.bias"), plus_one),
+    (rf"{_LAYER}\.noise_strength", _layer2("noise_strength"), scalar),
+    (rf"{_LAYER}\.noise", _layer2("noise_const"), plane),
+    (rf"{_OUTPUT}\.weight", _output2("weight"), oihw),
+    (rf"{_OUTPUT}\.bias", _output2("bias"), same),
+    (rf"{_OUTPUT}\.style\.weight", _output2("affine.weight"), same),
+    (rf"{_OUTPUT}\.style\.bias", _output2("affine.bias"), plus_one),
+    (r".*\.kernel", None, check_fir),
+)
+
+
+def _stylegan_rules(last: int) -> tuple[Rule, ...]:
+    fused = "|".join(str(2 * k) for k in range(16) if 4 * 2**k >= FUSED_SIDE)
+    return (
+        *MAPPING_RULES,
+        (r"mapping\.label_weight", "mapping.label_weight", same),
+        (r"synthesis\.layer0\.const", "synthesis.layer0.const", first),
+        (rf"{_LAYER}\.fused_weight", r"synthesis.layer\1.weight", turned_oihw),
+        (rf"synthesis\.layer({fused})\.weight", r"synthesis.layer\1.weight", turned),
+        (rf"{_LAYER}\.(weight|bias)", r"synthesis.layer\1.\2", same),
+        (rf"{_LAYER}\.style\.(weight|bias)", r"synthesis.layer\1.style.\2", same),
+        (rf"{_LAYER}\.apply_noise\.weight", r"synthesis.layer\1.noise_weight", same),
+        (rf"{_LAYER}\.apply_noise\.noise", r"synthesis.layer\1.noise_const", plane),
+        (rf"synthesis\.output{last}\.(weight|bias)", r"synthesis.torgb.\1", same),
+        (rf"{_OUTPUT}\.(weight|bias)", None, same),
+        (r".*\.kernel", None, same),
+    )
+
+
+def _pggan_rules(last: int) -> tuple[Rule, ...]:
+    return (
+        (r"lod", None, check_zero),
+        (r"layer0\.weight", "layer0.weight", turned),
+        (r"layer(\d{1,2})\.fused_weight", r"layer\1.weight", turned_oihw),
+        (r"layer(\d{1,2})\.(weight|bias)", r"layer\1.\2", same),
+        (rf"output{last}\.(weight|bias)", r"torgb.\1", same),
+        (r"output\d{1,2}\.(weight|bias)", None, same),
+    )
+
+
+def _pggan_turned(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """genforce's own fused variant keeps doubling kernels as (in, out, kh, kw); the bias tells where widths change."""
+    ups = [name for name in state if re.fullmatch(r"layer\d?[2468]\.weight|layer\d0\.weight", name)]
+
+    def swapped(name: str) -> bool:
+        weight, bias = state[name], state.get(name.replace("weight", "bias"))
+        return weight.ndim == 4 and bias is not None and weight.shape[0] != len(bias) == weight.shape[1]
+
+    if not any(swapped(name) for name in ups):
+        return state, ()
+    fused = {name: turned(state[name].permute(1, 0, 2, 3)) for name in ups if state[name].ndim == 4}
+    return {**state, **fused}, ("its doubling convolutions are fused: their kernels were turned",)

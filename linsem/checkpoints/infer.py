@@ -1,0 +1,133 @@
+"""The configuration that a state under our names has, read from its shapes: the files' own figures are not trusted."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from linsem.checkpoints.build import check_state
+from linsem.checkpoints.checkpoint import Checkpoint, Config, check_config
+from linsem.checkpoints.errors import CheckpointError
+from linsem.generator import seeded
+from linsem.pggan import PGGANConfig
+from linsem.stylegan import Mapping as StyleGANMapping
+from linsem.stylegan import StyleGANConfig
+from linsem.stylegan2 import Mapping as StyleGAN2Mapping
+from linsem.stylegan2 import StyleGAN2Config
+
+State = dict[str, torch.Tensor]
+
+MEAN_SAMPLES = 10_000
+
+
+def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: float | None = None) -> Checkpoint:
+    """A checkpoint of StyleGAN2 from its state; the mean w and the constant noise are supplied where they lack."""
+    starts = [name for name in state if re.fullmatch(r"synthesis\.b\d+\.const", name)]
+    if len(starts) != 1:
+        raise CheckpointError(f"expected one constant to start the synthesis, got {len(starts)}")
+    _, height, width = shape(state, starts[0], 3)
+    first = int(starts[0].split(".")[1][1:])
+    if first != height:
+        raise CheckpointError(f"{starts[0]}: expected a constant {first} high, got {height}")
+    channels, resolution = [], first
+    while f"synthesis.b{resolution}.conv1.weight" in state:
+        channels.append(shape(state, f"synthesis.b{resolution}.conv1.weight", 4)[0])
+        resolution *= 2
+    layers, hidden, w_dim, entry = _mapping(state)
+    c_dim = embedded = 0
+    if "mapping.embed.weight" in state:
+        embedded, c_dim = shape(state, "mapping.embed.weight", 2)
+    config = StyleGAN2Config(
+        channels=tuple(channels),
+        z_dim=entry - embedded,
+        w_dim=w_dim,
+        c_dim=c_dim,
+        mapping_layers=layers,
+        mapping_width=hidden,
+        const_size=(height, width),
+        conv_clamp=clamp,
+    )
+    check_config(config)
+    state, more = _with_noise(state, config)
+    state, mean = _with_mean(state, StyleGAN2Mapping, config)
+    return Checkpoint("stylegan2", config, state, source, (*notes, *more, *mean))
+
+
+def stylegan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoint:
+    """A checkpoint of StyleGAN from its state."""
+    channels = _pairs(state, "synthesis.layer{}.weight")
+    layers, hidden, w_dim, entry = _mapping(state)
+    c_dim = 0
+    if "mapping.label_weight" in state:
+        c_dim, entry = shape(state, "mapping.label_weight", 2)
+    config = StyleGANConfig(
+        channels=channels, z_dim=entry, w_dim=w_dim, c_dim=c_dim, mapping_layers=layers, mapping_width=hidden
+    )
+    check_config(config)
+    state, mean = _with_mean(state, StyleGANMapping, config)
+    return Checkpoint("stylegan", config, state, source, (*notes, *mean))
+
+
+def pggan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoint:
+    """A checkpoint of PGGAN from its state."""
+    config = PGGANConfig(channels=_pairs(state, "layer{}.weight"), z_dim=shape(state, "layer0.weight", 4)[1])
+    check_config(config)
+    return Checkpoint("pggan", config, state, source, notes)
+
+
+def shape(state: State, name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor that must be there with that many axes."""
+    if name not in state:
+        raise CheckpointError(f"{name}: expected a tensor, got none")
+    if state[name].ndim != axes:
+        raise CheckpointError(f"{name}: expected {axes} axes, got {tuple(state[name].shape)}")
+    return tuple(state[name].shape)
+
+
+def _pairs(state: State, template: str) -> tuple[int, ...]:
+    """The channels of the second layer of each resolution."""
+    channels: list[int] = []
+    while (name := template.format(2 * len(channels) + 1)) in state:
+        channels.append(shape(state, name, 4)[0])
+    return tuple(channels)
+
+
+def _mapping(state: State) -> tuple[int, int | None, int, int]:
+    """Layers, hidden width (None: as the last), width of w, and of what goes in."""
+    count = 0
+    while f"mapping.fc{count}.weight" in state:
+        count += 1
+    hidden, entry = shape(state, "mapping.fc0.weight", 2)
+    w_dim = shape(state, f"mapping.fc{max(count - 1, 0)}.weight", 2)[0]
+    return count, None if hidden == w_dim else hidden, w_dim, entry
+
+
+def _with_noise(state: State, config: StyleGAN2Config) -> tuple[State, tuple[str, ...]]:
+    """The state with constant noise, drawn from a fixed seed, for layers that come without."""
+    state, missing = dict(state), 0
+    for k, resolution in enumerate(config.resolutions):
+        for conv in ("conv1",) if k == 0 else ("conv0", "conv1"):
+            name = f"synthesis.b{resolution}.{conv}.noise_const"
+            if name not in state:
+                size = (resolution, config.const_size[1] * 2**k)
+                state[name] = torch.randn(size, generator=seeded(missing))
+                missing += 1
+    note = f"the file has no constant noise for {missing} layers: it was drawn from a fixed seed"
+    return state, (note,) if missing else ()
+
+
+def _with_mean(state: State, mapping: type, config: Config) -> tuple[State, tuple[str, ...]]:
+    """The state with the mean w, averaged over mapped z of a fixed seed if the file has none."""
+    if "mapping.w_avg" in state:
+        return state, ()
+    with torch.device("meta"):
+        network = mapping(config)
+    part = {name.removeprefix("mapping."): value for name, value in state.items() if name.startswith("mapping.")}
+    part["w_avg"] = torch.zeros(config.w_dim)
+    network.load_state_dict(check_state(part, network.state_dict()), strict=True, assign=True)
+    z = torch.randn((MEAN_SAMPLES, config.z_dim), generator=seeded(0))
+    with torch.no_grad():
+        mean = network(z).mean(dim=0)
+    note = f"the file has no mean w: it was averaged over {MEAN_SAMPLES} mapped z of a fixed seed"
+    return {**state, "mapping.w_avg": mean}, (note,)

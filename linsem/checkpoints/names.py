@@ -1,0 +1,123 @@
+"""From the names and layouts of a dialect to our own: a list of rules, applied tensor by tensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from linsem.checkpoints.errors import CheckpointError
+
+Transform = Callable[[torch.Tensor], torch.Tensor]
+Target = str | Callable[[re.Match], str] | None
+Rule = tuple[str, Target, Transform]
+"""A pattern of a whole name, our name for it (a template, a function of the match, or None: not needed) and what is
+done to the tensor."""
+
+
+def same(x: torch.Tensor) -> torch.Tensor:
+    """As it is."""
+    return x
+
+
+def first(x: torch.Tensor) -> torch.Tensor:
+    """Without its leading axis, which must be 1."""
+    if x.ndim == 0 or x.shape[0] != 1:
+        raise ValueError("expected a leading axis of 1")
+    return x[0]
+
+
+def plane(x: torch.Tensor) -> torch.Tensor:
+    """(1, 1, H, W) to (H, W)."""
+    return first(first(x))
+
+
+def scalar(x: torch.Tensor) -> torch.Tensor:
+    """One number, of whatever shape, to a tensor without axes."""
+    return x.reshape(())
+
+
+def flat(x: torch.Tensor) -> torch.Tensor:
+    """To one axis."""
+    return x.reshape(-1)
+
+
+def transposed(x: torch.Tensor) -> torch.Tensor:
+    """(in, out) to (out, in)."""
+    return x.permute(1, 0)
+
+
+def plus_one(x: torch.Tensor) -> torch.Tensor:
+    """A bias that is stored without the 1 that it starts from."""
+    return x + 1
+
+
+def hwio(x: torch.Tensor) -> torch.Tensor:
+    """TensorFlow's (kh, kw, in, out) to (out, in, kh, kw)."""
+    return x.permute(3, 2, 0, 1)
+
+
+def turned(x: torch.Tensor) -> torch.Tensor:
+    """(out, in, kh, kw) with the kernel turned by 180 degrees."""
+    return x.flip(2, 3)
+
+
+def turned_hwio(x: torch.Tensor) -> torch.Tensor:
+    """Both of the above."""
+    return turned(hwio(x))
+
+
+def check_fir(x: torch.Tensor) -> torch.Tensor:
+    """A resampling filter, which our networks build themselves: it must be [1, 3, 3, 1]."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    expected = taps if x.ndim == 1 else taps[:, None] * taps[None, :]
+    total = x.sum()
+    if x.ndim == 4:
+        expected = expected.expand_as(x)
+    if x.shape[-1] != 4 or not torch.allclose(x / total, expected / expected.sum(), atol=1e-4):
+        raise ValueError("expected the filter [1, 3, 3, 1]")
+    return x
+
+
+def check_zero(x: torch.Tensor) -> torch.Tensor:
+    """The level of detail of a progressively grown net, which must have been trained to the end."""
+    if float(x.reshape(-1)[0]) != 0:
+        raise ValueError("expected 0: the network has not been trained up to its full size")
+    return x
+
+
+def rename(
+    table: Mapping[str, Any], rules: Iterable[Rule], decode: Callable[[str, Any], torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """`table` under our names. `decode(name, value)` gives the float32 tensor of an entry.
+
+    Raises `CheckpointError` for a name that no rule covers, for two names that meet, and for a tensor that does not
+    have the shape that its rule expects.
+    """
+    compiled = [(re.compile(pattern), target, transform) for pattern, target, transform in rules]
+    state: dict[str, torch.Tensor] = {}
+    for name, value in table.items():
+        target, transform = _rule_for(name, compiled)
+        if target is None and transform is same:
+            continue
+        tensor = decode(name, value)
+        try:
+            result = transform(tensor)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise CheckpointError(f"{name}: {tuple(tensor.shape)} is not what is expected here ({error})") from error
+        if target is None:
+            continue
+        if target in state:
+            raise CheckpointError(f"{name}: there is another tensor for {target}")
+        state[target] = result
+    return state
+
+
+def _rule_for(name: str, compiled: list[tuple[re.Pattern, Target, Transform]]) -> tuple[str | None, Transform]:
+    for pattern, target, transform in compiled:
+        match = pattern.fullmatch(name)
+        if match:
+            return (match.expand(target) if isinstance(target, str) else target and target(match)), transform
+    raise CheckpointError(f"{name[:120]}: no known network of this format has such a tensor")

@@ -1,0 +1,162 @@
+"""NVIDIA's PyTorch pickles: StyleGAN2 of stylegan2-ada-pytorch and of the stylegan3 repository.
+
+A pickled dict {"G_ema": network, ...} whose networks are "persistent objects": a call with {class_name, state,
+module_src}, where state is the module's __dict__ and module_src the Python source that NVIDIA's loader executes. Here
+only class_name and state are looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from linsem.checkpoints import infer
+from linsem.checkpoints.arrays import Decoder
+from linsem.checkpoints.checkpoint import Checkpoint
+from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.names import Rule, check_fir, rename, same
+from linsem.checkpoints.pickles import Made, entries, kind_of
+
+SOURCE = "NVIDIA PyTorch pickle"
+PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
+MAX_DEPTH = 8
+MAX_TENSORS = 4096
+
+RULES: tuple[Rule, ...] = (
+    (r".*resample_filter", None, check_fir),
+    (r"(mapping\.(?:w_avg|embed\.\w+|fc\d+\.\w+)|synthesis\.b\d+\..*)", r"\1", same),
+)
+
+
+def looks_nvidia_torch(value: Any) -> bool:
+    """Whether a pickle's value is a table with a persistent network in it."""
+    return isinstance(value, dict) and any(_is_network(value.get(key)) for key in ("G_ema", "G"))
+
+
+def read_nvidia_torch(value: dict[str, Any]) -> Checkpoint:
+    """The checkpoint of a pickle's value that looks like this dialect."""
+    key = "G_ema" if _is_network(value.get("G_ema")) else "G"
+    notes = () if key == "G_ema" else ("the file has no averaged network (G_ema): G was read",)
+    network = _Module("", value[key])
+    _check_is_stylegan2(network)
+    decoder = Decoder()
+    state = rename(network.tensors(), RULES, decoder.tensor)
+    clamp = _check_attributes(network, state, decoder)
+    return infer.stylegan2(state, SOURCE, notes, clamp)
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, Made) and value.is_of(PERSISTENT)
+
+
+class _Module:
+    """A persistent object: its class name, its attributes and its children, all inert."""
+
+    def __init__(self, path: str, value: Any, depth: int = 0) -> None:
+        if depth > MAX_DEPTH:
+            raise CheckpointError(f"{path[:80]}: modules nested deeper than {MAX_DEPTH}")
+        if not _is_network(value) or not isinstance(value.args, tuple) or len(value.args) != 1:
+            raise CheckpointError(f"{path or 'G_ema'}: expected a network, got {kind_of(value)}")
+        meta = entries(value.args[0])
+        if meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
+            raise CheckpointError(f"{path or 'G_ema'}: expected a class with a name")
+        if meta.get("version") != 6:
+            raise CheckpointError(f"{path or 'G_ema'}: expected version 6, got {str(meta.get('version'))[:20]}")
+        self.path, self.depth = path, depth
+        self.class_name = meta["class_name"][:80]
+        self.attributes = entries(meta.get("state"))
+        self.children = {name: value for name, value in self.part("_modules").items() if value is not None}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """One of the module's tables, its keys being text."""
+        table = entries(self.attributes.get(name, {}))
+        if not all(isinstance(key, str) for key in table):
+            raise CheckpointError(f"{self.path}: a name in {name} is not text")
+        return table
+
+    def child(self, name: str) -> _Module:
+        """The child of that name; CheckpointError if there is none."""
+        if name not in self.children:
+            raise CheckpointError(f"{self.path}{name}: expected a module, got none")
+        return _Module(f"{self.path}{name}.", self.children[name], self.depth + 1)
+
+    def tensors(self) -> dict[str, Any]:
+        """The descriptions of all parameters and buffers, by their dotted names."""
+        found: dict[str, Any] = {}
+        waiting = [self]
+        visited = 0
+        while waiting:
+            module = waiting.pop(0)
+            visited += 1
+            for part in ("_parameters", "_buffers"):
+                table = module.part(part)
+                found.update({f"{module.path}{name}": value for name, value in table.items() if value is not None})
+            waiting.extend(module.child(name) for name in module.children)
+            if len(found) > MAX_TENSORS or visited > MAX_TENSORS:
+                raise CheckpointError(f"more than {MAX_TENSORS} tensors in one network")
+        return found
+
+
+def _check_is_stylegan2(network: _Module) -> None:
+    """Refuse other networks by name."""
+    if "synthesis" in network.children and "mapping" in network.children:
+        synthesis = network.child("synthesis")
+        blocks = [name for name in synthesis.children if name.startswith("b") and name[1:].isdigit()]
+        if blocks and "conv1" in synthesis.child(blocks[0]).children:
+            missing = [name for name in blocks if "torgb" not in synthesis.child(name).children]
+            if missing:
+                raise CheckpointError(
+                    f"a StyleGAN2 of another architecture than 'skip': block {missing[0][:40]} has no torgb"
+                )
+            return
+        if "input" in synthesis.children and any(name.startswith("L0_") for name in synthesis.children):
+            raise CheckpointError(
+                f"this is a StyleGAN3 ({synthesis.class_name} with Fourier features), expected a StyleGAN2"
+            )
+        children = ", ".join(list(synthesis.children)[:4])[:120]
+        raise CheckpointError(f"expected a StyleGAN2, got a {synthesis.class_name} made of {children or 'nothing'}")
+    raise CheckpointError(f"expected a StyleGAN2 generator, got a {network.class_name} without mapping and synthesis")
+
+
+def _check_attributes(network: _Module, state: dict[str, torch.Tensor], decoder: Decoder) -> float | None:
+    """Settings that shapes do not show: the learning-rate gain, the activation, the clamp (returned)."""
+    mapping, clamps = network.child("mapping"), set()
+    for name in mapping.children:
+        layer, weight = mapping.child(name), state.get(f"mapping.{name}.weight")
+        if not name.startswith("fc") or weight is None or weight.ndim != 2:
+            continue
+        _expect(layer, "activation", "lrelu")
+        gain = layer.attributes.get("weight_gain")
+        if gain is not None:
+            found = float(decoder.array(f"{layer.path}weight_gain", gain))
+            expected = 0.01 / math.sqrt(max(weight.shape[1], 1))
+            if not math.isclose(found, expected, rel_tol=1e-3):
+                raise CheckpointError(f"{layer.path}weight_gain: expected {expected:.4g}, got {found:.4g}")
+    synthesis = network.child("synthesis")
+    for name in synthesis.children:
+        block = synthesis.child(name)
+        for part in ("conv0", "conv1", "torgb"):
+            if part not in block.children:
+                continue
+            layer = block.child(part)
+            clamps.add(_clamp(layer, decoder))
+            if part != "torgb":
+                _expect(layer, "activation", "lrelu")
+                if layer.attributes.get("use_noise") is False:
+                    state[f"{layer.path}noise_strength"] = torch.zeros(())
+    if len(clamps) > 1:
+        raise CheckpointError(f"expected one clamp for all layers, got {len(clamps)} different ones")
+    return clamps.pop() if clamps else None
+
+
+def _expect(module: _Module, name: str, value: str) -> None:
+    found = module.attributes.get(name, value)
+    if found != value:
+        raise CheckpointError(f"{module.path}{name}: expected {value!r}, got {str(found)[:40]!r}")
+
+
+def _clamp(layer: _Module, decoder: Decoder) -> float | None:
+    value = layer.attributes.get("conv_clamp")
+    return None if value is None else float(decoder.array(f"{layer.path}conv_clamp", value))

@@ -1,0 +1,159 @@
+"""Files of torch.save, the zip form (since torch 1.6) and the legacy form, as inert values.
+
+torch.load(weights_only=True) would do for the whole files, but not for the storages inside NVIDIA's pickles, and it
+allocates what a file claims before it compares. One small reader of our own serves all three; the tests compare it
+with torch.load.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from typing import Any
+
+from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.pickles import PLAIN_NAMES, STORAGES, Made, Persistent, entries, read_pickle
+from linsem.checkpoints.storages import Storage, storage_of
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+MAX_MEMBERS = 20_000
+MAX_STORAGES = 20_000
+
+
+def looks_zip(data: memoryview) -> bool:
+    """Whether the bytes begin like a zip file."""
+    return bytes(data[:4]) == b"PK\x03\x04"
+
+
+def looks_legacy(data: memoryview) -> bool:
+    """Whether the bytes begin like a legacy torch file: a pickle of a magic number, and nothing else."""
+    head = bytes(data[:32])
+    return head[:1] == b"\x80" and MAGIC.to_bytes(10, "little") in head[:16]
+
+
+def read_torch_zip(data: bytes) -> tuple[Any, dict[str, Storage]]:
+    """The value of a zip of torch.save and its storages by key. Members are never inflated: torch stores them plain."""
+    view = memoryview(data)
+    try:
+        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, struct.error, IndexError) as error:
+        raise CheckpointError(f"damaged zip file: {error}") from error
+    if len(members) > MAX_MEMBERS:
+        raise CheckpointError(f"a zip file of {len(members)} members, expected at most {MAX_MEMBERS}")
+    pickles = [m for m in members if m.filename.count("/") == 1 and m.filename.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise CheckpointError("a zip file, but not one of torch.save: expected one member data.pkl")
+    root = pickles[0].filename[: -len("data.pkl")]
+    by_name = {member.filename: member for member in members}
+    if f"{root}byteorder" in by_name and bytes(_member(view, by_name[f"{root}byteorder"])) != b"little":
+        raise CheckpointError("a torch file of another byte order than little")
+    value, _ = read_pickle(_member(view, pickles[0]))
+    storages = {}
+    for key, (kind, count) in _storages_in(value).items():
+        member = by_name.get(f"{root}data/{key}")
+        if member is None:
+            raise CheckpointError(f"the storage {key[:40]!r} is not in the file")
+        storages[key] = _storage(kind, count, _member(view, member), key)
+    return value, storages
+
+
+def _member(data: memoryview, member: zipfile.ZipInfo) -> memoryview:
+    """The bytes of a plainly stored member, as a view."""
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size or member.flag_bits & 1:
+        raise CheckpointError(f"the member {member.filename[:80]!r} is compressed, which no file of torch.save is")
+    start = member.header_offset
+    header = bytes(data[start : start + 30]) if 0 <= start <= len(data) else b""
+    if len(header) != 30 or header[:4] != b"PK\x03\x04":
+        raise CheckpointError(f"damaged zip file: no header for the member {member.filename[:80]!r}")
+    name_length, extra_length = struct.unpack("<HH", header[26:30])
+    begin = start + 30 + name_length + extra_length
+    if begin + member.file_size > len(data):
+        raise CheckpointError(f"truncated zip file: the member {member.filename[:80]!r} is cut")
+    return data[begin : begin + member.file_size]
+
+
+def read_torch_legacy(
+    data: memoryview, names: frozenset[tuple[str, str]] = PLAIN_NAMES
+) -> tuple[Any, dict[str, Storage]]:
+    """The value of a legacy torch file and its storages by key."""
+    magic, position = read_pickle(data, 0, frozenset())
+    version, position = read_pickle(data, position, frozenset())
+    system, position = read_pickle(data, position, frozenset())
+    if magic != MAGIC or version != PROTOCOL or not isinstance(system, dict):
+        raise CheckpointError("not a torch file: its magic number or version is another one")
+    if system.get("little_endian") is not True:
+        raise CheckpointError("a torch file of another byte order than little")
+    value, position = read_pickle(data, position, names)
+    keys, position = read_pickle(data, position, frozenset())
+    described = _storages_in(value)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+        raise CheckpointError("damaged torch file: its list of storages")
+    storages = {}
+    for key in keys:
+        if key not in described:
+            raise CheckpointError(f"the storage {key[:40]!r} is not used by the file")
+        kind, count = described[key]
+        header = bytes(data[position : position + 8])
+        if len(header) != 8 or int.from_bytes(header, "little", signed=True) != count:
+            raise CheckpointError(f"the storage {key[:40]!r} has another length than described")
+        size = count * Storage(kind, memoryview(b"")).itemsize
+        storages[key] = _storage(kind, count, data[position + 8 : position + 8 + size], key)
+        position += 8 + size
+    return value, storages
+
+
+def nested_storage(data: memoryview) -> Storage:
+    """The storage in a legacy torch file that holds a single one, as NVIDIA's pickles do for each tensor."""
+    if not looks_legacy(data):
+        raise CheckpointError("a storage inside the pickle is not in torch's legacy form")
+    value, storages = read_torch_legacy(data, STORAGES)
+    if not isinstance(value, Persistent) or len(storages) != 1:
+        raise CheckpointError("expected a single storage inside the pickle")
+    return next(iter(storages.values()))
+
+
+def _storage(kind: str, count: int, raw: memoryview, key: str) -> Storage:
+    storage = Storage(kind, raw)
+    if len(raw) != count * storage.itemsize:
+        raise CheckpointError(f"the storage {key[:40]!r} has {len(raw)} bytes, expected {count} numbers of {kind}")
+    return storage
+
+
+def _storages_in(value: Any) -> dict[str, tuple[str, int]]:
+    """Every storage that is referred to, by key, with its kind and count. Each container is visited once."""
+    found: dict[str, tuple[str, int]] = {}
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict | list | tuple | Made):
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+        if isinstance(item, Persistent):
+            kind, key, count = storage_of(item.pid)
+            if found.setdefault(key, (kind, count)) != (kind, count):
+                raise CheckpointError(f"the storage {key[:40]!r} is described in two ways")
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
+        elif isinstance(item, Made):
+            waiting.extend((item.args, item.state, item.items, item.values))
+    if len(found) > MAX_STORAGES:
+        raise CheckpointError(f"{len(found)} storages, expected at most {MAX_STORAGES}")
+    return found
+
+
+def state_table(value: Any) -> dict[str, Any]:
+    """A state dict's descriptions by name, or an empty table if `value` is not one."""
+    try:
+        table = entries(value)
+    except CheckpointError:
+        return {}
+    tensors = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
+    found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*tensors)}
+    return found if len(found) == len(table) else {}
+

@@ -1,0 +1,60 @@
+"""Features at single pixels: what upsampling would hold there, without upsampling anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def gather(
+    features: Sequence[torch.Tensor], layers: Sequence[int], pixels: np.ndarray, size: tuple[int, int]
+) -> torch.Tensor:
+    """What upsampling to `size` would hold at the given flat pixel indices: (n, sum of channels) float32.
+
+    Bilinear with aligned corners, as the extractor's own upsampling; features are (1, C, h, w).
+    """
+    total = sum(features[i].shape[1] for i in layers)
+    x = torch.empty(len(pixels), total, device=features[0].device)
+    rows, columns = np.divmod(np.asarray(pixels), size[1])
+    start = 0
+    grids: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+    for i in layers:
+        shape = tuple(features[i].shape[-2:])
+        if shape not in grids:
+            grids[shape] = _corners(rows, columns, size, shape, x.device)
+        index, share = grids[shape]
+        flat = features[i][0].detach().flatten(1).t()  # (h w, C)
+        stop = start + flat.shape[1]
+        block = x[:, start:stop]
+        torch.mul(flat[index[0]], share[0][:, None], out=block)
+        for corner in range(1, 4):
+            block.addcmul_(flat[index[corner]].float(), share[corner][:, None])
+        start = stop
+    return x
+
+
+def _corners(
+    rows: np.ndarray, columns: np.ndarray, size: tuple[int, int], shape: tuple[int, int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The four map positions around each pixel and their shares: (4, n) int64 and (4, n) float32."""
+    y0, fy = _position(rows, size[0], shape[0])
+    x0, fx = _position(columns, size[1], shape[1])
+    y1, x1 = np.minimum(y0 + 1, shape[0] - 1), np.minimum(x0 + 1, shape[1] - 1)
+    index = np.stack([y0 * shape[1] + x0, y0 * shape[1] + x1, y1 * shape[1] + x0, y1 * shape[1] + x1])
+    share = np.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx]).astype(np.float32)
+    return torch.from_numpy(index.astype(np.int64)).to(device), torch.from_numpy(share).to(device)
+
+
+def _position(at: np.ndarray, count: int, into: int) -> tuple[np.ndarray, np.ndarray]:
+    position = at * ((into - 1) / max(count - 1, 1))
+    low = np.minimum(position.astype(np.int64), into - 1)
+    return low, position - low
+
+
+def random_pixels(size: tuple[int, int], count: int, seed: int) -> np.ndarray:
+    """`count` different flat pixel indices of a (H, W) image, at random but the same for the same seed."""
+    total = size[0] * size[1]
+    return np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))

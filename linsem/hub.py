@@ -1,0 +1,312 @@
+"""The only module that knows the Hugging Face Hub: files in, verified; extractors out, with a card.
+
+A file is downloaded into the Hub client's own cache, so other programs share it and its offline mode works. The
+transfer itself is ours, for three things that the client does not do: a download that was cut off goes on where it
+stopped, even in another process; what does not have the expected sha256 never enters the cache; and every failure is
+one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)  # fmt: skip
+from huggingface_hub import errors as hf
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import (
+    WeakFileLock,
+    build_hf_headers,
+    get_session,
+    hf_raise_for_status,
+    httpx,
+    validate_repo_id,
+)  # fmt: skip
+
+from linsem import card, transfer
+from linsem.transfer import Progress
+
+if TYPE_CHECKING:
+    from linsem.extractor import Extractor
+
+URL = "hub://"
+EXTRACTOR_FILE = "extractor.safetensors"
+MAX_BYTES = 4 * 2**30  # no generator of these families comes near
+TIMEOUT = 15.0  # seconds without an answer
+_KINDS = {"spaces": "space", "datasets": "dataset"}
+_FILE = re.compile(r"[^\x00-\x1f\\@?#]+\Z")
+_REVISION = re.compile(r"(?!.*\.\.)[\w.\-]+(/[\w.\-]+)*\Z")
+_HASH = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\Z")  # of git, or sha256
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+
+
+class HubError(ValueError):
+    """Something with the Hub failed; the message is one sentence that says what, and what to do."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in a repository; `revision` is a commit or a branch; `sha256` None: the hash that the Hub states."""
+
+    repo: str
+    file: str
+    revision: str = "main"
+    repo_type: str = "model"
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo}/{self.file}"
+
+
+def parse_url(url: str, file: str | None = None) -> HubFile:
+    """ "hub://[spaces/]owner/repo/file[@revision]" to its parts; without a file, `file` is meant. Raises HubError."""
+    path, _, revision = url.removeprefix(URL).partition("@")
+    parts = path.split("/")
+    repo_type = _KINDS.get(parts[0], "model")
+    parts = parts[1:] if parts[0] in _KINDS else parts
+    name = "/".join(parts[2:]) or file
+    usable = name is not None and _FILE.match(name) and not {"", ".", ".."} & set(name.split("/"))
+    if not url.startswith(URL) or len(parts) < 2 or not usable or not _REVISION.match(revision or "main"):
+        raise HubError(f"expected {URL}owner/repo/file or {URL}owner/repo/file@revision, got {url[:200]!r}")
+    try:
+        validate_repo_id("/".join(parts[:2]))
+    except hf.HFValidationError as error:
+        raise HubError(f"{'/'.join(parts[:2])!r} is not the name of a repository on the Hub") from error
+    return HubFile("/".join(parts[:2]), name, revision or "main", repo_type)
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the network."""
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def cached(file: HubFile, *, cache_dir: str | Path | None = None) -> Path | None:
+    """The file in the Hub's cache, or None; never uses the network."""
+    found = try_to_load_from_cache(
+        file.repo, file.file, cache_dir=cache_dir, revision=file.revision, repo_type=file.repo_type
+    )
+    return Path(found) if isinstance(found, str) else None
+
+
+def download(
+    file: HubFile,
+    *,
+    progress: Progress | None = None,
+    cache_dir: str | Path | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> Path:
+    """The verified file in the Hub's cache, fetched if it is not there.
+
+    A commit that is in the cache needs no network; a branch is asked for news, and what is in the cache serves when
+    nobody answers. `progress(done, total)` is told bytes. Raises HubError.
+    """
+    here = cached(file, cache_dir=cache_dir)
+    if here is not None and (is_offline() or _COMMIT.match(file.revision)):
+        return _verified(file, here)
+    if is_offline():
+        raise HubError(
+            f"{file} is not in the Hub's cache and HF_HUB_OFFLINE forbids the network: unset it, or download the file "
+            "once where there is a network"
+        )
+    with _sentences(file):
+        try:
+            where = _Remote.ask(file, endpoint, token)
+        except (httpx.TransportError, hf.HfHubHTTPError) as error:
+            if here is None or _status(error) in (401, 403, 404):
+                raise
+            return _verified(file, here)  # nobody answers: what was fetched before will do
+        blob = _fetch(file, where, Path(cache_dir or constants.HF_HUB_CACHE), progress)
+        # The blob is where the client looks for it, so this only makes the links of its cache.
+        path = hf_hub_download(
+            file.repo, file.file, revision=file.revision, repo_type=file.repo_type, cache_dir=blob.parents[2],
+            endpoint=endpoint, token=token,
+        )  # fmt: skip
+    return _verified(file, Path(path))
+
+
+def fetch_extractor(url: str, *, cache_dir: str | Path | None = None, endpoint: str | None = None) -> Path:
+    """The local file of "hub://owner/repo[/file][@revision]"; without a file it is `extractor.safetensors`."""
+    file = parse_url(url, EXTRACTOR_FILE)
+    if not file.file.endswith(".safetensors"):
+        raise HubError(f"{file}: extractors are safetensors files, this is something else")
+    return download(file, cache_dir=cache_dir, endpoint=endpoint)
+
+
+def push_extractor(
+    extractor: Extractor,
+    repo_id: str,
+    *,
+    licence: str | None = None,
+    private: bool = False,
+    message: str = "Upload a semantic extractor",
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> str:
+    """Publish an extractor and its model card in one commit; the repository is made if need be.
+
+    `licence` is a licence id of the Hub ("mit", "cc-by-nc-4.0"). Returns "hub://owner/repo@commit", which
+    `load_extractor` reads. Raises HubError.
+    """
+    from linsem.extractor import save_extractor
+
+    file = parse_url(f"{URL}{repo_id}", EXTRACTOR_FILE)
+    if is_offline():
+        raise HubError(f"{repo_id} cannot be published while HF_HUB_OFFLINE forbids the network: unset it")
+    api = HfApi(endpoint=endpoint, token=token, library_name="linsem")
+    with _sentences(file, writing=True), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / EXTRACTOR_FILE
+        save_extractor(extractor, path)
+        text = card.of_extractor(extractor, file.repo, licence)
+        api.create_repo(file.repo, private=private, exist_ok=True)
+        commit = api.create_commit(
+            file.repo,
+            [CommitOperationAdd(EXTRACTOR_FILE, path), CommitOperationAdd("README.md", text.encode())],
+            commit_message=message,
+        )
+    return f"{URL}{file.repo}@{commit.oid}"
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What the Hub says of a file: where it is, how large, and its hash (the ETag)."""
+
+    url: str
+    etag: str
+    size: int
+    headers: dict[str, str]
+
+    @classmethod
+    def ask(cls, file: HubFile, endpoint: str | None, token: str | None) -> _Remote:
+        url = hf_hub_url(file.repo, file.file, repo_type=file.repo_type, revision=file.revision, endpoint=endpoint)
+        said = get_hf_file_metadata(url, token=token, timeout=TIMEOUT, endpoint=endpoint, library_name="linsem")
+        if said.commit_hash is None or said.size is None or not _HASH.match(said.etag or ""):
+            raise HubError(f"{file}: what answered does not speak like the Hub; check HF_ENDPOINT and any proxy")
+        if said.size > MAX_BYTES:
+            raise HubError(f"{file} has {said.size >> 20} MB, expected at most {MAX_BYTES >> 20} MB: wrong file?")
+        if file.sha256 and len(said.etag) == 64 and said.etag != file.sha256:
+            raise HubError(_wrong(file, file.sha256, said.etag) + "; nothing was downloaded")
+        headers = build_hf_headers(token=token, library_name="linsem") | {"Accept-Encoding": "identity"}
+        return cls(url, said.etag, said.size, headers)
+
+
+def _fetch(file: HubFile, where: _Remote, cache: Path, progress: Progress | None) -> Path:
+    """The blob in the cache: it is there, or the transfer is begun or gone on with, and put there once verified."""
+    folder = cache / repo_folder_name(repo_id=file.repo, repo_type=file.repo_type) / "blobs"
+    blob, part = folder / where.etag, folder / f"{where.etag}.linsem-part"
+    folder.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(folder / f"{where.etag}.linsem-lock"):
+        if blob.exists():
+            return blob
+        try:
+            transfer.receive(part, where.size, lambda start: _stream(where, start), progress)
+        except transfer.TransferError as error:
+            raise HubError(f"{file}: {error}") from error
+        _check(file, part, where.etag)
+        os.replace(part, blob)
+    return blob
+
+
+@contextmanager
+def _stream(where: _Remote, start: int) -> Iterator[transfer.Stream]:
+    """The file's bytes from `start` on; whatever breaks the connection is a ConnectionError."""
+    headers = where.headers | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        with get_session().stream("GET", where.url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
+            if answer.status_code == 416:
+                raise transfer.NothingThere
+            if answer.is_error:
+                answer.read()
+            hf_raise_for_status(answer)
+            yield transfer.Stream(answer.iter_raw(), start if answer.status_code == 206 else 0)
+    except httpx.TransportError as error:
+        raise ConnectionError(str(error)) from error
+
+
+def _verified(file: HubFile, path: Path) -> Path:
+    """`path`, once its content has the expected hash; what has not is taken out of the cache."""
+    blob = path.parent / os.readlink(path) if path.is_symlink() else path
+    try:
+        _check(file, blob, blob.name if path.is_symlink() else "")
+    except HubError:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _check(file: HubFile, path: Path, etag: str) -> None:
+    """Raise, and delete the file, unless it has the sha256 that we expect, or else the hash that the Hub states."""
+    expected = file.sha256 or etag
+    if not _HASH.match(expected):
+        return  # a cache without links does not keep what the Hub stated; it was checked when it came
+    found = transfer.sha256_of(path) if len(expected) == 64 else transfer.git_hash_of(path)
+    if found != expected:
+        path.unlink(missing_ok=True)
+        raise HubError(_wrong(file, expected, found) + "; it was deleted")
+
+
+def _wrong(file: HubFile, expected: str, found: str) -> str:
+    return (
+        f"{file} is not the file that was expected (hash {expected[:12]}..., got {found[:12]}...): try again, and if "
+        "it stays so do not use it, since it was replaced or tampered with"
+    )
+
+
+@contextmanager
+def _sentences(file: HubFile, *, writing: bool = False) -> Iterator[None]:
+    """Whatever the client raises, as a HubError with one sentence."""
+    try:
+        yield
+    except HubError:
+        raise
+    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+        raise HubError(_sentence(file, error, writing)) from error
+
+
+def _status(error: Exception) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _sentence(file: HubFile, error: Exception, writing: bool) -> str:
+    status = _status(error)
+    page = f"{constants.ENDPOINT}/{'' if file.repo_type == 'model' else file.repo_type + 's/'}{file.repo}"
+    login = "log in with `hf auth login` or set HF_TOKEN"
+    if isinstance(error, hf.GatedRepoError):
+        return f"{file.repo} is gated: accept its terms at {page}, then {login}"
+    if isinstance(error, hf.DisabledRepoError):
+        return f"{file.repo} was disabled on the Hub: use another model, or a local file"
+    if isinstance(error, hf.RepositoryNotFoundError):
+        return f"{file.repo} does not exist or is private: check the name, and if it is private {login}"
+    if isinstance(error, hf.RevisionNotFoundError):
+        return f"{file.repo} has no revision {file.revision!r}: check what follows the @, or leave it out"
+    if isinstance(error, hf.EntryNotFoundError) and status == 404:
+        return f"{file.repo} has no file {file.file!r}: look for its name at {page}"
+    if status in (401, 403):
+        right = "write to" if writing else "read"
+        return f"the Hub refuses to let you {right} {file.repo}: {login}, with a token that has the right to"
+    if status is not None:
+        later = "try again in a few minutes" if status == 429 or status >= 500 else f"see {page}"
+        return f"the Hub answered {status} for {file.repo}: {later}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {file} does not fit into the Hub's cache; make room, or set HF_HOME to another disk"
+    if isinstance(error, PermissionError):
+        return f"{error.filename or 'the cache folder'} cannot be written: allow it, or set HF_HOME to another folder"
+    if isinstance(error, (httpx.TransportError, hf.LocalEntryNotFoundError, ConnectionError)):
+        what = "cannot be published" if writing else "is not in the Hub's cache"
+        return f"no connection to {constants.ENDPOINT}, and {file} {what}: check the network and try again"
+    return f"{file}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,97 @@
+"""The paper's own protocols for editing and sampling, and its baselines, as settings of the one loop.
+
+50 steps of Adam, nothing truncated, cross-entropy over the whole image against a target fused from strokes and
+predicted labels, 1e-3 * |z - z0|^2 + 1e-3 * |z|^2 / L, the last iterate returned. Editing moves one z a layer; sampling
+draws starts one by one, keeps the one that agrees on most pixels, and moves a single z at a rate of 0.01.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from linsem import steer as loop
+from linsem.extractor import Extractor
+from linsem.generator import Generator, seed_z
+from linsem.pixels import IGNORE
+
+STEPS, LR, PENALTY = 50, 0.01, 1e-3
+
+
+def edit(
+    generator: Generator,
+    segmenter: Extractor | loop.Segmenter,
+    z: torch.Tensor,
+    target: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    steps: int = STEPS,
+    lr: float = LR,
+) -> loop.SteerStep:
+    """Semantic editing (paper §4): z (1, z_dim), target (H, W) with 255 = keep the predicted label (H, W)."""
+    fused = np.where(target == IGNORE, predicted, target).astype(np.uint8)
+    weights = loop.Weights(agree=1.0, prior=PENALTY / generator.num_ws, close=PENALTY)
+    return _last(generator, segmenter, _per_layer(generator, z), loop.Wish(fused), "z_layers", steps, lr, weights)
+
+
+def edit_by_color(
+    generator: Generator,
+    segmenter: Extractor,
+    z: torch.Tensor,
+    color: np.ndarray,
+    mask: np.ndarray,
+    *,
+    steps: int = STEPS,
+    lr: float = LR,
+) -> loop.SteerStep:
+    """The colour baseline: squared error inside the mask (H, W) to `color` (H, W, 3), and outside to the start."""
+    free = np.full(mask.shape, IGNORE, np.uint8)
+    wish = loop.Wish(free, keep=(~mask).astype(np.float32), color=color, color_weight=mask.astype(np.float32))
+    weights = loop.Weights(
+        agree=0.0, preserve=1.0, color=1.0, prior=PENALTY / generator.num_ws, close=PENALTY, power=2.0
+    )
+    return _last(generator, segmenter, _per_layer(generator, z), wish, "z_layers", steps, lr, weights)
+
+
+def sample(
+    generator: Generator,
+    segmenter: Extractor | loop.Segmenter,
+    layout: np.ndarray,
+    first_seed: int,
+    *,
+    inits: int = 100,
+    steps: int = STEPS,
+    lr: float = LR,
+) -> loop.SteerStep:
+    """One sample for a layout (H, W): the best of `inits` starts, drawn and scored one at a time, then optimised."""
+    best, most = None, -1
+    segment = loop.as_segmenter(segmenter)
+    for seed in range(first_seed, first_seed + inits):
+        z = seed_z(generator, [seed])
+        with torch.no_grad():
+            image, features = generator.synthesize(generator.map(z))
+            labels = segment(image, features, tuple(generator.size)).argmax(1)[0].cpu().numpy()
+        hits = int((labels == layout).sum())
+        if hits > most:
+            best, most = z, hits
+    weights = loop.Weights(agree=1.0, prior=PENALTY, close=PENALTY)
+    return _last(generator, segmenter, best, loop.Wish(layout), "z", steps, lr, weights)
+
+
+def _per_layer(generator: Generator, z: torch.Tensor) -> torch.Tensor:
+    return z[:, None].repeat(1, generator.num_ws, 1)
+
+
+def _last(
+    generator: Generator,
+    segmenter: Extractor | loop.Segmenter,
+    start: torch.Tensor,
+    wish: loop.Wish,
+    space: str,
+    steps: int,
+    lr: float,
+    weights: loop.Weights,
+) -> loop.SteerStep:
+    options = {"space": space, "steps": steps, "lr": lr, "weights": weights, "keep_best": False, "enough": 2.0}
+    *_, last = loop.steer(generator, segmenter, start, wish, **options)
+    return last

@@ -1,0 +1,46 @@
+"""Latents in a file: one safetensors file with the ws, and the generator that they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+FORMAT, VERSION = "linsem-latents", "1"
+_MAX_BYTES = 64 << 20
+
+
+class LatentsError(ValueError):
+    """A file that holds no latents, or those of another generator."""
+
+
+def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Sequence[int] = ()) -> None:
+    """Write ws (N, num_ws, w_dim) float32; `seeds`, where there are any, are what they started from."""
+    metadata = {
+        "format": FORMAT, "version": VERSION, "generator": generator_id, "seeds": json.dumps([int(s) for s in seeds]),
+    }  # fmt: skip
+    save_file({"ws": np.ascontiguousarray(ws, dtype=np.float32)}, str(path), metadata)
+
+
+def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
+    """Read ws (N, num_ws, w_dim) float32 of this generator; raises `LatentsError`."""
+    path = Path(path)
+    if path.stat().st_size > _MAX_BYTES:
+        raise LatentsError(f"latent: expected a file of at most {_MAX_BYTES >> 20} MB, got {path.stat().st_size} bytes")
+    try:
+        with safe_open(str(path), "np") as file:
+            metadata = file.metadata() or {}
+            ws = file.get_tensor("ws") if metadata.get("format") == FORMAT else None
+    except (SafetensorError, OSError) as error:
+        raise LatentsError("latent: expected a latent file that an edit or a sampling gave, got another file") from error
+    if ws is None or metadata.get("version") != VERSION:
+        raise LatentsError("latent: expected a latent file that an edit or a sampling gave, got another safetensors file")
+    if metadata.get("generator") != generator_id:
+        raise LatentsError(f"latent: made with {metadata.get('generator')!r}, but the model here is {generator_id!r}")
+    if ws.ndim != 3 or ws.dtype != np.float32 or len(ws) == 0 or not np.isfinite(ws).all():
+        raise LatentsError(f"latent: expected finite float32 (N, num_ws, w_dim), got {ws.dtype} {ws.shape}")
+    return ws

@@ -1,0 +1,40 @@
+"""Seeds as people write them: "0-7,12" is nine of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+MAX_SEED = 2**53  # beyond, a browser cannot count exactly
+_PART = re.compile(r"(\d{1,17})(?:-(\d{1,17}))?\Z", re.ASCII)
+
+
+def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, ...]:
+    """Text like "0-7, 12" to seeds in the order given, each once. Raises ValueError that names what is wrong."""
+    text = str(int(text)) if isinstance(text, float) and text.is_integer() else str(text if text is not None else "")
+    parts = [part for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
+    if not parts:
+        raise ValueError('seeds: expected numbers like "0-7, 12", got nothing')
+    seeds: dict[int, None] = {}
+    for part in parts:
+        match = _PART.match(part)
+        if match is None:
+            raise ValueError(f'seeds: expected numbers like "0-7, 12", got {part[:40]!r}')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last > MAX_SEED:
+            raise ValueError(f"seeds: expected a range that rises, up to {MAX_SEED}, got {part[:40]!r}")
+        if last - first + 1 + len(seeds) > limit + len(seeds.keys() & {first, last}):
+            raise ValueError(f"seeds: expected at most {limit} of them, got {part[:40]!r} and what is before it")
+        seeds.update(dict.fromkeys(range(first, last + 1)))
+    return tuple(seeds)
+
+
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as text that `parse_seeds` reads: runs become ranges."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

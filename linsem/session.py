@@ -1,0 +1,324 @@
+"""What a visitor has made: frozen values, and pure functions from value to value.
+
+Nothing here knows a network or a screen. A `Session` is the labelling bench: pictures (by their latents), what is
+painted on them, and the categories. A `Track` is a line of edits with undo and redo. Undo is keeping the previous value.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from linsem.extractor import Extractor
+from linsem.palette import Category, parse_categories
+from linsem.pixels import IGNORE
+
+HISTORY = 20  # previous values that are kept
+
+
+class SessionError(ValueError):
+    """A change that cannot be made; the sentence says why. The session stays as it was."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image on the bench: its ws (num_ws, w_dim) float32, where it comes from, its labels (H, W) uint8 (255:
+    unknown). `key` names it with the state of its labels that the server made last: a new one tells the painter to
+    take the labels from here."""
+
+    key: str
+    ws: np.ndarray
+    seed: int
+    psi: float
+    labels: np.ndarray
+
+    @property
+    def painted(self) -> int:
+        """How many pixels are labelled."""
+        return int((self.labels != IGNORE).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """The bench. `version` rises with each change that a fit would see; `serial` numbers the keys, and `token`, which
+    no other bench has, begins them."""
+
+    model: str = ""
+    token: str = ""
+    categories: tuple[Category, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    version: int = 0
+    serial: int = 0
+    past: tuple[Session, ...] = ()
+
+    def find(self, key: str | None) -> int | None:
+        """The position of the picture with this key, or None."""
+        return next((i for i, picture in enumerate(self.pictures) if picture.key == key), None)
+
+    @property
+    def labelled(self) -> tuple[Picture, ...]:
+        """The pictures on which something is painted."""
+        return tuple(picture for picture in self.pictures if picture.painted)
+
+
+def new_session(model: str, categories: tuple[Category, ...]) -> Session:
+    """An empty bench for a generator."""
+    return Session(model, secrets.token_hex(6), categories)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """An extractor that the visitor has fitted, the `version` of the session that it was fitted on, and how long the
+    fit took."""
+
+    extractor: Extractor
+    version: int
+    seconds: float
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def add_pictures(
+    session: Session, ws: np.ndarray, seeds: Sequence[int], psi: float, size: tuple[int, int], limit: int = 24
+) -> Session:
+    """New, unlabelled pictures behind the others; ws (N, num_ws, w_dim). Raises `SessionError` beyond `limit`."""
+    if len(session.pictures) + len(seeds) > limit:
+        raise SessionError(
+            f"there is room for {limit} images: {len(session.pictures)} are here and {len(seeds)} more were asked for"
+        )
+    new = tuple(
+        Picture(f"{session.token}-{session.serial + i}", row, int(seed), float(psi), np.full(size, IGNORE, np.uint8))
+        for i, (row, seed) in enumerate(zip(ws, seeds, strict=True))
+    )
+    return replace(session, pictures=session.pictures + new, serial=session.serial + len(new))
+
+
+def keep_labelled(session: Session) -> Session:
+    """The bench without the pictures that nothing is painted on."""
+    return replace(session, pictures=session.labelled)
+
+
+def paint(session: Session, key: str, labels: np.ndarray) -> Session:
+    """The labels (H, W) uint8 that the painter holds for a picture. A key that is no longer current changes nothing."""
+    index = session.find(key)
+    if index is None:
+        return session
+    picture = session.pictures[index]
+    if labels.shape != picture.labels.shape:
+        raise SessionError(f"labels: expected {picture.labels.shape}, got {labels.shape}")
+    known = labels[labels != IGNORE]
+    if known.size and known.max() >= len(session.categories):
+        raise SessionError(f"labels: label {known.max()}, but there are {len(session.categories)} categories")
+    if np.array_equal(labels, picture.labels):
+        return session
+    return _put(session, index, replace(picture, labels=labels))
+
+
+def set_labels(session: Session, index: int, labels: np.ndarray) -> Session:
+    """Labels that did not come from the painter: the picture gets a new key, so that the painter takes them over."""
+    picture = replace(session.pictures[index], labels=labels, key=f"{session.token}-{session.serial}")
+    return _put(replace(_remember(session), serial=session.serial + 1), index, picture)
+
+
+def remove_picture(session: Session, index: int) -> Session:
+    """Take a picture off the bench."""
+    if len(session.pictures) == 1:
+        raise SessionError("this is the only image: add another one before you remove it")
+    rest = session.pictures[:index] + session.pictures[index + 1 :]
+    return replace(_remember(session), pictures=rest, version=session.version + 1)
+
+
+def undo(session: Session) -> Session:
+    """The bench before the last change that was not a stroke (the painter undoes strokes)."""
+    if not session.past:
+        raise SessionError("there is nothing to undo here; strokes are undone in the painter")
+    last = session.past[-1]
+    serial = session.serial
+    pictures = []
+    for picture in last.pictures:  # under new keys, so that the painter takes the old labels over
+        pictures.append(replace(picture, key=f"{session.token}-{serial}"))
+        serial += 1
+    return replace(last, pictures=tuple(pictures), past=session.past[:-1], version=session.version + 1, serial=serial)
+
+
+def _put(session: Session, index: int, picture: Picture) -> Session:
+    pictures = (*session.pictures[:index], picture, *session.pictures[index + 1 :])
+    return replace(session, pictures=pictures, version=session.version + 1)
+
+
+def _remember(session: Session) -> Session:
+    return replace(session, past=(*session.past, replace(session, past=()))[-HISTORY:])
+
+
+# --- categories ------------------------------------------------------------------------------------------------------
+
+
+def add_category(session: Session, name: str, color: str | None = None) -> Session:
+    """One more category, last; without a colour it gets one of its own."""
+    item = {"name": name, "color": color or None}
+    return replace(_remember(session), categories=_checked([*session.categories, item]), version=session.version + 1)
+
+
+def change_category(session: Session, index: int, name: str, color: str) -> Session:
+    """Rename and recolour; the labels stay."""
+    items: list[Category | dict] = list(session.categories)
+    items[_index(session, index)] = {"name": name, "color": color}
+    return replace(_remember(session), categories=_checked(items))
+
+
+def merge_categories(session: Session, source: int, into: int) -> Session:
+    """What is labelled `source` becomes `into`, and `source` is gone."""
+    source, into = _index(session, source), _index(session, into)
+    if source == into:
+        raise SessionError("choose two different categories to merge")
+    return _drop(session, source, into)
+
+
+def delete_category(session: Session, index: int) -> Session:
+    """The category is gone, and its pixels are unlabelled."""
+    if len(session.categories) <= 2:
+        raise SessionError("two categories are the least: add another one before you delete this one")
+    return _drop(session, _index(session, index), None)
+
+
+def _drop(session: Session, gone: int, into: int | None) -> Session:
+    table = np.arange(256, dtype=np.uint8)
+    table[gone + 1 : 255] -= 1
+    table[gone] = IGNORE if into is None else into - (into > gone)
+    serial, pictures = session.serial, []
+    for picture in session.pictures:
+        pictures.append(replace(picture, labels=table[picture.labels], key=f"{session.token}-{serial}"))
+        serial += 1
+    kept = session.categories[:gone] + session.categories[gone + 1 :]
+    return replace(
+        _remember(session), categories=kept, pictures=tuple(pictures), serial=serial, version=session.version + 1
+    )
+
+
+def _checked(items: Sequence[Category | dict]) -> tuple[Category, ...]:
+    try:
+        return parse_categories(items)
+    except ValueError as error:
+        raise SessionError(str(error)) from error
+
+
+def _index(session: Session, index: int) -> int:
+    if not 0 <= index < len(session.categories):
+        raise SessionError("choose one of the categories first")
+    return index
+
+
+def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fitted | None:
+    """What is fitted, with the categories' present names and colours; None where their number has changed."""
+    if fitted is None or len(fitted.extractor.categories) != len(categories):
+        return None
+    return replace(fitted, extractor=replace(fitted.extractor, categories=categories))
+
+
+# --- edits -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class EditPoint:
+    """One state of an edited image: ws (num_ws, w_dim), rgb (H, W, 3) uint8, labels (H, W) uint8, and in words how it
+    came to be; `report` is that of `linsem.edit`, empty for the start."""
+
+    ws: np.ndarray
+    rgb: np.ndarray
+    labels: np.ndarray
+    caption: str
+    report: dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A line of edits of one image. `position` is the one shown; what lies behind it can be redone. `name` is unlike
+    that of any other track, so that the painter never takes one for the other."""
+
+    name: str
+    model: str
+    points: tuple[EditPoint, ...]
+    position: int
+    extractor: Extractor
+
+    @property
+    def now(self) -> EditPoint:
+        """The state shown."""
+        return self.points[self.position]
+
+    @property
+    def key(self) -> str:
+        """Names the state for the painter."""
+        return f"{self.name}.{self.position}.{len(self.points)}"
+
+
+def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
+    """A line of edits that begins with an image."""
+    return Track(secrets.token_hex(6), model, (start,), 0, extractor)
+
+
+def push(track: Track, point: EditPoint) -> Track:
+    """A new state after the one shown; what could be redone is gone. The first state is always kept."""
+    points = (*track.points[: track.position + 1], point)
+    if len(points) > HISTORY:
+        points = (points[0], *points[2:])
+    return replace(track, points=points, position=len(points) - 1)
+
+
+def step(track: Track, by: int) -> Track:
+    """Undo (-1) or redo (+1); at either end it stays."""
+    return replace(track, position=min(max(track.position + by, 0), len(track.points) - 1))
+
+
+# --- how sure --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How sure the extractor is of a category: `value` in [0, 1] (None: found nowhere), painted pixels, in words."""
+
+    category: Category
+    value: float | None
+    painted: int
+    share: float
+    words: str
+
+
+def sureness(
+    session: Session, labels: np.ndarray, uncertainty: np.ndarray, words: Callable[[float], str] | None = None
+) -> tuple[Sureness, ...]:
+    """One row a category, from the predictions on all pictures: labels and uncertainty, both (N, H, W)."""
+    words = words or sure_words
+    painted = np.zeros(256, np.int64)
+    for picture in session.pictures:
+        painted += np.bincount(picture.labels.ravel(), minlength=256)
+    count = np.bincount(labels.ravel(), minlength=256)
+    total = np.bincount(labels.ravel(), weights=1 - uncertainty.ravel(), minlength=256)
+    rows = []
+    for k, category in enumerate(session.categories):
+        value = float(total[k] / count[k]) if count[k] else None
+        text = "not painted yet" if not painted[k] else "painted, but found nowhere" if value is None else words(value)
+        rows.append(Sureness(category, value if painted[k] else None, int(painted[k]), count[k] / labels.size, text))
+    return tuple(rows)
+
+
+def sure_words(value: float) -> str:
+    """A sureness in [0, 1] as a person would say it."""
+    for least, text in ((0.95, "very sure"), (0.85, "sure"), (0.7, "fairly sure"), (0.5, "unsure")):
+        if value >= least:
+            return text
+    return "guessing"
+
+
+def label_next(session: Session, uncertainty: np.ndarray) -> int | None:
+    """The unlabelled picture that the extractor is least sure of, by uncertainty (N, H, W); None if all are labelled."""
+    scores = [
+        (float(values.mean()), -i)
+        for i, (picture, values) in enumerate(zip(session.pictures, uncertainty, strict=True))
+        if not picture.painted
+    ]
+    return -max(scores)[1] if scores else None

@@ -1,0 +1,296 @@
+"""From a teacher to extractors: full supervision, any number of extractors in one pass over generated images.
+
+Each image is generated and labelled once, for all of them (the reference makes a run of 51,200 images for each). The
+trained kinds descend the paper's loss, the pixel mean of the cross-entropy against the teacher's hard label with the
+background included (§3.1); the centroid averages unit-length pixel features by class, which needs no descent. Features
+are divided by their channels' root mean square, which is folded into the first weights at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from linsem.calibrate import temperature_of
+from linsem.extractor import FORWARD, KINDS, Extractor, initial_weights
+from linsem.gather import gather, random_pixels
+from linsem.generator import Generator, seed_z
+from linsem.palette import Category
+from linsem.parallel import Processes
+
+FIRST_SEED = 20_000_000  # training images; the evidence evaluates on other seeds
+_CENTRE_PIXELS = 512  # of each image, that the class centres are averaged over
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One extractor to train: its kind, its layers (indices into `generator.layers`; None: all), its learning rate."""
+
+    kind: str
+    layers: tuple[int, ...] | None = None
+    lr: float = 2e-3
+
+
+@dataclass(frozen=True)
+class SupervisedStep:
+    """Where training is: batches done, images seen, mean loss of each extractor since the step before.
+
+    `extractors` has each recipe's name, as trained so far. Their temperature is set at the last step only.
+    """
+
+    index: int
+    total: int
+    images: int
+    losses: Mapping[str, float]
+    extractors: Mapping[str, Extractor]
+
+
+def fit_supervised(
+    generator: Generator, teacher: Callable[[torch.Tensor], torch.Tensor], **options: object
+) -> Mapping[str, Extractor]:
+    """The extractors by name: the last step of `iter_supervised`, which has the options."""
+    *_, last = iter_supervised(generator, teacher, **options)
+    return last.extractors
+
+
+def iter_supervised(
+    generator: Generator,
+    teacher: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    categories: Sequence[Category] | None = None,
+    recipes: Mapping[str, Recipe] | Sequence[str] = KINDS,
+    images: int = 4096,
+    batch: int = 8,
+    psi: float = 0.5,
+    first_seed: int = FIRST_SEED,
+    report: int = 16,
+    state: str | Path | None = None,
+    accelerate: bool = False,
+    seed: int = 0,
+) -> Iterator[SupervisedStep]:
+    """Train, yielding a step every `report` batches and after the last one.
+
+    `teacher` maps images (N, 3, H, W) in [-1, 1] to labels (N, H, W) in 0..K-1 of `categories` (default: its own, else
+    the generator's). `recipes` is names to recipes, or kinds. Image i has seed `first_seed` + i. With a `state` file,
+    progress is written at every step, and a run that finds the file goes on from it exactly; a file of another run
+    raises ValueError. `accelerate` shares each batch among the processes of `accelerate launch`.
+    """
+    if categories is None:
+        categories = getattr(teacher, "categories", ()) or generator.categories
+    named = recipes if isinstance(recipes, Mapping) else {kind: Recipe(kind) for kind in recipes}
+    _check(generator, categories, named, images, batch, report)
+    processes = Processes(batch, generator.device) if accelerate else Processes.alone(generator.device)
+    run = _Run(generator, teacher, tuple(categories), named, math.ceil(images / batch), psi, seed)
+    run.measure_scales([first_seed + i for i in range(min(images, 16))])
+    label = f"{generator.id} {sorted(named.items())} {images} {batch} {psi} {first_seed} {seed} {processes.count}"
+    done = run.load(Path(state), label) if state is not None and Path(state).exists() else 0
+    for index in range(done, run.total):
+        seeds = [first_seed + i for i in range(index * batch, min((index + 1) * batch, images))]
+        run.step(index, processes.share(seeds), processes)
+        last = index + 1 == run.total
+        if last:
+            run.calibrate([first_seed + images + i for i in range(8)], processes)
+        if last or (index + 1) % report == 0:
+            if state is not None and processes.first:
+                run.save(Path(state), label, index + 1)
+            yield run.report(index + 1, min((index + 1) * batch, images), processes)
+    if done == run.total:
+        yield run.report(done, images, processes)
+
+
+def _check(
+    generator: Generator,
+    categories: Sequence[Category],
+    recipes: Mapping[str, Recipe],
+    images: int,
+    batch: int,
+    report: int,
+) -> None:
+    if len(categories) < 2:
+        raise ValueError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
+    if not recipes or images < 1 or batch < 1 or report < 1:
+        raise ValueError(f"expected recipes, and images, batch, report >= 1, got {recipes}, {images}, {batch}, {report}")
+    for name, recipe in recipes.items():
+        if recipe.kind not in KINDS:
+            raise ValueError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")
+        layers = recipe.layers
+        if layers is not None and (not layers or not all(0 <= i < len(generator.layers) for i in layers)):
+            raise ValueError(f"recipe {name!r}: layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+
+
+class _Run:
+    """What a run reads and changes."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        teacher: Callable[[torch.Tensor], torch.Tensor],
+        categories: tuple[Category, ...],
+        recipes: Mapping[str, Recipe],
+        total: int,
+        psi: float,
+        seed: int,
+    ) -> None:
+        self.generator, self.teacher, self.categories = generator, teacher, categories
+        self.recipes, self.total, self.psi, self.seed = recipes, total, psi, seed
+        every = tuple(range(len(generator.layers)))
+        self.layers = {name: tuple(sorted(r.layers)) if r.layers else every for name, r in recipes.items()}
+        self.scales: list[torch.Tensor] = []
+        self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
+        self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
+        self.counted = 0
+        for name, recipe in recipes.items():
+            channels = [generator.layers[i].channels for i in self.layers[name]]
+            weights = initial_weights(recipe.kind, channels, len(categories), seed)
+            self.weights[name] = {k: w.to(generator.device) for k, w in weights.items()}
+            if recipe.kind != "centroid":
+                self.optimizers[name] = _optimizer(self.weights[name], recipe.lr)
+
+    @torch.no_grad()
+    def measure_scales(self, seeds: Sequence[int]) -> None:
+        """Root mean square of every channel over a few images."""
+        squares = None
+        for each in seeds:
+            _, features = self.generator.synthesize(self._ws([each]), image=False)
+            new = [x.square().mean(dim=(0, 2, 3)) for x in features]
+            squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
+        self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
+
+    def _ws(self, seeds: Sequence[int]) -> torch.Tensor:
+        with torch.no_grad():
+            return self.generator.map(seed_z(self.generator, seeds), psi=self.psi)
+
+    @torch.no_grad()
+    def examples(self, seeds: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Raw features and the teacher's labels (N, H, W) int64: the one pass that all extractors share."""
+        image, features = self.generator.synthesize(self._ws(seeds))
+        labels = self.teacher(image).long()
+        if int(labels.max()) >= len(self.categories):
+            raise ValueError(f"teacher: label {int(labels.max())}, but there are {len(self.categories)} categories")
+        return features, labels
+
+    def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
+        """One batch: every extractor moves once."""
+        features, labels = self.examples(seeds)
+        for name, recipe in self.recipes.items():
+            if recipe.kind == "centroid":
+                self._add_to_centres(name, features, labels, seeds)
+        scaled = [x / s[:, None, None] for x, s in zip(features, self.scales, strict=True)]
+        for name, optimizer in self.optimizers.items():
+            self._descend(name, optimizer, index, scaled, labels, processes)
+        self.counted += 1
+
+    def _descend(
+        self,
+        name: str,
+        optimizer: torch.optim.Optimizer,
+        index: int,
+        features: list[torch.Tensor],
+        labels: torch.Tensor,
+        processes: Processes,
+    ) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * _schedule(index / self.total)
+        chosen = [features[i] for i in self.layers[name]]
+        with torch.enable_grad():
+            logits = FORWARD[self.recipes[name].kind](self.weights[name], chosen, tuple(labels.shape[-2:]))
+            loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        processes.average([w.grad for w in self.weights[name].values()])
+        optimizer.step()
+        self.losses[name] = self.losses[name] + loss.detach()  # not waited for before a report
+
+    def _add_to_centres(
+        self, name: str, features: list[torch.Tensor], labels: torch.Tensor, seeds: Sequence[int]
+    ) -> None:
+        """Sum unit-length pixel features by class, of the concatenation that eq. 2 speaks of."""
+        size = tuple(labels.shape[-2:])
+        parts = [self.weights[name][f"layer{i}.weight"] for i in range(len(self.layers[name]))]
+        for n, each in enumerate(seeds):
+            picked = random_pixels(size, _CENTRE_PIXELS, each)
+            x = F.normalize(gather([f[n : n + 1] for f in features], self.layers[name], picked, size), dim=1)
+            y = labels[n].flatten()[torch.from_numpy(picked).to(labels.device)]
+            for part, block in zip(parts, x.split([p.shape[1] for p in parts], dim=1), strict=True):
+                part.index_add_(0, y, block)
+
+    @torch.no_grad()
+    def calibrate(self, seeds: Sequence[int], processes: Processes) -> None:
+        """Set the temperatures on images that nothing was trained on."""
+        features, labels = self.examples(seeds)
+        for name in self.recipes:
+            logits = self._extractor(name, processes).logits(features, tuple(labels.shape[-2:]))
+            self.temperatures[name] = temperature_of(logits.movedim(1, -1).flatten(0, 2)[::7], labels.flatten()[::7])
+
+    def report(self, index: int, images: int, processes: Processes) -> SupervisedStep:
+        """The step so far; the losses start anew."""
+        losses = {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
+        self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
+        extractors = {name: self._extractor(name, processes) for name in self.recipes}
+        return SupervisedStep(index, self.total, images, losses, extractors)
+
+    @torch.no_grad()
+    def _extractor(self, name: str, processes: Processes) -> Extractor:
+        kind, layers = self.recipes[name].kind, self.layers[name]
+        weights = {key: w.detach().clone() for key, w in self.weights[name].items()}
+        if kind == "centroid":
+            weights = _unit_rows(processes.total(weights), len(layers))
+        first = {"LSE": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}.get(kind)
+        for i, layer in enumerate(layers):
+            if first is not None:  # what was learnt on scaled features shall read raw ones
+                scale = self.scales[layer]
+                shape = (1, -1) + (1,) * (weights[f"layer{i}.{first}"].ndim - 2)
+                weights[f"layer{i}.{first}"] /= scale.view(shape)
+        size = tuple(self.generator.size)
+        return Extractor(
+            kind, self.categories, layers, self.generator.id, size, weights, self.temperatures[name],
+            {"supervision": "teacher"},
+        )  # fmt: skip
+
+    def save(self, path: Path, label: str, index: int) -> None:
+        """Write everything that the next step depends on, in one move."""
+        state = {
+            "label": label, "index": index, "scales": self.scales, "weights": self.weights,
+            "temperatures": self.temperatures, "adam": {k: o.state_dict() for k, o in self.optimizers.items()},
+        }  # fmt: skip
+        partial = path.with_suffix(path.suffix + ".part")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path, label: str) -> int:
+        """Read it back; returns how many batches are done."""
+        state = torch.load(path, weights_only=True, map_location=self.generator.device)
+        if state["label"] != label:
+            raise ValueError(f"{path.name} is the state of another run ({state['label']}), this one is {label}")
+        self.scales, self.temperatures = state["scales"], state["temperatures"]
+        for name, weights in self.weights.items():
+            for key, w in weights.items():
+                w.data.copy_(state["weights"][name][key])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["adam"][name])
+        return state["index"]
+
+
+def _optimizer(weights: dict[str, torch.Tensor], lr: float) -> torch.optim.Adam:
+    """Adam; the weights of the layers learn ten times as fast, as in the reference."""
+    groups = [
+        {"params": [w.requires_grad_(True)], "lr": lr, "base_lr": lr * (10 if name == "mix" else 1)}
+        for name, w in weights.items()
+    ]
+    return torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.99))
+
+
+def _schedule(done: float) -> float:
+    """A short rise, then a cosine to zero."""
+    return min(1.0, 20 * done + 0.05) * (0.5 + 0.5 * math.cos(math.pi * done))
+
+
+def _unit_rows(weights: dict[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
+    """Class sums over all layers to unit length; a class that was never seen keeps zeros."""
+    norm = sum(weights[f"layer{i}.weight"].square().sum(1) for i in range(count)).sqrt().clamp_min(1e-12)
+    return {key: w / norm[:, None] if w.ndim == 2 else w for key, w in weights.items()}

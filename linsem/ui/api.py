@@ -1,0 +1,241 @@
+"""The named endpoints: plain images, files and numbers, through hidden components (DESIGN §4).
+
+Every input is checked here whatever the component has let through; a bad one is a `gr.Error` with a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import gradio as gr
+import numpy as np
+
+from linsem.export import write_dataset
+from linsem.extractor import Extractor, load_extractor, save_extractor
+from linsem.latents import load_latents, save_latents
+from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
+from linsem.regions import read_region
+from linsem.seeds import MAX_SEED, parse_seeds
+from linsem.studio import SampleFrame
+from linsem.ui.errors import in_words
+from linsem.ui.files import uploaded
+from linsem.ui.services import Services, real, shares, whole
+
+FRAMES = 8  # an edit tells a program how it goes about this many times
+
+
+class Api:
+    """The endpoints as plain functions of the services; `build` wires them."""
+
+    def __init__(self, services: Services) -> None:
+        self.services, self.settings, self.gpu = services, services.settings, services.gpu
+        self.studio, self.downloads = services.studio, services.downloads
+
+    def models(self) -> list[dict[str, object]]:
+        """The generators that are offered here."""
+        return self.studio.models()
+
+    def generate(self, model: str, seeds: str, psi: float) -> list[np.ndarray]:
+        """One image a seed; seeds is text like "0-7, 12"."""
+        model, chosen, psi = self._drawing(model, seeds, psi)
+        return list(self.gpu.draw(model, chosen, psi)[1])
+
+    def fit(
+        self, model: str, seeds: str, label_maps: list[str] | None, categories: object, psi: float
+    ) -> tuple[str, dict[str, object]]:
+        """Fit an extractor to one label map a seed (unlabelled pixels: 255 or transparent)."""
+        model, chosen, psi = self._drawing(model, seeds, psi)
+        categories = parse_categories(categories, self.studio.categories(model))
+        files = label_maps if isinstance(label_maps, list) else [label_maps] if label_maps else []
+        if len(files) != len(chosen):
+            raise ValueError(f"label_maps: expected one a seed ({len(chosen)}), got {len(files)}")
+        ws, rgb = self.gpu.draw(model, chosen, psi)
+        maps, understood = [], []
+        for seed, file in zip(chosen, files, strict=True):
+            try:
+                read = read_label_map(uploaded(file, "label_maps"), categories, size=rgb.shape[1:3])
+            except ValueError as error:
+                raise ValueError(f"the label map of seed {seed}: {error}") from error
+            maps.append(read.labels)
+            understood.append({"seed": seed, **read.report})
+        extractor = self.gpu.fit(model, list(ws), maps, categories)
+        path = self.downloads.path(f"{model}.extractor.safetensors")
+        save_extractor(extractor, path)
+        reading = self.gpu.read(model, extractor, list(ws))
+        painted = np.stack(maps) != 255
+        agree = float((reading.labels == np.stack(maps))[painted].mean())
+        report = {
+            "kind": extractor.kind, "images": len(chosen), "pixels": int(painted.sum()),
+            "agreement": round(agree, 4), "mean_uncertainty": round(float(reading.uncertainty.mean()), 4),
+            "label_maps": understood,
+        }  # fmt: skip
+        return str(path), report
+
+    def segment(
+        self, model: str, seeds: str, psi: float, extractor: str | None
+    ) -> tuple[list[str], list[tuple[np.ndarray, str]], dict[str, object]]:
+        """Label maps and overlays of seeds, by the extractor given or the generator's own."""
+        model, chosen, psi = self._drawing(model, seeds, psi)
+        chosen_extractor = self._extractor(model, extractor)
+        categories = chosen_extractor.categories
+        ws, _ = self.gpu.draw(model, chosen, psi)
+        reading = self.gpu.read(model, chosen_extractor, list(ws))
+        files, gallery, rows = [], [], []
+        for i, seed in enumerate(chosen):
+            files.append(self.downloads.write(f"{model}-seed{seed}.png", write_label_map(reading.labels[i], categories)))
+            gallery.append((overlay(reading.rgb[i], reading.labels[i], categories), f"seed {seed}"))
+            unsure = round(float(reading.uncertainty[i].mean()), 4)
+            rows.append({"seed": seed, "shares": shares(reading.labels[i], categories), "mean_uncertainty": unsure})
+        return files, gallery, {"images": rows, "categories": [c.name for c in categories]}
+
+    def edit(
+        self, model: str, seed: float, latent: str | None, psi: float, target: str | None, region: str | None,
+        extractor: str | None, steps: float,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
+        """Move an image until its labels follow `target` (255: no wish) inside `region` (white; default: around it)."""
+        model = self.studio.check_model(model)
+        chosen = self._extractor(model, extractor)
+        steps = whole("steps", steps, 1, self.settings.max_steps)
+        ws, rgb = self._start(model, seed, latent, psi)
+        if (path := uploaded(target, "target")) is None:
+            raise ValueError("target: expected a label map, got nothing")
+        wished = read_label_map(path, chosen.categories, size=rgb.shape[:2])
+        where = uploaded(region, "region")
+        mask = None if where is None else read_region(where, rgb.shape[:2])
+        frame, every = None, max(1, steps // FRAMES)
+        for index, frame in enumerate(self.gpu.edit(model, chosen, ws, wished.labels, mask, steps)):
+            if index % every == 0:
+                yield frame.rgb, None, None, frame.report
+        labels = self.downloads.write("labels.png", write_label_map(frame.labels, chosen.categories))
+        path = self.downloads.path("latent.safetensors")
+        save_latents(path, frame.ws[None], model)
+        yield frame.rgb, labels, str(path), {**frame.report, "target": wished.report}
+
+    def sample(
+        self, model: str, layout: str | None, count: float, candidates: float, steps: float, seed: float,
+        extractor: str | None,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
+        """Images whose labels obey a layout, best first."""
+        model = self.studio.check_model(model)
+        chosen = self._extractor(model, extractor)
+        count = whole("count", count, 1, self.settings.max_results)
+        candidates = whole("candidates", candidates, count, self.settings.max_candidates)
+        steps = whole("steps", steps, 0, self.settings.max_steps)
+        seed = whole("seed", seed, 0, MAX_SEED)
+        if (path := uploaded(layout, "layout")) is None:
+            raise ValueError("layout: expected a label map, got nothing")
+        asked = read_label_map(path, chosen.categories)
+        frame, every = None, max(1, steps // FRAMES)
+        for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed):
+            if frame.seeds and frame.index % every == 0:
+                yield _captioned(frame), None, None, _ranking(frame)
+        files = [
+            self.downloads.write(f"labels-{i + 1}-seed{s}.png", write_label_map(frame.labels[i], chosen.categories))
+            for i, s in enumerate(frame.seeds)
+        ]
+        path = self.downloads.path("latents.safetensors")
+        save_latents(path, frame.ws, model, frame.seeds)
+        yield _captioned(frame), files, str(path), {**_ranking(frame), "layout": asked.report}
+
+    def export(
+        self, model: str, extractor: str | None, count: float, first_seed: float, psi: float
+    ) -> Iterator[tuple[str | None, dict[str, object]]]:
+        """A zip of `count` generated images with their label maps."""
+        model = self.studio.check_model(model)
+        chosen = self._extractor(model, extractor)
+        count = whole("count", count, 1, self.settings.max_export)
+        first = whole("first_seed", first_seed, 0, MAX_SEED - count)
+        psi = real("psi", psi, 0, 2)
+        batches = self.gpu.label(model, chosen, range(first, first + count), psi)
+        path = self.downloads.path(f"{model}-{count}.zip")
+        for step in write_dataset(path, batches, count, chosen.categories, generator=model, psi=psi):
+            size = step.path.stat().st_size if step.path else 0
+            yield (str(step.path) if step.path else None), {"images": step.done, "of": step.total, "bytes": size}
+
+    # --- what several of them need -----------------------------------------------------------------------------------
+
+    def _drawing(self, model: str, seeds: str, psi: float) -> tuple[str, tuple[int, ...], float]:
+        chosen = parse_seeds(seeds, self.settings.max_seeds)
+        return self.studio.check_model(model), chosen, real("psi", psi, 0, 2)
+
+    def _extractor(self, model: str, file: str | None) -> Extractor:
+        path = uploaded(file, "extractor")
+        return self.studio.extractor(model, None if path is None else load_extractor(path))
+
+    def _start(self, model: str, seed: float, latent: str | None, psi: float) -> tuple[np.ndarray, np.ndarray]:
+        """ws (num_ws, w_dim) and the image's rgb."""
+        path = uploaded(latent, "latent")
+        if path is None:
+            drawn = self.gpu.draw(model, [whole("seed", seed, 0, MAX_SEED)], real("psi", psi, 0, 2))
+            return drawn[0][0], drawn[1][0]
+        ws = load_latents(path, model)[0]
+        return ws, self.gpu.render(model, [ws])[0]
+
+
+def _captioned(frame: SampleFrame) -> list[tuple[np.ndarray, str]]:
+    return [(rgb, f"score {s:.3f}, seed {n}") for rgb, s, n in zip(frame.rgb, frame.scores, frame.seeds, strict=True)]
+
+
+def _ranking(frame: SampleFrame) -> dict[str, object]:
+    rows = [{"seed": n, "score": round(s, 4)} for n, s in zip(frame.seeds, frame.scores, strict=True)]
+    return {"results": rows, "step": frame.index, "of": frame.total}
+
+
+def build(services: Services) -> None:
+    """Add the endpoints to the Blocks that is being built: hidden inputs and outputs, one hidden button each."""
+    api, default = Api(services), _default_model(services)
+
+    def text(value: str = "") -> gr.Textbox:
+        return gr.Textbox(value, visible=False)
+
+    def number(value: float) -> gr.Number:
+        return gr.Number(value, visible=False)
+
+    def file(count: str = "single") -> gr.File:
+        return gr.File(visible=False, file_count=count, type="filepath")
+
+    def image() -> gr.Image:
+        return gr.Image(visible=False, format="png")
+
+    def gallery() -> gr.Gallery:
+        return gr.Gallery(visible=False, format="png")
+
+    def report() -> gr.JSON:
+        return gr.JSON(visible=False)
+
+    def endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, object]) -> None:
+        gr.Button(visible=False).click(in_words(function), inputs, outputs, api_name=function.__name__, **queue)
+
+    def model() -> gr.Textbox:
+        return text(default)
+
+    with gr.Column(visible=False):
+        endpoint(api.models, [], [report()], services.short)
+        endpoint(api.generate, [model(), text("0-7"), number(0.7)], [gallery()], services.short)
+        endpoint(
+            api.fit, [model(), text("0"), file("multiple"), gr.JSON(None, visible=False), number(0.7)],
+            [file(), report()], services.short,
+        )  # fmt: skip
+        endpoint(
+            api.segment, [model(), text("0-7"), number(0.7), file()], [file("multiple"), gallery(), report()],
+            services.short,
+        )  # fmt: skip
+        endpoint(
+            api.edit, [model(), number(0), file(), number(0.7), file(), file(), file(), number(50)],
+            [image(), file(), file(), report()], services.long,
+        )  # fmt: skip
+        endpoint(
+            api.sample, [model(), file(), number(4), number(200), number(30), number(0), file()],
+            [gallery(), file("multiple"), file(), report()], services.long,
+        )  # fmt: skip
+        endpoint(
+            api.export, [model(), file(), number(100), number(0), number(0.7)], [file(), report()], services.long
+        )
+
+
+def _default_model(services: Services) -> str:
+    try:
+        return services.studio.default_model()
+    except ValueError:
+        return ""
+

@@ -1,0 +1,176 @@
+"""The labelling bench: scribbles on generated images, and the segmentation that follows each stroke."""
+
+from __future__ import annotations
+
+import time
+
+import gradio as gr
+import numpy as np
+
+from linsem.extractor import save_extractor
+from linsem.fewshot import AnnotationError
+from linsem.seeds import parse_seeds
+from linsem.session import (
+    Fitted,
+    Picture,
+    Session,
+    add_pictures,
+    keep_labelled,
+    label_next,
+    new_session,
+    paint,
+    sureness,
+)
+from linsem.studio import Reading
+from linsem.ui import show
+from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.services import Services, real
+from linsem.ui.thumbs import Strip, Thumb
+
+FIRST_SEEDS, FIRST_PSI = "1-8", 0.7
+NOT_YET = show.empty("Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category.")
+
+
+class Bench:
+    """What the tab Label does, as functions of values; `linsem.ui.label` wires them."""
+
+    def __init__(self, services: Services) -> None:
+        self.services, self.gpu = services, services.gpu
+
+    # --- the bench ---------------------------------------------------------------------------------------------------
+
+    def begin(self, model: str) -> Session:
+        """A new bench with the first images."""
+        model = self.services.studio.check_model(model)
+        session = new_session(model, self.services.studio.categories(model))
+        return self._with_images(session, FIRST_SEEDS, FIRST_PSI)
+
+    def add(self, session: Session, painted: PainterLabels | None, seeds: str, psi: float) -> Session:
+        """Images of these seeds in place of the unlabelled ones."""
+        return self._with_images(keep_labelled(absorb(session, painted)), seeds, psi)
+
+    def _with_images(self, session: Session, seeds: str, psi: float) -> Session:
+        settings = self.services.settings
+        chosen, psi = parse_seeds(seeds, settings.max_pictures), real("psi", psi, 0, 2)
+        here = {(picture.seed, picture.psi) for picture in session.pictures}
+        chosen = tuple(seed for seed in chosen if (seed, psi) not in here)
+        if not chosen:
+            return session
+        ws, rgb = self.gpu.draw(session.model, chosen, psi)
+        return add_pictures(session, ws, chosen, psi, rgb.shape[1:3], settings.max_pictures)
+
+    # --- the live loop -----------------------------------------------------------------------------------------------
+
+    def fit(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
+    ) -> tuple[object, object, str]:
+        """Fit on all labels; give what is fitted, the image on the painter with its new overlay, and a line."""
+        clock = time.monotonic()
+        session = absorb(session, painted)
+        index = shown(session, painted)
+        labelled = session.labelled
+        try:
+            extractor, reading = self.gpu.fit_and_read(
+                session.model, [p.ws for p in labelled], [p.labels for p in labelled], session.categories,
+                fitted.extractor if fitted else None, session.pictures[index].ws,
+            )  # fmt: skip
+        except (AnnotationError, gr.Error) as error:
+            return gr.skip(), gr.skip(), show.status(_plain(error), "idle")
+        seconds = time.monotonic() - clock
+        pixels = sum(picture.painted for picture in labelled)
+        images = f"{len(labelled)} image{'s' if len(labelled) > 1 else ''}"
+        line = show.status(f"Learnt from {pixels} pixels on {images} in {seconds:.2f} s.", "good")
+        return Fitted(extractor, session.version, seconds), painter_state(session, index, reading), line
+
+    def reading(self, session: Session, fitted: Fitted | None) -> Reading | None:
+        """What the visitor's extractor reads in all images of the bench."""
+        if not usable(session, fitted):
+            return None
+        return self.gpu.read(session.model, fitted.extractor, [picture.ws for picture in session.pictures])
+
+    def overview(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
+    ) -> tuple[Strip, str, gr.Button, int | None]:
+        """The thumbnails, how sure it is, the button for the next image, and that image's position."""
+        session = absorb(session, painted)
+        reading = self.reading(session, fitted)
+        index = shown(session, painted)
+        if reading is None:
+            rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
+            items = tuple(Thumb(rgb[i], *caption(p)) for i, p in enumerate(session.pictures))
+            return Strip(items, index), NOT_YET, gr.Button(visible=False), None
+        suggestion = label_next(session, reading.uncertainty)
+        items = tuple(
+            Thumb(show.view(view, reading, i, session.categories), *caption(p, i == suggestion))
+            for i, p in enumerate(session.pictures)
+        )
+        bars = show.sureness_bars(sureness(session, reading.labels, reading.uncertainty))
+        button = gr.Button(visible=False)
+        if suggestion is not None:
+            button = gr.Button(f"Label seed {session.pictures[suggestion].seed} next: least sure", visible=True)
+        return Strip(items, index), bars, button, suggestion
+
+    def show_picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState:
+        """The image at a position, with what is read in it."""
+        index = min(max(index, 0), len(session.pictures) - 1)
+        ws = session.pictures[index].ws
+        if usable(session, fitted):
+            return painter_state(session, index, self.gpu.read(session.model, fitted.extractor, [ws]))
+        return painter_state(session, index, None, self.gpu.render(session.model, [ws])[0])
+
+    def extractor_file(self, session: Session, fitted: Fitted | None) -> str:
+        """The visitor's extractor as a file."""
+        if not usable(session, fitted):
+            raise ValueError("there is no extractor of yours yet: paint two categories first")
+        path = self.services.downloads.path(f"{session.model}.mine.extractor.safetensors")
+        save_extractor(fitted.extractor, path)
+        return str(path)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def absorb(session: Session, painted: PainterLabels | None) -> Session:
+    """The session with what the painter holds, so that no stroke is lost whatever event comes first."""
+    if painted is None or painted.stamp == 0:
+        return session
+    return paint(session, painted.key, painted.labels)
+
+
+def shown(session: Session, painted: PainterLabels | None) -> int:
+    """The position of the image on the painter."""
+    index = session.find(painted.key) if painted is not None else None
+    return 0 if index is None else index
+
+
+def usable(session: Session, fitted: Fitted | None) -> bool:
+    """Whether what is fitted belongs to these categories and this generator."""
+    return (
+        fitted is not None
+        and fitted.extractor.generator_id == session.model
+        and len(fitted.extractor.categories) == len(session.categories)
+    )
+
+
+def painter_state(
+    session: Session, index: int, reading: Reading | None, rgb: np.ndarray | None = None
+) -> PainterState:
+    """What the painter shows: the image at a position and what is read in it (the first image of the reading)."""
+    picture = session.pictures[index]
+    if reading is None:
+        return PainterState(rgb, picture.labels, None, None, session.categories, picture.key)
+    return PainterState(
+        reading.rgb[0], picture.labels, reading.labels[0], reading.uncertainty[0], session.categories, picture.key
+    )
+
+
+def caption(picture: Picture, suggested: bool = False) -> tuple[str, str]:
+    """Under a thumbnail, and on its badge."""
+    badge = "label next" if suggested else f"{picture.painted} px" if picture.painted else ""
+    return f"seed {picture.seed}", badge
+
+
+def _plain(error: Exception) -> str:
+    sentence = getattr(error, "message", None) or str(error)
+    return str(sentence)[:1].upper() + str(sentence)[1:]
+

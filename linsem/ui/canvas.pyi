@@ -1,0 +1,285 @@
+"""The labelling painter: a `gr.HTML` component of our own.
+
+The browser side is static files beside this one (`painter.html`, `painter.css`, `painter_core.js`, `painter.js`), read
+when the component is made: no build step, nothing fetched from elsewhere, and no user text in a template. Label maps cross the
+wire as 8-bit grey PNGs in which the grey value is the category index and 255 means unpainted; both sides write and read
+the bytes themselves, so that no colour management can touch an index.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import struct
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.data_classes import FileData
+from PIL import Image
+
+from linsem.palette import Category
+from linsem.pixels import IGNORE
+
+PNG_PREFIX = "data:image/png;base64,"
+PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+MAX_PIXELS = 1 << 22
+MAX_CHARS = 6_000_000  # base64 of MAX_PIXELS incompressible bytes, rounded up
+MAX_KEY = 256
+MAX_STAMP = 1 << 53  # the largest integer that a browser counts exactly
+MAX_ID = IGNORE - 2  # up to 254 categories: indices 0..253
+FIELDS = {"key", "labels", "stamp", "width", "height", "image", "prediction", "uncertainty", "categories"}
+UNCERTAINTY_LEVELS = 63  # what an eye can tell apart in a heat map; fewer levels make a smaller file
+
+
+@dataclass(frozen=True, eq=False)
+class PainterState:
+    """What the server sends to the painter.
+
+    `rgb` (H, W, 3) uint8; `labels` (H, W) uint8, 255 = unpainted; `prediction` (H, W) uint8 category indices or None;
+    `uncertainty` (H, W) floats in [0, 1] or None. `key` names the image: under an unchanged key the browser keeps its
+    own labels, undo history, zoom and tool, and takes over only what lies under the strokes (and the categories).
+
+    Raises ValueError if a shape, a type or an index does not fit.
+    """
+
+    rgb: np.ndarray
+    labels: np.ndarray
+    prediction: np.ndarray | None
+    uncertainty: np.ndarray | None
+    categories: tuple[Category, ...]
+    key: str
+
+    def __post_init__(self) -> None:
+        rgb = self.rgb
+        if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"rgb: expected (H, W, 3) uint8, got {_describe(rgb)}")
+        if not 0 < rgb.shape[0] * rgb.shape[1] <= MAX_PIXELS:
+            raise ValueError(f"rgb: expected 1 to {MAX_PIXELS} pixels, got {_describe(rgb)}")
+        if not 1 <= len(self.categories) <= MAX_ID + 1:
+            raise ValueError(f"categories: expected 1 to {MAX_ID + 1}, got {len(self.categories)}")
+        if not isinstance(self.key, str) or not 1 <= len(self.key) <= MAX_KEY:
+            raise ValueError(f"key: expected text of 1 to {MAX_KEY} characters, got {self.key!r:.80}")
+        self._check_map("labels", self.labels, unpainted=True)
+        if self.prediction is not None:
+            self._check_map("prediction", self.prediction, unpainted=False)
+        if self.uncertainty is not None:
+            self._check_uncertainty(self.uncertainty)
+
+    def _check_map(self, name: str, values: np.ndarray, *, unpainted: bool) -> None:
+        size = self.rgb.shape[:2]
+        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype != np.uint8:
+            raise ValueError(f"{name}: expected {size} uint8, got {_describe(values)}")
+        wrong = values >= len(self.categories)
+        if unpainted:
+            wrong &= values != IGNORE
+        if wrong.any():
+            found = sorted(set(values[wrong].tolist()))
+            raise ValueError(f"{name}: expected indices of {len(self.categories)} categories, got {found[:8]}")
+
+    def _check_uncertainty(self, values: np.ndarray) -> None:
+        size = self.rgb.shape[:2]
+        if not isinstance(values, np.ndarray) or values.shape != size or values.dtype.kind != "f":
+            raise ValueError(f"uncertainty: expected {size} floats, got {_describe(values)}")
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError("uncertainty: expected values in [0, 1]")
+
+
+@dataclass(frozen=True, eq=False)
+class PainterLabels:
+    """What the painter sends to the server: `labels` (H, W) uint8 (255 = unpainted) of the image called `key`.
+
+    `stamp` counts the user's changes on that page; a later change has a larger stamp, and 0 means "not changed".
+    """
+
+    key: str
+    labels: np.ndarray
+    stamp: int
+
+from gradio.events import Dependency
+
+class LabelPainter(gr.HTML):
+    """Paint category labels on an image: a `PainterState` goes in, `PainterLabels` come out.
+
+    `.input` fires once after each stroke, fill, undo, redo or clear of the user, never for what the server sends.
+    `categories` are shown until a value brings its own; `max_width` is the largest width of the picture in CSS pixels,
+    `brush` the first brush diameter in image pixels (None: by the size of the image), `opacity` the first one of the
+    strokes.
+    """
+
+    def __init__(
+        self,
+        value: PainterState | Callable | None = None,
+        *,
+        categories: tuple[Category, ...],
+        label: str,
+        max_width: int = 560,
+        brush: int | None = None,
+        opacity: float = 0.75,
+        **kw: Any,  # whatever gr.HTML takes: elem_id, scale, visible, ...
+    ) -> None:
+        super().__init__(
+            value,
+            label=label,
+            html_template=_asset("painter.html"),
+            css_template=_asset("painter.css"),
+            js_on_load="".join(_asset(name) for name in SCRIPTS),
+            apply_default_css=False,
+            first_categories=_plain(categories),
+            max_width=int(max_width),
+            first_brush=brush,
+            first_opacity=float(opacity),
+            **kw,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        # gr.HTML makes an event of every word quoted in the script; this one has only the standard events.
+        raise AttributeError(f"'LabelPainter' object has no attribute '{name}'")
+
+    def get_block_name(self) -> str:
+        """The frontend draws it as an HTML component."""
+        return "html"
+
+    def preprocess(self, payload: dict[str, Any] | None) -> PainterLabels | None:
+        """What the browser sent, checked: anything malformed is a `gr.Error` with a sentence."""
+        if payload is None:
+            return None
+        try:
+            return _read_payload(payload)
+        except ValueError as error:
+            raise gr.Error(f"The painter's labels could not be read: {error}", print_exception=False) from None
+
+    def postprocess(self, value: PainterState | None) -> dict[str, Any] | None:
+        """A state as plain JSON: maps as PNG data URLs, the picture as a cached file."""
+        if value is None:
+            return None
+        if not isinstance(value, PainterState):
+            raise ValueError(f"LabelPainter: expected PainterState or None, got {type(value).__name__}")
+        heat = value.uncertainty
+        if heat is not None:
+            heat = np.round(np.round(heat * UNCERTAINTY_LEVELS) * (255 / UNCERTAINTY_LEVELS)).astype(np.uint8)
+        return {
+            "key": value.key,
+            "labels": encode_map(value.labels),
+            "stamp": 0,
+            "height": value.rgb.shape[0],
+            "width": value.rgb.shape[1],
+            "image": FileData(path=_cached_png(value.rgb, self.GRADIO_CACHE), mime_type="image/png").model_dump(),
+            "prediction": None if value.prediction is None else encode_map(value.prediction),
+            "uncertainty": None if heat is None else encode_map(heat),
+            "categories": _plain(value.categories),
+        }
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON that `preprocess` takes."""
+        text = {"type": "string"}
+        stamp = {"type": "integer", "minimum": 0}
+        return {
+            "type": "object",
+            "properties": {"key": text, "labels": text, "stamp": stamp},
+            "required": ["key", "labels", "stamp"],
+            "description": "labels: data URL of an 8-bit grey PNG, grey = category index, 255 = unpainted",
+        }
+
+    def example_payload(self) -> dict[str, Any]:
+        """A small valid payload for the API page."""
+        return {"key": "seed-7", "labels": encode_map(np.full((2, 2), IGNORE, np.uint8)), "stamp": 1}
+
+    def example_value(self) -> None:
+        """Nothing: a state holds an image."""
+        return None
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def encode_map(values: np.ndarray) -> str:
+    """(H, W) uint8 to the data URL of an 8-bit grey PNG."""
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, format="PNG")
+    return PNG_PREFIX + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def decode_map(url: str) -> np.ndarray:
+    """The data URL of an 8-bit grey PNG to (H, W) uint8; ValueError says what is wrong with it."""
+    if not isinstance(url, str) or not url.startswith(PNG_PREFIX):
+        raise ValueError("expected a PNG as a data URL.")
+    if len(url) > MAX_CHARS:
+        raise ValueError(f"expected at most {MAX_CHARS} characters, got {len(url)}.")
+    try:
+        data = base64.b64decode(url[len(PNG_PREFIX) :], validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the base64 text is damaged.") from None
+    _check_header(data)
+    try:
+        with Image.open(BytesIO(data), formats=["PNG"]) as image:
+            image.load()
+            values = np.array(image)
+    except Exception:  # what Pillow raises on a hostile file is not one family of errors
+        raise ValueError("the PNG is damaged.") from None
+    if values.ndim != 2 or values.dtype != np.uint8:
+        raise ValueError("expected one grey value a pixel.")
+    return values
+
+
+def _check_header(data: bytes) -> None:
+    """Refuse by the first 33 bytes whatever would be large or has no plain indices, before anything is decoded."""
+    if len(data) < 33 or not data.startswith(PNG_HEAD):
+        raise ValueError("it is not a PNG.")
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ValueError(f"expected 1 to {MAX_PIXELS} pixels, got {width} x {height}.")
+    if (depth, colour) != (8, 0):
+        raise ValueError(f"expected an 8-bit grey PNG, got bit depth {depth} and colour type {colour}.")
+
+
+def _read_payload(payload: object) -> PainterLabels:
+    if not isinstance(payload, dict) or not {"key", "labels", "stamp"} <= payload.keys() <= FIELDS:
+        raise ValueError("expected an object with key, labels and stamp.")
+    key, stamp = payload["key"], payload["stamp"]
+    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY:
+        raise ValueError(f"key: expected text of 1 to {MAX_KEY} characters.")
+    if type(stamp) is not int or not 0 <= stamp <= MAX_STAMP:
+        raise ValueError("stamp: expected a whole number that is not negative.")
+    labels = decode_map(payload["labels"])
+    wrong = (labels > MAX_ID) & (labels != IGNORE)
+    if wrong.any():
+        raise ValueError(f"labels: expected indices up to {MAX_ID} or {IGNORE}, got {int(labels[wrong][0])}.")
+    return PainterLabels(key=key, labels=labels, stamp=stamp)
+
+
+def _cached_png(rgb: np.ndarray, cache: str) -> str:
+    """Path of the picture in Gradio's cache, named by its content; written once, whole or not at all."""
+    rgb = np.ascontiguousarray(rgb)
+    digest = hashlib.blake2b(rgb.data, digest_size=20, person=b"%dx%d" % rgb.shape[:2]).hexdigest()
+    path = Path(cache) / digest / "image.png"
+    if path.exists():
+        os.utime(path)  # `delete_cache` goes by age
+        return str(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    with os.fdopen(handle, "wb") as file:
+        Image.fromarray(rgb).save(file, format="PNG", compress_level=3)
+    os.replace(part, path)
+    return str(path)
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _plain(categories: tuple[Category, ...]) -> list[dict[str, str]]:
+    return [{"name": category.name, "color": category.color} for category in categories]
+
+
+def _describe(values: object) -> str:
+    return f"{values.shape} {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__

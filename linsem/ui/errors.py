@@ -1,0 +1,50 @@
+"""What a visitor is told when something goes wrong: a sentence, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+
+import gradio as gr
+
+log = logging.getLogger("linsem")
+OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
+
+
+def said(error: Exception) -> gr.Error:
+    """The `gr.Error` for an exception: our own sentences as they are, anything else in general words."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, ValueError):
+        text = str(error).strip() or "that input cannot be used"
+        text = text[:1].upper() + text[1:]
+        return gr.Error(text if text.endswith((".", "!", "?")) else text + ".", print_exception=False)
+    log.error("in a request", exc_info=error)
+    if "out of memory" in str(error).lower():
+        return gr.Error("There is not enough memory for this just now: ask for fewer images.", print_exception=False)
+    return gr.Error(OURS, print_exception=False)
+
+
+def in_words(function: Callable) -> Callable:
+    """A handler, plain or generator, whose exceptions become `gr.Error`."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def stream(*args: object, **kwargs: object) -> object:
+            try:
+                yield from function(*args, **kwargs)
+            except Exception as error:
+                raise said(error) from None
+
+        return stream
+
+    @functools.wraps(function)
+    def call(*args: object, **kwargs: object) -> object:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            raise said(error) from None
+
+    return call

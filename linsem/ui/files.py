@@ -1,0 +1,60 @@
+"""Files that visitors send and get: uploads are opened only from the upload folder, downloads are swept by age."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+
+
+class UploadError(ValueError):
+    """A file that was not uploaded here."""
+
+
+def uploaded(file: object, what: str) -> Path | None:
+    """The path of an uploaded file, or None for no file. Any path outside the upload folder is refused."""
+    if file is None or file == "":
+        return None
+    path = file if isinstance(file, (str, Path)) else getattr(file, "name", None)
+    try:
+        path = Path(str(path)).resolve()
+        inside = path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file()
+    except (OSError, ValueError):  # a NUL in the name, or one that is too long
+        inside = False
+    if not inside:
+        raise UploadError(f"{what}: expected an uploaded file, got something else")
+    return path
+
+
+class Downloads:
+    """A folder for files made for visitors. Each file gets a folder of its own with a name that nobody can guess."""
+
+    def __init__(self, keep_hours: float) -> None:
+        self.keep_seconds = keep_hours * 3600
+        self.root = Path(get_upload_folder()) / "made"
+
+    def path(self, name: str) -> Path:
+        """Where to write a file of this name; what is too old is deleted on the way."""
+        self._sweep()
+        folder = self.root / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        return folder / name
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write a file; returns its path."""
+        path = self.path(name)
+        path.write_bytes(data)
+        return str(path)
+
+    def _sweep(self) -> None:
+        if not self.root.is_dir():
+            return
+        for folder in self.root.iterdir():
+            try:
+                if time.time() - folder.stat().st_mtime > self.keep_seconds:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except OSError:  # another request was faster
+                continue

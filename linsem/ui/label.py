@@ -1,0 +1,203 @@
+"""The tab Label: its layout, and what happens at each event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from linsem.session import Fitted, Session, remove_picture, set_labels, undo
+from linsem.ui import show
+from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET, Bench, absorb, shown
+from linsem.ui.canvas import LabelPainter, PainterLabels
+from linsem.ui.categories import CategoryEditor
+from linsem.ui.errors import in_words
+from linsem.ui.services import Services
+from linsem.ui.thumbs import Thumbs
+
+HINT = (
+    "Pick a category and scribble on the image, then do the same with another one: every image is segmented within a "
+    "second. What you leave unpainted means unknown."
+)
+START = "Paint strokes of two categories, and the segmentation appears here and on all images."
+VIEWS = ("Overlay", "Image", "Uncertainty")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTab:
+    """The components of this tab that others need."""
+
+    session: gr.State
+    fitted: gr.State
+    painter: LabelPainter
+    strip: Thumbs
+    refresh: tuple  # inputs and outputs of the overview, for whoever changes the session
+
+
+class Wiring:
+    """Handlers of this tab: each takes and gives values of components, and no handler gives a state that it does not
+    change, so that a slow one never puts an old value back."""
+
+    def __init__(self, services: Services) -> None:
+        self.services, self.bench = services, Bench(services)
+
+    def begin(self, model: str) -> tuple[object, ...]:
+        session = self.bench.begin(model)
+        return session, None, self.bench.show_picture(session, None, 0), show.status(START)
+
+    def keep(self, session: Session, painted: PainterLabels | None) -> Session:
+        return absorb(session, painted)
+
+    def live(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
+    ) -> tuple[object, ...]:
+        if not live:
+            return gr.skip(), gr.skip(), show.status("Live is off: press Fit now when you are ready.")
+        return self.bench.fit(session, fitted, painted)
+
+    def choose(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, event: gr.SelectData
+    ) -> tuple[object, ...]:
+        session = absorb(session, painted)
+        return session, self.bench.show_picture(session, fitted, int(event.index))
+
+    def next_one(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, suggested: int | None
+    ) -> tuple[object, ...]:
+        session = absorb(session, painted)
+        return session, self.bench.show_picture(session, fitted, suggested or 0)
+
+    def refit(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
+    ) -> tuple[object, ...]:
+        """After another image was chosen: what the cancelled fit would have done, if there is anything to do."""
+        if not live or fitted is None or fitted.version == absorb(session, painted).version:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.bench.fit(session, fitted, painted)
+
+    def add(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
+    ) -> tuple[object, ...]:
+        before = absorb(session, painted)
+        session = self.bench.add(session, painted, seeds, psi)
+        fresh = len(before.labelled) if len(session.pictures) > len(before.labelled) else 0
+        return session, self.bench.show_picture(session, fitted, fresh)
+
+    def more(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
+    ) -> tuple[object, ...]:
+        """The next seeds after the largest one that is here."""
+        last = max((picture.seed for picture in session.pictures), default=0)
+        kept = len(absorb(session, painted).labelled)
+        count = max(1, min(8, self.services.settings.max_pictures - kept))
+        seeds = f"{last + 1}-{last + count}"
+        return (*self.add(session, fitted, painted, seeds, psi), seeds)
+
+    def clear(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
+    ) -> tuple[object, ...]:
+        session = absorb(session, painted)
+        index = shown(session, painted)
+        session = set_labels(session, index, session.pictures[index].labels * 0 + 255)
+        return session, self.bench.show_picture(session, fitted, index)
+
+    def remove(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
+    ) -> tuple[object, ...]:
+        session = absorb(session, painted)
+        index = shown(session, painted)
+        session = remove_picture(session, index)
+        return session, self.bench.show_picture(session, fitted, index)
+
+    def back(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
+    ) -> tuple[object, ...]:
+        session = undo(absorb(session, painted))
+        return session, self.bench.show_picture(session, fitted, 0)
+
+
+def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:
+    """Lay the tab out and wire it."""
+    wiring, studio = Wiring(services), services.studio
+    bench = wiring.bench
+    session, fitted, suggested = gr.State(Session), gr.State(lambda: None), gr.State(lambda: None)
+    gr.HTML(show.hint(HINT))
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=340):
+            painter = LabelPainter(
+                categories=_categories(services), label="Image to label", elem_id="label-painter", max_width=620
+            )
+            with gr.Row(elem_classes="ls-tight"):
+                clear = gr.Button("Clear this image", size="sm")
+                remove = gr.Button("Remove this image", size="sm")
+                back = gr.Button("Undo clear, remove or category change", size="sm")
+        with gr.Column(scale=4, min_width=320):
+            with gr.Row(elem_classes="ls-tight"):
+                live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2)
+                fit = gr.Button("Fit now", variant="primary", elem_id="fit-now", scale=1)
+            line = gr.HTML(show.status(START), elem_id="label-status")
+            next_one = gr.Button("Label this one next", visible=False, elem_id="label-next")
+            view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
+            strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip")
+            with gr.Row(elem_classes="ls-tight"):
+                seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
+                psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)
+            with gr.Row(elem_classes="ls-tight"):
+                load = gr.Button("Show these seeds", size="sm", elem_id="label-load")
+                more = gr.Button("New images", size="sm", elem_id="label-more")
+            sure = gr.HTML(NOT_YET, elem_id="label-sure")
+            editor = CategoryEditor(services)
+            with gr.Accordion("Download what was learnt", open=False):
+                make = gr.Button("Make the extractor file", size="sm")
+                file = gr.File(label="Your extractor", interactive=False, visible=True)
+
+    def event(register: object, function: object, inputs: list, outputs: list, **more: object) -> object:
+        return register(in_words(function), inputs, outputs, api_visibility="private", **more)
+
+    short, quick = services.short, {"concurrency_limit": None, "show_progress": "hidden"}
+    now = [session, fitted, painter]
+    look = ([session, fitted, painter, view], [strip, sure, next_one, suggested])
+    fits = [fitted, painter, line]
+    quiet = {**short, "show_progress": "hidden"}
+
+    def overview_after(source: object) -> object:
+        return event(source.then, bench.overview, *look, **quiet)
+
+    kept = event(painter.input, wiring.keep, [session, painter], [session], trigger_mode="multiple", **quick)
+    stroke = event(painter.input, wiring.live, [*now, live], fits, trigger_mode="always_last", **quiet)
+    seen = overview_after(stroke)
+    once = event(fit.click, bench.fit, now, fits, **quiet)
+    overview_after(once)
+    overview_after(event(live.input, wiring.live, [*now, live], fits, **quiet))
+    event(view.input, bench.overview, *look, **quiet)
+    for chosen in (
+        event(strip.select, wiring.choose, now, [session, painter], cancels=[stroke, seen, once], **quiet),
+        event(next_one.click, wiring.next_one, [*now, suggested], [session, painter], cancels=[stroke, seen], **quiet),
+    ):
+        overview_after(event(chosen.then, wiring.refit, [*now, live], fits, **quiet))
+    for changed in (
+        event(load.click, wiring.add, [*now, seeds, psi], [session, painter], **short),
+        event(more.click, wiring.more, [*now, seeds, psi], [session, painter, seeds], **short),
+        event(clear.click, wiring.clear, now, [session, painter], cancels=[stroke, seen, once], **quiet),
+        event(remove.click, wiring.remove, now, [session, painter], cancels=[stroke, seen, once], **quiet),
+        event(back.click, wiring.back, now, [session, painter], cancels=[stroke, seen, once], **quiet),
+    ):
+        named = event(changed.then, editor.choices, [session], editor.lists, **quick)
+        overview_after(event(named.then, wiring.live, [*now, live], fits, **quiet))
+    editor.wire(event, now, [session, fitted, painter], bench, [stroke, seen, once], quiet,
+                lambda changed: overview_after(event(changed.then, wiring.live, [*now, live], fits, **quiet)))
+    event(make.click, bench.extractor_file, [session, fitted], [file], **quick)
+    for begun in (
+        event(blocks.load, wiring.begin, [model], [session, fitted, painter, line], **short),
+        event(model.input, wiring.begin, [model], [session, fitted, painter, line], **short),
+    ):
+        overview_after(event(begun.then, editor.choices, [session], editor.lists, **quick))
+    _ = kept, studio
+    return LabelTab(session, fitted, painter, strip, look)
+
+
+def _categories(services: Services) -> tuple:
+    try:
+        return services.studio.categories(services.studio.default_model())
+    except ValueError:
+        return ()

@@ -1,0 +1,71 @@
+"""The page: header, tabs and API in one Blocks, and how it is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import torch
+from PIL import Image
+
+from linsem.settings import Settings
+from linsem.studio import preload
+from linsem.ui import api, label
+from linsem.ui.services import Services
+
+HERE = Path(__file__).parent
+TITLE = "linsem: label a few images, and the GAN does the rest"
+MAX_IMAGE_PIXELS = 16_000_000  # Pillow refuses twice as many
+
+
+def build(settings: Settings) -> gr.Blocks:
+    """The page as Gradio Blocks, with the default generator loaded."""
+    Image.MAX_IMAGE_PIXELS = MAX_IMAGE_PIXELS
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    services = Services.make(settings)
+    default = preload(services.studio)
+    keep = settings.keep_hours * 3600
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
+        model = _header(services, default)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Label", id="label"):
+                bench = label.build(services, model, demo)
+        api.build(services)
+    _ = tabs, bench
+    demo.queue(max_size=settings.queue, default_concurrency_limit=4)
+    return demo
+
+
+def launch(demo: gr.Blocks, settings: Settings) -> None:
+    """Serve it until it is stopped."""
+    demo.launch(
+        server_name=settings.host,
+        server_port=settings.port or None,
+        root_path=settings.root_path or None,
+        max_file_size=f"{settings.upload_mb}mb",
+        state_session_capacity=settings.sessions,
+        theme=theme(),
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
+        show_error=False,
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=["api"],
+    )
+
+
+def theme() -> gr.themes.Base:
+    """Plain, with the fonts that every machine has: the page asks nobody else for anything."""
+    font = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+    return gr.themes.Default(
+        primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=font, font_mono=("ui-monospace", "monospace")
+    )
+
+
+def _header(services: Services, default: str | None) -> gr.Dropdown:
+    rows = services.studio.models()
+    ready = [(f"{row['id']} ({row['resolution']} px)", row["id"]) for row in rows if row["available"]]
+    with gr.Row(elem_id="header", equal_height=True):
+        gr.HTML('<h1>linsem</h1><p>Label a few generated images. The GAN does the rest.</p>', elem_id="brand")
+        return gr.Dropdown(ready, value=default, label="Generator", elem_id="model", scale=0, min_width=240)

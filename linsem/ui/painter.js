@@ -1,0 +1,365 @@
+// The painter's state: what the server sent, what the user painted, what the sheets and the controls show of it.
+// One script with painter_core.js before and painter_input.js after; gr.HTML gives element, props, trigger and watch.
+const root = element.querySelector(".lp");
+const part = (name) => root.querySelector(`[data-part="${name}"]`);
+const view = part("view"), stage = part("stage"), cursor = part("cursor");
+const sheet = (name) => ({ canvas: part(name), pen: part(name).getContext("2d") });
+const sheets = { image: sheet("image"), prediction: sheet("prediction"), heat: sheet("heat"), strokes: sheet("strokes") };
+const STEPS = 100, IMAGES = 48; // undo steps of an image, images remembered
+
+// What must outlive a remount (Gradio takes a component out of the page when it hides it) is kept by block id.
+const home = element.closest(".block")?.id || "painter";
+const store = ((window.linsemPainters ??= {})[home] ??= { records: new Map(), form: null, stamp: 0 });
+
+const ui = {
+  tool: "brush", category: 0, sizes: { brush: props.first_brush || 0, eraser: 0 }, opacity: props.first_opacity ?? 0.75,
+  prediction: true, uncertainty: false, locked: new Set(), zoom: 1, left: 0, top: 0, space: false, spot: null,
+};
+let categories = [], colors = [], rims = [];
+let now = null; // the image on screen: {key, width, height, labels, undo, redo, prediction, heat, url}
+let sent = null; // what the server was last told, set again whenever the server's own value replaces it
+let stroke = null, turn = 0, penSeen = 0;
+const pointers = new Map();
+let gesture = null; // "paint", "pan", "pinch" or "rest" (fingers still down after a pinch)
+
+root.setAttribute("aria-label", props.label || "Label painter");
+view.setAttribute("aria-label", `${props.label || "Picture to label"}: arrow keys move the brush, Enter paints`);
+root.style.setProperty("--lp-max", `${props.max_width || 560}px`);
+ui.opacity = Math.min(1, Math.max(0, ui.opacity));
+
+// ---- what the server sends ------------------------------------------------------------------------------------------
+
+async function receive() {
+  const value = props.value;
+  if (!value || !value.key) { if (!value) blank(); return; }
+  const form = value.image ? value : store.form;
+  if (!form || form.key !== value.key) return;
+  const same = now && now.key === form.key && now.width === form.width && now.height === form.height;
+  store.form = form;
+  if (same) restoreValue();
+  const mine = ++turn;
+  const read = (url) => (url ? decodePng(url, form.width, form.height) : null);
+  try {
+    const picture = same && now.url === form.image.url ? null : await loadPicture(form.image.url);
+    const [labels, prediction, heat] = await Promise.all([read(value.labels), read(form.prediction), read(form.uncertainty)]);
+    if (mine !== turn) return; // a newer value came meanwhile
+    setCategories(form.categories);
+    if (!same) open(form, labels);
+    Object.assign(now, { prediction, heat, url: form.image.url });
+    if (picture) drawPicture(picture);
+    drawUnder();
+    if (!same) { drawStrokes(); fit(); }
+    refresh();
+  } catch (error) {
+    console.error("LabelPainter:", error);
+    if (mine === turn) say("The image could not be shown.");
+  }
+}
+
+function blank() {
+  turn++;
+  now = sent = stroke = null;
+  setCategories(props.first_categories || []);
+  root.dataset.empty = "true";
+  refresh();
+}
+
+function loadPicture(url) {
+  return new Promise((resolve, reject) => {
+    const picture = new Image();
+    picture.onload = () => resolve(picture);
+    picture.onerror = () => reject(new Error("picture not loaded"));
+    picture.src = url;
+  });
+}
+
+function open(form, labels) {
+  if (stroke) endStroke(false);
+  const { key, width, height } = form, size = `${width}x${height}`;
+  let record = store.records.get(key);
+  if (!record || record.size !== size) record = { size, labels: labels.slice(), undo: [], redo: [] };
+  const patch = makePatch(record.labels, labels, width, height);
+  if (patch) { // the server knows better, but what was here can be had back
+    pushStep(record, patch);
+    record.labels.set(labels);
+  }
+  store.records.delete(key);
+  store.records.set(key, record);
+  if (store.records.size > IMAGES) store.records.delete(store.records.keys().next().value);
+  now = { key, width, height, record, labels: record.labels, prediction: null, heat: null, url: null };
+  for (const { canvas } of Object.values(sheets)) { canvas.width = width; canvas.height = height; }
+  if (!ui.sizes.brush) ui.sizes.brush = Math.max(2, Math.round(Math.min(width, height) / 18));
+  if (!ui.sizes.eraser) ui.sizes.eraser = Math.round(ui.sizes.brush * 1.6);
+  part("size").max = String(Math.min(96, Math.max(16, Math.round(Math.min(width, height) / 4))));
+  view.style.aspectRatio = `${width} / ${height}`;
+  root.dataset.empty = "false";
+  sent = { key, labels: encodePng(now.labels, width, height), stamp: store.stamp };
+  restoreValue();
+}
+
+// The server's value has replaced ours: put ours back, so that the next event carries what the user painted.
+function restoreValue() { if (sent && props.value !== sent) props.value = sent; }
+
+// ---- categories -----------------------------------------------------------------------------------------------------
+
+function setCategories(list) {
+  if (JSON.stringify(list) === JSON.stringify(categories)) return;
+  const chosen = categories[ui.category]?.name, held = [...ui.locked].map((k) => categories[k]?.name);
+  categories = list.map((c) => ({ name: String(c.name), color: c.color }));
+  colors = categories.map((c) => parseColor(c.color));
+  rims = colors.map(([r, g, b]) => { const to = 0.3 * r + 0.6 * g + 0.1 * b > 120 ? 0 : 255; return [r, g, b].map((v) => Math.round(0.62 * v + 0.38 * to)); });
+  ui.locked = new Set(held.map((name) => categories.findIndex((c) => c.name === name)).filter((k) => k >= 0));
+  const same = categories.findIndex((c) => c.name === chosen);
+  ui.category = same >= 0 ? same : Math.min(ui.category, categories.length - 1);
+  part("cats").replaceChildren(...categories.map(categoryRow));
+  if (now) { drawUnder(); drawStrokes(); }
+}
+
+function categoryRow(category, k) {
+  const row = document.createElement("div"), pick = document.createElement("button"), lock = document.createElement("button");
+  const name = document.createElement("span"), key = document.createElement("kbd");
+  row.className = "lp-cat";
+  row.style.setProperty("--lp-c", `rgb(${colors[k].join(" ")})`);
+  pick.type = lock.type = "button";
+  pick.className = "lp-pick";
+  lock.className = "lp-lock";
+  name.textContent = pick.title = category.name;
+  pick.append(document.createElement("i"), name);
+  pick.setAttribute("aria-label", category.name);
+  if (k < 10) {
+    key.textContent = String((k + 1) % 10);
+    pick.append(key);
+    pick.setAttribute("aria-keyshortcuts", key.textContent);
+  }
+  lock.setAttribute("aria-label", `Lock ${category.name}`);
+  lock.title = "Lock: nothing paints over this category";
+  lock.append(lockIcon("lp-open", "M8 11V7.5a4 4 0 0 1 7.600-1.700"), lockIcon("lp-shut", "M8 11V7.500a4 4 0 0 1 8 0V11"));
+  pick.addEventListener("click", () => choose(k));
+  lock.addEventListener("click", () => toggleLock(k));
+  row.append(pick, lock);
+  return row;
+}
+
+function lockIcon(name, shackle) {
+  const make = (tag, values) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [key, value] of Object.entries(values)) node.setAttribute(key, value);
+    return node;
+  };
+  const icon = make("svg", { viewBox: "0 0 24 24", class: name, "aria-hidden": "true" });
+  icon.append(make("rect", { x: 5.5, y: 11, width: 13, height: 9, rx: 2 }), make("path", { d: shackle }));
+  return icon;
+}
+
+function choose(k) {
+  if (k >= categories.length) return;
+  ui.category = k;
+  if (ui.tool === "eraser") ui.tool = "brush";
+  refresh();
+  reveal(part("cats"), part("cats").children[k]);
+  say(`${categories[k].name}, ${ui.tool}`);
+}
+
+function reveal(box, row) { // as scrollIntoView, but the page stays where it is
+  const a = box.getBoundingClientRect(), b = row.getBoundingClientRect();
+  box.scrollLeft += Math.min(0, b.left - a.left - 4) + Math.max(0, b.right - a.right + 4);
+  box.scrollTop += Math.min(0, b.top - a.top - 4) + Math.max(0, b.bottom - a.bottom + 4);
+}
+
+function toggleLock(k) {
+  if (!ui.locked.delete(k)) ui.locked.add(k);
+  refresh();
+  say(`${categories[k].name} ${ui.locked.has(k) ? "locked" : "unlocked"}`);
+}
+
+// ---- drawing on the sheets ------------------------------------------------------------------------------------------
+
+function drawPicture(picture) { sheets.image.pen.drawImage(picture, 0, 0, now.width, now.height); }
+
+function drawUnder() {
+  tint(sheets.prediction.pen, now.prediction, (k) => (colors[k] ? [...colors[k], 255] : [0, 0, 0, 0]));
+  tint(sheets.heat.pen, now.heat, (v) => [...heatColor(v / 255), Math.round(90 + 165 * Math.sqrt(v / 255))]);
+}
+
+function tint(pen, map, color) { // every pixel of the sheet gets the colour of its value; no map, nothing drawn
+  const sheet = pen.createImageData(now.width, now.height);
+  if (map) {
+    const table = new Uint8ClampedArray(1024), pixels = new Uint32Array(sheet.data.buffer);
+    for (let v = 0; v < 256; v++) table.set(color(v), 4 * v);
+    const words = new Uint32Array(table.buffer);
+    for (let i = 0; i < map.length; i++) pixels[i] = words[map[i]];
+  }
+  pen.putImageData(sheet, 0, 0);
+}
+
+// Strokes are translucent inside and have a lighter or darker rim, to stand out from a prediction of the same colour.
+function drawStrokes(x0 = 0, y0 = 0, x1 = now.width - 1, y1 = now.height - 1) {
+  const { width, height, labels } = now;
+  x0 = Math.max(0, x0 - 1); y0 = Math.max(0, y0 - 1); x1 = Math.min(width - 1, x1 + 1); y1 = Math.min(height - 1, y1 + 1);
+  if (x1 < x0 || y1 < y0) return;
+  const wide = x1 - x0 + 1, area = sheets.strokes.pen.createImageData(wide, y1 - y0 + 1), out = area.data;
+  for (let y = y0; y <= y1; y++) {
+    for (let x = x0, i = y * width + x0, o = 4 * (y - y0) * wide; x <= x1; x++, i++, o += 4) {
+      const k = labels[i], color = colors[k];
+      if (k === UNPAINTED || !color) continue;
+      const rim = (x > 0 && labels[i - 1] !== k) || (x < width - 1 && labels[i + 1] !== k)
+        || (y > 0 && labels[i - width] !== k) || (y < height - 1 && labels[i + width] !== k);
+      const [r, g, b] = rim ? rims[k] : color;
+      out[o] = r; out[o + 1] = g; out[o + 2] = b; out[o + 3] = rim ? 255 : 190;
+    }
+  }
+  sheets.strokes.pen.putImageData(area, x0, y0);
+}
+
+// ---- changing labels ------------------------------------------------------------------------------------------------
+
+function pushStep(record, patch) {
+  record.undo.push(patch);
+  if (record.undo.length > STEPS) record.undo.shift();
+  record.redo.length = 0;
+}
+
+function setPixel(i, k) {
+  if (!ui.locked.has(now.labels[i])) now.labels[i] = k;
+}
+
+function commit() {
+  sent = { key: now.key, labels: encodePng(now.labels, now.width, now.height), stamp: ++store.stamp };
+  props.value = sent;
+  trigger("input");
+}
+
+// One change of the whole map: `change` writes into the labels, and what differs afterwards is one undo step.
+function changeLabels(change) {
+  const before = now.labels.slice();
+  change();
+  finish(before, true);
+}
+
+function finish(before, tell) {
+  const patch = makePatch(before, now.labels, now.width, now.height);
+  if (patch) {
+    pushStep(now.record, patch);
+    drawStrokes(patch.x0, patch.y0, patch.x1, patch.y1);
+    if (tell) commit();
+  }
+  refresh();
+}
+
+function travel(from, to, side, word) {
+  if (!now || stroke || !now.record[from].length) return;
+  const patch = now.record[from].pop();
+  now.record[to].push(patch);
+  applyPatch(now.labels, now.width, patch, patch[side]);
+  drawStrokes(patch.x0, patch.y0, patch.x1, patch.y1);
+  commit();
+  refresh();
+  say(word);
+}
+const undo = () => travel("undo", "redo", "before", "Undone");
+const redo = () => travel("redo", "undo", "after", "Redone");
+function clear() {
+  if (!now || stroke) return;
+  changeLabels(() => { for (let i = 0; i < now.labels.length; i++) setPixel(i, UNPAINTED); });
+  say("Cleared");
+}
+
+// A painted area is refilled as a whole; an unpainted one as far as the prediction shown under it is the same.
+function fillAt([x, y]) {
+  if (!inside(x, y)) return;
+  const start = Math.floor(y) * now.width + Math.floor(x), { labels, prediction } = now, target = labels[start];
+  const guided = target === UNPAINTED && prediction && ui.prediction;
+  const same = guided
+    ? (i) => labels[i] === UNPAINTED && prediction[i] === prediction[start]
+    : (i) => labels[i] === target;
+  const area = connectedArea(start, now.width, now.height, same);
+  changeLabels(() => { for (const i of area) setPixel(i, ui.category); });
+}
+
+const inside = (x, y) => x >= 0 && y >= 0 && x < now.width && y < now.height;
+
+function beginStroke(point, erase) {
+  stroke = { before: now.labels.slice(), k: erase ? UNPAINTED : ui.category, size: ui.sizes[erase ? "eraser" : "brush"], last: point, from: point, time: performance.now() };
+  stamp(point);
+}
+
+function stamp([x, y]) {
+  const { width, height } = now, reach = stroke.size / 2 + 1;
+  eachInDisc(x, y, stroke.size, width, height, (i) => setPixel(i, stroke.k));
+  drawStrokes(Math.floor(x - reach), Math.floor(y - reach), Math.ceil(x + reach), Math.ceil(y + reach));
+}
+
+function extendStroke([x, y]) {
+  const [x0, y0] = stroke.last, steps = Math.ceil(Math.hypot(x - x0, y - y0) / Math.max(0.5, stroke.size / 6));
+  for (let k = 1; k <= steps; k++) stamp([x0 + (x - x0) * k / steps, y0 + (y - y0) * k / steps]);
+  stroke.last = [x, y];
+}
+
+function endStroke(tell = true) {
+  const { before } = stroke;
+  stroke = null;
+  finish(before, tell);
+}
+
+function dropStroke() {
+  now.labels.set(stroke.before);
+  stroke = null;
+  drawStrokes();
+}
+
+// ---- the state of the controls --------------------------------------------------------------------------------------
+
+let spoken = 0;
+function say(text) { clearTimeout(spoken); spoken = setTimeout(() => { part("live").textContent = text; }, 60); }
+
+function refresh() {
+  for (const button of root.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === ui.tool));
+  for (const [what, sheet] of [["prediction", "prediction"], ["uncertainty", "heat"]]) {
+    const button = root.querySelector(`[data-do="${what}"]`);
+    button.setAttribute("aria-pressed", String(ui[what]));
+    button.disabled = !now?.[sheet];
+  }
+  root.dataset.heat = String(Boolean(ui.uncertainty && now?.heat));
+  [...part("cats").children].forEach((row, k) => {
+    row.dataset.on = String(k === ui.category);
+    row.children[0].setAttribute("aria-pressed", String(k === ui.category));
+    row.children[1].setAttribute("aria-pressed", String(ui.locked.has(k)));
+  });
+  const size = ui.sizes[sized()] || 8;
+  part("size").value = String(size);
+  part("size-text").textContent = `${size} px`;
+  part("size-name").textContent = sized() === "eraser" ? "Eraser" : "Brush";
+  part("size").setAttribute("aria-label", `${part("size-name").textContent} size in image pixels`);
+  part("opacity").value = String(Math.round(100 * ui.opacity));
+  part("opacity-text").textContent = `${Math.round(100 * ui.opacity)} %`;
+  for (const slider of [part("size"), part("opacity")]) {
+    slider.style.setProperty("--lp-at", `${100 * (slider.value - slider.min) / (slider.max - slider.min)}%`);
+  }
+  root.querySelector('[data-do="undo"]').disabled = !now?.record.undo.length;
+  root.querySelector('[data-do="redo"]').disabled = !now?.record.redo.length;
+  const counts = new Array(256).fill(0);
+  if (now) for (const k of now.labels) counts[k]++;
+  root.querySelector('[data-do="clear"]').disabled = !now || counts[UNPAINTED] === now.labels.length;
+  sheets.strokes.canvas.style.opacity = String(ui.opacity);
+  sheets.prediction.canvas.style.opacity = String(ui.prediction ? ui.opacity * (ui.uncertainty && now?.heat ? 0.25 : 0.6) : 0);
+  sheets.heat.canvas.style.opacity = String(ui.uncertainty ? Math.min(1, 0.25 + 0.75 * ui.opacity) : 0);
+  showCounts(counts);
+  moveCursor();
+}
+
+function showCounts(counts) {
+  const items = categories.flatMap((category, k) => {
+    if (!counts[k]) return [];
+    const item = document.createElement("span"), chip = document.createElement("i"), count = document.createElement("b");
+    chip.style.background = `rgb(${colors[k].join(" ")})`;
+    count.textContent = counts[k].toLocaleString("en");
+    item.append(chip, `${category.name} `, count);
+    return [item];
+  });
+  if (now) {
+    const note = document.createElement("span"), share = 100 * (1 - counts[UNPAINTED] / now.labels.length);
+    note.textContent = items.length ? `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted` : "Nothing painted yet: a few strokes are enough.";
+    items.push(note);
+  }
+  part("status").replaceChildren(...items);
+}

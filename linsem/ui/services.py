@@ -1,0 +1,68 @@
+"""What every tab and the API are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from linsem.palette import Category
+from linsem.pixels import IGNORE
+from linsem.settings import Settings
+from linsem.studio import Studio
+from linsem.ui.files import Downloads
+from linsem.ui.gpu import Accelerator
+
+LONG, SHORT = "gpu", "live"  # the queues: edits, samplings and exports; and what a visitor waits for at each stroke
+
+
+@dataclass(frozen=True)
+class Services:
+    """The settings, the studio, the same functions as the accelerator runs them, and where downloads are put."""
+
+    settings: Settings
+    studio: Studio
+    gpu: Accelerator
+    downloads: Downloads
+
+    @classmethod
+    def make(cls, settings: Settings) -> Services:
+        """Everything from the settings."""
+        studio = Studio(settings)
+        return cls(settings, studio, Accelerator(studio), Downloads(settings.keep_hours))
+
+    @property
+    def long(self) -> dict[str, object]:
+        """How an event that takes seconds is queued."""
+        return {"concurrency_id": LONG, "concurrency_limit": self.settings.long_jobs}
+
+    @property
+    def short(self) -> dict[str, object]:
+        """How an event that takes less than about a second is queued."""
+        return {"concurrency_id": SHORT, "concurrency_limit": self.settings.short_jobs}
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """A number from outside as an int; raises ValueError unless it is a whole number in low..high."""
+    number = real(name, value, low, high)
+    if number != int(number):
+        raise ValueError(f"{name}: expected a whole number in {low}..{high}, got {value}")
+    return int(number)
+
+
+def real(name: str, value: object, low: float, high: float) -> float:
+    """A number from outside as a float; raises ValueError unless it is finite and in low..high."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected a number in {low}..{high}, got {value}")
+    return float(value)
+
+
+def shares(labels: np.ndarray, categories: Sequence[Category]) -> dict[str, float]:
+    """The share of each category in labels of any shape, by name, in the order of the categories."""
+    count = np.bincount(labels.ravel(), minlength=256)
+    total = max(int((labels != IGNORE).sum()), 1)
+    return {category.name: round(float(count[k] / total), 5) for k, category in enumerate(categories)}

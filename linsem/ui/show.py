@@ -1,0 +1,92 @@
+"""Small pieces of HTML: legends, bars, status lines. Names of categories are text from visitors and stay text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from linsem.palette import Category, colorize, heat, overlay
+from linsem.session import Sureness
+from linsem.studio import Reading
+
+VIEWS = ("Overlay", "Image", "Labels", "Uncertainty")
+
+
+def text(value: object) -> str:
+    """A string as HTML that can be nothing but text, neither markup nor a part of a template literal."""
+    escaped = html.escape(str(value), quote=True)
+    for letter in "$`{}\\":
+        escaped = escaped.replace(letter, f"&#{ord(letter)};")
+    return escaped
+
+
+def hint(sentence: str) -> str:
+    """The one sentence at the top of a tab."""
+    return f'<p class="ls-hint">{text(sentence)}</p>'
+
+
+def status(sentence: str, kind: str = "idle") -> str:
+    """A line that says what is going on: kind is idle, busy, good or bad."""
+    return f'<p class="ls-status ls-{kind}" role="status">{text(sentence)}</p>'
+
+
+def empty(title: str, sentence: str) -> str:
+    """What a place says that has nothing to show yet."""
+    return f'<div class="ls-empty"><strong>{text(title)}</strong><span>{text(sentence)}</span></div>'
+
+
+def legend(categories: Sequence[Category], shares: dict[str, float], title: str) -> str:
+    """Names, colours and the share of each category, largest first; what is nowhere comes last and pale."""
+    rows = []
+    for category in sorted(categories, key=lambda c: -shares.get(c.name, 0)):
+        share = shares.get(category.name, 0)
+        pale = "" if share > 0 else " ls-none"
+        rows.append(
+            f'<li class="ls-row{pale}"><i style="background:{category.color}"></i><span>{text(category.name)}</span>'
+            f'<b><u style="width:{100 * share:.1f}%;background:{category.color}"></u></b>'
+            f"<em>{_percent(share)}</em></li>"
+        )
+    return f'<div class="ls-legend"><h4>{text(title)}</h4><ul>{"".join(rows)}</ul></div>'
+
+
+def sureness_bars(rows: Sequence[Sureness]) -> str:
+    """How sure the extractor is of each category, in words and as a bar."""
+    items = []
+    for row in rows:
+        value = row.value or 0.0
+        items.append(
+            f'<li class="ls-row{"" if row.painted else " ls-none"}"><i style="background:{row.category.color}"></i>'
+            f"<span>{text(row.category.name)}</span>"
+            f'<b role="meter" aria-label="{text(row.category.name)}" aria-valuemin="0" aria-valuemax="100" '
+            f'aria-valuenow="{100 * value:.0f}"><u style="width:{100 * value:.0f}%;background:{row.category.color}"></u>'
+            f"</b><em>{text(row.words)}</em></li>"
+        )
+    return f'<div class="ls-legend ls-sure"><h4>How sure it is</h4><ul>{"".join(items)}</ul></div>'
+
+
+def progress(done: float, sentence: str) -> str:
+    """A bar from 0 to 1 with a sentence."""
+    percent = 100 * min(max(done, 0.0), 1.0)
+    return (
+        f'<div class="ls-progress" role="progressbar" aria-valuenow="{percent:.0f}" aria-valuemin="0" '
+        f'aria-valuemax="100"><u style="width:{percent:.1f}%"></u></div>{status(sentence, "busy")}'
+    )
+
+
+def view(name: str, reading: Reading, index: int, categories: Sequence[Category]) -> np.ndarray:
+    """One image of a reading as `VIEWS` names them: (H, W, 3) uint8."""
+    if name == "Labels":
+        return colorize(reading.labels[index], categories)
+    if name == "Uncertainty":
+        return heat(reading.uncertainty[index])
+    if name == "Image":
+        return reading.rgb[index]
+    return overlay(reading.rgb[index], reading.labels[index], categories, 0.55)
+
+
+def _percent(share: float) -> str:
+    if share == 0:
+        return "none"
+    return "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"

@@ -1,0 +1,123 @@
+"""Sampling to a layout: banks, starts that differ, results that agree better than chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import conditional
+from linsem.generator import seed_z
+from linsem.pixels import IGNORE
+from tests.toys import ToyGenerator
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return ToyGenerator(32)
+
+
+@pytest.fixture(scope="module")
+def extractor(toy):
+    return toy.known_extractor()
+
+
+@pytest.fixture(scope="module")
+def bank(toy, extractor):
+    return conditional.make_bank(toy, extractor, range(120), batch=32)
+
+
+@pytest.fixture(scope="module")
+def layout(toy):
+    return toy.truth(toy.map(seed_z(toy, [1007])))[0]
+
+
+def test_a_bank_does_not_depend_on_its_batches(toy, extractor, bank):
+    again = conditional.make_bank(toy, extractor, range(120), batch=7)
+    assert again.seeds == bank.seeds and np.array_equal(again.labels, bank.labels)
+    assert not np.array_equal(bank.labels[0], bank.labels[1])
+
+
+def test_a_cached_bank_is_read_back_and_another_extractor_has_another(toy, extractor, tmp_path):
+    first = conditional.cached_bank(tmp_path, toy, extractor, range(8))
+    second = conditional.cached_bank(tmp_path, toy, extractor, range(8))
+    assert np.array_equal(first.labels, second.labels) and first.seeds == second.seeds
+    assert len(list(tmp_path.iterdir())) == 1
+    conditional.cached_bank(tmp_path, toy, extractor, range(9))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_seed_that_drew_the_layout_ranks_first(toy, bank):
+    own = toy.truth(toy.map(seed_z(toy, [bank.seeds[42]])))[0]
+    scores = conditional.rank_starts(bank, own)
+    assert scores.argmax() == 42 and scores[42] == pytest.approx(1.0)
+    assert np.median(scores) < 0.7
+
+
+def test_starts_are_unlike_each_other_when_that_is_asked(bank, layout):
+    def alike(chosen):
+        maps = bank.labels[chosen].reshape(len(chosen), -1)
+        return np.mean([(a == b).mean() for i, a in enumerate(maps) for b in maps[i + 1 :]])
+
+    greedy = conditional.choose_starts(bank, layout, 6, diversity=0.0)
+    spread = conditional.choose_starts(bank, layout, 6, diversity=1.0)
+    assert len(set(spread)) == 6 and greedy[0] == spread[0]
+    assert alike(spread) < alike(greedy)
+
+
+def test_results_obey_better_than_their_starts_and_than_chance(toy, extractor, bank, layout):
+    steps = list(conditional.iter_sample(toy, extractor, layout, 4, bank=bank, steps=40))
+    first, last = steps[0].results, steps[-1].results
+    assert len(last) == 4
+    assert np.mean([r.score for r in last]) > np.mean([r.score for r in first]) + 0.02
+    chance = conditional.rank_starts(bank, layout).mean()
+    assert min(r.score for r in last) > chance + 0.1
+    assert [r.score for r in last] == sorted((r.score for r in last), reverse=True)
+    for result in last:
+        assert conditional.score(toy.truth(result.ws[None])[0], layout) == pytest.approx(result.score)
+
+
+def test_a_result_s_seed_draws_its_start(toy, extractor, layout):
+    results = conditional.sample(toy, extractor, layout, 2, candidates=30, steps=0)
+    for result in results:
+        assert torch.allclose(toy.map(seed_z(toy, [result.seed]))[0], result.ws, atol=1e-6)
+
+
+def test_a_free_area_is_free(toy, extractor, bank, layout):
+    partial = layout.copy()
+    partial[:, 16:] = IGNORE
+    result = conditional.sample(toy, extractor, partial, 1, bank=bank, steps=30)[0]
+    assert result.score == pytest.approx(conditional.score(result.labels, partial))
+    changed = result.labels.copy()
+    changed[:, 16:] = 0
+    assert conditional.score(changed, partial) == pytest.approx(result.score)
+
+
+def test_a_layout_of_any_size_is_taken(toy, extractor, bank, layout):
+    large = layout.repeat(4, 0).repeat(3, 1)
+    small = conditional.sample(toy, extractor, layout, 1, bank=bank, steps=2)[0]
+    again = conditional.sample(toy, extractor, large, 1, bank=bank, steps=2)[0]
+    assert again.seed == small.seed and again.score == pytest.approx(small.score)
+
+
+def test_stop_acts_while_the_bank_is_made(toy, extractor, layout):
+    steps = conditional.iter_sample(toy, extractor, layout, 2, candidates=64, steps=3)
+    assert next(steps).results == ()
+    steps.close()
+    assert list(steps) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layout": np.full((32, 32), IGNORE, np.uint8)}, "layout is empty"),
+        ({"layout": np.full((32, 32), 7, np.uint8)}, "label 7"),
+        ({"layout": np.zeros((32, 32), np.float32)}, "layout: expected"),
+        ({"count": 0}, "count: expected"),
+        ({"count": 8, "candidates": 3}, "candidates: expected"),
+    ],
+)
+def test_bad_input(toy, extractor, layout, arguments, message):
+    arguments = {"layout": layout, "count": 1} | arguments
+    with pytest.raises(conditional.LayoutError, match=message):
+        conditional.sample(toy, extractor, arguments.pop("layout"), arguments.pop("count"), **arguments)

@@ -1,0 +1,136 @@
+"""Editing: the region obeys, the rest holds, and bad wishes are refused with a sentence."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from linsem.extractor import ExtractorError
+from linsem.generator import seed_z
+from linsem.pixels import IGNORE
+from tests.toys import ToyGenerator
+
+editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return ToyGenerator(32)
+
+
+@pytest.fixture(scope="module")
+def extractor(toy):
+    return toy.known_extractor()
+
+
+def grown_disc(toy, ws):
+    """A wish: the smallest disc grown by two pixels."""
+    labels = toy.truth(ws)[0]
+    wished = editing.region_of(labels == 3, 2)
+    return np.where(wished, 3, IGNORE).astype(np.uint8), labels
+
+
+def test_the_region_obeys_and_the_rest_holds(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, labels = grown_disc(toy, ws)
+    result = editing.edit(toy, extractor, ws[0], target, steps=60)
+    report = result.report
+    assert report["agreement_before"] < 0.8  # it was not so before
+    assert report["agreement_after"] > report["agreement_before"] + 0.1
+    assert np.array_equal(result.labels, toy.truth(result.ws[None])[0])
+    region = editing.region_of(target != IGNORE, 1)
+    assert editing.agreement(result.labels, target) == pytest.approx(report["agreement_after"], abs=1e-4)
+    assert (result.labels[~region] == labels[~region]).mean() > 0.9
+
+
+def test_without_the_hold_more_changes_outside(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    change = {
+        hold: editing.edit(
+            toy, extractor, ws[0], target, steps=60, enough=2.0,
+            weights=replace(editing.WEIGHTS, preserve=hold),
+        ).report["outside_change"]
+        for hold in (0.0, 8.0)
+    }  # fmt: skip
+    assert change[8.0] < change[0.0]
+
+
+def test_it_yields_from_the_start_and_counts_steps(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    results = list(editing.iter_edit(toy, extractor, ws[0], target, steps=5, enough=2.0))
+    assert [r.report["steps"] for r in results] == list(range(6))
+    assert torch.equal(results[0].ws, ws[0])
+    assert not torch.equal(results[-1].ws, ws[0])
+
+
+def test_a_wish_that_holds_returns_at_once_and_says_so(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    results = list(editing.iter_edit(toy, extractor, ws[0], toy.truth(ws)[0]))
+    assert len(results) == 1 and results[0].report["steps"] == 0
+    assert "already" in results[0].report["note"]
+    assert torch.equal(results[0].ws, ws[0])
+
+
+def test_an_edit_can_be_edited_further(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    first = editing.edit(toy, extractor, ws[0], target, steps=20)
+    again = next(iter(editing.iter_edit(toy, extractor, first.ws, target, steps=1)))
+    assert again.report["agreement_before"] == pytest.approx(first.report["agreement_after"])
+
+
+def test_color_wish_is_pursued_beside_labels(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    mask = np.zeros(toy.size, bool)
+    mask[:6] = True
+    color = np.full((*toy.size, 3), 200, np.uint8)
+    free = np.full(toy.size, IGNORE, np.uint8)
+    result = editing.edit(toy, extractor, ws[0], free, color=color, color_mask=mask, steps=60)
+    before, _ = toy.synthesize(ws)
+    wish = 200 / 127.5 - 1
+    error = [float((image[0, :, :6] - wish).abs().mean()) for image in (before, result.image)]
+    assert error[1] < error[0] - 0.01
+
+
+def test_removal_asks_for_what_the_extractor_expects_next(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    _, features = toy.synthesize(ws)
+    logits = extractor.logits(features)[0]
+    labels = toy.truth(ws)[0]
+    region = np.ones(toy.size, bool)
+    target = editing.removal_target(logits, labels, 3, region)
+    assert (target[labels == 3] != 3).all() and (target[labels == 3] != IGNORE).all()
+    assert (target[labels != 3] == IGNORE).all()
+    assert (labels == 3).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": np.full((32, 32), IGNORE, np.uint8)}, "nothing is painted"),
+        ({"target": np.zeros((8, 8), np.uint8)}, "expected a label map"),
+        ({"target": np.full((32, 32), 9, np.uint8)}, "label 9"),
+        ({"region": np.zeros((32, 32), bool)}, "region is empty"),
+        ({"region": np.ones((3, 3), bool)}, "region: expected"),
+        ({"region": np.eye(32, dtype=bool)[::-1] & (np.arange(32) > 30)}, "no painted pixel"),
+    ],
+)
+def test_bad_input(toy, extractor, change, message):
+    target = np.full((32, 32), IGNORE, np.uint8)
+    target[5:9, 5:9] = 1
+    arguments = {"target": target, "region": None} | change
+    with pytest.raises(editing.EditError, match=message):
+        editing.edit(toy, extractor, toy.map(seed_z(toy, [1]))[0], **arguments)
+
+
+def test_an_extractor_of_another_generator_is_refused(toy, extractor):
+    with pytest.raises(ExtractorError, match="made for the generator"):
+        editing.edit(
+            ToyGenerator(32, id="other"), extractor, toy.map(seed_z(toy, [1]))[0], np.zeros((32, 32), np.uint8)
+        )

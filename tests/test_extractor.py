@@ -1,0 +1,225 @@
+"""The extractors' theorems: LSE is upsample, concatenate, 1x1; files keep it exactly; damaged ones are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from linsem.extractor import (
+    FORWARD,
+    KINDS,
+    Extractor,
+    ExtractorError,
+    initial_weights,
+    load_extractor,
+    save_extractor,
+    uncertainty_of,
+    weight_shapes,
+)
+from linsem.palette import Category
+
+CATEGORIES = (Category("sky", "#0000ff"), Category("tree", "#00ff00"), Category("road", "#ff0000"))
+CHANNELS, SIZES = (6, 5, 5, 4), ((4, 4), (8, 8), (8, 8), (16, 16))
+
+
+def features_of(seed, count=2):
+    source = torch.Generator().manual_seed(seed)
+    return [torch.randn(count, c, *size, generator=source) for c, size in zip(CHANNELS, SIZES, strict=True)]
+
+
+def weights_of(kind, seed=1, channels=CHANNELS):
+    source = torch.Generator().manual_seed(seed)
+    shapes = weight_shapes(kind, channels, len(CATEGORIES))
+    return {name: torch.randn(shape, generator=source) for name, shape in shapes.items()}
+
+
+def extractor_of(kind, layers=(0, 1, 2, 3)):
+    channels = [CHANNELS[i] for i in layers]
+    return Extractor(kind, CATEGORIES, layers, "toy", (16, 16), weights_of(kind, channels=channels), 1.7, {"ridge": "3"})
+
+
+def upsample_concatenate_1x1(weights, features, size):
+    """Eq. 2 of the paper, as it is written."""
+    up = [F.interpolate(x, size=size, mode="bilinear", align_corners=True) for x in features]
+    matrix = torch.cat([weights[f"layer{i}.weight"] for i in range(len(features))], dim=1)
+    return F.conv2d(torch.cat(up, dim=1), matrix[:, :, None, None], weights["bias"])
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 32), (24, 20)])
+def test_an_lse_equals_upsample_concatenate_1x1(size):
+    weights, features = weights_of("LSE"), features_of(0)
+    expected = upsample_concatenate_1x1(weights, features, size)
+    got = FORWARD["LSE"](weights, features, size)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_identity_is_one_of_linear_upsampling_with_the_same_corners():
+    weights, features = weights_of("LSE"), features_of(0)
+    up = [F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=False) for x in features]
+    matrix = torch.cat([weights[f"layer{i}.weight"] for i in range(4)], dim=1)
+    other = F.conv2d(torch.cat(up, dim=1), matrix[:, :, None, None], weights["bias"])
+    assert (FORWARD["LSE"](weights, features, (32, 32)) - other).abs().max() > 0.1
+
+
+def test_an_lse_upsamples_one_map_of_classes_a_size_and_never_the_features(monkeypatch):
+    shapes = []
+    plain = F.interpolate
+    monkeypatch.setattr(F, "interpolate", lambda x, **more: shapes.append(tuple(x.shape)) or plain(x, **more))
+    FORWARD["LSE"](weights_of("LSE"), features_of(0), (32, 32))
+    assert shapes == [(2, 3, 4, 4), (2, 3, 8, 8), (2, 3, 16, 16)]  # four layers, of three sizes
+
+
+def test_a_nonlinear_kind_does_not_commute_with_upsampling():
+    weights, features = weights_of("NSE-1"), features_of(0)
+    up = [F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=True) for x in features]
+    first, after = FORWARD["NSE-1"](weights, features, (32, 32)), FORWARD["NSE-1"](weights, up, (32, 32))
+    assert (first - after).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_logits_and_labels_of_the_asked_size(kind):
+    extractor, features = extractor_of(kind), features_of(0)
+    assert extractor.logits(features).shape == (2, 3, 16, 16)
+    labels = extractor.predict(features, (20, 28))
+    assert labels.shape == (2, 20, 28) and labels.dtype == np.uint8 and set(np.unique(labels)) <= {0, 1, 2}
+    unsure = extractor.uncertainty(features)
+    assert unsure.shape == (2, 16, 16) and unsure.min() >= 0 and unsure.max() <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_chosen_layers_are_read_and_nothing_beyond_the_last(kind):
+    extractor, features = extractor_of(kind, (1, 2)), features_of(0)
+    assert extractor.last_layer == 2
+    expected = extractor.logits(features)
+    changed = [features[0] + 1, features[1], features[2], features[3] + 1]
+    assert torch.equal(extractor.logits(changed), expected)
+    assert torch.equal(extractor.logits(features[:3]), expected)
+    assert not torch.equal(extractor.logits([features[0], features[1] + 1, *features[2:]]), expected)
+    with pytest.raises(ExtractorError, match="expected at least 3 layers, got 2"):
+        extractor.logits(features[:2])
+
+
+def test_the_logits_of_a_pixel_s_own_scale_do_not_change_a_centroid_s_label():
+    """A cone at the origin: a classifier without bias reads directions (paper §3.1)."""
+    extractor, features = extractor_of("centroid"), features_of(0)
+    weights = dict(extractor.weights) | {"bias": torch.zeros(3)}
+    extractor = replace(extractor, weights=weights)
+    assert np.array_equal(extractor.predict([3 * x for x in features]), extractor.predict(features))
+    shifted = replace(extractor, weights=weights | {"bias": torch.tensor([5.0, 0.0, 0.0])})
+    assert not np.array_equal(shifted.predict([3 * x for x in features]), shifted.predict(features))
+
+
+def test_gradients_reach_the_features_through_every_kind():
+    for kind in KINDS:
+        features = [x.requires_grad_() for x in features_of(0)]
+        extractor_of(kind).logits(features).square().sum().backward()
+        assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in features)
+
+
+def test_uncertainty_is_one_at_a_tie_and_falls_with_the_margin_and_with_the_temperature():
+    logits = torch.tensor([[0.0, 0.0, -9.0], [1.0, 0.0, -9.0], [9.0, 0.0, -9.0]]).t()[None, :, None]  # (1, 3, 1, 3)
+    sure = uncertainty_of(logits)[0, 0]
+    assert sure[0] == pytest.approx(1) and sure[0] > sure[1] > sure[2] and sure[2] < 0.01
+    assert uncertainty_of(logits, 4.0)[0, 0, 1] > sure[1]
+
+
+def test_the_temperature_never_changes_a_label():
+    extractor, features = extractor_of("LSE"), features_of(0)
+    assert np.array_equal(replace(extractor, temperature=9.0).predict(features), extractor.predict(features))
+    probabilities = extractor.probabilities(features)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 16, 16))
+    assert not torch.allclose(replace(extractor, temperature=9.0).probabilities(features), probabilities)
+
+
+@pytest.mark.parametrize("kind", ["NSE-1", "NSE-2"])
+def test_fresh_nonlinear_weights_follow_from_the_seed(kind):
+    one, same, other = (initial_weights(kind, CHANNELS, 3, seed) for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_keeps_everything(kind, tmp_path):
+    extractor = extractor_of(kind, (0, 2, 3))
+    save_extractor(extractor, tmp_path / "one.safetensors")
+    back = load_extractor(tmp_path / "one.safetensors")
+    assert replace(back, weights={}) == replace(extractor, weights={})
+    assert back.weights.keys() == extractor.weights.keys()
+    assert all(torch.equal(back.weights[name], w) for name, w in extractor.weights.items())
+    assert torch.equal(back.logits(features_of(3)), extractor.logits(features_of(3)))
+
+
+def write(tmp_path, weights=None, **changes):
+    """A good file but for the changes (None: the key is left out)."""
+    from safetensors import safe_open
+
+    save_extractor(extractor_of("LSE"), tmp_path / "good.safetensors")
+    with safe_open(str(tmp_path / "good.safetensors"), "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    metadata = {k: v for k, v in (metadata | changes).items() if v is not None}
+    tensors = {k: v for k, v in (tensors | (weights or {})).items() if v is not None}
+    save_file(tensors, tmp_path / "bad.safetensors", metadata)
+    return tmp_path / "bad.safetensors"
+
+
+def test_the_unchanged_copy_is_read(tmp_path):
+    assert load_extractor(write(tmp_path)).layers == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": "other"}, "not an extractor"),
+        ({"version": "99"}, "version '99'"),
+        ({"kind": "SVM"}, "expected one of LSE"),
+        ({"categories": "[1"}, "damaged"),
+        ({"categories": '[{"name": "sky"}, {"name": "sky"}]'}, "damaged"),
+        ({"categories": '[{"name": "sky"}, {"name": "tree"}]'}, "expected shape"),
+        ({"layers": "[3, 1]"}, "rising order"),
+        ({"layers": "[0, 1, 2]"}, "expected shape None"),
+        ({"layers": "[0, 1, 2, 3, 4]"}, "weight is missing"),
+        ({"layers": "[" * 5000}, "damaged"),
+        ({"size": "[0, 16]"}, "out of range"),
+        ({"size": "[1e99, 16]"}, "out of range"),
+        ({"temperature": "nan"}, "out of range"),
+        ({"temperature": None}, "damaged"),
+        ({"notes": "[]"}, "damaged"),
+    ],
+)
+def test_damaged_descriptions_are_refused_in_words(tmp_path, changes, says):
+    with pytest.raises(ExtractorError, match=r"bad\.safetensors") as error:
+        load_extractor(write(tmp_path, **changes))
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ({"layer1.weight": torch.zeros(3)}, "wrong shape"),
+        ({"layer1.weight": torch.zeros(2, 5)}, "expected shape"),
+        ({"layer1.weight": torch.full((3, 5), torch.nan)}, "not finite"),
+        ({"more": torch.zeros(2)}, "'more'"),
+        ({"bias": None}, "'bias'"),
+    ],
+)
+def test_damaged_weights_are_refused_in_words(tmp_path, weights, says):
+    with pytest.raises(ExtractorError, match=r"bad\.safetensors") as error:
+        load_extractor(write(tmp_path, weights=weights))
+    assert says in str(error.value)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(ExtractorError, match="not a safetensors file"):
+        load_extractor(tmp_path / "x.safetensors")
+    with pytest.raises(ExtractorError, match="neither a file"):
+        load_extractor(tmp_path / "nothing")

@@ -1,0 +1,172 @@
+"""The latent loop keeps what it promises, and the toy start does not satisfy it by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import steer as loop
+from linsem.generator import seed_z
+from linsem.pixels import IGNORE
+from tests.toys import ToyGenerator
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return ToyGenerator(32)
+
+
+@pytest.fixture(scope="module")
+def extractor(toy):
+    return toy.known_extractor()
+
+
+def start_and_target(toy, seeds=(1, 2), other=9):
+    z = seed_z(toy, list(seeds))
+    target = toy.truth(toy.map(seed_z(toy, [other])))[0]
+    return z, toy.map(z), target
+
+
+def run(toy, extractor, start, wish, **options):
+    return list(loop.steer(toy, extractor, start, wish, **options))
+
+
+def test_agreement_rises_in_every_space(toy, extractor):
+    z, ws, target = start_and_target(toy)
+    starts = {"z": z, "z_layers": z[:, None].repeat(1, toy.num_ws, 1), "ws": ws}
+    for space, start in starts.items():
+        steps = run(toy, extractor, start, loop.Wish(target), space=space, steps=40, lr=0.05)
+        assert (steps[0].agreement < 0.9).all()  # it was not so before
+        assert (steps[-1].agreement > steps[0].agreement + 0.05).all(), space
+
+
+def test_all_spaces_start_from_the_same_image(toy, extractor):
+    z, ws, target = start_and_target(toy)
+    first = [
+        next(iter(loop.steer(toy, extractor, start, loop.Wish(target), space=space, steps=1)))
+        for space, start in (("z", z), ("z_layers", z[:, None].repeat(1, toy.num_ws, 1)), ("ws", ws))
+    ]
+    assert torch.allclose(first[0].ws, ws, atol=1e-6)
+    for step in first[1:]:
+        assert torch.allclose(step.ws, first[0].ws, atol=1e-6)
+
+
+def test_a_step_never_makes_the_best_worse_though_the_last_iterate_does(toy, extractor):
+    _, ws, target = start_and_target(toy)
+    wild = {"steps": 25, "lr": 1.5}
+    best = np.stack([s.loss for s in run(toy, extractor, ws, loop.Wish(target), **wild)])
+    last = np.stack([s.loss for s in run(toy, extractor, ws, loop.Wish(target), keep_best=False, **wild)])
+    assert (np.diff(best, axis=0) <= 1e-6).all()
+    assert (np.diff(last, axis=0) > 0).any()
+
+
+def test_a_sample_does_not_depend_on_its_batch(toy, extractor):
+    _, ws, target = start_and_target(toy)
+    both = run(toy, extractor, ws, loop.Wish(target), steps=8)[-1]
+    alone = run(toy, extractor, ws[:1], loop.Wish(target), steps=8)[-1]
+    assert both.loss[0] == pytest.approx(alone.loss[0], rel=1e-2)  # Adam magnifies the rounding of flat directions
+    assert both.loss[1] != pytest.approx(alone.loss[0], rel=1e-1)
+
+
+def test_preservation_holds_what_is_outside(toy, extractor):
+    _, ws, target = start_and_target(toy, seeds=(3,))
+    inside = np.zeros(toy.size, bool)
+    inside[8:20, 8:20] = True
+    wished = np.where(inside, target, IGNORE).astype(np.uint8)
+    keep = (~inside).astype(np.float32)
+    change = {}
+    for preserve in (0.0, 5.0):
+        steps = run(
+            toy, extractor, ws, loop.Wish(wished, keep=keep), steps=40, lr=0.05,
+            weights=loop.Weights(preserve=preserve),
+        )  # fmt: skip
+        before, _ = toy.synthesize(ws)
+        after, _ = toy.synthesize(steps[-1].ws)
+        change[preserve] = float((after - before).abs().mean(1)[0][torch.from_numpy(~inside)].mean())
+    assert change[5.0] < 0.7 * change[0.0]
+
+
+def test_closeness_and_the_prior_hold_the_latent(toy, extractor):
+    _, ws, target = start_and_target(toy, seeds=(3,))
+    moved = {}
+    for close in (0.0, 1.0):
+        last = run(toy, extractor, ws, loop.Wish(target), steps=30, lr=0.05, weights=loop.Weights(close=close))[-1]
+        moved[close] = float((last.ws - ws).norm())
+    assert moved[1.0] < 0.5 * moved[0.0]
+
+
+def test_a_color_wish_is_followed(toy, extractor):
+    _, ws, _ = start_and_target(toy, seeds=(4,))
+    free = np.full(toy.size, IGNORE, np.uint8)
+    with torch.no_grad():
+        other, _ = toy.synthesize(torch.cat([ws[:, :3], toy.map(seed_z(toy, [8]))[:, 3:]], dim=1))
+    color = ((other[0].permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5).to(torch.uint8).numpy()
+    wish = loop.Wish(free, color=color, color_weight=np.ones(toy.size, np.float32))
+    steps = run(toy, extractor, ws, wish, steps=60, lr=0.05, weights=loop.Weights(agree=0.0, color=1.0))
+    assert steps[-1].loss[0] < 0.6 * steps[0].loss[0]
+
+
+def test_only_the_needed_layers_are_run(toy, extractor):
+    asked = []
+
+    class Spy(ToyGenerator):
+        def synthesize(self, ws, *, image=True, last_layer=None):
+            asked.append((image, last_layer))
+            return super().synthesize(ws, image=image, last_layer=last_layer)
+
+    spy = Spy(32)
+    _, ws, target = start_and_target(spy)
+    run(spy, extractor, ws, loop.Wish(target), steps=2)
+    assert asked == [(False, extractor.last_layer)] * 3
+    asked.clear()
+    run(spy, extractor, ws, loop.Wish(target), steps=2, weights=loop.Weights(preserve=1.0))
+    assert asked == [(True, None)] * 3
+
+
+def test_it_stops_early_and_when_closed(toy, extractor):
+    _, ws, target = start_and_target(toy)
+    own = toy.truth(ws)
+    assert len(run(toy, extractor, ws, loop.Wish(own), steps=30, enough=0.95)) == 1
+    assert len(run(toy, extractor, ws, loop.Wish(target), steps=30, lr=0.0, patience=4)) == 5
+    assert len(run(toy, extractor, ws, loop.Wish(target), steps=30)) == 31
+    steps = loop.steer(toy, extractor, ws, loop.Wish(target), steps=30)
+    next(steps)
+    steps.close()
+    assert list(steps) == []
+
+
+def test_numbers_that_are_not_finite_end_it_with_the_best_state(toy, extractor):
+    calls = []
+
+    class Breaks(ToyGenerator):
+        def synthesize(self, ws, *, image=True, last_layer=None):
+            rgb, features = super().synthesize(ws, image=image, last_layer=last_layer)
+            calls.append(1)
+            return rgb, [x * float("nan") if len(calls) > 3 else x for x in features]
+
+    breaking = Breaks(32)
+    _, ws, target = start_and_target(breaking)
+    steps = run(breaking, extractor, ws, loop.Wish(target), steps=30)
+    assert len(steps) == 4 and steps[-1].done
+    assert torch.isfinite(steps[-1].ws).all() and np.isfinite(steps[-1].loss).all()
+    with pytest.raises(loop.SteerError, match="not finite at the start"):
+        run(breaking, extractor, ws, loop.Wish(target), steps=30)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": "w"}, "space: expected one of"),
+        ({"steps": -1}, "steps: expected"),
+        ({"start": torch.zeros(1, 3, 3)}, "another generator"),
+        ({"start": torch.full((1, 5, 24), torch.nan)}, "not finite"),
+        ({"wish": loop.Wish(np.zeros((5, 5), np.uint8))}, "target: expected"),
+        ({"wish": loop.Wish(np.zeros((32, 32), np.uint8), weight=-np.ones((32, 32)))}, "at least 0"),
+    ],
+)
+def test_bad_input(toy, extractor, change, message):
+    arguments = {"start": toy.map(seed_z(toy, [1])), "wish": loop.Wish(np.zeros((32, 32), np.uint8))} | change
+    start, wish = arguments.pop("start"), arguments.pop("wish")
+    with pytest.raises(loop.SteerError, match=message):
+        run(toy, extractor, start, wish, **arguments)

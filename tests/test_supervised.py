@@ -1,0 +1,131 @@
+"""One pass trains every kind; a run that was stopped goes on exactly; each image is made and labelled once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.toys import CATEGORIES, ToyGenerator
+
+from linsem.extractor import KINDS
+from linsem.generator import seed_z
+from linsem.metrics import paper_miou
+from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
+
+
+RECIPES = {kind: Recipe(kind, lr=0.02) for kind in KINDS}  # a toy needs few images, if the steps are long
+
+
+class Teacher:
+    """Sees the image only: the category whose colour is nearest. Counts what it is shown."""
+
+    categories = CATEGORIES
+
+    def __init__(self, generator):
+        self.colors, self.images = generator.colors, 0
+
+    def __call__(self, image):
+        self.images += len(image)
+        distance = (image[:, None] - self.colors[None, :, :, None, None]).square().sum(2)
+        return distance.argmin(1).to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    generator = ToyGenerator(24)
+    return generator, Teacher(generator)
+
+
+def miou(generator, teacher, extractor, count=24):
+    image, features = generator.synthesize(generator.map(seed_z(generator, range(500, 500 + count)), psi=0.7))
+    return paper_miou(torch.from_numpy(extractor.predict(features)), teacher(image), len(CATEGORIES))
+
+
+@pytest.fixture(scope="module")
+def trained(toy):
+    generator, teacher = toy
+    before = teacher.images
+    steps = list(iter_supervised(generator, teacher, images=160, batch=4, psi=0.7, report=10, recipes=RECIPES))
+    return steps, teacher.images - before
+
+
+def test_all_kinds_learn_in_the_same_pass(toy, trained):
+    steps, labelled = trained
+    assert labelled == 160 + 8  # each image once for all four, and the held-out ones that set the temperature
+    for name, extractor in steps[-1].extractors.items():
+        assert miou(*toy, extractor) > (0.6 if name == "centroid" else 0.85), name
+
+
+def test_the_first_step_knows_less(toy, trained):
+    first = next(iter_supervised(*toy, images=160, batch=4, psi=0.7, report=1, recipes=RECIPES))
+    for name, extractor in first.extractors.items():
+        assert miou(*toy, extractor) < miou(*toy, trained[0][-1].extractors[name]) - 0.05
+
+
+def test_steps_tell_of_progress(trained):
+    steps, _ = trained
+    assert [(s.index, s.total, s.images) for s in steps] == [(10 * i, 40, 40 * i) for i in (1, 2, 3, 4)]
+    for kind in ("LSE", "NSE-1", "NSE-2"):
+        assert steps[-1].losses[kind] < 0.6 * steps[0].losses[kind]
+    assert all(e.temperature != 1 for name, e in steps[-1].extractors.items() if name != "centroid")
+    assert all(e.temperature == 1 for e in steps[0].extractors.values())
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_stopped_run_goes_on_exactly(toy, tmp_path, stop):
+    options = dict(images=12, batch=2, report=2, recipes={k: Recipe(k, (1, 3)) for k in KINDS})
+    whole = fit_supervised(*toy, **options)
+    for _, _step in zip(range(stop), iter_supervised(*toy, state=tmp_path / "s.pt", **options), strict=False):
+        pass
+    rest = list(iter_supervised(*toy, state=tmp_path / "s.pt", **options))
+    assert rest[0].index == 2 * stop + 2
+    again = list(iter_supervised(*toy, state=tmp_path / "s.pt", **options))  # it is finished: nothing is trained
+    assert [s.index for s in again] == [6]
+    for name, extractor in whole.items():
+        for key, w in extractor.weights.items():
+            assert torch.equal(rest[-1].extractors[name].weights[key], w), (name, key)
+            assert torch.equal(again[-1].extractors[name].weights[key], w), (name, key)
+
+
+def test_the_state_of_another_run_is_refused(toy, tmp_path):
+    next(iter_supervised(*toy, images=8, batch=4, recipes=["LSE"], report=1, state=tmp_path / "s.pt"))
+    with pytest.raises(ValueError, match="state of another run"):
+        next(iter_supervised(*toy, images=8, batch=4, recipes=["NSE-1"], report=1, state=tmp_path / "s.pt"))
+
+
+def test_an_image_s_examples_do_not_depend_on_the_recipes(toy):
+    alone = fit_supervised(*toy, images=8, batch=4, recipes=["LSE"])["LSE"]
+    among = fit_supervised(*toy, images=8, batch=4, recipes=["centroid", "NSE-2", "LSE"])["LSE"]
+    assert all(torch.equal(alone.weights[k], among.weights[k]) for k in alone.weights)
+    other = fit_supervised(*toy, images=8, batch=4, recipes=["LSE"], first_seed=FIRST_SEED + 1)["LSE"]
+    assert not torch.equal(alone.weights["bias"], other.weights["bias"])
+
+
+def test_layers_are_chosen_by_recipe(toy):
+    fitted = fit_supervised(*toy, images=4, batch=4, recipes={"coarse": Recipe("LSE", (1, 0)), "all": Recipe("LSE")})
+    assert fitted["coarse"].layers == (0, 1) and fitted["all"].layers == (0, 1, 2, 3, 4)
+    assert fitted["coarse"].last_layer == 1
+
+
+def test_the_centroid_is_the_mean_direction_of_each_class(toy):
+    """Rows of length one, and each nearer (by cosine) to its own pixels than to others' on average."""
+    extractor = fit_supervised(*toy, images=32, batch=4, recipes=["centroid"])["centroid"]
+    matrix = torch.cat([extractor.weights[f"layer{i}.weight"] for i in range(5)], dim=1)
+    torch.testing.assert_close(matrix.norm(dim=1), torch.ones(len(CATEGORIES)))
+    assert np.all(extractor.weights["bias"].numpy() == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"recipes": ["SVM"]}, "expected one of LSE"),
+        ({"recipes": {}}, "expected recipes"),
+        ({"recipes": {"x": Recipe("LSE", (7,))}}, r"expected some of 0\.\.4"),
+        ({"images": 0}, "images"),
+        ({"categories": CATEGORIES[:1]}, "at least two"),
+        ({"categories": CATEGORIES[:2]}, "label 3, but there are 2 categories"),
+    ],
+)
+def test_bad_input_is_told(toy, options, says):
+    with pytest.raises(ValueError, match=says):
+        fit_supervised(*toy, **({"images": 8} | options))

@@ -1,0 +1,152 @@
+"""A toy generator whose features are linear in a known label map: what the tests state their theorems on.
+
+`ToyGenerator` draws three soft discs, one over the other, on a background: the categories. Which w says what is known
+(`scene`), the label map is known (`truth`), and one known matrix a layer turns that layer's features into the soft
+memberships of the categories, (N, K, h, w), whose largest is the truth (`matrices`, `known_extractor`). The rest of the
+features are waves that mean nothing. Everything is differentiable in ws, and takes about a millisecond an image.
+
+Like a real one: geometry is decided by the first three ws and colour by the last two, so layers may disagree in W+; z
+and w have different sizes; the mean w is not zero; early layers are coarse, so that labels from them alone are not
+exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from linsem.extractor import Extractor
+from linsem.generator import Layer, freeze
+from linsem.palette import Category
+
+CATEGORIES = (
+    Category("background", "#3d5a80"),
+    Category("large", "#f2b28c"),
+    Category("middle", "#d1495b"),
+    Category("small", "#5c8001"),
+)
+Z_DIM, W_DIM, WAVES = 16, 24, 5
+GEOMETRY, COLORS = 9, 12  # numbers that a w decides: centre and radius of three discs, the colours of four categories
+SHARPNESS = 10.0  # of the discs' edges: a width of 1 / SHARPNESS of half the image
+BASE_COLORS = ((-0.6, -0.4, 0.3), (0.6, 0.1, -0.2), (-0.1, 0.7, -0.4), (0.5, 0.6, 0.7))
+
+
+class ToyGenerator(nn.Module):
+    """Satisfies `linsem.Generator`. `size` is (H, W) or one number; `seed` decides its weights and so its `scene`s."""
+
+    z_dim, w_dim, num_ws = Z_DIM, W_DIM, 5
+
+    def __init__(self, size: int | tuple[int, int] = 32, *, seed: int = 0, id: str = "toy") -> None:
+        super().__init__()
+        self.id, self.categories = id, CATEGORIES
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        sizes = [tuple(side // cut for side in self.size) for cut in (4, 2, 2, 1, 1)]
+        channels = [len(CATEGORIES) + WAVES + extra for extra in (6, 5, 3, 3, 1)]
+        self.layers = tuple(Layer(c, *hw, last_w=i) for i, (c, hw) in enumerate(zip(channels, sizes, strict=True)))
+        random = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=random)
+
+        self.register_buffer("w_mean", normal(W_DIM) * 0.3)
+        self.hidden = nn.Parameter(normal(Z_DIM, 32) / Z_DIM**0.5)
+        self.out = nn.Parameter(normal(32, W_DIM) / 32**0.5)
+        read = torch.linalg.qr(normal(W_DIM, W_DIM))[0]
+        self.read_geometry = nn.Parameter(read[:, :GEOMETRY].clone())
+        self.read_colors = nn.Parameter(read[:, GEOMETRY : GEOMETRY + COLORS].clone())
+        self.phases = nn.Parameter(normal(len(channels), W_DIM, WAVES))
+        self.directions = nn.Parameter(normal(len(channels), WAVES, 2) * 4)
+        self.mixes = nn.ParameterList(torch.linalg.qr(normal(c, c))[0][:, : len(CATEGORIES) + WAVES] for c in channels)
+        self.colors = nn.Parameter(torch.tensor(BASE_COLORS))
+        freeze(self)
+
+    @property
+    def device(self) -> torch.device:
+        return self.w_mean.device
+
+    def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
+        """Z (N, z_dim) to ws (N, num_ws, w_dim)."""
+        w = torch.nn.functional.leaky_relu(z @ self.hidden, 0.2) @ self.out * 1.6 + self.w_mean
+        w = self.w_mean + psi * (w - self.w_mean)
+        return w[:, None].repeat(1, self.num_ws, 1)
+
+    def synthesize(
+        self, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """Ws (N, num_ws, w_dim) to the image (N, 3, H, W) or None, and features up to `last_layer`."""
+        if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
+        last = len(self.layers) - 1 if last_layer is None else last_layer
+        if image and last != len(self.layers) - 1:
+            raise ValueError("image: needs the last layer")
+        features = [self._features(i, ws) for i in range(last + 1)]
+        return (self._image(ws) if image else None), features
+
+    def scene(self, ws: torch.Tensor, layer: int = -1) -> torch.Tensor:
+        """What a layer draws: (N, 3, 3), for each disc its centre x, centre y and radius; an image is 2 wide."""
+        upto = min(layer % len(self.layers) + 1, 3)  # geometry is the business of the first three ws
+        x, y, r = torch.tanh(ws[:, :upto].mean(1) @ self.read_geometry).unflatten(1, (3, 3)).unbind(-1)
+        radii = torch.tensor([0.55, 0.4, 0.25], dtype=ws.dtype, device=ws.device)
+        return torch.stack([x * 0.6, y * 0.6, radii * (1 + 0.4 * r)], -1)
+
+    def memberships(self, ws: torch.Tensor, size: tuple[int, int] | None = None, layer: int = -1) -> torch.Tensor:
+        """How much each pixel belongs to each category, (N, K, *size), summing to one; later discs cover earlier."""
+        y, x = self._grid(size or self.size)
+        discs = self.scene(ws, layer)[..., None, None]  # (N, 3, 3, 1, 1)
+        distance = torch.sqrt((x - discs[:, :, 0]) ** 2 + (y - discs[:, :, 1]) ** 2 + 1e-6)
+        inside = torch.sigmoid(SHARPNESS * (discs[:, :, 2] - distance))  # (N, 3, h, w)
+        visible, left = [], torch.ones_like(inside[:, 0])
+        for disc in reversed(inside.unbind(1)):
+            visible.append(disc * left)
+            left = left * (1 - disc)
+        return torch.stack([left, *reversed(visible)], 1)
+
+    @torch.no_grad()
+    def truth(self, ws: torch.Tensor, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The label map of an image, (N, *size) uint8."""
+        return self.memberships(ws, size).argmax(1).to(torch.uint8).cpu().numpy()
+
+    def matrices(self) -> list[torch.Tensor]:
+        """(K, C) a layer: times its features, the memberships at its size."""
+        return [mix[:, : len(CATEGORIES)].T.contiguous() for mix in self.mixes]
+
+    def known_extractor(self) -> Extractor:
+        """The LSE that is exact: the last layer's matrix."""
+        last = len(self.layers) - 1
+        weights = {"layer0.weight": self.matrices()[last] * 10, "bias": torch.zeros(len(CATEGORIES))}
+        return Extractor("LSE", CATEGORIES, (last,), self.id, self.size, weights)
+
+    def _features(self, index: int, ws: torch.Tensor) -> torch.Tensor:
+        layer = self.layers[index]
+        size = (layer.height, layer.width)
+        parts = torch.cat([self.memberships(ws, size, index), self._waves(index, ws, size)], 1)
+        return torch.einsum("cf,nfhw->nchw", self.mixes[index], parts)
+
+    def _waves(self, index: int, ws: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """(N, WAVES, *size) in [-1, 1]: plane waves whose phases follow the layer's own w."""
+        y, x = self._grid(size)
+        direction = self.directions[index][..., None, None]  # (WAVES, 2, 1, 1)
+        phase = (ws[:, index] @ self.phases[index])[..., None, None]
+        return torch.sin(direction[:, 0] * x + direction[:, 1] * y + phase)
+
+    def _image(self, ws: torch.Tensor) -> torch.Tensor:
+        shift = 0.3 * torch.tanh(ws[:, 3:].mean(1) @ self.read_colors).unflatten(1, (len(CATEGORIES), 3))
+        grain = 0.03 * self._waves(len(self.layers) - 1, ws, self.size)[:, :3]
+        return torch.einsum("nkc,nkhw->nchw", self.colors + shift, self.memberships(ws)) + grain
+
+    def _grid(self, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Y (h, 1) and x (1, w) of the pixels, corners at -1 and 1, as logits are resized."""
+        options = {"dtype": self.w_mean.dtype, "device": self.device}
+        return torch.linspace(-1, 1, size[0], **options)[:, None], torch.linspace(-1, 1, size[1], **options)[None]
+
+
+def scribbles(labels: np.ndarray, fraction: float = 0.05, seed: int = 0) -> np.ndarray:
+    """Labels (H, W) with all but a random fraction of each category's pixels (at least two) unknown (255)."""
+    rng = np.random.default_rng(seed)
+    sparse = np.full_like(labels, 255)
+    for label in np.unique(labels):
+        rows, columns = np.nonzero(labels == label)
+        kept = rng.permutation(len(rows))[: max(2, round(fraction * len(rows)))]
+        sparse[rows[kept], columns[kept]] = label
+    return sparse
