@@ -2,6 +2,8 @@
 
 `images/*.png`, `labels/*.png` (indexed, with the categories in the file), `categories.json` and `manifest.jsonl`, one
 line an image: its files, its seed and psi, and a score, which is one minus the mean uncertainty of its label map.
+
+Where several processes or GPUs share the work, each writes a zip of its own: every so-many-th seed (`shard`).
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from linsem.extractor import Extractor, check_fits, uncertainty_of
+from linsem.generator import Generator, batches, seed_z
 from linsem.palette import Category, write_label_map
+from linsem.pixels import to_rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,76 @@ class ExportStep:
     done: int
     total: int
     path: Path | None
+
+
+def export(generator: Generator, extractor: Extractor, **options: object) -> ExportStep:
+    """The last step of `iter_export`."""
+    *_, last = iter_export(generator, extractor, **options)
+    return last
+
+
+def iter_export(
+    generator: Generator,
+    extractor: Extractor,
+    *,
+    count: int,
+    first_seed: int = 0,
+    psi: float = 0.7,
+    out_path: str | Path,
+    batch: int = 8,
+    shard: tuple[int, int] = (0, 1),
+) -> Iterator[ExportStep]:
+    """Generate the seeds first_seed .. first_seed + count - 1, label them, and write them; yield after each batch.
+
+    With `shard` (index, number of shards) only every so-many-th of these seeds is done, into the zip that `shard_path`
+    names. Closing the iterator early leaves no file. Raises ValueError before anything is written.
+    """
+    index, shards = shard
+    if not (shards >= 1 and 0 <= index < shards):
+        raise ValueError(f"shard: expected (index, number) with 0 <= index < number, got {shard}")
+    if count < shards or batch < 1:
+        raise ValueError(f"count, batch: expected at least {shards} and 1, got {count} and {batch}")
+    if not (0 <= first_seed and first_seed + count <= 2**63):
+        raise ValueError(f"first_seed: expected seeds in 0..2**63 - 1, got {first_seed} and {count - 1} more")
+    if not abs(psi) <= 10:
+        raise ValueError(f"psi: expected a number in -10..10, got {psi}")
+    path = shard_path(out_path, shard)
+    if not path.parent.is_dir():
+        raise ValueError(f"out_path: expected a folder that exists, got {path.parent}")
+    check_fits(extractor, generator)
+    seeds = range(first_seed, first_seed + count)[index::shards]
+    items = iter_labelled(generator, extractor, seeds, psi, batch)
+    return write_dataset(path, items, len(seeds), extractor.categories, generator=generator.id, psi=psi)
+
+
+@torch.no_grad()
+def iter_labelled(
+    generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float, batch: int = 8
+) -> Iterator[list[Labelled]]:
+    """Generate and label seeds, a batch at a time, without keeping anything."""
+    for part in batches(len(seeds), batch):
+        image, features = generator.synthesize(generator.map(seed_z(generator, seeds[part]), psi))
+        logits = extractor.logits(features, generator.size)
+        unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()
+        labels = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+        rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
+        yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
+
+
+def shard_path(out_path: str | Path, shard: tuple[int, int]) -> Path:
+    """`faces.zip` for the only shard, else `faces-00000-of-00004.zip` and so on."""
+    path, (index, shards) = Path(out_path), shard
+    return path if shards == 1 else path.with_name(f"{path.stem}-{index:05d}-of-{shards:05d}{path.suffix}")
+
+
+def accelerate_shard() -> tuple[tuple[int, int], torch.device]:
+    """Which shard this process of `accelerate launch` is, and its device. ValueError without the package."""
+    try:
+        from accelerate import PartialState  # optional, and slow to import
+    except ImportError as error:
+        raise ValueError("sharding needs the package accelerate (pip install accelerate)") from error
+    state = PartialState()
+    return (state.process_index, state.num_processes), state.device
 
 
 def write_dataset(

@@ -1,7 +1,7 @@
 """Intersection over union: as the paper counts it, image by image, and as a data set counts it, in one matrix.
 
-Predictions and targets are integer labels (N, H, W) in {0..K-1}. A pixel that is `IGNORE` (255) in either is unknown and
-is not compared. Nothing loops over images or categories, and a call waits for the device once.
+Predictions and targets are integer labels (N, H, W) in {0..K-1}. A pixel that is `IGNORE` (255) in either is unknown,
+and not compared. Nothing loops over images or categories, and a call waits for the device once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def confusion(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> tor
 
 
 def dataset_iou(matrix: torch.Tensor) -> torch.Tensor:
-    """A confusion matrix (K, K) to the IoU of each category, (K,) float64, background too; nan where it has no pixel."""
+    """A confusion matrix (K, K) to the IoU of each category, (K,) float64, background too; nan where it is nowhere."""
     return _iou(matrix[None])[0]
 
 

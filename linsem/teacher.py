@@ -20,10 +20,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linsem.generator import freeze
 from linsem.palette import Category, parse_categories
+from linsem.zoo import assets
 
 FORMAT, VERSION = "linsem-teacher", "1"
 MULTIPLE = 16  # image sides must be multiples of it
-_ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _SUFFIX = ".teacher.safetensors"
 
 
@@ -161,7 +161,7 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
             if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
                 found = (metadata.get("format"), metadata.get("version"))
                 raise TeacherError(f"{path.name}: expected format {FORMAT!r} version {VERSION!r}, got {found}")
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            state = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
         raise TeacherError(f"{path.name}: not a readable safetensors file ({error})") from error
     config, categories = _described(metadata, path.name)
@@ -171,10 +171,10 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
 
 
 def _find(name_or_path: str | Path) -> Path:
-    for path in (Path(name_or_path), _ASSETS / f"{name_or_path}{_SUFFIX}"):
+    for path in (Path(name_or_path), assets() / f"{name_or_path}{_SUFFIX}"):
         if path.is_file():
             return path
-    shipped = sorted(path.name.removesuffix(_SUFFIX) for path in _ASSETS.glob(f"*{_SUFFIX}"))
+    shipped = sorted(path.name.removesuffix(_SUFFIX) for path in assets().glob(f"*{_SUFFIX}"))
     raise TeacherError(f"teacher: expected a file or one of {shipped}, got {str(name_or_path)!r}")
 
 

@@ -54,10 +54,9 @@ class StandInHub:
         self.status: int | None = None
         self.sent = 0
 
-    def add(self, repo: str, files: dict[str, bytes], **flags: bool) -> str:
+    def add(self, repo: str, files: dict[str, bytes], branch: str = "main", **flags: bool) -> str:
         """Commit files to a repository ("owner/name" or "spaces/owner/name"); returns the commit."""
-        entry = self.repos.setdefault(repo, Repo(**flags))
-        return entry.commit(files)
+        return self.repos.setdefault(repo, Repo(**flags)).commit(files, branch)
 
     def gets(self) -> list[dict[str, str]]:
         """The headers of each request for a file's bytes."""
@@ -105,8 +104,8 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
                 return self.answer(hub.status)
             if path.startswith("/cdn/"):
                 return self.blob(path.rsplit("/", 1)[-1])
-            if match := RESOLVE.fullmatch(path):
-                return self.resolve((match[1] or "") + match[2], match[3], match[4])
+            if match := RESOLVE.fullmatch(urlsplit(self.path).path):  # a revision may hold a quoted slash
+                return self.resolve((match[1] or "") + match[2], unquote(match[3]), unquote(match[4]))
             if self.command == "PUT" and path.startswith("/upload/"):
                 hub.uploads[path.rsplit("/", 1)[-1]] = body
                 return self.answer(200)

@@ -15,6 +15,7 @@ import numpy as np
 from linsem.lab import drawings
 
 _CHUNK = 250
+RECIPE = 2  # of the drawings: another one makes the arrays on disk stale
 
 
 def cached(folder: Path, first: int, count: int, size: int, *, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -23,7 +24,7 @@ def cached(folder: Path, first: int, count: int, size: int, *, labels: bool) -> 
     Rendered with all cores on the first call; read back (memory-mapped) afterwards.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"drawings-{first}-{count}-{size}"
+    stem = folder / f"drawings{RECIPE}-{first}-{count}-{size}"
     paths = [stem.with_suffix(".rgb.npy")] + ([stem.with_suffix(".labels.npy")] if labels else [])
     if not all(path.exists() for path in paths):
         _render_all(paths, first, count, size, labels=labels)

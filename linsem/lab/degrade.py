@@ -1,8 +1,8 @@
 """What a GAN does to a drawing, imitated: blur, smooth warps, colour shifts, noise, lost resolution, small holes.
 
-`degraded` is the fixed, moderate kind that tables report on; `augmented` is the harsh kind that the teacher is trained
-with. Labels are warped along with the image, by the nearest neighbour. Lengths are in pixels of a 128 px image and scale
-with the size. All randomness comes from the generator that is passed in.
+`degraded` is the fixed, moderate kind that tables report on; `augmented` is the harsh kind that the teacher learns
+from. Labels are warped along with the image, by the nearest neighbour. Lengths are in pixels of a 128 px image and
+scale with the size. All randomness comes from the generator that is passed in.
 """
 
 from __future__ import annotations

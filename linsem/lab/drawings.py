@@ -1,9 +1,9 @@
 """The training set: avatar drawings with exact label maps, each a function of one seed.
 
-A drawing is decided by a *code*, a vector of `CODE_DIM` independent standard normals: a choice among K variants is the
-argmax of K coordinates, a yes or no is the sign of a shifted coordinate, a length is an affine function of one. So the
-drawings have a distribution that a latent space of the same dimension can carry coordinate by coordinate, which the
-reconstruction warm start of `linsem.lab.train` uses.
+A drawing is decided by a *code*, a vector of `CODE_DIM` independent standard normals: two coordinates, cut at their
+quantiles, are the row and the column of a table of variants; a yes or no is the sign of a shifted coordinate; a length
+is an affine function of one. So the drawings have a distribution that a latent space of the same dimension can carry
+coordinate by coordinate, which the reconstruction warm start of `linsem.lab.train` uses.
 
 The artwork is Pablo Stanley's *Avataaars* in DiceBear's remix ("free for personal and commercial use"), assembled by
 `dicebear-core` and rasterised by `resvg-py`.
@@ -25,7 +25,7 @@ import resvg_py
 from dicebear import Avatar, Style
 from PIL import Image
 
-CODE_DIM = 256
+CODE_DIM = 64
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
 CATEGORIES = (
     "background", "skin", "hair", "hat", "eyes", "brows", "nose", "mouth", "facial hair", "glasses", "clothes",
@@ -73,7 +73,7 @@ def choices() -> dict[str, tuple[str, ...]]:
     _, definition = _style()
     table: dict[str, tuple[str, ...]] = {}
     for name in ("top", "eyes", "eyebrows", "mouth", "clothes", "clothesGraphic", "facialHair", "accessories"):
-        variants = sorted(definition["components"][name]["variants"])
+        variants = sorted(definition["components"][name]["variants"], key=lambda v: (v in _HATS, v))
         table[name] = tuple(v for v in variants if v not in _LEFT_OUT)
     for name in ("skin", "hair", "hat", "clothes", "accessories"):
         table[f"{name}Color"] = tuple(definition["colors"][name]["values"])
@@ -92,7 +92,7 @@ def drawing_of(code: np.ndarray) -> Drawing:
     values = iter(np.clip(code, -3, 3))
     picked = {}
     for name, options in choices().items():
-        picked[name] = options[int(np.argmax([next(values) for _ in options]))]
+        picked[name] = options[cell(next(values), next(values), len(options))]
     hue, saturation, light, glasses, facial_hair, flip, scale, tilt, right, down = (next(values) for _ in range(10))
     rgb = colorsys.hsv_to_rgb(_uniform(hue), 0.10 + 0.45 * _uniform(saturation), 0.72 + 0.26 * _uniform(light))
     return Drawing(
@@ -106,6 +106,20 @@ def drawing_of(code: np.ndarray) -> Drawing:
         tilt=float(3.5 * tilt),
         shift=(float(8 * right), float(4 * down)),
     )
+
+
+def table_shape(count: int) -> tuple[int, int]:
+    """Rows and columns of the smallest nearly square table with a place for each of `count` variants."""
+    rows = int(np.ceil(np.sqrt(count)))
+    return rows, int(np.ceil(count / rows))
+
+
+def cell(first: float, second: float, count: int) -> int:
+    """The variant in 0..count-1 that two standard normals choose; places beyond the last begin again."""
+    rows, columns = table_shape(count)
+    row = min(int(rows * _uniform(first)), rows - 1)
+    column = min(int(columns * _uniform(second)), columns - 1)
+    return (row * columns + column) % count
 
 
 def _uniform(normal: float) -> float:

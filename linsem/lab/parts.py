@@ -64,7 +64,7 @@ def pieces(mask: torch.Tensor) -> torch.Tensor:
 
     The largest number of a piece spreads along whole runs of a row, then of a column, then to diagonal neighbours.
     """
-    count, height, width = mask.shape
+    _, height, width = mask.shape
     own = torch.arange(1, height * width + 1, device=mask.device, dtype=torch.float32).reshape(1, height, width)
     current, rows, columns = own * mask, _runs(mask), _runs(mask.mT)
     while True:

@@ -34,7 +34,7 @@ from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
 
 CONFIG = StyleGAN2Config(
     channels=(256, 256, 192, 96, 48, 32), z_dim=drawings.CODE_DIM, w_dim=256, mapping_layers=4,
-    mapping_width=1024,
+    mapping_width=512, normalize_z=False,
 )
 DISCRIMINATOR_CHANNELS = (256, 256, 192, 96, 48, 32)
 DTYPE = torch.bfloat16
@@ -97,12 +97,17 @@ def _facts_dim() -> int:
 
 
 def facts(codes: torch.Tensor) -> torch.Tensor:
-    """What a code decides, (N, facts): one-hot choices, yes and no as ±1, lengths as they are."""
+    """What a code decides, (N, facts): one-hot choices of unit variance, yes and no as ±1, lengths as they are."""
+    codes = codes.clamp(-3, 3)
+    share = torch.sigmoid(1.702 * codes)
     parts, start = [], 0
     for options in drawings.choices().values():
-        block = codes[:, start : start + len(options)]
-        parts.append(F.one_hot(block.argmax(1), len(options)).float() * len(options) ** 0.5)
-        start += len(options)
+        count = len(options)
+        rows, columns = drawings.table_shape(count)
+        row = (share[:, start] * rows).long().clamp_max(rows - 1)
+        column = (share[:, start + 1] * columns).long().clamp_max(columns - 1)
+        parts.append(F.one_hot((row * columns + column) % count, count).float() * count**0.5)
+        start += 2
     rest = codes[:, start : start + 10]
     signs = torch.sign(rest[:, 3:6] - torch.tensor([0.675, 0.842, 0.0]))
     return torch.cat([*parts, rest[:, :3], signs, rest[:, 6:]], dim=1)

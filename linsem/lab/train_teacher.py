@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from linsem import metrics, pixels
+from linsem import pixels
 from linsem.lab import dataset, degrade, drawings
+from linsem.lab.judge import scores_of
 from linsem.palette import Category
 from linsem.teacher import Teacher, TeacherConfig, UNet, save_teacher
 
 WIDTHS = (32, 64, 128, 192)
 SHARES = (0.54, 0.15, 0.12, 0.034, 0.0057, 0.0033, 0.0017, 0.0064, 0.0084, 0.0088, 0.12)  # of the pixels, measured
-FIRST, COUNT, HELD_OUT_COUNT = 100_000, 9_000, 2_500
+FIRST, COUNT, HELD_OUT_COUNT = 100_000, 8_000, 2_500
 
 
 @dataclass(frozen=True)
@@ -149,33 +149,6 @@ def as_teacher(network: UNet) -> Teacher:
     names = names or tuple(str(i) for i in range(network.config.categories))
     colors = (drawings.CATEGORY_COLORS * 24)[: len(names)]
     return Teacher(copy.deepcopy(network), tuple(map(Category, names, colors)))
-
-
-def scores_of(teacher: Teacher, rgb: np.ndarray, labels: np.ndarray, *, batch: int = 50) -> dict[str, float]:
-    """mIoU of a teacher on drawings, (N, H, W, 3) and (N, H, W) uint8: clean and degraded, paper's and data set's."""
-    scores = {}
-    for suffix, harm in (("", False), ("_degraded", True)):
-        table, matrix = judged(teacher, rgb, labels, degraded=harm, batch=batch)
-        scores[f"miou{suffix}"] = metrics.table_miou(table)
-        scores[f"dataset_miou{suffix}"] = metrics.dataset_miou(matrix)
-    return scores
-
-
-def judged(
-    teacher: Teacher, rgb: np.ndarray, labels: np.ndarray, *, degraded: bool, batch: int = 50
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The table of `paper_iou` (N, K) and the confusion matrix (K, K) of a teacher on drawings."""
-    categories, tables, matrix = len(teacher.categories), [], 0
-    generator = torch.Generator().manual_seed(0)
-    for start in range(0, len(rgb), batch):
-        image = pixels.to_image(np.array(rgb[start : start + batch]))  # a copy: what is mapped is read-only
-        truth = torch.from_numpy(np.array(labels[start : start + batch]))
-        if degraded:
-            image, truth = degrade.degraded(image, truth, generator)
-        found = teacher(image)
-        tables.append(metrics.paper_iou(found, truth, categories))
-        matrix = matrix + metrics.confusion(found, truth, categories)
-    return torch.cat(tables), matrix
 
 
 def main() -> None:

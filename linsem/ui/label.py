@@ -120,7 +120,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     """Lay the tab out and wire it."""
     wiring, studio = Wiring(services), services.studio
     bench = wiring.bench
-    session, fitted, suggested = gr.State(Session), gr.State(lambda: None), gr.State(lambda: None)
+    session, fitted, suggested = gr.State(lambda: Session()), gr.State(lambda: None), gr.State(lambda: None)
     gr.HTML(show.hint(HINT))
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):

@@ -1,0 +1,141 @@
+"""`evidence edit`: scripted edits by our loop, the reference protocol, and the paper's baselines; the teacher judges."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from linsem import pixels
+from linsem.extractor import Extractor, load_extractor
+from linsem.generator import Generator, seed_z
+from linsem.lab import edits, reference_steer, sheets, steer_judge
+from linsem.palette import overlay
+from linsem.pixels import IGNORE
+from linsem.steer import teacher_segmenter
+from linsem.teacher import Teacher, load_teacher
+from linsem.zoo import load_generator
+
+editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
+PSI = 1.0  # the reference protocol truncates nothing
+FIRST_SEED = 20_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scripted edit: the image's seed, what is asked, where, and the picture before."""
+
+    seed: int
+    name: str
+    target: np.ndarray
+    region: np.ndarray
+    z: torch.Tensor
+    ws: torch.Tensor
+    before: torch.Tensor
+
+
+def cases(generator: Generator, teacher: Teacher, count: int) -> list[Case]:
+    """The first `count` edits that fit the images from FIRST_SEED on."""
+    maps = steer_judge.label_images(generator, teacher, range(FIRST_SEED, FIRST_SEED + 3 * count + 40), PSI)
+    grow = max(1, round(editing.GROW * generator.size[0]))
+    made = []
+    for seed, name, target in edits.scripted(iter(maps), count):
+        z = seed_z(generator, [seed])
+        ws = generator.map(z, PSI)
+        with torch.no_grad():
+            before, _ = generator.synthesize(ws)
+        made.append(Case(seed, name, target, editing.region_of(target != IGNORE, grow), z, ws, before))
+    return made
+
+
+Method = Callable[[Case], torch.Tensor]
+
+
+def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Method]:
+    """Each method of the table as a function from a case to the image after."""
+    few = steer_judge.few_shot(generator, teacher)
+    full = load_extractor(generator.id, generator)
+    segment = teacher_segmenter(teacher)
+
+    def ours(extractor: Extractor) -> Method:
+        return lambda case: editing.edit(
+            generator, extractor, case.ws[0], case.target, case.region, steps=steps
+        ).image
+
+    def reference(case: Case) -> torch.Tensor:
+        with torch.no_grad():
+            predicted = few.predict(generator.synthesize(case.ws)[1])[0]
+        return _image(generator, reference_steer.edit(generator, few, case.z, case.target, predicted, steps=steps).ws)
+
+    def through_teacher(case: Case) -> torch.Tensor:
+        predicted = teacher(case.before)[0].numpy()
+        step = reference_steer.edit(generator, segment, case.z, case.target, predicted, steps=steps)
+        return _image(generator, step.ws)
+
+    colors = mean_colors(generator, teacher)
+
+    def by_color(case: Case) -> torch.Tensor:
+        mask = case.target != IGNORE
+        paint = colors(case)[np.where(mask, case.target, 0)]
+        return _image(generator, reference_steer.edit_by_color(generator, few, case.z, paint, mask, steps=steps).ws)
+
+    return {
+        "ours": ours(few), "ours_full": ours(full), "reference": reference, "colour": by_color,
+        "teacher": through_teacher,
+    }  # fmt: skip
+
+
+def mean_colors(generator: Generator, teacher: Teacher) -> Callable[[Case], np.ndarray]:
+    """What a person would pick: a category's mean colour in the image itself, else over other images, (K, 3) uint8."""
+    count = len(teacher.categories)
+    with torch.no_grad():
+        image, _ = generator.synthesize(generator.map(seed_z(generator, range(24)), PSI))
+    fallback = _colors_in(pixels.to_rgb(image), teacher(image).numpy(), count, np.full((count, 3), 128.0))
+
+    def colors(case: Case) -> np.ndarray:
+        return _colors_in(pixels.to_rgb(case.before), teacher(case.before).numpy(), count, fallback).astype(np.uint8)
+
+    return colors
+
+
+def _colors_in(rgb: np.ndarray, labels: np.ndarray, count: int, fallback: np.ndarray) -> np.ndarray:
+    table = fallback.astype(np.float64).copy()
+    for k in range(count):
+        if (labels == k).sum() >= 8:
+            table[k] = rgb[labels == k].mean(0)
+    return table
+
+
+def _image(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return generator.synthesize(ws)[0]
+
+
+def run(model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50) -> dict[str, dict[str, float]]:
+    """The table; with `out` also a sheet of before, target and after for 24 uncurated edits."""
+    generator, teacher = load_generator(model), load_teacher(model)
+    todo = cases(generator, teacher, 14 if quick else 100)
+    table, rows = {}, []
+    for name, method in methods(generator, teacher, steps).items():
+        images = [method(case) for case in todo]
+        verdicts = [
+            steer_judge.judge(teacher, case.before, after, case.target, case.region)
+            for case, after in zip(todo, images, strict=True)
+        ]
+        table[name] = steer_judge.summary(verdicts)
+        if name == "ours":
+            rows = [_row(case, after, teacher) for case, after in zip(todo[:24], images, strict=False)]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        sheets.save_columns(rows, out / "edits.png", per_row=6)
+    return table
+
+
+def _row(case: Case, after: torch.Tensor, teacher: Teacher) -> list[np.ndarray]:
+    before = pixels.to_rgb(case.before)[0]
+    wish = overlay(before, case.target, teacher.categories, 0.75)
+    return [before, wish, pixels.to_rgb(after)[0]]

@@ -1,0 +1,83 @@
+"""`evidence sample`: layouts of held-out drawings, by our sampling, the reference protocol, and through the teacher."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from linsem import conditional, pixels
+from linsem.generator import Generator
+from linsem.lab import drawings, reference_steer, sheets, steer_judge
+from linsem.metrics import class_iou, paper_iou
+from linsem.palette import colorize
+from linsem.steer import teacher_segmenter
+from linsem.teacher import Teacher, load_teacher
+from linsem.zoo import load_generator
+
+RESULTS = 4
+FIRST_LAYOUT = drawings.HELD_OUT + 50_000
+BANK = 1000
+Method = Callable[[np.ndarray, int], torch.Tensor]
+
+
+def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, bank: int) -> dict[str, Method]:
+    """Each method as a function from (layout, number of the layout) to images (RESULTS, 3, H, W)."""
+    few = steer_judge.few_shot(generator, teacher)
+    made: list[conditional.Bank] = []
+
+    def ours(layout: np.ndarray, index: int) -> torch.Tensor:
+        if not made:
+            made.append(conditional.make_bank(generator, few, range(bank)))
+        results = conditional.sample(generator, few, layout, RESULTS, bank=made[0])
+        return torch.stack([each.image for each in results])
+
+    def by_reference(segmenter: object) -> Method:
+        def run(layout: np.ndarray, index: int) -> torch.Tensor:
+            first = [(index * RESULTS + i) * inits for i in range(RESULTS)]
+            options = {"inits": inits, "steps": steps}
+            found = [reference_steer.sample(generator, segmenter, layout, seed, **options).ws for seed in first]
+            with torch.no_grad():
+                return generator.synthesize(torch.cat(found))[0]
+
+        return run
+
+    return {"ours": ours, "reference": by_reference(few), "teacher": by_reference(teacher_segmenter(teacher))}
+
+
+def diversity(images: torch.Tensor) -> float:
+    """The mean absolute difference of the pairs of a layout's results, in 0..255."""
+    images = images.clamp(-1, 1)
+    return float(np.mean([(a - b).abs().mean() * 127.5 for a, b in combinations(images, 2)]))
+
+
+def run(model: str, *, quick: bool = False, out: Path | None = None) -> dict[str, dict[str, float]]:
+    """The table; with `out` also a sheet of 12 layouts by 4 results. Seconds are per result, the bank's share in."""
+    generator, teacher = load_generator(model), load_teacher(model)
+    count = 6 if quick else 100
+    layouts = [drawings.render_seed(FIRST_LAYOUT + i, generator.size[0])[1] for i in range(count)]
+    setting = {"steps": reference_steer.STEPS, "inits": 20 if quick else 100, "bank": 200 if quick else BANK}
+    table, rows = {}, []
+    for name, method in methods(generator, teacher, **setting).items():
+        ious, spread, clock = [], [], time.monotonic()
+        for index, layout in enumerate(layouts):
+            images = method(layout, index)
+            target = torch.from_numpy(layout)[None].expand(len(images), -1, -1)
+            ious.append(paper_iou(teacher(images), target, len(teacher.categories)))
+            spread.append(diversity(images))
+            if name == "ours" and index < 12:
+                rows.append([colorize(layout, teacher.categories), *pixels.to_rgb(images)])
+        seconds = (time.monotonic() - clock) / (count * RESULTS)
+        table[name] = {
+            "miou": round(float(np.nanmean(class_iou(torch.cat(ious)).numpy())), 4),
+            "seconds": round(seconds, 3),
+            "diversity": round(float(np.mean(spread)), 2),
+        }
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        sheets.save(sheets.grid(rows), out / "layouts.png")
+    return table

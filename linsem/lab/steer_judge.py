@@ -1,0 +1,74 @@
+"""The judge of editing and sampling: the teacher, never the extractor that steered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from linsem.edit import agreement, outside_change
+from linsem.extractor import Extractor
+from linsem.fewshot import Annotation, fit_few_shot
+from linsem.generator import Generator, batches, seed_z
+from linsem.teacher import Teacher
+
+DONE_AGREEMENT = 0.8
+DONE_CHANGE = 6.0  # of 255: the mean absolute difference outside that still counts as leaving the rest alone
+SHOTS = 8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One edit, judged: agreement of the wished pixels, change outside in 0..255 and in the teacher's features."""
+
+    agreement: float
+    outside_mae: float
+    outside_feature: float
+
+    @property
+    def done(self) -> bool:
+        """The region obeys and the rest was left alone."""
+        return self.agreement > DONE_AGREEMENT and self.outside_mae < DONE_CHANGE
+
+
+def judge(
+    teacher: Teacher, before: torch.Tensor, after: torch.Tensor, wished: np.ndarray, region: np.ndarray
+) -> Verdict:
+    """Images (1, 3, H, W); wished (H, W) uint8 with 255 = no wish; region (H, W) bool."""
+    labels = teacher(after)[0].cpu().numpy()
+    inside = torch.from_numpy(region).to(after.device)
+    hidden = [torch.where(inside, torch.zeros_like(x), x.clamp(-1, 1)) for x in (before, after)]
+    distance = (teacher.features(hidden[0]) - teacher.features(hidden[1])).norm(dim=1)
+    return Verdict(agreement(labels, wished), outside_change(after, before, region), float(distance[0]))
+
+
+def summary(verdicts: list[Verdict]) -> dict[str, float]:
+    """The mean of each figure, and the share that is done."""
+    return {
+        "agreement": round(float(np.mean([v.agreement for v in verdicts])), 4),
+        "outside_mae": round(float(np.mean([v.outside_mae for v in verdicts])), 3),
+        "outside_feature": round(float(np.mean([v.outside_feature for v in verdicts])), 4),
+        "done": round(float(np.mean([v.done for v in verdicts])), 3),
+    }
+
+
+def few_shot(generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = 900, psi: float = 0.5) -> Extractor:
+    """The extractor of `shots` images that the teacher labelled."""
+    ws = generator.map(seed_z(generator, range(first_seed, first_seed + shots)), psi)
+    with torch.no_grad():
+        labels = teacher(generator.synthesize(ws)[0]).cpu().numpy()
+    annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
+    return fit_few_shot(generator, annotations, teacher.categories)
+
+
+def label_images(
+    generator: Generator, teacher: Teacher, seeds: range, psi: float = 1.0, batch: int = 8
+) -> list[tuple[int, np.ndarray]]:
+    """(seed, teacher's label map) of each generated image."""
+    pairs: list[tuple[int, np.ndarray]] = []
+    for part in batches(len(seeds), batch):
+        with torch.no_grad():
+            image, _ = generator.synthesize(generator.map(seed_z(generator, seeds[part]), psi))
+        pairs.extend(zip(seeds[part], teacher(image).cpu().numpy(), strict=True))
+    return pairs

@@ -1,0 +1,202 @@
+"""The teacher's file and doors, and that its training learns; on networks of a few thousand parameters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from linsem.lab import degrade, drawings
+from linsem.lab.judge import scores_of
+from linsem.lab.train_teacher import Run, as_teacher, class_weights, loss_of, train
+from linsem.palette import parse_categories
+from linsem.teacher import Teacher, TeacherConfig, TeacherError, UNet, load_teacher, save_teacher
+
+CATEGORIES = parse_categories(["background", "square", "line"])
+CONFIG = TeacherConfig(3, (8, 8, 8, 8))
+
+
+def _network(seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
+    network = UNet(CONFIG)
+    with torch.no_grad():  # statistics that folding has to get right
+        for name, value in network.named_buffers():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 2)
+            elif name.endswith("running_mean"):
+                value.normal_()
+    return network.eval()
+
+
+def _scenes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A dark square and a one-pixel red line on light, 32 px."""
+    random = np.random.default_rng(seed)
+    rgb = np.full((count, 32, 32, 3), 220, np.uint8)
+    labels = np.zeros((count, 32, 32), np.uint8)
+    for picture, label in zip(rgb, labels, strict=True):
+        top, left, row = random.integers(2, 18), random.integers(2, 18), random.integers(1, 31)
+        picture[top : top + 12, left : left + 12], label[top : top + 12, left : left + 12] = (40, 60, 160), 1
+        picture[row, 4:28], label[row, 4:28] = (230, 30, 30), 2
+    return rgb, labels
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    save_teacher(_network(), CATEGORIES, tmp_path / "toy.safetensors")
+    return tmp_path / "toy.safetensors"
+
+
+def test_file_round_trip_keeps_what_it_says(path: Path) -> None:
+    image = torch.rand(2, 3, 32, 48) * 2 - 1
+    loaded, made = load_teacher(path), Teacher(_network(), CATEGORIES)
+    assert loaded.categories == CATEGORIES
+    torch.testing.assert_close(loaded.logits(image), made.logits(image), atol=2e-2, rtol=2e-2)
+    other = Teacher(_network(seed=1), CATEGORIES)
+    assert (other.logits(image) - made.logits(image)).abs().max() > 0.1
+
+
+def test_folding_the_normalisation_changes_nothing() -> None:
+    network, image = _network(), torch.rand(2, 3, 32, 32) * 2 - 1
+    before = network(image).detach()
+    assert any("norm" in name for name in network.state_dict())
+    teacher = Teacher(network, CATEGORIES)
+    assert not any("norm" in name for name in teacher.network.state_dict())
+    torch.testing.assert_close(teacher.logits(image), before, atol=1e-4, rtol=1e-4)
+
+
+def test_calls_give_labels_features_and_gradients(path: Path) -> None:
+    teacher = load_teacher(path)
+    image = (torch.rand(2, 3, 32, 48) * 2 - 1).requires_grad_()
+    labels, logits, features = teacher(image), teacher.logits(image), teacher.features(image)
+    assert labels.shape == (2, 32, 48) and labels.dtype == torch.uint8
+    assert torch.equal(labels.long(), logits.argmax(1)) and logits.shape == (2, 3, 32, 48)
+    assert features.shape == (2, 8) and not features.requires_grad
+    logits.square().sum().backward()
+    assert image.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
+
+
+def test_an_image_s_labels_do_not_depend_on_its_batch(path: Path) -> None:
+    teacher, image = load_teacher(path), torch.rand(3, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(teacher.logits(image)[1:2], teacher.logits(image[1:2]), atol=1e-5, rtol=1e-5)
+
+
+def test_images_are_clamped(path: Path) -> None:
+    teacher, image = load_teacher(path), torch.randn(1, 3, 16, 16) * 2
+    assert torch.equal(teacher.logits(image), teacher.logits(image.clamp(-1, 1)))
+    assert not torch.equal(teacher.logits(image * 0.1), teacher.logits(image))
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (1, 3, 24, 32), (1, 3, 32, 0)])
+def test_images_of_other_shapes_are_refused(path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"multiples of 16, got \("):
+        load_teacher(path)(torch.zeros(shape))
+
+
+def _rewritten(path: Path, state: dict | None = None, **metadata: str) -> Path:
+    good = {
+        "format": "linsem-teacher", "version": "1", "config": json.dumps({"categories": 3, "widths": [8, 8, 8, 8]}),
+        "categories": json.dumps(["background", "square", "line"]),
+    }  # fmt: skip
+    save_file(load_file(path) if state is None else state, path, metadata=good | metadata)
+    return path
+
+
+def test_files_are_checked(path: Path, tmp_path: Path) -> None:
+    state = load_file(path)
+    load_teacher(_rewritten(path))  # what the others differ from
+    nan = state | {"head.bias": torch.full_like(state["head.bias"], torch.nan)}
+    for wrong, message in (
+        ({"format": "linsem-extractor"}, "linsem-extractor"),
+        ({"version": "9"}, "'9'"),
+        ({"config": "[]"}, "bad metadata"),
+        ({"config": json.dumps({"categories": 3, "widths": [8, 8, 8, 10**6]})}, "bad metadata"),
+        ({"categories": json.dumps(["background"])}, "expected 3 categories, got 1"),
+        ({"config": json.dumps({"categories": 3, "widths": [8, 8, 8, 16]})}, r"expected \(16, 8, 3, 3\)"),
+        ({"state": {k: v for k, v in state.items() if k != "head.bias"}}, "head.bias"),
+        ({"state": nan}, "finite"),
+    ):
+        with pytest.raises(TeacherError, match=message):
+            load_teacher(_rewritten(path, **({"state": state} | wrong)))
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(TeacherError, match="not a readable"):
+        load_teacher(tmp_path / "text")
+    with pytest.raises(TeacherError, match="nowhere"):
+        load_teacher("nowhere")
+
+
+def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    data, held_out = _scenes(64, seed=0), _scenes(16, seed=1)
+    options = {"images": 640, "batch": 8, "report": 80, "judge": 10_000, "lr": 1e-2}
+    whole = Run(tmp_path / "whole", CONFIG, 1e-2)
+    before = scores_of(as_teacher(whole.ema), *held_out)
+    steps = list(train(whole, *data, held_out, **options))
+    after = steps[-1].scores
+    assert steps[-1].seen == 640 and steps[-1].loss < 0.5 * steps[0].loss
+    assert before["miou"] < 0.4 < 0.6 < after["miou"]
+    half = train(Run(tmp_path / "half", CONFIG, 1e-2), *data, held_out, **options)
+    assert [next(half).seen for _ in range(3)] == [80, 160, 240]
+    half.close()
+    resumed = Run(tmp_path / "half", CONFIG, 1e-2)
+    assert resumed.seen == 240
+    list(train(resumed, *data, held_out, **options))
+    for name, value in whole.ema.state_dict().items():
+        assert torch.equal(value, resumed.ema.state_dict()[name]), name
+    torch.set_num_threads(threads)
+
+
+def test_loss_is_least_for_the_truth() -> None:
+    labels = torch.from_numpy(_scenes(2, seed=3)[1])
+    weights = class_weights((0.8, 0.18, 0.02))
+    truth = torch.nn.functional.one_hot(labels.long(), 3).permute(0, 3, 1, 2) * 20.0
+    assert loss_of(truth, labels, weights) < 1e-2 < 0.5 < loss_of(truth.roll(3, 2), labels, weights)
+    assert weights[2] > weights[1] > weights[0]
+
+
+def test_degradation_moves_labels_with_the_image() -> None:
+    rgb, labels = (torch.from_numpy(x) for x in _scenes(8, seed=4))
+    image = rgb.permute(0, 3, 1, 2).float() / 127.5 - 1
+    moved, moved_labels = degrade.warped(image, labels, torch.Generator().manual_seed(0), smooth=6.0, affine=1.0)
+    assert (moved_labels != labels).float().mean() > 0.05
+    dark = moved[:, 0] < 0  # the square is the only thing that is dark in red
+    assert (dark == (moved_labels == 1)).float().mean() > 0.97 > (dark == (labels == 1)).float().mean()
+    again = degrade.degraded(image, labels, torch.Generator().manual_seed(1))
+    twice = degrade.degraded(image, labels, torch.Generator().manual_seed(1))
+    assert torch.equal(again[0], twice[0]) and torch.equal(again[1], twice[1])
+
+
+def test_blur_is_a_gaussian_and_zero_is_nothing() -> None:
+    image = torch.zeros(1, 3, 128, 128)
+    image[..., 64, 64] = 1
+    blurred = degrade.blurred(image, 1.2)
+    positions = torch.arange(128.0)
+    variance = (blurred[0, 0].sum(0) * (positions - 64) ** 2).sum()
+    assert variance.item() == pytest.approx(1.2**2, rel=0.02) and blurred[0, 0].sum().item() == pytest.approx(1)
+    torch.testing.assert_close(degrade.blurred(image, 0.0), image)
+    both = degrade.blurred(torch.cat([image, image]), torch.tensor([0.0, 1.2]))
+    torch.testing.assert_close(both, torch.cat([image, blurred]))
+
+
+def test_half_size_labels_are_the_majority_and_keep_thin_parts() -> None:
+    labels = torch.tensor([[[0, 0, 1, 1], [0, 2, 1, 0], [0, 0, 0, 0], [2, 2, 0, 0]]], dtype=torch.uint8)
+    assert degrade.shrunk_labels(labels, 3).tolist() == [[[0, 1], [2, 0]]]
+
+
+def test_augmentation_is_harsh_but_stays_an_image() -> None:
+    rgb, labels = (torch.from_numpy(x) for x in _scenes(16, seed=5))
+    image = rgb.permute(0, 3, 1, 2).float() / 127.5 - 1
+    harmed, moved = degrade.augmented(image, labels, torch.Generator().manual_seed(0))
+    assert harmed.shape == image.shape and moved.dtype == torch.uint8 and harmed.abs().max() <= 1
+    assert (harmed - image).abs().mean() > 0.05 and set(moved.unique().tolist()) <= {0, 1, 2}
+
+
+def test_every_category_of_the_drawings_has_a_colour_of_its_own() -> None:
+    pairs = zip(drawings.CATEGORIES, drawings.CATEGORY_COLORS, strict=True)
+    categories = parse_categories([{"name": name, "color": color} for name, color in pairs])
+    assert [category.color for category in categories] == list(drawings.CATEGORY_COLORS)
