@@ -274,6 +274,13 @@ def step(track: Track, by: int) -> Track:
     return replace(track, position=min(max(track.position + by, 0), len(track.points) - 1))
 
 
+def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
+    """The same track after another extractor has read the state shown: labels (H, W); the other states are dropped but
+    the first, since their labels would be those of the old extractor."""
+    now = replace(track.now, labels=labels)
+    return replace(track, name=secrets.token_hex(6), points=(now,), position=0, extractor=extractor)
+
+
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 

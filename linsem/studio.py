@@ -17,10 +17,10 @@ import torch
 from linsem import zoo
 from linsem.conditional import iter_sample
 from linsem.edit import iter_edit, removal_target
-from linsem.export import Labelled
-from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor, uncertainty_of
+from linsem.export import Labelled, iter_labelled
+from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation, iter_few_shot
-from linsem.generator import Generator, batches, seed_z
+from linsem.generator import Generator, seed_z
 from linsem.palette import Category
 from linsem.pixels import resize_labels, to_rgb
 from linsem.settings import Settings
@@ -283,15 +283,7 @@ class Studio:
     def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
         """Generate and label seeds, a batch at a time, without keeping anything."""
         looks, ready = self._ready(model, extractor)
-        for part in batches(len(seeds), BATCH):
-            ws = torch.from_numpy(self.latents(model, seeds[part], psi)).to(looks.generator.device)
-            with torch.no_grad():
-                image, features = looks.generator.synthesize(ws)
-                logits = ready.logits(features)
-                unsure = uncertainty_of(logits, ready.temperature).mean(dim=(1, 2)).cpu().numpy()
-            labels = logits.argmax(1).to(torch.uint8).cpu().numpy()
-            rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
-            yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
+        yield from iter_labelled(looks.generator, ready, seeds, psi, BATCH)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

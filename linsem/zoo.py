@@ -84,12 +84,16 @@ def available_models() -> list[dict[str, object]]:
 
 
 def offered(setting: str | None = None) -> dict[str, GeneratorSpec]:
-    """The generators that `LINSEM_MODELS` (or `setting`) names, in its order; raises `ModelError` for what is none."""
+    """The generators that `LINSEM_MODELS` (or `setting`) names, in its order.
+
+    An entry that is none, or whose file is damaged, is a row without a file, whose `source` and `help` say why: one bad
+    entry does not take the others away.
+    """
     setting = os.environ.get("LINSEM_MODELS", "") if setting is None else setting
     entries = [entry.strip() for entry in setting.split(",") if entry.strip()] or [*_SHIPPED, *PAPER]
     specs: dict[str, GeneratorSpec] = {}
     for entry in entries:
-        chosen = GENERATORS.values() if entry == "all" else [_entry(entry)]
+        chosen = GENERATORS.values() if entry == "all" else [_offer(entry)]
         specs.update({spec.id: spec for spec in chosen})
     return specs
 
@@ -103,8 +107,7 @@ def spec_of(source: str | Path) -> GeneratorSpec:
             return _entry(entry)
     if name in GENERATORS or name.startswith(HUB) or _as_file(name):
         return _entry(name)
-    rows = [_entry(entry) for entry in entries if not entry.startswith(HUB) and _as_file(entry)]
-    return next((row for row in rows if row.id == name), None) or _entry(name)
+    return offered().get(name) or _entry(name)
 
 
 def assets() -> Path:
@@ -187,6 +190,14 @@ def _build(checkpoint: Checkpoint, spec: GeneratorSpec, device: torch.device | s
         return build_network(checkpoint, id=spec.id, categories=categories).to(device)
     except CheckpointError as error:
         raise ModelError(f"{spec.id} cannot be loaded: {error}") from error
+
+
+def _offer(entry: str) -> GeneratorSpec:
+    try:
+        return _entry(entry)
+    except ModelError as error:
+        name = Path(entry.rpartition("=")[2]).name[:64] or entry[:64]
+        return GeneratorSpec(name, "", 0, DEFAULT_CATEGORIES, str(error), "unknown", help=str(error))
 
 
 def _entry(entry: str) -> GeneratorSpec:

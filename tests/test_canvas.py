@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import re
@@ -244,6 +245,17 @@ def test_the_api_describes_what_is_read(painter):
     assert painter.preprocess(example).key == example["key"]
 
 
+@pytest.fixture
+def loop():
+    """Gradio makes an event loop where there is none, and leaves it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.usefixtures("loop")
 def test_it_is_wired_without_a_warning():
     with gr.Blocks() as demo:
         painter = LabelPainter(state(), categories=CATEGORIES, label="Image 1", elem_id="painter")

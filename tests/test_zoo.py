@@ -230,9 +230,12 @@ def test_damaged_files_are_refused_by_name(tmp_path, monkeypatch):
     path.write_bytes(b"not a network")
     with pytest.raises(ModelError, match=r"net\.pkl cannot be loaded"):
         load_generator(path)
-    monkeypatch.setenv("LINSEM_MODELS", str(path))
+    monkeypatch.setenv("LINSEM_MODELS", f"{path},avatars-64")  # one bad entry does not take the others away
+    assert next((m["id"], m["source"][:24]) for m in available_models()) == ("net.pkl", "net.pkl cannot be loaded")
+    assert [m["id"] for m in available_models()] == ["net.pkl", "avatars-64"]
+    assert not available_models()[0]["available"]
     with pytest.raises(ModelError, match=r"net\.pkl cannot be loaded"):
-        available_models()
+        load_generator("net.pkl")
     with pytest.raises(ModelError, match="metadata is damaged"):
         load_generator(write(tmp_path / "bad.safetensors", categories='[{"name": ""}]'))
     state = network().state_dict()

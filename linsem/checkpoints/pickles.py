@@ -101,8 +101,6 @@ def entries(value: Any) -> dict:
         return value
     if isinstance(value, Made) and value.is_of("collections.OrderedDict", "dnnlib.util.EasyDict"):
         found = dict(value.items)
-        if isinstance(value.state, dict):
-            found.update(value.state)
         if value.args and isinstance(value.args, tuple) and isinstance(value.args[0], list | tuple):
             pairs = (pair for pair in value.args[0] if isinstance(pair, list | tuple) and len(pair) == 2)
             found.update((_checked_key(key), item) for key, item in pairs)

@@ -1,12 +1,13 @@
-"""How the shipped generators were made: a StyleGAN2 trained on the drawings, in three stages that resume.
+"""How the shipped generators were made: a StyleGAN2 trained on the drawings, in stages that resume.
 
-    python -m linsem.lab.train RUN --cache CACHE --stage mapping
     python -m linsem.lab.train RUN --cache CACHE --stage reconstruction --size 32 --images 200000
     python -m linsem.lab.train RUN --cache CACHE --stage adversarial --size 64 --images 100000
 
-1. *mapping*: the mapping network learns to hold, linearly, what a code decides (no image is drawn).
-2. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing, in L1.
-3. *adversarial*: the usual game (non-saturating, R1), half of whose latents are fresh and style-mixed, the other half
+The mapping network starts as `linsem.lab.mapping_start` builds it: w holds what a code decides.
+
+1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing, in L1. Half of the
+   ws are truncated by a random psi, so that truncation stays on the drawings.
+2. *adversarial*: the usual game (non-saturating, R1), half of whose latents are fresh and style-mixed, the other half
    codes on which the L1 term is kept.
 
 RUN holds `state.pt` (resumed from when it is there), `log.txt`, and sample sheets. Runs in bf16.
@@ -28,7 +29,7 @@ from PIL import Image
 from torch import nn
 
 from linsem import pixels
-from linsem.lab import dataset, drawings
+from linsem.lab import dataset, drawings, mapping_start
 from linsem.lab.discriminator import Discriminator
 from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
 
@@ -48,7 +49,6 @@ class Run:
     mapping: Mapping
     synthesis: Synthesis
     ema: nn.ModuleDict
-    heads: nn.Linear
     seen: int = 0
 
     @classmethod
@@ -57,19 +57,20 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
         mapping, synthesis = Mapping(CONFIG), Synthesis(CONFIG)
+        mapping_start.construct(mapping)
         synthesis.to(memory_format=torch.channels_last)
         ema = nn.ModuleDict({"mapping": copy.deepcopy(mapping), "synthesis": copy.deepcopy(synthesis)})
-        run = cls(folder, mapping, synthesis, ema, nn.Linear(CONFIG.w_dim, _facts_dim()))
+        run = cls(folder, mapping, synthesis, ema)
         if (folder / "state.pt").exists():
             state = torch.load(folder / "state.pt", weights_only=True)
-            for name in ("mapping", "synthesis", "ema", "heads"):
+            for name in ("mapping", "synthesis", "ema"):
                 getattr(run, name).load_state_dict(state[name])
             run.seen = state["seen"]
         return run
 
     def save(self, **more: object) -> None:
         """Write `state.pt` in one move."""
-        names = ("mapping", "synthesis", "ema", "heads")
+        names = ("mapping", "synthesis", "ema")
         state = {name: getattr(self, name).state_dict() for name in names} | {"seen": self.seen} | more
         torch.save(state, self.folder / "state.part")
         (self.folder / "state.part").replace(self.folder / "state.pt")
@@ -89,62 +90,22 @@ class Run:
         self.ema["mapping"].w_avg.copy_(self.mapping.w_avg)
 
 
-# --- stage 1 ---------------------------------------------------------------------------------------------------------
-
-
-def _facts_dim() -> int:
-    return sum(len(options) for options in drawings.choices().values()) + 10
-
-
-def facts(codes: torch.Tensor) -> torch.Tensor:
-    """What a code decides, (N, facts): one-hot choices of unit variance, yes and no as ±1, lengths as they are."""
-    codes = codes.clamp(-3, 3)
-    share = torch.sigmoid(1.702 * codes)
-    parts, start = [], 0
-    for options in drawings.choices().values():
-        count = len(options)
-        rows, columns = drawings.table_shape(count)
-        row = (share[:, start] * rows).long().clamp_max(rows - 1)
-        column = (share[:, start + 1] * columns).long().clamp_max(columns - 1)
-        parts.append(F.one_hot((row * columns + column) % count, count).float() * count**0.5)
-        start += 2
-    rest = codes[:, start : start + 10]
-    signs = torch.sign(rest[:, 3:6] - torch.tensor([0.675, 0.842, 0.0]))
-    return torch.cat([*parts, rest[:, :3], signs, rest[:, 6:]], dim=1)
-
-
-def train_mapping(run: Run, steps: int, batch: int = 512) -> None:
-    """Regress the facts linearly from w; keep w near unit scale."""
-    slow = {"params": [*run.mapping.parameters()], "lr": 0.2}  # its gain of 0.01 divides the step
-    optimizer = torch.optim.Adam([slow, {"params": [*run.heads.parameters()]}], lr=3e-3, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        z = torch.randn(batch, CONFIG.z_dim)
-        w = run.mapping(z)
-        error = F.mse_loss(run.heads(w), facts(z))
-        loss = error + 1e-3 * (w.square().mean() - 1).square()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % 500 == 0 or step == steps - 1:
-            run.log(f"mapping {step} error {error.item():.4f} w {w.square().mean().item():.2f}")
-    with torch.no_grad():
-        run.mapping.w_avg.copy_(run.mapping(torch.randn(20000, CONFIG.z_dim)).mean(0))
-    run.ema["mapping"].load_state_dict(run.mapping.state_dict())
-    run.save()
-
-
-# --- stages 2 and 3 --------------------------------------------------------------------------------------------------
+# --- the stages ------------------------------------------------------------------------------------------------------
 
 
 def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
     return pixels.resize_image(pixels.to_image(rgb[np.sort(rows)]), (size, size))
 
 
-def _draw(run: Run, z: torch.Tensor, size: int, mix: bool = False) -> torch.Tensor:
-    """The image at a size, with the gradient; with `mix`, styles from another sample beyond a random layer."""
-    ws = run.mapping(z)[:, None].repeat(1, CONFIG.num_ws, 1)
+def _draw(run: Run, z: torch.Tensor, size: int, *, mix: bool = False, truncate: bool = False) -> torch.Tensor:
+    """The image at a size, with the gradient; with `mix`, styles from another sample beyond a random layer; with
+    `truncate`, every other sample by a psi of its own in 0.5..1."""
+    w = run.mapping(z)
+    if truncate:
+        psi = torch.ones(len(w), 1)
+        psi[::2] = 0.5 + 0.5 * torch.rand(len(psi[::2]), 1)
+        w = torch.lerp(run.mapping.w_avg.expand_as(w), w, psi.expand_as(w))
+    ws = w[:, None].repeat(1, CONFIG.num_ws, 1)
     if mix:
         cut = int(torch.randint(1, CONFIG.num_ws, []))
         ws = torch.cat([ws[:, :cut], ws.roll(1, 0)[:, cut:]], dim=1)
@@ -179,7 +140,7 @@ def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, image
         for group in optimizer.param_groups:
             group["lr"] = group["pace"] * lr * min(1.0, (steps - step) / (0.3 * steps) + 0.05)
         pick = next(rows)
-        loss = _difference(_draw(run, codes[pick], size), _targets(rgb, pick, size))
+        loss = _difference(_draw(run, codes[pick], size, truncate=True), _targets(rgb, pick, size))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -190,7 +151,8 @@ def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, image
             rate = 200 * batch / (time.time() - clock)
             run.log(f"reconstruction {size} seen {run.seen} loss {total / 200:.4f} {rate:.1f} img/s")
             clock, total = time.time(), 0.0
-        if (step + 1) % 1000 == 0 or step == steps - 1:
+        if (step + 1) % 500 == 0 or step == steps - 1:
+            _recentre(run)
             run.save()
             sheet(run, size, f"rec-{size}-{run.seen:07d}.png")
 
@@ -283,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--stage", choices=("mapping", "reconstruction", "adversarial"), required=True)
+    parser.add_argument("--stage", choices=("reconstruction", "adversarial"), required=True)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--drawings", type=int, default=36_000)
@@ -293,9 +255,6 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=1.0)
     args = parser.parse_args()
     run = Run.open(args.run)
-    if args.stage == "mapping":
-        train_mapping(run, args.images // 512)
-        return
     rgb, _ = dataset.cached(args.cache, 0, args.drawings, 128, labels=False)
     codes = torch.from_numpy(dataset.codes(0, args.drawings))
     if args.stage == "reconstruction":

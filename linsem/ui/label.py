@@ -125,7 +125,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
             painter = LabelPainter(
-                categories=_categories(services), label="Image to label", elem_id="label-painter", max_width=620
+                categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620
             )
             with gr.Row(elem_classes="ls-tight"):
                 clear = gr.Button("Clear this image", size="sm")
@@ -196,7 +196,8 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     return LabelTab(session, fitted, painter, strip, look)
 
 
-def _categories(services: Services) -> tuple:
+def first_categories(services: Services) -> tuple:
+    """Those of the default generator, for a painter that has no image yet."""
     try:
         return services.studio.categories(services.studio.default_model())
     except ValueError:

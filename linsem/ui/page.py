@@ -10,7 +10,7 @@ from PIL import Image
 
 from linsem.settings import Settings
 from linsem.studio import preload
-from linsem.ui import api, label
+from linsem.ui import about, api, edit, label, sample, segment
 from linsem.ui.services import Services
 
 HERE = Path(__file__).parent
@@ -31,8 +31,15 @@ def build(settings: Settings) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Label", id="label"):
                 bench = label.build(services, model, demo)
+            with gr.Tab("Segment", id="segment") as segment_tab:
+                segment.build(services, bench, segment_tab)
+            with gr.Tab("Edit", id="edit") as edit_tab:
+                editing = edit.build(services, bench, edit_tab)
+            with gr.Tab("Sample", id="sample") as sample_tab:
+                sample.build(services, bench, editing, sample_tab, tabs)
+            with gr.Tab("About", id="about"):
+                about.build(services)
         api.build(services)
-    _ = tabs, bench
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 

@@ -11,7 +11,7 @@ from linsem.palette import Category, colorize, heat, overlay
 from linsem.session import Sureness
 from linsem.studio import Reading
 
-VIEWS = ("Overlay", "Image", "Labels", "Uncertainty")
+ALL_VIEWS = ("Overlay", "Image", "Labels", "Uncertainty")
 
 
 def text(value: object) -> str:
@@ -76,7 +76,7 @@ def progress(done: float, sentence: str) -> str:
 
 
 def view(name: str, reading: Reading, index: int, categories: Sequence[Category]) -> np.ndarray:
-    """One image of a reading as `VIEWS` names them: (H, W, 3) uint8."""
+    """One image of a reading as `ALL_VIEWS` names them: (H, W, 3) uint8."""
     if name == "Labels":
         return colorize(reading.labels[index], categories)
     if name == "Uncertainty":

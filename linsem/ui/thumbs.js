@@ -17,6 +17,7 @@ function draw() {
     const [image, title, badge] = button.children;
     if (image.getAttribute("src") !== item.image) image.src = item.image;
     image.alt = item.title;
+    image.classList.toggle("crisp", item.crisp);
     title.textContent = item.title;
     badge.textContent = item.badge;
     badge.hidden = !item.badge;

@@ -16,16 +16,18 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).parent
-LARGEST = 256  # pixels of a side
+LARGEST = 384  # pixels of a side
 
 
 @dataclass(frozen=True, eq=False)
 class Thumb:
-    """One thumbnail: rgb (H, W, 3) uint8, the line under it, and a badge ("" for none)."""
+    """One thumbnail: rgb (H, W, 3) uint8, the line under it, and a badge ("" for none). `crisp` keeps each pixel as it
+    is, for label maps."""
 
     rgb: np.ndarray
     title: str
     badge: str = ""
+    crisp: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class Thumbs(gr.HTML):
         """A strip as plain JSON."""
         if value is None:
             return None
-        items = [{"image": data_url(t.rgb), "title": t.title, "badge": t.badge} for t in value.items]
+        items = [{"image": data_url(t.rgb, t.crisp), "title": t.title, "badge": t.badge, "crisp": t.crisp} for t in value.items]
         return {"items": items, "current": value.current}
 
     def api_info(self) -> dict[str, Any]:
@@ -88,10 +90,10 @@ class Thumbs(gr.HTML):
         return None
 
 
-def data_url(rgb: np.ndarray) -> str:
+def data_url(rgb: np.ndarray, crisp: bool = False) -> str:
     """(H, W, 3) uint8 as a small picture in a URL, for looking at only."""
     image = Image.fromarray(rgb)
-    image.thumbnail((LARGEST, LARGEST))
+    image.thumbnail((LARGEST, LARGEST), Image.Resampling.NEAREST if crisp else Image.Resampling.BOX)
     buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=90, method=1)
+    image.save(buffer, "WEBP", quality=90, method=1, lossless=crisp)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -73,7 +73,7 @@ class Thumbs(gr.HTML):
         """A strip as plain JSON."""
         if value is None:
             return None
-        items = [{"image": data_url(t.rgb), "title": t.title, "badge": t.badge} for t in value.items]
+        items = [{"image": data_url(t.rgb, t.crisp), "title": t.title, "badge": t.badge, "crisp": t.crisp} for t in value.items]
         return {"items": items, "current": value.current}
 
     def api_info(self) -> dict[str, Any]:

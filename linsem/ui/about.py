@@ -1,0 +1,67 @@
+"""The tab About: the paper, the evidence, the models and their licences."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from linsem.ui.services import Services
+from linsem.ui.show import text
+from linsem.zoo import assets
+
+WHAT = """
+### What this is
+
+A GAN knows where the hair ends. Its feature maps, multiplied by one small matrix, give a segmentation of the image that
+it draws: *Linear Semantics in Generative Adversarial Networks* (Jianjin Xu and Changxi Zheng, CVPR 2021,
+[arXiv:2104.00487](https://arxiv.org/abs/2104.00487)). So a few scribbles are enough to teach it your categories, an image
+can be edited by repainting its labels, and a layout can be turned into images.
+
+- **Label**: every unpainted pixel means *unknown*. A softmax regression on the features under your strokes is solved after
+  each stroke, and all images are read with it.
+- **Segment**: the same matrix reads images that nobody has labelled.
+- **Edit**: the latent is moved until the labels of the image are the ones that you painted, while the rest is held.
+- **Sample**: many candidates are matched with your layout; the best, unlike each other, are then moved until they obey.
+
+What you paint stays in memory of this server for your visit only, and no other visitor sees it.
+"""
+API = """
+### From a program
+
+Everything here is a named endpoint too (*Use via API*, below), and a command line: `python -m linsem --help`.
+"""
+
+
+def build(services: Services) -> None:
+    """Lay the tab out."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=330):
+            gr.Markdown(WHAT)
+            gr.Markdown(API)
+        with gr.Column(scale=4, min_width=330):
+            gr.HTML(_models(services))
+    _evidence()
+
+
+def _models(services: Services) -> str:
+    rows = "".join(
+        f"<tr><td>{text(row['id'])}</td><td>{text(row['family'])}</td><td>{row['resolution'] or ''}</td>"
+        f"<td>{'ready' if row['available'] else 'not here'}</td><td>{text(row['source'])}</td>"
+        f"<td>{text(row['licence'])}</td></tr>"
+        for row in services.studio.models()
+    )
+    return (
+        '<div class="ls-table"><h3>Generators and their licences</h3><table><thead><tr><th>name</th><th>family</th>'
+        f"<th>px</th><th>state</th><th>source</th><th>licence</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _evidence() -> None:
+    folder = assets() / "evidence"
+    notes, pictures = sorted(folder.glob("*.md")), sorted(folder.glob("*.png"))
+    if not notes and not pictures:
+        return
+    gr.Markdown("### Evidence")
+    for path in notes:
+        gr.Markdown(path.read_text(encoding="utf-8"))
+    for path in pictures:
+        gr.Image(str(path), label=path.stem.replace("-", " "), interactive=False, format="png", buttons=["fullscreen"])
