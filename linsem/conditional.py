@@ -172,7 +172,8 @@ def iter_sample(
     """
     layout = _checked(generator, extractor, layout, count, candidates)
     if bank is None:
-        for bank in iter_bank(generator, extractor, range(seed, seed + candidates), psi=psi):
+        for grown in iter_bank(generator, extractor, range(seed, seed + candidates), psi=psi):
+            bank = grown
             yield SampleStep(0, steps, ())
     chosen = choose_starts(bank, layout, count, diversity=diversity)
     seeds = [bank.seeds[i] for i in chosen]
@@ -210,9 +211,7 @@ def score(labels: np.ndarray, layout: np.ndarray) -> float:
     return float(np.mean(ious))
 
 
-def _checked(
-    generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int
-) -> np.ndarray:
+def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int) -> np.ndarray:
     check_fits(extractor, generator)
     if not 1 <= count <= 64:
         raise LayoutError(f"count: expected 1..64, got {count}")

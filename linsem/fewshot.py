@@ -1,40 +1,38 @@
-"""From a few annotations to an extractor: multinomial logistic regression on the labelled pixels only.
+"""From a few annotations to an extractor: softmax regression on the features at the labelled pixels only.
 
-The paper's extractor is linear and its loss convex, so nothing is iterated over images: the features are gathered once
-at the labelled pixels (a bilinear sample of each layer, which is what upsampling would give there), standardised, and a
-ridge-penalised softmax regression is solved by L-BFGS, from the last solution where there is one. Scribbles and dense
-label maps are the same code; an unlabelled pixel (255) takes no part.
+The paper's extractor is linear and its loss convex (§3.2), so nothing is iterated over images: the features are gathered
+once at the labelled pixels (what upsampling would hold there), turned into the coordinates of `linsem.basis`, and a
+ridge-penalised softmax regression is solved by L-BFGS, from the last solution where there is one. The strength of the
+ridge is chosen by leaving images out, and so is the temperature of the probabilities. Scribbles and dense label maps are
+the same code; an unlabelled pixel (255) takes no part.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from linsem.basis import Basis, fit_basis
+from linsem.calibrate import temperature_of
+from linsem.examples import Annotation, AnnotationError, Examples, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.generator import Generator
+from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
-from linsem.pixels import IGNORE
+from linsem.softmax import Problem, cross_validate, solve
 
-MAX_PIXELS = 12_000  # more labelled pixels than this are subsampled, evenly over images and categories
-RIDGE = 3e-3
+__all__ = ["Annotation", "AnnotationError", "FeatureCache", "FitStep", "fit_few_shot", "iter_few_shot"]
 
-
-class AnnotationError(ValueError):
-    """Annotations that cannot be learnt from; the sentence names the image and the category."""
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One labelled image: ws (num_ws, w_dim), labels (H, W) uint8 with 255 = unknown."""
-
-    ws: torch.Tensor
-    labels: np.ndarray
+MAX_PIXELS = 12_000  # more labelled pixels than this are subsampled, evenly over images
+CHOICE_PIXELS = 3_000  # that the ridge is chosen on
+RIDGES = tuple(10.0**e for e in (-1, -1.5, -2, -2.5, -3, -3.5, -4))
+ONE_IMAGE_RIDGE = 1e-2  # of one image nothing can be left out that tells how another looks
+NEVER = -60.0  # the bias of a category that has no pixel
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class FitStep:
 class FeatureCache:
     """The features of the images that were seen last, at most `bytes_limit` of them, keyed by their ws."""
 
-    def __init__(self, generator: Generator, bytes_limit: int = 512 << 20) -> None:
-        self.generator, self.bytes_limit = generator, bytes_limit
+    def __init__(self, generator: Generator, bytes_limit: int = 512 << 20, last_layer: int | None = None) -> None:
+        self.generator, self.bytes_limit, self.last_layer = generator, bytes_limit, last_layer
         self._entries: OrderedDict[bytes, list[torch.Tensor]] = OrderedDict()
         self._bytes = 0
 
@@ -62,10 +60,14 @@ class FeatureCache:
             self._entries.move_to_end(key)
             return self._entries[key]
         with torch.no_grad():
-            _, features = self.generator.synthesize(ws[None].to(self.generator.device), image=False)
+            batch = ws[None].to(self.generator.device)
+            _, features = self.generator.synthesize(batch, image=False, last_layer=self.last_layer)
+        size = sum(x.numel() * x.element_size() for x in features)
+        if size > self.bytes_limit:
+            return features
         self._entries[key] = features
-        self._bytes += sum(x.numel() * x.element_size() for x in features)
-        while self._bytes > self.bytes_limit and len(self._entries) > 1:
+        self._bytes += size
+        while self._bytes > self.bytes_limit:
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= sum(x.numel() * x.element_size() for x in dropped)
         return features
@@ -85,192 +87,151 @@ def iter_few_shot(
     categories: Sequence[Category],
     *,
     layers: Sequence[int] | None = None,
-    ridge: float = RIDGE,
+    ridge: float | None = None,
     balance: float = 0.5,
+    power: float = 0.5,
+    rank: int | None = 128,
     iterations: int = 60,
     start: Extractor | None = None,
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
+    noise: int = 1,
+    missing: str = "error",
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit, yielding a step about every ten iterations of the solver.
+    """Fit, yielding a step about every ten iterations of the solver; the last one is calibrated.
 
-    `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the same,
-    1: every category does). `start` is an earlier extractor with the same layers, whose solution is begun from.
-    `features_of` maps one ws to its features (default: a pass of the generator each).
+    `ridge` is the strength of the prior; None chooses it by leaving images out, or takes that of `start`, an earlier
+    extractor of the same layers and number of images, from which the solution is begun. `balance` is the power of a
+    category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every category does);
+    `power` and `rank` are those of `linsem.basis`. `features_of` maps one ws to its features (default: a pass of the
+    generator each, no further than the layers need). `noise` is the number of fresh noise draws that each image is
+    seen with besides the constant one, where the generator has noise. `missing` says what becomes of a category
+    without a pixel: "error", or "keep" it without ever predicting it. Raises `AnnotationError` (a ValueError).
     """
     categories = tuple(categories)
-    _check(generator, annotations, categories)
-    layers = tuple(range(len(generator.layers))) if layers is None else tuple(sorted(layers))
-    features_of = features_of or FeatureCache(generator, bytes_limit=0)
-    picks = _pick_pixels(annotations, len(categories), np.random.default_rng(seed))
-    x, y = _gather_all(annotations, picks, layers, features_of)
-    mean, scale = x.mean(0), x.std(0, correction=0) + 1e-3
-    x = (x - mean) / scale
-    weight = _pixel_weights(y, len(categories), balance)
-    theta = _start(start, layers, categories, mean, scale, x.shape[1])
-    for done, loss in _solve(theta, x, y, weight, ridge, iterations):
-        yield FitStep(done, iterations, loss, _extractor(generator, categories, layers, theta, mean, scale))
+    if missing not in ("error", "keep"):
+        raise ValueError(f"missing: expected 'error' or 'keep', got {missing!r}")
+    check_annotations(generator, annotations, categories, every=missing == "error")
+    layers = tuple(range(len(generator.layers))) if layers is None else tuple(sorted(set(layers)))
+    if not layers or layers[0] < 0 or layers[-1] >= len(generator.layers):
+        raise ValueError(f"layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+    if start is not None and not _continues(start, generator, layers):
+        start = None
+    versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
+    rng = np.random.default_rng(seed)
+    examples = collect(annotations, categories, layers, versions, most=MAX_PIXELS, rest=1000, balance=balance, rng=rng)
+    fit = _Fit(generator, categories, layers, examples, power, rank, len(annotations))
+    fit.choose(ridge, start)
+    theta = fit.start(start)
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations):
+        yield FitStep(done, iterations, loss, fit.extractor(theta))
 
 
-# --- what is fitted on -----------------------------------------------------------------------------------------------
+def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) -> bool:
+    """Whether an earlier extractor can be begun from."""
+    channels = [generator.layers[i].channels for i in layers]
+    return (
+        start.kind == "LSE"
+        and start.layers == layers
+        and start.generator_id == generator.id
+        and [start.weights[f"layer{i}.weight"].shape[1] for i in range(len(layers))] == channels
+    )
 
 
-def _check(generator: Generator, annotations: Sequence[Annotation], categories: tuple[Category, ...]) -> None:
-    if len(categories) < 2:
-        raise AnnotationError(f"at least two categories are needed to tell apart, got {len(categories)}")
-    if not annotations:
-        raise AnnotationError("no image is labelled yet: paint at least two categories on one image")
-    seen = np.zeros(len(categories), dtype=np.int64)
-    for i, each in enumerate(annotations):
-        if tuple(each.labels.shape) != tuple(generator.size):
-            raise AnnotationError(
-                f"image {i + 1}: labels of size {each.labels.shape}, but {generator.id!r} draws {generator.size}"
-            )
-        if tuple(each.ws.shape) != (generator.num_ws, generator.w_dim):
-            raise AnnotationError(
-                f"image {i + 1}: ws of shape {tuple(each.ws.shape)}, but {generator.id!r} takes "
-                f"{(generator.num_ws, generator.w_dim)}: it belongs to another generator"
-            )
-        known = each.labels[each.labels != IGNORE]
-        if known.size and known.max() >= len(categories):
-            raise AnnotationError(
-                f"image {i + 1}: label {known.max()}, but there are only {len(categories)} categories"
-            )
-        seen += np.bincount(known, minlength=len(categories))
-    if seen.sum() == 0:
-        raise AnnotationError("all pixels are unknown: paint at least two categories")
-    if (seen > 0).sum() < 2:
-        only = categories[int(seen.argmax())].name
-        raise AnnotationError(f"only {only!r} is painted: paint at least one other category too")
+def _versions(
+    generator: Generator, features_of: Callable | None, last_layer: int, noise: int, seed: int
+) -> Callable[[torch.Tensor], list[list[torch.Tensor]]]:
+    """One ws to its features under the constant noise and under `noise` fresh ones."""
+    features_of = features_of or FeatureCache(generator, bytes_limit=0, last_layer=last_layer)
+    count = noise if noise > 0 and has_noise(generator) else 0
+
+    @torch.no_grad()
+    def versions(ws: torch.Tensor) -> list[list[torch.Tensor]]:
+        batch = ws[None].to(generator.device)
+        fresh = [synthesize_noisy(generator, batch, [seed + 1 + k], last_layer) for k in range(count)]
+        return [features_of(ws), *fresh]
+
+    return versions
 
 
-def _pick_pixels(annotations: Sequence[Annotation], classes: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Flat indices of the pixels used of each image: all, or an even share for each (image, category)."""
-    total = sum(int((a.labels != IGNORE).sum()) for a in annotations)
-    picks = []
-    for each in annotations:
-        flat = each.labels.ravel()
-        if total <= MAX_PIXELS:
-            picks.append(np.flatnonzero(flat != IGNORE))
-            continue
-        present = [np.flatnonzero(flat == k) for k in range(classes) if (flat == k).any()]
-        share = MAX_PIXELS // len(annotations) // max(len(present), 1)
-        picks.append(np.sort(np.concatenate([p if len(p) <= share else rng.choice(p, share, False) for p in present])))
-    return picks
+class _Fit:
+    """The problem in its coordinates, among the categories that have a pixel."""
 
+    def __init__(
+        self,
+        generator: Generator,
+        categories: tuple[Category, ...],
+        layers: tuple[int, ...],
+        examples: Examples,
+        power: float,
+        rank: int | None,
+        images: int,
+    ) -> None:
+        self.generator, self.categories, self.layers, self.images = generator, categories, layers, images
+        self.channels = [generator.layers[i].channels for i in layers]
+        self.basis = _basis(examples, self.channels, power, rank)
+        counts = torch.bincount(examples.y, minlength=len(categories))
+        self.present = counts.nonzero()[:, 0]
+        index = torch.full_like(counts, -1)
+        index[self.present] = torch.arange(len(self.present), device=index.device)
+        self.group, self.stands = examples.group, examples.stands
+        self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
+        self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
 
-def _gather_all(
-    annotations: Sequence[Annotation],
-    picks: Sequence[np.ndarray],
-    layers: Sequence[int],
-    features_of: Callable[[torch.Tensor], list[torch.Tensor]],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (n, sum of channels) and labels (n,) at the picked pixels of all annotations."""
-    rows, labels = [], []
-    for i, (each, pick) in enumerate(zip(annotations, picks, strict=True)):
-        if len(pick) == 0:
-            continue
-        features = features_of(each.ws)
-        x = gather(features, layers, pick, each.labels.shape)
-        if not torch.isfinite(x).all():
-            raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")
-        rows.append(x)
-        labels.append(torch.from_numpy(each.labels.ravel()[pick].astype(np.int64)).to(x.device))
-    return torch.cat(rows), torch.cat(labels)
+    def choose(self, ridge: float | None, start: Extractor | None) -> None:
+        """The ridge and the temperature: given, or those of `start`, or by leaving out."""
+        if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
+            self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
+            self.temperature = start.temperature
+            return
+        ridges = RIDGES if ridge is None and self.images > 1 else (ridge or ONE_IMAGE_RIDGE,)
+        rows = _spread(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
+        choice = cross_validate(self.problem.part(rows), self.group[rows], ridges)
+        self.ridge = choice.ridge
+        if len(choice.rows):
+            of = rows[choice.rows]
+            self.temperature = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
 
-
-def gather(
-    features: Sequence[torch.Tensor], layers: Sequence[int], pixels: np.ndarray, size: tuple[int, int]
-) -> torch.Tensor:
-    """What upsampling to `size` would hold at the given flat pixel indices: (n, sum of channels) float32.
-
-    Bilinear with aligned corners, as the extractor's own upsampling; features are (1, C, h, w).
-    """
-    rows, columns = np.divmod(pixels, size[1])
-    grid = np.stack([columns / max(size[1] - 1, 1) * 2 - 1, rows / max(size[0] - 1, 1) * 2 - 1], axis=-1)
-    grid = torch.from_numpy(grid.astype(np.float32)).to(features[0].device)[None, None]
-    columns_ = []
-    for i in layers:
-        sampled = F.grid_sample(features[i].float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
-        columns_.append(sampled[0, :, 0].t())
-    return torch.cat(columns_, dim=1)
-
-
-def _pixel_weights(y: torch.Tensor, classes: int, balance: float) -> torch.Tensor:
-    """(n,) weights that sum to one."""
-    share = torch.bincount(y, minlength=classes).float().clamp_min(1) / len(y)
-    weight = share.pow(-balance)[y]
-    return weight / weight.sum()
-
-
-# --- the solver ------------------------------------------------------------------------------------------------------
-
-
-def _start(
-    start: Extractor | None,
-    layers: Sequence[int],
-    categories: Sequence[Category],
-    mean: torch.Tensor,
-    scale: torch.Tensor,
-    width: int,
-) -> torch.Tensor:
-    """(K, width + 1): the earlier solution in the new standardised coordinates, or zeros."""
-    theta = torch.zeros(len(categories), width + 1, device=mean.device)
-    if start is None or start.kind != "LSE" or start.layers != tuple(layers):
+    def start(self, start: Extractor | None) -> torch.Tensor:
+        """(present, R + 1): the earlier solution of the categories that it had, or only class shares."""
+        theta = self.problem.start()
+        if start is None:
+            return theta
+        parts = [start.weights[f"layer{i}.weight"] for i in range(len(self.layers))]
+        old = self.basis.from_raw(torch.cat(parts, dim=1).to(theta.device), start.weights["bias"].to(theta.device))
+        index = {c.name: k for k, c in enumerate(start.categories)}
+        for row, k in enumerate(self.present.tolist()):
+            at = index.get(self.categories[k].name)
+            if at is not None and float(start.weights["bias"][at]) != NEVER:
+                theta[row] = old[at]
         return theta
-    old = torch.cat([start.weights[f"layer{i}.weight"] for i in range(len(layers))], dim=1).to(mean.device)
-    if old.shape[1] != width:
-        return theta
-    index = {c.name: k for k, c in enumerate(start.categories)}
-    for k, category in enumerate(categories):
-        if category.name in index:
-            row = old[index[category.name]]
-            theta[k, :-1] = row * scale
-            theta[k, -1] = start.weights["bias"][index[category.name]].to(mean.device) + row @ mean
-    return theta
+
+    def extractor(self, theta: torch.Tensor) -> Extractor:
+        """The solution as an extractor of raw features and of all categories."""
+        some_matrix, some_bias = self.basis.to_raw(theta.detach())
+        matrix = some_matrix.new_zeros(len(self.categories), some_matrix.shape[1])
+        bias = some_bias.new_full((len(self.categories),), NEVER)
+        matrix[self.present], bias[self.present] = some_matrix, some_bias
+        weights = {f"layer{i}.weight": part.clone() for i, part in enumerate(matrix.split(self.channels, dim=1))}
+        notes = {"ridge": repr(float(self.ridge)), "images": str(self.images), "pixels": str(len(self.problem.y))}
+        return Extractor(
+            "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
+            weights | {"bias": bias}, self.temperature, notes,
+        )  # fmt: skip
 
 
-def _solve(
-    theta: torch.Tensor, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, ridge: float, iterations: int
-) -> Iterator[tuple[int, float]]:
-    """Minimise the weighted cross-entropy plus ridge / 2 |theta|^2 (not on the bias), in place; yields progress."""
-    theta.requires_grad_(True)
-    solver = torch.optim.LBFGS(
-        [theta], lr=1, max_iter=10, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-6,
-        tolerance_change=1e-7,
-    )  # fmt: skip
-
-    def closure() -> torch.Tensor:
-        theta.grad = None
-        logits = torch.addmm(theta[:, -1], x, theta[:, :-1].t())
-        loss = (F.cross_entropy(logits, y, reduction="none") * weight).sum()
-        loss = loss + ridge / 2 * theta[:, :-1].square().sum() / x.shape[1] ** 0.5
-        loss.backward()
-        return loss
-
-    with torch.enable_grad():
-        before = float("inf")
-        for done in range(10, iterations + 1, 10):
-            loss = float(solver.step(closure))
-            with torch.no_grad():
-                yield done, loss
-            if before - loss < 1e-4 * abs(loss):
-                break
-            before = loss
+def _basis(examples: Examples, channels: Sequence[int], power: float, rank: int | None) -> Basis:
+    """From labelled rows, in which small categories count as the fit counts them, and unlabelled ones, half and half."""
+    rows = _spread(len(examples.y), 2000, examples.y.device)
+    x = torch.cat([examples.x[rows], examples.rest])
+    weight = examples.weight[rows] / examples.weight[rows].sum()
+    if len(examples.rest):
+        rest = torch.full_like(examples.rest[:, 0], 0.5 / len(examples.rest))
+        weight = torch.cat([weight / 2, rest])
+    return fit_basis(x, channels, weight=weight, power=power, rank=rank)
 
 
-def _extractor(
-    generator: Generator,
-    categories: tuple[Category, ...],
-    layers: tuple[int, ...],
-    theta: torch.Tensor,
-    mean: torch.Tensor,
-    scale: torch.Tensor,
-) -> Extractor:
-    """Undo the standardisation, so that the extractor reads raw features."""
-    solution = theta.detach()
-    matrix = solution[:, :-1] / scale
-    bias = solution[:, -1] - matrix @ mean
-    parts = matrix.split([generator.layers[i].channels for i in layers], dim=1)
-    weights = {f"layer{i}.weight": part.clone() for i, part in enumerate(parts)} | {"bias": bias}
-    return Extractor("LSE", categories, layers, generator.id, tuple(generator.size), weights)
+def _spread(count: int, most: int, device: torch.device) -> torch.Tensor:
+    """At most `most` of 0..count-1, evenly spread."""
+    step = max(math.ceil(count / most), 1)
+    return torch.arange(0, count, step, device=device)

@@ -196,9 +196,7 @@ class Synthesis(nn.Module):
         return rgb, features
 
 
-def _noise(
-    layer: StyledConv, mode: str, seeds: Sequence[int] | None, index: int
-) -> torch.Tensor | None:
+def _noise(layer: StyledConv, mode: str, seeds: Sequence[int] | None, index: int) -> torch.Tensor | None:
     """(H, W), (N, 1, H, W) or None. Random noise follows from each sample's own seed and the layer's index."""
     if mode == "none":
         return None
@@ -284,7 +282,7 @@ def _layers(config: StyleGAN2Config) -> list[Layer]:
     layers = []
     for index, channels in enumerate(config.channels):
         size = (config.const_size[0] * 2**index, config.const_size[1] * 2**index)
-        for last_w in ([0] if index == 0 else [2 * index - 1, 2 * index]):
+        for last_w in [0] if index == 0 else [2 * index - 1, 2 * index]:
             layers.append(Layer(channels, *size, last_w))
     return layers
 

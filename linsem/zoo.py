@@ -126,7 +126,7 @@ def locate(spec: GeneratorSpec, progress: Progress | None = None) -> Path:
             raise ModelError(str(error)) from error
     path = _local(spec)
     if path is None:
-        raise ModelError(f"{spec.id} cannot be loaded. {spec.help}")
+        raise ModelError(spec.help if spec.help == spec.source else f"{spec.id} cannot be loaded. {spec.help}")
     return path
 
 
@@ -247,10 +247,14 @@ def _hub_row(url: str) -> GeneratorSpec:
     except hub.HubError as error:
         raise ModelError(str(error)) from error
     where = {"repo": file.repo, "repo_type": file.repo_type, "file": file.file, "commit": file.revision}
+    unknown = GeneratorSpec(url, "", 0, DEFAULT_CATEGORIES, url, "see its page on the Hub", **where)
     here = hub.cached(file)
     if here is None:
-        return GeneratorSpec(url, "", 0, DEFAULT_CATEGORIES, url, "see its page on the Hub", **where)
-    row = _file_row(here, here.stat().st_mtime_ns)
+        return unknown
+    try:
+        row = _file_row(here, here.stat().st_mtime_ns)
+    except ModelError:  # damaged: the download will see that and mend it
+        return unknown
     return replace(row, id=url, path=None, source=url, **where)
 
 

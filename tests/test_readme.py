@@ -55,7 +55,7 @@ def test_a_generator_of_ones_own_takes_part_in_everything(tmp_path):
     truth = (features[0][:, 0] > 0.5).to(torch.uint8).numpy()
     sparse = np.where(np.random.default_rng(0).random(truth.shape) < 0.1, truth, linsem.IGNORE).astype(np.uint8)
     extractor = linsem.fit_few_shot(
-        G, [linsem.Annotation(w, labels) for w, labels in zip(ws[:2], sparse[:2])], G.categories
+        G, [linsem.Annotation(w, labels) for w, labels in zip(ws[:2], sparse[:2], strict=True)], G.categories
     )
     agreement = (extractor.predict(features)[2:] == truth[2:]).mean()
     assert agreement > 0.95 > np.mean(truth[2:] == truth[0])

@@ -143,6 +143,19 @@ def test_a_hub_address_is_downloaded_once_and_then_described(tmp_path, monkeypat
     assert before["id"] == after["id"] == url and after["resolution"] == 16 and after["licence"] == "MIT"
 
 
+def test_what_was_damaged_in_the_cache_is_fetched_again(tmp_path, monkeypatch):
+    server = standin_hub.StandInHub()
+    commit = server.add("owner/nets", {"net.safetensors": write(tmp_path / "net.safetensors").read_bytes()})
+    url = f"hub://owner/nets/net.safetensors@{commit}"
+    with server.serving() as endpoint:
+        monkeypatch.setattr(hub, "download", functools.partial(hub.download, endpoint=endpoint))
+        load_generator(url)
+        hub.cached(hub.parse_url(url)).resolve().write_bytes(b"damaged")
+        with pytest.raises(ModelError, match="is not the file that was expected"):
+            load_generator(url)
+        assert draw(load_generator(url)).equal(draw(network()))
+
+
 def test_a_row_with_another_sha256_is_refused(tmp_path, monkeypatch):
     server = standin_hub.StandInHub()
     data = write(tmp_path / "net.safetensors").read_bytes()

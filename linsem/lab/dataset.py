@@ -1,6 +1,6 @@
 """Rendered drawings on disk: arrays made once, in parallel, outside the repository.
 
-    python -m linsem.lab.dataset CACHE --count 36000 --size 128 [--labels]
+python -m linsem.lab.dataset CACHE --count 36000 --size 128 [--labels]
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.group = group
         self.from_rgb = _Conv(3, channels[-1], 1)
-        self.blocks = nn.ModuleList(
-            _Block(channels[k], channels[k - 1]) for k in range(len(channels) - 1, 0, -1)
-        )
+        self.blocks = nn.ModuleList(_Block(channels[k], channels[k - 1]) for k in range(len(channels) - 1, 0, -1))
         self.last = _Conv(channels[0] + 1, channels[0], 3)
         self.dense = ops.Linear(channels[0] * 16, channels[0], activate=True)
         self.out = ops.Linear(channels[0], 1)

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from linsem.lab.drawings import (
-    BACKGROUND, BROWS, CLOTHES, EYES, FACIAL_HAIR, GLASSES, HAIR, HAT, MOUTH, SKIN,
+    BACKGROUND,
+    BROWS,
+    CLOTHES,
+    EYES,
+    FACIAL_HAIR,
+    GLASSES,
+    HAIR,
+    HAT,
+    MOUTH,
+    SKIN,
 )  # fmt: skip
 from linsem.pixels import IGNORE
 
@@ -100,7 +109,7 @@ def hat_off(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     face = find_face(labels)
     if face is None or not (labels == HAT).mean() > 0.01:
         return None
-    rows, columns = _grids(labels)
+    rows, _ = _grids(labels)
     near = _ellipse(labels, face.eye_row - 0.6 * face.unit, face.column, 2.2 * face.unit, 2.0 * face.unit)
     return _wish(labels, (labels == HAT) & near & (rows < face.eye_row - 0.4 * face.unit), HAIR)
 
@@ -185,7 +194,7 @@ def beard_on(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     face = find_face(labels)
     if face is None or (labels == FACIAL_HAIR).any():
         return None
-    rows, columns = _grids(labels)
+    rows, _ = _grids(labels)
     mask = _ellipse(labels, face.mouth_row + 0.25 * face.unit, face.column, 0.75 * face.unit, 1.1 * face.unit)
     return _wish(labels, mask & (labels == SKIN) & (rows > face.mouth_row - 0.2 * face.unit), FACIAL_HAIR)
 
@@ -217,7 +226,9 @@ SCRIPTS: dict[str, Script] = {
 }  # fmt: skip
 
 
-def scripted(label_maps: Iterator[tuple[int, np.ndarray]], count: int, seed: int = 0) -> list[tuple[int, str, np.ndarray]]:
+def scripted(
+    label_maps: Iterator[tuple[int, np.ndarray]], count: int, seed: int = 0
+) -> list[tuple[int, str, np.ndarray]]:
     """`count` edits as (image seed, name, target), the scripts taken in turn, each on the next image that it fits."""
     rng = np.random.default_rng(seed)
     names = list(SCRIPTS)
@@ -234,5 +245,3 @@ def scripted(label_maps: Iterator[tuple[int, np.ndarray]], count: int, seed: int
         if len(edits) == count:
             return edits
     raise ValueError(f"scripted: only {len(edits)} of {count} edits fit the images given")
-
-

@@ -62,9 +62,7 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
     segment = teacher_segmenter(teacher)
 
     def ours(extractor: Extractor) -> Method:
-        return lambda case: editing.edit(
-            generator, extractor, case.ws[0], case.target, case.region, steps=steps
-        ).image
+        return lambda case: editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps).image
 
     def reference(case: Case) -> torch.Tensor:
         with torch.no_grad():

@@ -91,7 +91,9 @@ def _quantiles(count: int) -> list[float]:
     return [float(np.log(i / (count - i)) / 1.702) for i in range(1, count)]
 
 
-def _bins(steps: dict[tuple[int, float], int], coordinate: int, cuts: list[float]) -> list[tuple[dict[int, float], float]]:
+def _bins(
+    steps: dict[tuple[int, float], int], coordinate: int, cuts: list[float]
+) -> list[tuple[dict[int, float], float]]:
     """For each interval of a coordinate, a combination of step units (and a constant) that is 1 inside and 0 outside."""
     found = []
     for i in range(len(cuts) + 1):

@@ -53,7 +53,9 @@ def summary(verdicts: list[Verdict]) -> dict[str, float]:
     }
 
 
-def few_shot(generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = 900, psi: float = 0.5) -> Extractor:
+def few_shot(
+    generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = 900, psi: float = 0.5
+) -> Extractor:
     """The extractor of `shots` images that the teacher labelled."""
     ws = generator.map(seed_z(generator, range(first_seed, first_seed + shots)), psi)
     with torch.no_grad():

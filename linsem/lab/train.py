@@ -34,8 +34,12 @@ from linsem.lab.discriminator import Discriminator
 from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
 
 CONFIG = StyleGAN2Config(
-    channels=(256, 256, 192, 96, 48, 32), z_dim=drawings.CODE_DIM, w_dim=256, mapping_layers=4,
-    mapping_width=512, normalize_z=False,
+    channels=(256, 256, 192, 96, 48, 32),
+    z_dim=drawings.CODE_DIM,
+    w_dim=256,
+    mapping_layers=4,
+    mapping_width=512,
+    normalize_z=False,
 )
 DISCRIMINATOR_CHANNELS = (256, 256, 192, 96, 48, 32)
 DTYPE = torch.bfloat16
@@ -131,7 +135,10 @@ def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
 
 def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float) -> None:
     """G(code) towards the drawing."""
-    groups = [{"params": [*run.mapping.parameters()], "pace": 20.0}, {"params": [*run.synthesis.parameters()], "pace": 1.0}]
+    groups = [
+        {"params": [*run.mapping.parameters()], "pace": 20.0},
+        {"params": [*run.synthesis.parameters()], "pace": 1.0},
+    ]
     optimizer = torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.99), fused=True)
     steps = images // batch
     rows = _batches(len(codes), batch, run.seen)

@@ -123,9 +123,7 @@ def _rate(seen: int, images: int, lr: float) -> float:
     return lr * min(1.0, (seen + 16) / 1600) * (0.505 + 0.495 * math.cos(math.pi * seen / images))
 
 
-def _learn(
-    run: Run, rgb: np.ndarray, labels: np.ndarray, batch: int, weights: torch.Tensor, *, small: bool
-) -> float:
+def _learn(run: Run, rgb: np.ndarray, labels: np.ndarray, batch: int, weights: torch.Tensor, *, small: bool) -> float:
     """One update; what it is shown depends on `run.seen` alone, so a resumed run goes on as it would have."""
     random = np.random.default_rng([1, run.seen])
     generator = torch.Generator().manual_seed(run.seen)

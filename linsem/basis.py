@@ -1,0 +1,72 @@
+"""Coordinates in which a ridge is a sensible prior: each layer's principal directions, scaled by their own variance.
+
+What the generator's features say without any label: which directions of a layer vary together, and which hardly at
+all. A direction with variance v gets the coordinate x v^((power - 1) / 2): with power 1 the ridge acts on the features
+as they are (and leans on directions of large variance), with power 0 on whitened ones (and treats all alike). Directions
+below `floor` of a layer's mean variance carry nothing and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Basis:
+    """`mean` (D,), and for each layer its directions (c, r), already scaled, and their inverse (r, c)."""
+
+    mean: torch.Tensor
+    forward: tuple[torch.Tensor, ...]
+    backward: tuple[torch.Tensor, ...]
+
+    @property
+    def channels(self) -> list[int]:
+        """Of each layer, before."""
+        return [f.shape[0] for f in self.forward]
+
+    def project(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (n, D) of raw features to (n, R)."""
+        blocks = zip(x.split(self.channels, dim=1), self.mean.split(self.channels), self.forward, strict=True)
+        return torch.cat([(part - mean) @ f for part, mean, f in blocks], dim=1)
+
+    def to_raw(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A solution (K, R + 1) to a matrix (K, D) and a bias (K,) that read raw features."""
+        parts = theta[:, :-1].split([f.shape[1] for f in self.forward], dim=1)
+        matrix = torch.cat([part @ f.t() for part, f in zip(parts, self.forward, strict=True)], dim=1)
+        return matrix, theta[:, -1] - matrix @ self.mean
+
+    def from_raw(self, matrix: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """The nearest solution (K, R + 1) to a matrix (K, D) and bias that read raw features."""
+        parts = zip(matrix.split(self.channels, dim=1), self.backward, strict=True)
+        theta = torch.cat([part @ b.t() for part, b in parts], dim=1)
+        return torch.cat([theta, (bias + matrix @ self.mean)[:, None]], dim=1)
+
+
+def fit_basis(
+    x: torch.Tensor, channels: Sequence[int], *, weight: torch.Tensor | None = None, power: float = 1.0,
+    rank: int | None = None, floor: float = 1e-4,
+) -> Basis:  # fmt: skip
+    """The basis of rows x (n, D), whose columns are layers of the given channels; weight (n,) sums to one.
+
+    Layers are brought to the same mean variance first, since only their number of channels should count. `rank` is
+    the most directions that a layer may keep.
+    """
+    weight = torch.full_like(x[:, 0], 1 / len(x)) if weight is None else weight
+    mean = weight @ x
+    forward, backward = [], []
+    for part, center in zip(x.split(list(channels), dim=1), mean.split(list(channels)), strict=True):
+        centred = part - center
+        covariance = (centred * weight[:, None]).t() @ centred
+        unit = float(covariance.diagonal().mean()) + 1e-12
+        values, vectors = torch.linalg.eigh(covariance / unit)
+        keep = values > floor
+        keep[: max(len(values) - (rank or len(values)), 0)] = False
+        keep[-1] = True
+        values, vectors = values[keep].clamp_min(1e-12), vectors[:, keep]
+        scale = values ** ((power - 1) / 2) / unit**0.5
+        forward.append(vectors * scale)
+        backward.append((vectors / scale).t().contiguous())
+    return Basis(mean, tuple(forward), tuple(backward))

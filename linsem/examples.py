@@ -1,0 +1,182 @@
+"""From annotations to the rows of a regression: which labelled pixels are used, how much each counts, its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from linsem.gather import gather
+from linsem.generator import Generator
+from linsem.palette import Category
+from linsem.pixels import IGNORE
+
+
+class AnnotationError(ValueError):
+    """Annotations that cannot be learnt from; the sentence names the image and the category."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One labelled image: ws (num_ws, w_dim), labels (H, W) uint8 with 255 = unknown."""
+
+    ws: torch.Tensor
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows x (n, D), their labels y, groups (n,) and weights (n,), which sum to one; `rest` (m, D) has no labels.
+
+    What is left out together in a cross-validation is a group: an image, or a block of the only one. `stands` (n,) is
+    how many labelled pixels a row stands for, whatever its category.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    group: torch.Tensor
+    weight: torch.Tensor
+    stands: torch.Tensor
+    rest: torch.Tensor
+
+
+def check_annotations(
+    generator: Generator, annotations: Sequence[Annotation], categories: Sequence[Category], *, every: bool = False
+) -> None:
+    """Raise `AnnotationError` for what cannot be learnt from; with `every`, each category must have a pixel."""
+    if len(categories) < 2:
+        raise AnnotationError(f"at least two categories are needed to tell apart, got {len(categories)}")
+    if not annotations:
+        raise AnnotationError("no image is labelled yet: paint at least two categories on one image")
+    seen = np.zeros(len(categories), dtype=np.int64)
+    for i, each in enumerate(annotations):
+        seen += _count(generator, each, categories, f"image {i + 1}")
+    if seen.sum() == 0:
+        raise AnnotationError(f"all pixels of all {len(annotations)} images are unknown: paint at least two categories")
+    names = [category.name for category in categories]
+    if (seen > 0).sum() < 2:
+        raise AnnotationError(f"only {names[int(seen.argmax())]!r} is painted: paint at least one other category too")
+    missing = [name for name, count in zip(names, seen, strict=True) if count == 0]
+    if every and missing:
+        raise AnnotationError(f"no pixel of {', '.join(map(repr, missing))} on any of {len(annotations)} images")
+
+
+def _count(
+    generator: Generator, annotation: Annotation, categories: Sequence[Category], name: str
+) -> np.ndarray:
+    """Pixels of each category, (K,), of an annotation that is sound."""
+    labels, ws = np.asarray(annotation.labels), annotation.ws
+    if labels.dtype.kind not in "ui" or labels.shape != tuple(generator.size):
+        got = f"labels of size {labels.shape}, {labels.dtype}"
+        raise AnnotationError(f"{name}: {got}, but {generator.id!r} draws {tuple(generator.size)}, whole numbers")
+    if tuple(ws.shape) != (generator.num_ws, generator.w_dim):
+        raise AnnotationError(
+            f"{name}: ws of shape {tuple(ws.shape)}, but {generator.id!r} takes "
+            f"{(generator.num_ws, generator.w_dim)}: it belongs to another generator"
+        )
+    if not torch.isfinite(ws).all():
+        raise AnnotationError(f"{name}: its ws hold numbers that are not finite")
+    known = labels[labels != IGNORE]
+    wrong = known[(known < 0) | (known >= len(categories))]
+    if wrong.size:
+        listed = ", ".join(f"{k} {c.name!r}" for k, c in enumerate(categories[:24]))
+        raise AnnotationError(f"{name}: label {wrong[0]} in {wrong.size} pixels, but the categories are {listed}")
+    return np.bincount(known.astype(np.int64), minlength=len(categories))
+
+
+def pick_pixels(
+    labels: Sequence[np.ndarray], classes: int, most: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each stands for.
+
+    All where they are at most `most` in sum; else each image gets an equal part, of which small categories are taken
+    whole before large ones share what is left.
+    """
+    total = sum(int((each != IGNORE).sum()) for each in labels)
+    picks = []
+    for each in labels:
+        flat = each.ravel()
+        if total <= most:
+            chosen = np.flatnonzero(flat != IGNORE)
+            picks.append((chosen, np.ones(len(chosen), dtype=np.float32)))
+            continue
+        groups = sorted((np.flatnonzero(flat == k) for k in range(classes)), key=len)
+        groups = [group for group in groups if len(group)]
+        left, chosen, stands = most // len(labels), [], []
+        for i, group in enumerate(groups):
+            take = min(len(group), max(left // (len(groups) - i), 1))
+            left -= take
+            chosen.append(rng.choice(group, take, replace=False) if take < len(group) else group)
+            stands.append(np.full(take, len(group) / take, dtype=np.float32))
+        order = np.argsort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+        flat_chosen = np.concatenate(chosen)[order] if chosen else order
+        picks.append((flat_chosen, np.concatenate(stands)[order] if chosen else np.zeros(0, dtype=np.float32)))
+    return picks
+
+
+def collect(
+    annotations: Sequence[Annotation],
+    categories: Sequence[Category],
+    layers: Sequence[int],
+    features_of: Callable[[torch.Tensor], Sequence[Sequence[torch.Tensor]]],
+    *,
+    most: int,
+    rest: int,
+    balance: float,
+    rng: np.random.Generator,
+) -> Examples:
+    """Gather the rows. `features_of` maps one ws to one or more versions of its features (list of (1, C, h, w)).
+
+    `most` labelled pixels are used at most, and `rest` more of any kind, for what needs no labels. `balance` is the
+    power of a category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every category
+    does). No upsampled map is held, and no image's features longer than its turn.
+    """
+    maps = [np.asarray(a.labels) for a in annotations]
+    picks = pick_pixels(maps, len(categories), most, rng)
+    rows, labels, groups, stands, others = [], [], [], [], []
+    for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
+        size = maps[i].shape
+        free = np.sort(rng.choice(maps[i].size, min(rest // len(annotations), maps[i].size), replace=False))
+        if len(pick) == 0 and len(free) == 0:
+            continue
+        versions = features_of(each.ws)
+        for features in versions:
+            x = gather(features, layers, pick, size)
+            if not bool(torch.isfinite(x).all()):
+                raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")
+            rows.append(x)
+            y = torch.from_numpy(maps[i].ravel()[pick].astype(np.int64)).to(x.device)
+            labels.append(y)
+            groups.append(torch.full_like(y, i) if len(annotations) > 1 else _blocks(pick, size).to(x.device))
+            stands.append(torch.from_numpy(stand).to(x.device))
+        others.append(gather(versions[0], layers, free, size))
+    y, stand = torch.cat(labels), torch.cat(stands)
+    weight = _weights(y, stand, len(categories), balance)
+    return Examples(_join(rows), y, torch.cat(groups), weight, stand / stand.sum(), _join(others))
+
+
+def _join(rows: list[torch.Tensor]) -> torch.Tensor:
+    """All rows in one tensor; the list is emptied on the way, so that little is held twice."""
+    joined = rows[0].new_empty(sum(len(x) for x in rows), rows[0].shape[1])
+    start = 0
+    for i, x in enumerate(rows):
+        joined[start : start + len(x)] = x
+        start, rows[i] = start + len(x), rows[0].new_empty(0)
+    return joined
+
+
+def _blocks(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """Which of 8 x 8 blocks of the image a pixel is in, dealt into four groups as a chessboard is coloured."""
+    rows, columns = np.divmod(pixels, size[1])
+    row, column = rows * 8 // size[0], columns * 8 // size[1]
+    return torch.from_numpy(((row % 2) * 2 + column % 2).astype(np.int64))
+
+
+def _weights(y: torch.Tensor, stands: torch.Tensor, classes: int, balance: float) -> torch.Tensor:
+    """(n,) weights that sum to one."""
+    totals = stands.new_zeros(classes).index_add_(0, y, stands)
+    share = (totals / totals.sum()).clamp_min(1e-7)
+    weight = stands * share.pow(-balance)[y]
+    return weight / weight.sum()

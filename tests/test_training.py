@@ -1,0 +1,112 @@
+"""The recipe: drawings follow from their seeds, labels from the drawings; the mapping starts out reading codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from linsem.lab import dataset, drawings, edits, mapping_start, train
+from linsem.lab.discriminator import Discriminator
+from linsem.stylegan2 import Mapping, StyleGAN2Config
+
+
+def test_a_drawing_follows_from_its_seed():
+    first, labels = drawings.render_seed(11, 64)
+    again, _ = drawings.render_seed(11, 64)
+    other, _ = drawings.render_seed(12, 64)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert labels.shape == (64, 64) and labels.max() < len(drawings.CATEGORIES)
+
+
+def test_labels_lie_where_the_colors_are():
+    """Repainting the clothes changes the picture where it is labelled clothes, and nowhere else."""
+    drawing = drawings.drawing_of(drawings.code_of(3))
+    drawing = replace(drawing, variants=drawing.variants | {"clothes": "shirtScoopNeck"})
+    red, labels = drawings.render(replace(drawing, colors=drawing.colors | {"clothes": "#ff5c5c"}), 128)
+    blue, _ = drawings.render(replace(drawing, colors=drawing.colors | {"clothes": "#5199e4"}), 128)
+    changed = (red != blue).any(-1)
+    assert changed[labels == drawings.CLOTHES].mean() > 0.98
+    assert changed[labels != drawings.CLOTHES].mean() < 0.02
+
+
+def test_every_category_occurs():
+    seen = set()
+    for seed in range(40):
+        seen |= set(np.unique(drawings.render_seed(seed, 64)[1]))
+    assert seen == set(range(len(drawings.CATEGORIES)))
+
+
+def test_cached_arrays_are_the_drawings(tmp_path):
+    rgb, labels = dataset.cached(tmp_path, 5, 3, 32, labels=True)
+    for i in range(3):
+        picture, label = drawings.render_seed(5 + i, 32)
+        assert np.array_equal(rgb[i], picture) and np.array_equal(labels[i], label)
+
+
+def probe(mapping: Mapping) -> float:
+    """How often a linear map of w names the drawing's eyes."""
+    codes = dataset.codes(0, 1500)
+    eyes = list(drawings.choices()["eyes"])
+    wanted = torch.tensor([eyes.index(drawings.drawing_of(code).variants["eyes"]) for code in codes])
+    with torch.no_grad():
+        w = mapping(torch.from_numpy(codes))
+    x = torch.cat([w, torch.ones(len(w), 1)], dim=1)
+    y = torch.nn.functional.one_hot(wanted, len(eyes)).float()
+    solution = torch.linalg.lstsq(x[:1000], y[:1000]).solution
+    return float(((x[1000:] @ solution).argmax(1) == wanted[1000:]).float().mean())
+
+
+def test_the_mapping_starts_out_reading_codes():
+    torch.manual_seed(0)
+    mapping = Mapping(train.CONFIG)
+    assert probe(mapping) < 0.6  # it was not so before
+    mapping_start.construct(mapping)
+    assert probe(mapping) > 0.9
+    assert mapping_start.units_needed() <= train.CONFIG.mapping_width
+
+
+def test_training_resumes_where_it_was(tmp_path, monkeypatch):
+    small = StyleGAN2Config(
+        channels=(8, 8, 8), z_dim=drawings.CODE_DIM, w_dim=32, mapping_layers=4, mapping_width=512, normalize_z=False
+    )
+    monkeypatch.setattr(train, "CONFIG", small)
+    monkeypatch.setattr(train, "DISCRIMINATOR_CHANNELS", (8, 8, 8))
+    monkeypatch.setattr(train, "DTYPE", torch.float32)
+    rgb, _ = dataset.cached(tmp_path, 0, 16, 32, labels=False)
+    codes = torch.from_numpy(dataset.codes(0, 16))
+    run = train.Run.open(tmp_path / "run")
+    train.reconstruct(run, rgb, codes, 16, images=160, batch=8, lr=5e-3)
+    losses = [float(line.split("loss ")[1].split()[0]) for line in (tmp_path / "run/log.txt").read_text().splitlines()]
+    assert np.isfinite(losses).all() and run.seen == 160
+    again = train.Run.open(tmp_path / "run")
+    assert again.seen == 160
+    for mine, theirs in zip(run.synthesis.parameters(), again.synthesis.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    train.adversarial(again, rgb, codes, 16, images=16, batch=8, lr=1e-3, r1=1.0, keep=1.0)
+    assert again.seen == 176
+
+
+def test_the_discriminator_sees_the_batch():
+    """Minibatch standard deviation: a sample's logit depends on the others."""
+    torch.manual_seed(0)
+    network = Discriminator((8, 8, 8))
+    images = torch.randn(4, 3, 16, 16)
+    same = images[:1].repeat(4, 1, 1, 1)
+    assert network(images).shape == (4,)
+    assert not torch.allclose(network(images)[0], network(same)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", list(edits.SCRIPTS))
+def test_each_scripted_edit_fits_some_drawing_and_asks_for_change(name):
+    rng = np.random.default_rng(0)
+    for seed in range(300, 380):
+        labels = drawings.render_seed(seed, 64)[1]
+        target = edits.SCRIPTS[name](labels, rng)
+        if target is not None:
+            break
+    asked = target != 255
+    assert 0 < asked.mean() < 0.5
+    assert (target[asked] != labels[asked]).any()
