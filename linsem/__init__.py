@@ -7,6 +7,9 @@ from linsem.fewshot import Annotation, fit_few_shot, iter_few_shot
 from linsem.generator import Generator, Layer, seed_z
 from linsem.palette import Category
 from linsem.pixels import IGNORE
+from linsem.publish import push_extractor
+from linsem.teacher import load_teacher
+from linsem.zoo import load_generator
 
 __all__ = [
     "IGNORE",
@@ -21,6 +24,9 @@ __all__ = [
     "iter_few_shot",
     "iter_sample",
     "load_extractor",
+    "load_generator",
+    "load_teacher",
+    "push_extractor",
     "sample",
     "save_extractor",
     "seed_z",

@@ -84,9 +84,9 @@ _LAND = _named("sky, mountain, tree, grass, water, building")
 _TISSUE = _named("tissue, nucleus")
 _OBJECT = _named("object")
 
-_GONE = (
-    "{what} It is no longer published: download it while you can from where you know it, or train one, and load the "
-    'file with load_generator("/path/to/file") or LINSEM_MODELS="{id}=/path/to/file".'
+_OWN_FILE = (
+    'Then, or with one trained by yourself: load_generator("/path/to/file"), or LINSEM_MODELS="{id}=/path/to/file" for '
+    "the categories of this row too."
 )
 
 
@@ -138,37 +138,48 @@ def _stylegan2(name: str, resolution: int, categories: tuple[Category, ...]) -> 
     )  # fmt: skip
 
 
-def _gone(
-    id: str, resolution: int, categories: tuple[Category, ...], what: str, licence: str, **more: object
+def _elsewhere(
+    id: str, resolution: int, categories: tuple[Category, ...], source: str, where: str, **more: object
 ) -> GeneratorSpec:
-    family = id.split("-")[0]
-    return GeneratorSpec(
-        id, family, resolution, categories, what, licence, help=_GONE.format(what=what, id=id), **more
-    )
+    """A row whose weights are not on the Hub: `where` says where they may be had."""
+    licence = more.pop("licence", CC_BY_NC)
+    text = f"{where} {_OWN_FILE.format(id=id)}"
+    return GeneratorSpec(id, id.split("-")[0], resolution, categories, source, licence, help=text, **more)
 
 
 def _paper() -> Iterator[GeneratorSpec]:
     """The nine networks of the paper; psi as its experiments set it (0.5 for StyleGAN2, 0.7 on 8 styles, none)."""
     sg1 = {"psi": 0.7, "psi_cutoff": 8}
     yield _stylegan2("ffhq", 1024, FACE)
-    yield _gone(
-        "stylegan2-bedroom", 256, STYLEGAN2_BEDROOM,
-        "The paper's bedroom StyleGAN2 was trained by its authors (diffusion-stylegan2-bedroom, on the Hub, is another "
-        "network of the same family and data).", NVIDIA_NC, psi=0.5,
+    gone = (
+        "It is no longer published where it was; the pretrained networks that github.com/AtlantixJJ/LinearGAN links to "
+        "may still hold it."
+    )
+    drive = "It is not on the Hub: the Google Drive folder that github.com/{} links to has it as {}."
+    yield _elsewhere(
+        "stylegan2-bedroom", 256, STYLEGAN2_BEDROOM, "StyleGAN2, trained for the paper (not by NVIDIA).",
+        gone + " diffusion-stylegan2-bedroom is another network of the same family and data.", licence=NVIDIA_NC,
+        psi=0.5,
     )  # fmt: skip
     yield _stylegan2("church", 256, STYLEGAN2_CHURCH)
-    nvidia = "Released by NVIDIA (Karras et al., {}) in its own Google Drive folder, which forbids direct downloads."
-    yield _gone("stylegan-celebahq", 1024, FACE, nvidia.format("CVPR 2019"), CC_BY_NC, **sg1)
-    yield _gone("stylegan-bedroom", 256, STYLEGAN_BEDROOM, nvidia.format("CVPR 2019"), CC_BY_NC, **sg1)
-    third = "Trained by GenForce, whose file host was closed."
-    yield _gone("stylegan-church", 256, STYLEGAN_CHURCH, third, CC_BY_NC, **sg1)
-    yield GeneratorSpec(
-        "pggan-celebahq", "pggan", 1024, FACE, "Progressive GAN (Karras et al., ICLR 2018).", CC_BY_NC,
-        repo="huggan/pggan-celebahq-1024", file="pytorch_model.bin", commit="278449f8416d38a0233c980774528d32c4eee99c",
-        psi=1.0,
+    text = "StyleGAN (Karras et al., CVPR 2019)."
+    yield _elsewhere(
+        "stylegan-celebahq", 1024, FACE, text,
+        drive.format("NVlabs/stylegan", "karras2019stylegan-celebahq-1024x1024.pkl"), **sg1,
     )  # fmt: skip
-    yield _gone("pggan-bedroom", 256, PGGAN_BEDROOM, nvidia.format("ICLR 2018"), CC_BY_NC, psi=1.0)
-    yield _gone("pggan-church", 256, PGGAN_CHURCH, nvidia.format("ICLR 2018"), CC_BY_NC, psi=1.0)
+    yield _elsewhere(
+        "stylegan-bedroom", 256, STYLEGAN_BEDROOM, text,
+        drive.format("NVlabs/stylegan", "karras2019stylegan-bedrooms-256x256.pkl"), **sg1,
+    )  # fmt: skip
+    yield _elsewhere("stylegan-church", 256, STYLEGAN_CHURCH, "StyleGAN, trained by GenForce.", gone, **sg1)
+    text = "Progressive GAN (Karras et al., ICLR 2018)."
+    yield GeneratorSpec(
+        "pggan-celebahq", "pggan", 1024, FACE, text, CC_BY_NC, repo="huggan/pggan-celebahq-1024",
+        file="pytorch_model.bin", commit="278449f8416d38a0233c980774528d32c4eee99c", psi=1.0,
+    )  # fmt: skip
+    for name, categories, file in (("bedroom", PGGAN_BEDROOM, "bedroom"), ("church", PGGAN_CHURCH, "churchoutdoor")):
+        place = drive.format("tkarras/progressive_growing_of_gans", f"karras2018iclr-lsun-{file}-256x256.pkl")
+        yield _elsewhere(f"pggan-{name}", 256, categories, text, place, psi=1.0)
 
 
 # The same three sets are published as NVIDIA's pickles and as rosinality's .pt: (name, file stem, height, categories).

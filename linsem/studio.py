@@ -194,7 +194,7 @@ class Studio:
     ) -> Extractor:
         """The extractor that the labels ask for: ws (num_ws, w_dim) and labels (H, W) of each image; on the CPU.
 
-        Labels of another size than the image's are resized.
+        Labels of another size than the image's are resized. A category that is painted nowhere is never predicted.
         """
         looks = self._looks_of(model)
         size = tuple(looks.generator.size)
@@ -204,7 +204,12 @@ class Studio:
         ]
         start = None if start is None or start.generator_id != model else start
         *_, last = iter_few_shot(
-            looks.generator, annotations, tuple(categories), start=start, features_of=looks.features
+            looks.generator,
+            annotations,
+            tuple(categories),
+            start=start,
+            features_of=looks.features,
+            missing="keep",
         )
         return last.extractor.to("cpu")
 

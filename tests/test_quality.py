@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,9 +68,14 @@ def test_pieces_are_counted_however_they_wind() -> None:
     assert torch.equal(pieces(mask) > 0, mask)
 
 
-def _truth(count: int) -> torch.Tensor:
+@cache
+def _rendered(count: int) -> torch.Tensor:
     seeds = range(drawings.HELD_OUT, drawings.HELD_OUT + count)
     return torch.from_numpy(np.stack([drawings.render_seed(seed, 128)[1] for seed in seeds]))
+
+
+def _truth(count: int) -> torch.Tensor:
+    return _rendered(24)[:count].clone()
 
 
 def test_parts_of_drawings_are_sane_and_of_broken_ones_are_not() -> None:
@@ -121,17 +127,17 @@ class _Recall:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawings where `dataset.cached` looks for them, so that no process pool is needed."""
-    folder = tmp_path_factory.mktemp("drawings")
+    place = tmp_path_factory.mktemp("drawings")
     seeds = range(drawings.HELD_OUT, drawings.HELD_OUT + 2 * SIZES.images)
     pairs = [drawings.render_seed(seed, SIZE, labels=i < SIZES.labelled) for i, seed in enumerate(seeds)]
     rgb = np.stack([rgb for rgb, _ in pairs])
-    stem = folder / f"drawings-{drawings.HELD_OUT}-"
+    stem = place / f"drawings-{drawings.HELD_OUT}-"
     np.save(f"{stem}{2 * SIZES.images}-{SIZE}.rgb.npy", rgb)
     np.save(f"{stem}{SIZES.labelled}-{SIZE}.rgb.npy", rgb[: SIZES.labelled])
     np.save(f"{stem}{SIZES.labelled}-{SIZE}.labels.npy", np.stack([label for _, label in pairs[: SIZES.labelled]]))
-    return folder
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +147,9 @@ def teacher() -> Teacher:
     return Teacher(network, parse_categories(list(drawings.CATEGORIES)))
 
 
-def test_drawings_by_heart_beat_noise(cache: Path, teacher: Teacher) -> None:
-    good = quality.measure(_Recall(noise=False), teacher, cache, SIZES)
-    bad = quality.measure(_Recall(noise=True), teacher, cache, SIZES)
+def test_drawings_by_heart_beat_noise(folder: Path, teacher: Teacher) -> None:
+    good = quality.measure(_Recall(noise=False), teacher, folder, SIZES)
+    bad = quality.measure(_Recall(noise=True), teacher, folder, SIZES)
     assert good.frechet < 3 * good.frechet_floor < bad.frechet
     assert good.recall > bad.recall and good.precision > 0.5
     assert (good.frechet_floor, good.frechet_blur, good.teacher_miou) == (
@@ -152,12 +158,12 @@ def test_drawings_by_heart_beat_noise(cache: Path, teacher: Teacher) -> None:
 
 
 def test_command_prints_one_json_line_last(
-    cache: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(quality, "load_teacher", lambda name: teacher)
     monkeypatch.setattr(quality.zoo, "load_generator", lambda name: _Recall(noise=False))
     monkeypatch.setattr(quality, "QUICK", SIZES)
-    assert quality.main(["avatars-128", "--quick", "--json", "--cache", str(cache)]) == 0
+    assert quality.main(["avatars-128", "--quick", "--json", "--cache", str(folder)]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(found) == [
         "frechet", "frechet_floor", "frechet_blur", "precision", "recall", "part_sanity", "part_sanity_drawings",
@@ -167,12 +173,12 @@ def test_command_prints_one_json_line_last(
 
 
 def test_a_generator_or_teacher_that_does_not_fit_is_refused(
-    cache: Path, teacher: Teacher, capsys: pytest.CaptureFixture[str]
+    folder: Path, teacher: Teacher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match="64 x 32"):
-        quality.measure(SimpleNamespace(size=(64, 32)), teacher, cache, SIZES)
+        quality.measure(SimpleNamespace(size=(64, 32)), teacher, folder, SIZES)
     other = Teacher(UNet(TeacherConfig(2, (8, 8, 8, 8))), parse_categories(["background", "object"]))
     with pytest.raises(ValueError, match="drawings' categories"):
-        quality.measure(_Recall(noise=False), other, cache, SIZES)
+        quality.measure(_Recall(noise=False), other, folder, SIZES)
     assert quality.main(["no-such-model"]) == 2
     assert "no-such-model" in capsys.readouterr().err

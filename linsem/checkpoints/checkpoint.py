@@ -18,7 +18,10 @@ Config = StyleGAN2Config | StyleGANConfig | PGGANConfig
 
 CONFIGS: dict[str, type] = {"stylegan2": StyleGAN2Config, "stylegan": StyleGANConfig, "pggan": PGGANConfig}
 
+HINTS = {cls: typing.get_type_hints(cls) for cls in CONFIGS.values()}  # once: it evaluates the annotations' text
+
 MAX_BLOCKS = 11  # 4 * 2**10 = 4096 pixels
+MAX_SIDE = 4096  # pixels of an image
 MAX_WIDTH = 8192  # channels, latent and label dimensions
 MAX_MAPPING_LAYERS = 32
 
@@ -55,7 +58,7 @@ def config_from_dict(family: str, values: object) -> Config:
     if not isinstance(values, dict):
         raise CheckpointError(f"config: expected a JSON object, got {type(values).__name__}")
     cls = CONFIGS[family]
-    hints = typing.get_type_hints(cls)
+    hints = HINTS[cls]
     unknown = sorted(str(name) for name in set(values) - set(hints))
     if unknown:
         raise CheckpointError(f"config: unknown fields {', '.join(unknown)} for family {family}")
@@ -102,6 +105,8 @@ def check_config(config: Config) -> None:
     const = getattr(config, "const_size", (4, 4))
     if len(const) != 2 or not all(1 <= side <= 16 for side in const):
         raise CheckpointError(f"config: const_size should be two sides of 1 to 16, got {const}")
+    if max(config.size) > MAX_SIDE:
+        raise CheckpointError(f"config: expected images of at most {MAX_SIDE} pixels a side, got {config.size}")
     clamp = getattr(config, "conv_clamp", None)
     if clamp is not None and not 0 < clamp < 1e6:
         raise CheckpointError(f"config: conv_clamp should be above 0 and below a million, got {clamp}")

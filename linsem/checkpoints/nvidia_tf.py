@@ -160,7 +160,7 @@ STYLEGAN2_RULES: tuple[Rule, ...] = (
     (r"mapping/LabelEmbed/bias", "mapping.embed.bias", same),
     (r"synthesis/4x4/Const/const", "synthesis.b4.const", first),
     *(
-        (rf"synthesis/(\d{1,4})x\1/{theirs}/{name}", _block(f"{ours}.{inner}"), transform)
+        (rf"synthesis/(\d{{1,4}})x\1/{theirs}/{name}", _block(f"{ours}.{inner}"), transform)
         for theirs, ours, kernel in (
             ("Conv", "conv1", hwio),
             ("Conv0_up", "conv0", turned_hwio),

@@ -40,9 +40,9 @@ def parts(labels: torch.Tensor) -> Parts:
     """Judge label maps (N, H, W) of the drawings' categories.
 
     *face*: one piece of skin and what lies on it holds nearly all of the eyes, nose and mouth, and 3 % of the image.
-    *eyes*: two pieces, of like height; or shades that cover at least one. *mouth*: one piece, below the nose's top.
-    *hair*: hair or hat, 1 % of the image, reaching higher than the eyes, its middle above the mouth's.
-    *clothes*: 3 % of the image, their middle below the mouth's.
+    *eyes*: two pieces, of like height; or shades that cover at least one. *mouth*: one piece, lower than eyes and nose.
+    *hair*: hair or hat, 0.3 % of the image, reaching higher than the eyes, its middle not far below the mouth.
+    *clothes*: 1 % of the image (long hair may hide them), their middle below the mouth's.
     """
     skin_and_on_it = _mask(labels, _FACE)
     mouth = _mask(labels, (drawings.MOUTH,))
@@ -54,8 +54,8 @@ def parts(labels: torch.Tensor) -> Parts:
         face=_one_holds(skin_and_on_it, inner) & (_share(inner) > _SPECK),
         eyes=_two_eyes(labels),
         mouth=(_count(_thick(mouth)) == 1) & (_share(mouth) > _SPECK) & (mouth_row > _middle(inner & ~mouth)),
-        hair=(_share(hair) > 0.01) & (_top(hair) < _top(inner)) & (_middle(hair) < mouth_row + 0.1),
-        clothes=(_share(clothes) > 0.03) & (_middle(clothes) > mouth_row + 0.05),
+        hair=(_share(hair) > 0.003) & (_top(hair) < _top(inner)) & (_middle(hair) < mouth_row + 0.1),
+        clothes=(_share(clothes) > 0.01) & (_middle(clothes) > mouth_row + 0.05),
     )
 
 

@@ -118,11 +118,20 @@ def _draw(run: Run, z: torch.Tensor, size: int, *, mix: bool = False, truncate: 
 
 
 def _difference(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """L1 on three scales: the coarse ones carry the pose, the fine one the lines."""
-    loss = (fake - real).abs().mean()
+    """L1 on three scales: the coarse ones carry the pose, the fine one the lines, which are few and count for more."""
+    weight = _busyness(real)
+    loss = ((fake - real).abs().mean(dim=1, keepdim=True) * weight).mean()
     for factor in (2, 4):
         loss = loss + (F.avg_pool2d(fake, factor) - F.avg_pool2d(real, factor)).abs().mean()
     return loss
+
+
+def _busyness(real: torch.Tensor) -> torch.Tensor:
+    """(N, 1, H, W): 1 where the picture is flat, up to 7 where it differs from its own blur."""
+    size = max(3, real.shape[-1] // 16 * 2 + 1)
+    blurred = F.avg_pool2d(real, size, 1, size // 2, count_include_pad=False)
+    contrast = F.max_pool2d((real - blurred).abs().mean(dim=1, keepdim=True), 3, 1, 1)
+    return 1 + 6 * (contrast / 0.4).clamp_max(1)
 
 
 def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:

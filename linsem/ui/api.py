@@ -67,6 +67,7 @@ class Api:
         report = {
             "kind": extractor.kind, "images": len(chosen), "pixels": int(painted.sum()),
             "agreement": round(agree, 4), "mean_uncertainty": round(float(reading.uncertainty.mean()), 4),
+            "unpainted": [c.name for k, c in enumerate(categories) if not (np.stack(maps) == k).any()],
             "label_maps": understood,
         }  # fmt: skip
         return str(path), report

@@ -29,13 +29,13 @@ class EditTab:
 
     track: gr.State
     logic: Editing
-    arrive: Callable[[object], None]
+    arrive: Callable[[object], object]
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
     """Lay the tab out and wire it."""
     logic = Editing(services)
-    track = gr.State(lambda: None)
+    track = bench.track
     gr.HTML(show.hint(HINT))
     with gr.Accordion("Choose an image", open=True, elem_id="edit-choose"):
         strip = Thumbs(label="Images on the bench", empty="The images of the tab Label appear here.", size=68,
@@ -52,7 +52,7 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
         with gr.Column(scale=1, min_width=320):
             with gr.Row(elem_classes="ls-tight"):
                 run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=90)
-                stop = gr.Button("Stop", variant="stop", elem_id="edit-stop", min_width=90)
+                stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=90)
                 undo = gr.Button("Undo edit", interactive=False, elem_id="edit-undo", min_width=90)
                 redo = gr.Button("Redo edit", interactive=False, elem_id="edit-redo", min_width=90)
             line = gr.HTML(show.status(READY), elem_id="edit-status")
@@ -81,11 +81,22 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
     settle = ([track], [painter, slider, undo, redo, gone, *files])
     quiet = {**services.short, "show_progress": "hidden"}
 
-    def arrive(source: object) -> None:
+    busy = [run, remove, undo, redo, stop]
+
+    def idle(source: object) -> None:
+        """After a run, however it ended: what may be pressed."""
+
+        def states(now: Track | None) -> list[gr.Button]:
+            position, last = (now.position, len(now.points) - 1) if now else (0, 0)
+            return [gr.Button(interactive=on) for on in (True, True, position > 0, position < last, False)]
+
+        event(source.then, states, [track], busy, concurrency_limit=None, show_progress="hidden")
+
+    def arrive(source: object) -> object:
         """After the track has changed: everything that shows it."""
         looked = event(source.then, lambda t: logic.look(t) if t else (Strip(()), show.status(READY)), [track],
                        [frames, line], **quiet)  # fmt: skip
-        event(looked.then, logic.settle, *settle, **quiet)
+        return event(looked.then, logic.settle, *settle, **quiet)
 
     def bench_strip(session: Session) -> Strip:
         if not session.pictures:
@@ -112,10 +123,12 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
         event(remove.click, logic.remove, [track, gone, steps], [track, frames, line], **services.long,
               show_progress="hidden"),
     ]  # fmt: skip
-    for each in going:
-        event(each.then, logic.settle, *settle, **quiet)
+    for button, each in zip((run, remove), going, strict=True):
+        event(button.click, lambda: [gr.Button(interactive=False)] * 4 + [gr.Button(interactive=True)], [], busy,
+              concurrency_limit=None, show_progress="hidden")  # fmt: skip
+        idle(event(each.then, logic.settle, *settle, **quiet))
     stopped = stop.click(None, None, None, cancels=going, api_visibility="private")
-    arrive(stopped)
+    idle(arrive(stopped))
     for button, by in ((undo, -1), (redo, 1)):
         moved = event(button.click, lambda t, by=by: logic.move(t, by), [track], [track, frames, line], **quiet)
         event(moved.then, logic.settle, *settle, **quiet)

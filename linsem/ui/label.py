@@ -11,7 +11,8 @@ from linsem.ui import show
 from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET, Bench, absorb, shown
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
-from linsem.ui.errors import in_words
+from linsem.ui.errors import in_words, said
+from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
 
@@ -19,6 +20,7 @@ HINT = (
     "Pick a category and scribble on the image, then do the same with another one: every image is segmented within a "
     "second. What you leave unpainted means unknown."
 )
+KEPT_SECRET = "linsem"  # the copy is the visitor's own and in their own browser: nothing to hide
 START = "Paint strokes of two categories, and the segmentation appears here and on all images."
 VIEWS = ("Overlay", "Image", "Uncertainty")
 
@@ -29,9 +31,7 @@ class LabelTab:
 
     session: gr.State
     fitted: gr.State
-    painter: LabelPainter
-    strip: Thumbs
-    refresh: tuple  # inputs and outputs of the overview, for whoever changes the session
+    track: gr.State  # of the tab Edit: it is here because a project holds it too
 
 
 class Wiring:
@@ -44,6 +44,14 @@ class Wiring:
     def begin(self, model: str) -> tuple[object, ...]:
         session = self.bench.begin(model)
         return session, None, self.bench.show_picture(session, None, 0), show.status(START)
+
+    def switch(self, model: str, session: Session) -> tuple[object, ...]:
+        """Another generator; if it cannot be had, everything stays, and the list says again which one is there."""
+        try:
+            return *self.begin(model), model
+        except (ValueError, gr.Error) as error:
+            gr.Warning(said(error).message)
+            return *[gr.skip()] * 4, session.model
 
     def keep(self, session: Session, painted: PainterLabels | None) -> Session:
         return absorb(session, painted)
@@ -72,6 +80,14 @@ class Wiring:
     ) -> tuple[object, ...]:
         """After another image was chosen: what the cancelled fit would have done, if there is anything to do."""
         if not live or fitted is None or fitted.version == absorb(session, painted).version:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.bench.fit(session, fitted, painted)
+
+    def first_fit(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
+    ) -> tuple[object, ...]:
+        """After a project was loaded: fit, unless it brought its extractor."""
+        if fitted is not None or not session.labelled:
             return gr.skip(), gr.skip(), gr.skip()
         return self.bench.fit(session, fitted, painted)
 
@@ -118,10 +134,13 @@ class Wiring:
 
 def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:
     """Lay the tab out and wire it."""
-    wiring, studio = Wiring(services), services.studio
+    wiring = Wiring(services)
     bench = wiring.bench
-    session, fitted, suggested = gr.State(lambda: Session()), gr.State(lambda: None), gr.State(lambda: None)
+    projects = Projects(services, bench)
+    session, fitted, suggested, track = gr.State(lambda: Session()), *[gr.State(lambda: None) for _ in range(3)]
+    kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
     gr.HTML(show.hint(HINT))
+    resume = gr.Button("Go on with what this browser kept", visible=False, elem_id="resume")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
             painter = LabelPainter(
@@ -130,13 +149,13 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
             with gr.Row(elem_classes="ls-tight"):
                 clear = gr.Button("Clear this image", size="sm")
                 remove = gr.Button("Remove this image", size="sm")
-                back = gr.Button("Undo clear, remove or category change", size="sm")
+                back = gr.Button("Undo last change", size="sm")
         with gr.Column(scale=4, min_width=320):
             with gr.Row(elem_classes="ls-tight"):
-                live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2)
-                fit = gr.Button("Fit now", variant="primary", elem_id="fit-now", scale=1)
+                live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2, min_width=200)
+                fit = gr.Button("Fit now", variant="primary", elem_id="fit-now", scale=1, min_width=110)
             line = gr.HTML(show.status(START), elem_id="label-status")
-            next_one = gr.Button("Label this one next", visible=False, elem_id="label-next")
+            next_one = gr.Button("Label this one next", visible=False, elem_id="label-next", size="sm")
             view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
             strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip")
             with gr.Row(elem_classes="ls-tight"):
@@ -147,9 +166,14 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
                 more = gr.Button("New images", size="sm", elem_id="label-more")
             sure = gr.HTML(NOT_YET, elem_id="label-sure")
             editor = CategoryEditor(services)
-            with gr.Accordion("Download what was learnt", open=False):
-                make = gr.Button("Make the extractor file", size="sm")
-                file = gr.File(label="Your extractor", interactive=False, visible=True)
+            with gr.Accordion("Save and load", open=False, elem_id="projects"):
+                with gr.Row(elem_classes="ls-tight"):
+                    save = gr.Button("Save the project", size="sm", elem_id="project-save", min_width=110)
+                    make = gr.Button("Save the extractor", size="sm", elem_id="extractor-save", min_width=110)
+                    load_file = gr.UploadButton(
+                        "Load a project", size="sm", file_types=[".zip"], elem_id="project-load", min_width=110
+                    )
+                file = gr.File(label="Saved", interactive=False, visible=False, elem_id="saved-file")
 
     def event(register: object, function: object, inputs: list, outputs: list, **more: object) -> object:
         return register(in_words(function), inputs, outputs, api_visibility="private", **more)
@@ -161,9 +185,11 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     quiet = {**short, "show_progress": "hidden"}
 
     def overview_after(source: object) -> object:
-        return event(source.then, bench.overview, *look, **quiet)
+        seen = event(source.then, bench.overview, *look, **quiet)
+        event(seen.then, projects.keep, [session, painter, track], [kept], **quick)
+        return seen
 
-    kept = event(painter.input, wiring.keep, [session, painter], [session], trigger_mode="multiple", **quick)
+    event(painter.input, wiring.keep, [session, painter], [session], trigger_mode="multiple", **quick)
     stroke = event(painter.input, wiring.live, [*now, live], fits, trigger_mode="always_last", **quiet)
     seen = overview_after(stroke)
     once = event(fit.click, bench.fit, now, fits, **quiet)
@@ -186,14 +212,23 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
         overview_after(event(named.then, wiring.live, [*now, live], fits, **quiet))
     editor.wire(event, now, [session, fitted, painter], bench, [stroke, seen, once], quiet,
                 lambda changed: overview_after(event(changed.then, wiring.live, [*now, live], fits, **quiet)))
-    event(make.click, bench.extractor_file, [session, fitted], [file], **quick)
+    event(make.click, lambda *v: gr.File(bench.extractor_file(*v), visible=True), [session, fitted], [file], **quick)
+    event(save.click, lambda *v: gr.File(projects.save(*v), visible=True), [*now, track], [file], **quick)
+    opened = [session, fitted, track, painter, line, model]
+    for arrived in (
+        event(load_file.upload, projects.load, [load_file], opened, cancels=[stroke, seen, once], **quiet),
+        event(resume.click, projects.resume, [kept], opened, cancels=[stroke, seen, once], **quiet),
+    ):
+        named = event(arrived.success, editor.choices, [session], editor.lists, **quick)
+        overview_after(event(named.then, wiring.first_fit, now, fits, **quiet))
+        event(arrived.then, lambda: gr.Button(visible=False), [], [resume], **quick)
+    event(blocks.load, lambda copy: gr.Button(visible=bool(copy)), [kept], [resume], **quick)
     for begun in (
         event(blocks.load, wiring.begin, [model], [session, fitted, painter, line], **short),
-        event(model.input, wiring.begin, [model], [session, fitted, painter, line], **short),
+        event(model.input, wiring.switch, [model, session], [session, fitted, painter, line, model], **short),
     ):
         overview_after(event(begun.then, editor.choices, [session], editor.lists, **quick))
-    _ = kept, studio
-    return LabelTab(session, fitted, painter, strip, look)
+    return LabelTab(session, fitted, track)
 
 
 def first_categories(services: Services) -> tuple:

@@ -77,11 +77,12 @@ function open(form, labels) {
   if (stroke) endStroke(false);
   const { key, width, height } = form, size = `${width}x${height}`;
   let record = store.records.get(key);
-  if (!record || record.size !== size) record = { size, labels: labels.slice(), undo: [], redo: [] };
+  if (!record || record.size !== size) record = { size, labels: labels.slice(), undo: [], redo: [], stamp: 0 };
   const patch = makePatch(record.labels, labels, width, height);
   if (patch) { // the server knows better, but what was here can be had back
     pushStep(record, patch);
     record.labels.set(labels);
+    record.stamp = 0;
   }
   store.records.delete(key);
   store.records.set(key, record);
@@ -93,7 +94,7 @@ function open(form, labels) {
   part("size").max = String(Math.min(96, Math.max(16, Math.round(Math.min(width, height) / 4))));
   view.style.aspectRatio = `${width} / ${height}`;
   root.dataset.empty = "false";
-  sent = { key, labels: encodePng(now.labels, width, height), stamp: store.stamp };
+  sent = { key, labels: encodePng(now.labels, width, height), stamp: record.stamp };
   restoreValue();
 }
 
@@ -107,7 +108,10 @@ function setCategories(list) {
   const chosen = categories[ui.category]?.name, held = [...ui.locked].map((k) => categories[k]?.name);
   categories = list.map((c) => ({ name: String(c.name), color: c.color }));
   colors = categories.map((c) => parseColor(c.color));
-  rims = colors.map(([r, g, b]) => { const to = 0.3 * r + 0.6 * g + 0.1 * b > 120 ? 0 : 255; return [r, g, b].map((v) => Math.round(0.62 * v + 0.38 * to)); });
+  rims = colors.map((color) => {
+    const to = 0.3 * color[0] + 0.6 * color[1] + 0.1 * color[2] > 120 ? 0 : 255; // darker where it is light
+    return color.map((v) => Math.round(0.62 * v + 0.38 * to));
+  });
   ui.locked = new Set(held.map((name) => categories.findIndex((c) => c.name === name)).filter((k) => k >= 0));
   const same = categories.findIndex((c) => c.name === chosen);
   ui.category = same >= 0 ? same : Math.min(ui.category, categories.length - 1);
@@ -224,7 +228,8 @@ function setPixel(i, k) {
 }
 
 function commit() {
-  sent = { key: now.key, labels: encodePng(now.labels, now.width, now.height), stamp: ++store.stamp };
+  now.record.stamp = ++store.stamp;
+  sent = { key: now.key, labels: encodePng(now.labels, now.width, now.height), stamp: store.stamp };
   props.value = sent;
   trigger("input");
 }
@@ -279,7 +284,8 @@ function fillAt([x, y]) {
 const inside = (x, y) => x >= 0 && y >= 0 && x < now.width && y < now.height;
 
 function beginStroke(point, erase) {
-  stroke = { before: now.labels.slice(), k: erase ? UNPAINTED : ui.category, size: ui.sizes[erase ? "eraser" : "brush"], last: point, from: point, time: performance.now() };
+  const k = erase ? UNPAINTED : ui.category, size = ui.sizes[erase ? "eraser" : "brush"];
+  stroke = { before: now.labels.slice(), k, size, last: point, time: performance.now() };
   stamp(point);
 }
 
@@ -358,7 +364,8 @@ function showCounts(counts) {
   });
   if (now) {
     const note = document.createElement("span"), share = 100 * (1 - counts[UNPAINTED] / now.labels.length);
-    note.textContent = items.length ? `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted` : "Nothing painted yet: a few strokes are enough.";
+    note.textContent = items.length
+      ? `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted` : "Nothing painted yet: a few strokes are enough.";
     items.push(note);
   }
   part("status").replaceChildren(...items);

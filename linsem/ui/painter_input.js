@@ -133,7 +133,8 @@ view.addEventListener("wheel", (event) => {
   if (!now || stroke || (ui.zoom <= 1 && event.deltaY > 0)) return; // zoomed out already: the page may scroll
   event.preventDefault();
   const box = view.getBoundingClientRect(), unit = event.deltaMode ? 30 : 1;
-  zoomAt(Math.exp(-Math.max(-120, Math.min(120, event.deltaY * unit)) / (event.ctrlKey ? 90 : 320)), event.clientX - box.left, event.clientY - box.top);
+  const turn = Math.max(-600, Math.min(600, event.deltaY * unit)) / (event.ctrlKey ? 90 : 320); // a pinch turns less
+  zoomAt(Math.exp(-turn), event.clientX - box.left, event.clientY - box.top);
 }, { passive: false });
 
 // ---- buttons, sliders, keys -----------------------------------------------------------------------------------------
@@ -163,7 +164,8 @@ const keys = {
   "+": actions["zoom-in"], "=": actions["zoom-in"], "-": actions["zoom-out"],
 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const EDITABLE = 'textarea, select, [contenteditable=""], [contenteditable="true"], [role="textbox"], [role="combobox"], input:not([type="range"], [type="checkbox"], [type="radio"], [type="button"])';
+const EDITABLE = 'textarea, select, [contenteditable=""], [contenteditable="true"], [role="textbox"], [role="combobox"], '
+  + 'input:not([type="range"], [type="checkbox"], [type="radio"], [type="button"])';
 
 // Keys are ours if the focus is in this painter, or in nothing editable while this is the painter in use on the page.
 function listens() {

@@ -51,14 +51,18 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
         with gr.Column(scale=3, min_width=330):
             with gr.Row(elem_classes="ls-tight"):
                 run = gr.Button("Sample", variant="primary", elem_id="sample-run", min_width=100)
-                stop = gr.Button("Stop", variant="stop", elem_id="sample-stop", min_width=100)
+                stop = gr.Button("Stop", interactive=False, elem_id="sample-stop", min_width=100)
+            settings = services.settings
             with gr.Row(elem_classes="ls-tight"):
-                settings = services.settings
-                count = gr.Slider(1, settings.max_results, 4, step=1, label="Results", min_width=120)
-                steps = gr.Slider(0, settings.max_steps, 30, step=1, label="Most steps", min_width=120)
+                count = gr.Slider(1, settings.max_results, min(4, settings.max_results), step=1, label="Results",
+                                  min_width=200)  # fmt: skip
+                seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110)
+            with gr.Accordion("How", open=False), gr.Row(elem_classes="ls-tight"):
+                steps = gr.Slider(0, settings.max_steps, min(30, settings.max_steps), step=1, label="Most steps",
+                                  min_width=200)  # fmt: skip
                 most = min(settings.max_candidates, 1000)
-                candidates = gr.Slider(12, most, min(200, most), step=4, label="Candidates", min_width=120)
-                seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=90)
+                candidates = gr.Slider(12, most, min(200, most), step=4, label="Candidates", min_width=200,
+                                       elem_id="sample-candidates")  # fmt: skip
             state = gr.HTML(show.status("The results appear here."), elem_id="sample-status")
             strip = Thumbs(label="Results", empty="No results yet.", size=190, elem_id="sample-results")
             sides = Thumbs(label="The chosen result", empty="Click a result to see its own labels.", size=150,
@@ -100,6 +104,9 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
         **services.long, show_progress="hidden",
     )  # fmt: skip
     stopped = stop.click(None, None, None, cancels=[going], api_visibility="private")
+    for register, on in ((run.click, True), (going.then, False), (stopped.then, False)):
+        event(register, lambda on=on: (gr.Button(interactive=not on), gr.Button(interactive=on)), [], [run, stop],
+              concurrency_limit=None, show_progress="hidden")  # fmt: skip
     event(stopped.then, lambda now: show.status("Stopped." if now is None else "Stopped; these are the results so far."),
           [results], [state], **quiet)  # fmt: skip
     event(strip.select, logic.choose, [results], [results, sides], **quiet)

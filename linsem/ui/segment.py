@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gradio as gr
 import numpy as np
 
+from linsem.export import write_dataset
 from linsem.extractor import Extractor
-from linsem.seeds import format_seeds, parse_seeds
+from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
 from linsem.ui.errors import in_words
 from linsem.ui.label import LabelTab
-from linsem.ui.services import Services, real, shares
+from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = "See every fresh image segmented by what you taught it; click an image to look closer."
@@ -111,6 +113,22 @@ class Segment:
         return shown, *self.draw(shown, view)
 
 
+    def export(
+        self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float
+    ) -> Iterator[tuple[object, ...]]:
+        """A data set of many images with their label maps, as one zip; a frame a batch, so that Stop works."""
+        count = whole("images", count, 1, self.services.settings.max_export)
+        first = whole("first seed", first, 0, MAX_SEED - count)
+        extractor, psi = chosen_extractor(self.services, session, fitted), real("psi", psi, 0, 2)
+        batches = self.services.gpu.label(session.model, extractor, range(first, first + count), psi)
+        path = self.services.downloads.path(f"{session.model}-{count}.zip")
+        steps = write_dataset(path, batches, count, extractor.categories, generator=session.model, psi=psi)
+        for step in steps:
+            yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
+        size = path.stat().st_size / 1e6
+        yield gr.File(str(path), visible=True), show.status(f"{count} images with their label maps, {size:.1f} MB.", "good")
+
+
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     logic = Segment(services)
@@ -129,6 +147,16 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
         with gr.Column(scale=3, min_width=300):
             line = gr.HTML(show.status("Opening ...", "busy"), elem_id="segment-status")
             legend = gr.HTML("", elem_id="segment-legend")
+            with gr.Accordion("Export a data set", open=False, elem_id="export"):
+                with gr.Row(elem_classes="ls-tight"):
+                    most = services.settings.max_export
+                    many = gr.Number(min(100, most), label="Images", precision=0, minimum=1, maximum=most, min_width=90)
+                    first = gr.Number(1000, label="First seed", precision=0, minimum=0, min_width=90)
+                with gr.Row(elem_classes="ls-tight"):
+                    export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
+                    stop = gr.Button("Stop", size="sm", min_width=90)
+                told = gr.HTML("")
+                zipped = gr.File(label="The data set", interactive=False, visible=False, elem_id="export-file")
             sides = Thumbs(label="The chosen image", empty="Click an image to see it from all sides.", size=130,
                            elem_id="segment-sides")  # fmt: skip
 
@@ -142,4 +170,10 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
     event(fresh.click, logic.fresh, inputs, [shown, *picture, line, seeds])
     event(tab.select, logic.visit, [*inputs, shown], [shown, *picture, line])
     event(view.input, logic.draw, [shown, view], picture, show_progress="hidden")
+    going = export.click(
+        in_words(logic.export), [bench.session, bench.fitted, many, first, psi], [zipped, told],
+        api_visibility="private", show_progress="hidden", **services.long,
+    )  # fmt: skip
+    stop.click(lambda: show.status("Stopped: nothing was kept."), None, [told], cancels=[going],
+               api_visibility="private")  # fmt: skip
     event(grid.select, logic.choose, [shown, view], [shown, *picture], show_progress="hidden")

@@ -62,7 +62,8 @@ def stylegan_state(state: dict[str, torch.Tensor], dialect: str) -> dict[str, to
             bias = "bias" if plain else "wscale.bias"
             found[f"mapping.dense{part[1][2:]}" + (f"{dense}.weight" if inner == "weight" else f".{bias}")] = value
         elif part[1] == "torgb":
-            found[f"synthesis.output{last}" + (".conv.weight" if inner == "weight" and not plain else f".{inner}")] = value
+            conv = ".conv" if inner == "weight" and not plain else ""
+            found[f"synthesis.output{last}{conv}.{inner}"] = value
         elif inner == "const":
             found["synthesis.layer0.const"] = value[None]
         elif inner == "weight":

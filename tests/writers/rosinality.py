@@ -37,7 +37,7 @@ def _layer(found: dict[str, torch.Tensor], part: list[str], value: torch.Tensor,
         if inner == "noise_const":
             found[f"noises.noise_{index}"] = value[None, None]
             return
-        names = {"bias": ("activate.bias", value), "noise_strength": ("noise.weight", value.reshape(1))}
+        names = {"bias": ("activate.bias", value), "noise_strength": ("noise.weight", value.reshape(-1))}
     names |= {
         "weight": ("conv.weight", value[None]),
         "affine.weight": ("conv.modulation.weight", value),

@@ -1,0 +1,247 @@
+"""The command line: the same functions as the page and the API, for a shell.
+
+    python -m linsem generate --model avatars-64 --seeds 0-7 --out images
+    python -m linsem fit --seeds 3 --label-maps seed3.png --out mine.safetensors
+    python -m linsem segment --seeds 0-7 --extractor mine.safetensors --out labels
+    python -m linsem edit --seed 3 --target wish.png --out edited
+    python -m linsem sample --layout layout.png --count 4 --out samples
+    python -m linsem export --num 10000 --out faces.zip
+    python -m linsem convert checkpoint.pkl --out checkpoint.safetensors
+    python -m linsem serve
+
+Each prints a JSON report as its last line. A mistake in the input is one sentence on the error stream and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from linsem.checkpoints import read_checkpoint
+from linsem.checkpoints.own import write_safetensors
+from linsem.export import iter_export
+from linsem.extractor import Extractor, load_extractor, save_extractor
+from linsem.latents import load_latents, save_latents
+from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
+from linsem.regions import read_region
+from linsem.seeds import parse_seeds
+from linsem.settings import Settings
+from linsem.studio import Studio
+
+LIMIT = 1_000_000  # seeds in one call
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    args = parser().parse_args(arguments)
+    try:
+        report = args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"linsem: {error}", file=sys.stderr)
+        return 2
+    if report is not None:
+        print(json.dumps(report, ensure_ascii=False))
+    return 0
+
+
+def generate(args: argparse.Namespace) -> dict:
+    """One image a seed."""
+    studio, model = _studio(args)
+    out = _folder(args.out)
+    for seed in parse_seeds(args.seeds, LIMIT):
+        _, rgb = studio.draw(model, [seed], args.psi)
+        Image.fromarray(rgb[0]).save(out / f"seed{seed}.png")
+    return {"model": model, "images": len(parse_seeds(args.seeds, LIMIT)), "out": str(out)}
+
+
+def fit(args: argparse.Namespace) -> dict:
+    """An extractor from one label map a seed."""
+    studio, model = _studio(args)
+    seeds = parse_seeds(args.seeds, LIMIT)
+    if len(seeds) != len(args.label_maps):
+        raise ValueError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
+    given = None if args.categories is None else Path(args.categories).read_text(encoding="utf-8")
+    categories = parse_categories(given, studio.categories(model))
+    ws, rgb = studio.draw(model, seeds, args.psi)
+    maps = [read_label_map(Path(path), categories, size=rgb.shape[1:3]).labels for path in args.label_maps]
+    extractor = studio.fit(model, list(ws), maps, categories)
+    save_extractor(extractor, args.out)
+    reading, painted = studio.read(model, extractor, list(ws)), np.stack(maps) != 255
+    agreement = float((reading.labels == np.stack(maps))[painted].mean())
+    return {"model": model, "pixels": int(painted.sum()), "agreement": round(agreement, 4), "out": str(args.out)}
+
+
+def segment(args: argparse.Namespace) -> dict:
+    """Label maps and overlays of seeds."""
+    studio, model = _studio(args)
+    extractor, out = _extractor(studio, model, args), _folder(args.out)
+    rows = []
+    for seed in parse_seeds(args.seeds, LIMIT):
+        ws, _ = studio.draw(model, [seed], args.psi)
+        reading = studio.read(model, extractor, list(ws))
+        (out / f"seed{seed}.png").write_bytes(write_label_map(reading.labels[0], extractor.categories))
+        seen = overlay(reading.rgb[0], reading.labels[0], extractor.categories)
+        Image.fromarray(seen).save(out / f"seed{seed}.overlay.png")
+        rows.append({"seed": seed, "mean_uncertainty": round(float(reading.uncertainty.mean()), 4)})
+    return {"model": model, "images": rows, "out": str(out)}
+
+
+def edit(args: argparse.Namespace) -> dict:
+    """Move one image until its labels follow the target."""
+    studio, model = _studio(args)
+    extractor, out = _extractor(studio, model, args), _folder(args.out)
+    if args.latent:
+        ws = load_latents(args.latent, model)[0]
+        rgb = studio.render(model, [ws])[0]
+    else:
+        drawn = studio.draw(model, [args.seed], args.psi)
+        ws, rgb = drawn[0][0], drawn[1][0]
+    target = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2]).labels
+    region = None if args.region is None else read_region(args.region, rgb.shape[:2])
+    for frame in studio.edit(model, extractor, ws, target, region, args.steps):
+        _tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
+    Image.fromarray(rgb).save(out / "before.png")
+    Image.fromarray(frame.rgb).save(out / "image.png")
+    (out / "labels.png").write_bytes(write_label_map(frame.labels, extractor.categories))
+    save_latents(out / "latent.safetensors", frame.ws[None], model)
+    return {"model": model, **frame.report, "out": str(out)}
+
+
+def sample(args: argparse.Namespace) -> dict:
+    """Images whose labels obey a layout, best first."""
+    studio, model = _studio(args)
+    extractor, out = _extractor(studio, model, args), _folder(args.out)
+    layout = read_label_map(Path(args.layout), extractor.categories).labels
+    for frame in studio.sample(
+        model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi
+    ):  # fmt: skip
+        if frame.scores:
+            _tell(f"step {frame.index}, best score {frame.scores[0]:.3f}")
+    for i, seed in enumerate(frame.seeds):
+        Image.fromarray(frame.rgb[i]).save(out / f"{i + 1}-seed{seed}.png")
+        labels = write_label_map(frame.labels[i], extractor.categories)
+        (out / f"{i + 1}-seed{seed}.labels.png").write_bytes(labels)
+    save_latents(out / "latents.safetensors", frame.ws, model, frame.seeds)
+    rows = [{"seed": s, "score": round(v, 4)} for s, v in zip(frame.seeds, frame.scores, strict=True)]
+    return {"model": model, "results": rows, "out": str(out)}
+
+
+def export(args: argparse.Namespace) -> dict:
+    """A labelled data set in a zip; under `accelerate launch` each process writes a shard."""
+    shard = (0, 1)
+    if args.accelerate:
+        from linsem.export import accelerate_shard
+
+        shard, device = accelerate_shard()
+        args.device = str(device)
+    studio, model = _studio(args)
+    extractor = _extractor(studio, model, args)
+    generator = studio.generator(model)
+    for step in iter_export(
+        generator, extractor.to(generator.device), count=args.num, first_seed=args.first_seed, psi=args.psi,
+        out_path=args.out, batch=args.batch, shard=shard,
+    ):  # fmt: skip
+        _tell(f"{step.done} of {step.total} images")
+    return {"model": model, "images": step.done, "out": str(step.path), "bytes": step.path.stat().st_size}
+
+
+def convert(args: argparse.Namespace) -> dict:
+    """A foreign checkpoint as one safetensors file."""
+    checkpoint = read_checkpoint(args.checkpoint)
+    write_safetensors(args.out, checkpoint.family, checkpoint.config, checkpoint.state, half=args.half)
+    return {
+        "family": checkpoint.family, "from": checkpoint.source_format, "size": list(checkpoint.config.size),
+        "out": str(args.out), "notes": list(checkpoint.notes),
+    }  # fmt: skip
+
+
+def serve(args: argparse.Namespace) -> None:
+    """The page, until it is stopped."""
+    from linsem.ui.page import build, launch  # here, since nothing else needs a screen
+
+    settings = Settings.from_env()
+    settings = replace(settings, host=args.host or settings.host, port=args.port or settings.port)
+    launch(build(settings), settings)
+
+
+# --- the parser ------------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    root = argparse.ArgumentParser("linsem", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run: Callable, out: str | None) -> argparse.ArgumentParser:
+        each = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        each.set_defaults(run=run)
+        if out is not None:
+            each.add_argument("--model", default="", help="name, file or hub:// address (default: the first available)")
+            each.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
+            each.add_argument("--psi", type=float, default=0.7, help="truncation: 1 is none, 0 the mean image")
+            each.add_argument("--out", default=out, help=f"default: {out}")
+        return each
+
+    command(generate, "images").add_argument("--seeds", default="0-7", help='like "0-7,12"')
+    each = command(fit, "mine.extractor.safetensors")
+    each.add_argument("--seeds", required=True)
+    each.add_argument("--label-maps", nargs="+", required=True, help="one image a seed; 255 or transparent: unknown")
+    each.add_argument("--categories", help="a JSON file [{name, color}]")
+    each = command(segment, "labels")
+    each.add_argument("--seeds", default="0-7")
+    each.add_argument("--extractor")
+    each = command(edit, "edited")
+    each.add_argument("--seed", type=int, default=0)
+    each.add_argument("--latent", help="a latent file, instead of a seed")
+    each.add_argument("--target", required=True, help="a label map; 255 or transparent: no wish")
+    each.add_argument("--region", help="white: may change")
+    each.add_argument("--extractor")
+    each.add_argument("--steps", type=int, default=50)
+    each = command(sample, "samples")
+    each.add_argument("--layout", required=True)
+    each.add_argument("--count", type=int, default=4)
+    each.add_argument("--candidates", type=int, default=200)
+    each.add_argument("--steps", type=int, default=30)
+    each.add_argument("--seed", type=int, default=0)
+    each.add_argument("--extractor")
+    each.set_defaults(psi=1.0)
+    each = command(export, "dataset.zip")
+    each.add_argument("--num", type=int, default=100)
+    each.add_argument("--first-seed", type=int, default=0)
+    each.add_argument("--batch", type=int, default=8)
+    each.add_argument("--extractor")
+    each.add_argument("--accelerate", action="store_true", help="one shard a process of `accelerate launch`")
+    each = command(convert, None)
+    each.add_argument("checkpoint")
+    each.add_argument("--out", default="converted.safetensors")
+    each.add_argument("--half", action="store_true", help="store float16")
+    each = command(serve, None)
+    each.add_argument("--host")
+    each.add_argument("--port", type=int)
+    return root
+
+
+def _studio(args: argparse.Namespace) -> tuple[Studio, str]:
+    studio = Studio(replace(Settings.from_env(), device=args.device, cache_mb=0))
+    return studio, args.model or studio.default_model()
+
+
+def _extractor(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:
+    return studio.extractor(model, load_extractor(args.extractor) if args.extractor else None)
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _tell(line: str) -> None:
+    print(f"\r{line}   ", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,136 @@
+"""Ratios measured side by side in one run: what a figure is compared with is timed here too, on the same machine.
+
+    python -m linsem.lab.bench [MODEL] [--only NAME ...] [--quick] [--json]
+
+Each figure is a function of the model's name and `quick`; FIGURES lists them in the order of the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import torch
+
+from linsem.fewshot import FeatureCache, fit_few_shot
+from linsem.generator import freeze
+from linsem.lab import evidence_setting as common
+from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
+from linsem.lab.scribble import scribble
+
+SHOTS, MEMORY_SHOTS = 8, 16
+_QUICK_EPOCHS = 2  # of the reference's 50; each takes the same time
+
+
+def fit_speedup(model: str, quick: bool) -> float:
+    """How many times longer the reference protocol takes than our dense fit of the same eight images.
+
+    Both start from latents and labels. `quick` runs some epochs of the reference and multiplies.
+    """
+    setting = common.setting_of(model, quick=quick)
+    annotations = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
+    categories = setting.teacher.categories
+    ours = [_seconds(lambda: fit_few_shot(setting.generator, annotations, categories, missing="keep"))
+            for _ in range(3)]  # fmt: skip
+    epochs = _QUICK_EPOCHS if quick else EPOCHS
+    reference = _seconds(lambda: fit_reference(setting.generator, annotations, categories, epochs=epochs))
+    return reference * (EPOCHS / epochs) / median(ours)
+
+
+def stroke_in_passes(model: str, quick: bool) -> float:
+    """The wait after a stroke, to the new labels of that image, in generator passes of one image of the same size.
+
+    Eight images have strokes and an extractor; one gets another stroke. Features are cached, the solution is begun from
+    the last one.
+    """
+    setting = common.setting_of(model, quick=quick)
+    dense = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
+    before = [replace(a, labels=scribble(a.labels, 0.01, i)) for i, a in enumerate(dense)]
+    cache = FeatureCache(setting.generator)
+    options = {"missing": "keep", "features_of": cache}
+    extractor = fit_few_shot(setting.generator, before, setting.teacher.categories, **options)
+    waits, passes = [], []
+    for i in range(5):
+        more = scribble(dense[0].labels, 0.002, 100 + i)
+        stroke = replace(before[0], labels=np.where(more != 255, more, before[0].labels))
+        after = [stroke, *before[1:]]
+
+        def wait(after: list = after) -> None:
+            fitted = fit_few_shot(setting.generator, after, setting.teacher.categories, start=extractor, **options)
+            fitted.predict(cache(after[0].ws))
+
+        waits.append(_seconds(wait))
+        with torch.no_grad():
+            passes.append(_seconds(lambda: setting.generator.synthesize(dense[0].ws[None])))
+    return median(waits) / median(passes)
+
+
+def fit_memory_mb(model: str, quick: bool) -> float:
+    """What a dense 16-shot fit on a 256 px StyleGAN2 of 5,376 channels (random weights) adds to a process at its peak."""
+    code = "from linsem.lab.bench import measure_memory; print(measure_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def measure_memory() -> float:
+    """The body of `fit_memory_mb`, in a process of its own: MB."""
+    import resource  # not on every system
+
+    from linsem.fewshot import Annotation
+    from linsem.palette import parse_categories
+    from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+
+    torch.manual_seed(0)
+    generator = freeze(StyleGAN2(StyleGAN2Config(channels=(512, 512, 512, 512, 512, 256, 128)), id="random"))
+    assert sum(layer.channels for layer in generator.layers) == 5376
+    categories = parse_categories([{"name": f"part {k}"} for k in range(12)])
+    ws = generator.map(torch.randn(MEMORY_SHOTS, generator.z_dim))
+    rows, columns = np.indices(generator.size)
+    labels = [((rows * 3 // 256 + 3 * (columns * 4 // 256) + i) % 12).astype(np.uint8) for i in range(MEMORY_SHOTS)]
+    annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
+    with torch.no_grad():
+        generator.synthesize(ws[:1], image=False)  # what a pass takes is there before any fit
+    unit = 1 if sys.platform == "darwin" else 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fit_few_shot(generator, annotations, categories)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**20
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+FIGURES: dict[str, Callable[[str, bool], float]] = {
+    "fit_speedup": fit_speedup,
+    "stroke_in_passes": stroke_in_passes,
+    "fit_memory_mb": fit_memory_mb,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="avatars-128")
+    parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    args = parser.parse_args(arguments)
+    found = {}
+    for name in args.only:
+        found[name] = round(FIGURES[name](args.model, args.quick), 3)
+        print(f"{name}: {found[name]}", flush=True)
+    if args.json:
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""`digiface-64` from a dozen labels made by hand: what the extractor that follows from them finds on fresh seeds.
+
+    python -m linsem.lab.digiface                  # leave-one-image-out IoU, the sheet, the example project
+    python -m linsem.lab.digiface --quick          # the sheet and the project only
+
+There is no teacher for this generator, so the hand labels are the only truth: each labelled image is judged by an
+extractor that was fitted on the others. The labels were drawn as polygons on enlarged images at psi 1; brows, beards,
+ears and necks count as skin, and what could not be told was left unlabelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from linsem.extractor import Extractor, save_extractor
+from linsem.fewshot import Annotation, fit_few_shot
+from linsem.generator import Generator, seed_z
+from linsem.lab.sheets import save_columns
+from linsem.palette import colorize, overlay, read_label_map
+from linsem.pixels import IGNORE, to_rgb
+from linsem.project import Project, ProjectImage, save_project
+from linsem.zoo import assets, load_generator
+
+MODEL, PSI = "digiface-64", 1.0
+FIRST_FRESH, FRESH = 1000, 24
+SCALE = 2  # of the sheet's pictures
+
+
+def read_labels(folder: Path, generator: Generator) -> dict[int, np.ndarray]:
+    """The label maps `<seed>.png` of a folder as {seed: labels (H, W) uint8}, by rising seed."""
+    paths = sorted(folder.glob("*.png"), key=lambda path: int(path.stem))
+    labels = {int(path.stem): read_label_map(path, generator.categories).labels for path in paths}
+    for seed, one in labels.items():
+        if one.shape != tuple(generator.size):
+            raise ValueError(f"{seed}.png: expected {generator.size}, got {one.shape}")
+    return labels
+
+
+@torch.no_grad()
+def annotate(generator: Generator, labels: dict[int, np.ndarray]) -> list[Annotation]:
+    """Each label map with the latent of its seed."""
+    ws = generator.map(seed_z(generator, list(labels)), PSI)
+    return [Annotation(w, one) for w, one in zip(ws, labels.values(), strict=True)]
+
+
+@torch.no_grad()
+def leave_one_out(generator: Generator, labels: dict[int, np.ndarray]) -> dict[str, float]:
+    """IoU of each category, their mean and the pixel accuracy; each image by an extractor fitted on the others."""
+    count = len(generator.categories)
+    confusion = np.zeros((count, count), np.int64)
+    for held, truth in labels.items():
+        others = annotate(generator, {seed: one for seed, one in labels.items() if seed != held})
+        extractor = fit_few_shot(generator, others, generator.categories)
+        ws = generator.map(seed_z(generator, [held]), PSI)
+        found = extractor.predict(generator.synthesize(ws, image=False)[1])[0]
+        known = truth != IGNORE
+        np.add.at(confusion, (truth[known], found[known]), 1)
+    both = confusion.diagonal()
+    ious = both / np.maximum(confusion.sum(0) + confusion.sum(1) - both, 1)
+    named = {category.name: float(iou) for category, iou in zip(generator.categories, ious, strict=True)}
+    return {**named, "mean": float(ious.mean()), "accuracy": float(both.sum() / confusion.sum())}
+
+
+@torch.no_grad()
+def make_sheet(generator: Generator, extractor: Extractor, seeds: Sequence[int], path: Path) -> None:
+    """A column a seed, none left out: image, labels, overlay."""
+    image, features = generator.synthesize(generator.map(seed_z(generator, seeds), PSI))
+    cases = []
+    for rgb, labels in zip(to_rgb(image), extractor.predict(features), strict=True):
+        colors = colorize(labels, generator.categories)
+        mixed = overlay(rgb, labels, generator.categories)
+        cases.append([picture.repeat(SCALE, 0).repeat(SCALE, 1) for picture in (rgb, colors, mixed)])
+    save_columns(cases, path, per_row=8)
+
+
+def make_project(generator: Generator, labels: dict[int, np.ndarray], extractor: Extractor, path: Path) -> None:
+    """The hand labels and the extractor as a project that the page loads."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "extractor.safetensors"
+        save_extractor(extractor, file)
+        data = file.read_bytes()
+    images = tuple(ProjectImage(seed, None, one, PSI) for seed, one in labels.items())
+    save_project(Project(generator.id, PSI, tuple(generator.categories), images, extractor=data), path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m linsem.lab.digiface", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="do not judge by leaving images out")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--out", type=Path, default=assets(), help="the folder of examples/ and evidence/")
+    options = parser.parse_args(arguments)
+    generator = load_generator(MODEL)
+    labels = read_labels(assets() / "examples" / MODEL, generator)
+    extractor = fit_few_shot(generator, annotate(generator, labels), generator.categories)
+    for folder in ("examples", "evidence"):
+        (options.out / folder).mkdir(parents=True, exist_ok=True)
+    make_project(generator, labels, extractor, options.out / "examples" / f"{MODEL}.linsem.zip")
+    make_sheet(generator, extractor, range(FIRST_FRESH, FIRST_FRESH + FRESH), options.out / "evidence" / f"{MODEL}.png")
+    result: dict[str, object] = {"model": MODEL, "images": len(labels)}
+    if not options.quick:
+        result["leave_one_out"] = leave_one_out(generator, labels)
+        for name, value in result["leave_one_out"].items():
+            print(f"{name:12} {value:.3f}")
+    if options.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

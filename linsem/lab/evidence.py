@@ -1,0 +1,59 @@
+"""The paper's evidence on our generators: one command a table.
+
+    python -m linsem.lab.evidence extractors [MODEL] [--quick] [--json] [--out assets/evidence]
+
+Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, sample. `--quick` takes minutes rather than hours;
+`--json` makes the last line one JSON object; with `--out`, the table is written as CSV and Markdown and the plots as PNG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+from linsem.lab.tables import markdown, write
+
+TABLES = {
+    "extractors": "linsem.lab.evidence_extractors",
+    "few-shot": "linsem.lab.evidence_fewshot",
+    "scribbles": "linsem.lab.evidence_scribbles",
+    "uncertainty": "linsem.lab.evidence_uncertainty",
+    "layers": "linsem.lab.evidence_layers",
+    "edit": "linsem.lab.evidence_edit",
+    "sample": "linsem.lab.evidence_sample",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one table from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m linsem.lab.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", choices=sorted(TABLES))
+    parser.add_argument("model", nargs="?", default="avatars-128")
+    parser.add_argument("--quick", action="store_true", help="200 images rather than 2,000, and fewer repeats")
+    parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    parser.add_argument("--out", type=Path, help="a folder for the table and the plots")
+    parser.add_argument("--save", type=Path, help="extractors: write the LSE here")
+    parser.add_argument("--state", type=Path, help="extractors: keep the training state here, and go on from it")
+    parser.add_argument("--accelerate", action="store_true", help="extractors: share batches under `accelerate launch`")
+    args = parser.parse_args(arguments)
+    module = importlib.import_module(TABLES[args.table])
+    more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
+    more = more if args.table == "extractors" else {}
+    result = module.run(args.model, quick=args.quick, out=args.out, **more)
+    if hasattr(result, "rows"):  # a Table; the others give what --json prints
+        print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
+        if args.out is not None:
+            write(result, args.out)
+        result = result.values
+    else:
+        print("\n".join(f"{name}: {value}" for name, value in result.items()), flush=True)
+    if args.json:
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`evidence few-shot`: our fit and the reference protocol on the same images (paper, table 2)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from linsem.extractor import Extractor
+from linsem.fewshot import Annotation, fit_few_shot
+from linsem.lab import evidence_setting as common
+from linsem.lab.reference_fewshot import SEEDS, fit_reference
+from linsem.lab.tables import Plot, Table
+
+SHOTS = (1, 4, 8, 16)
+
+
+def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
+    """mIoU with 1, 4, 8 and 16 labelled images, five repeats (`quick`: two), and that of the full LSE."""
+    setting = common.setting_of(model, quick=quick)
+    extractors, seconds = {"full": common.full_lse(setting)}, {}
+    for repeat in SEEDS[:2] if quick else SEEDS:
+        annotations = common.annotate(setting, common.random_seeds(repeat, max(SHOTS)))
+        for shots in SHOTS:
+            for way in ("ours", "reference"):
+                start = time.perf_counter()
+                extractors[f"{way} {shots} {repeat}"] = _fit(setting, way, annotations[:shots], repeat)
+                seconds[f"{way} {shots} {repeat}"] = time.perf_counter() - start
+                print(f"{way} {shots} shots, repeat {repeat}: {seconds[f'{way} {shots} {repeat}']:.1f} s", flush=True)
+    scores = common.judge(setting, extractors)
+    return _table(setting, {name: score.miou for name, score in scores.items()}, seconds)
+
+
+def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repeat: int) -> Extractor:
+    categories = setting.teacher.categories
+    if way == "ours":
+        return fit_few_shot(setting.generator, annotations, categories, missing="keep", seed=repeat)
+    return fit_reference(setting.generator, annotations, categories, seed=repeat, always_regenerate=False)
+
+
+def _table(setting: common.Setting, mious: dict[str, float], seconds: dict[str, float]) -> Table:
+    full = mious["full"]
+    rows, lines, whiskers = [], {}, {}
+    means: dict[str, dict[str, float]] = {"ours": {}, "reference": {}}
+    spread: dict[str, dict[str, float]] = {"ours": {}, "reference": {}}
+    for way in ("ours", "reference"):
+        lines[way], whiskers[way] = [], []
+        for shots in SHOTS:
+            found = np.array([m for name, m in mious.items() if name.startswith(f"{way} {shots} ")])
+            took = np.mean([s for name, s in seconds.items() if name.startswith(f"{way} {shots} ")])
+            mean, most = float(found.mean()), float(np.abs(found - found.mean()).max())
+            means[way][str(shots)], spread[way][str(shots)] = common.rounded(mean), common.rounded(most)
+            lines[way].append((float(shots), mean))
+            whiskers[way].append((float(found.min()), float(found.max())))
+            rows.append({"fit": way, "images": shots, "mIoU": common.rounded(mean), "spread": common.rounded(most),
+                         "of the full LSE": common.rounded(mean / full), "seconds": round(float(took), 2)})  # fmt: skip
+    lines["full LSE"] = [(float(s), full) for s in (SHOTS[0], SHOTS[-1])]
+    rows.append({"fit": "full LSE", "images": "", "mIoU": common.rounded(full), "spread": "", "of the full LSE": 1.0,
+                 "seconds": ""})  # fmt: skip
+    values = {"full": common.rounded(full), **means, "spread": spread["ours"], "spread_reference": spread["reference"]}
+    plot = Plot("Few labelled images", "labelled images", "mIoU", lines, whiskers)
+    repeats = sum(name.startswith("ours 1 ") for name in mious)
+    title = f"Few-shot extractors on {setting.model}, {repeats} repeats, {setting.images} judged images"
+    return Table("few-shot", title, values, rows, {"few-shot": plot})

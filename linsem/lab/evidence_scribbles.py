@@ -1,0 +1,52 @@
+"""`evidence scribbles`: how much a few strokes on eight images are worth, against labels of every pixel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from linsem.fewshot import fit_few_shot
+from linsem.lab import evidence_setting as common
+from linsem.lab.reference_fewshot import SEEDS
+from linsem.lab.scribble import scribble
+from linsem.lab.tables import Plot, Table
+from linsem.pixels import IGNORE
+
+SHOTS, SHARES = 8, (0.003, 0.01, 0.03)
+TOLD = 0.01  # the share that the values speak of
+
+
+def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
+    """mIoU of the dense fit and of fits on strokes over some shares of the pixels, five repeats (`quick`: two)."""
+    setting = common.setting_of(model, quick=quick)
+    extractors, painted = {}, {share: [] for share in SHARES}
+    repeats = SEEDS[:2] if quick else SEEDS
+    for repeat in repeats:
+        dense = common.annotate(setting, common.random_seeds(repeat, SHOTS))
+        options = {"missing": "keep", "seed": repeat}
+        extractors[f"1 {repeat}"] = fit_few_shot(setting.generator, dense, setting.teacher.categories, **options)
+        for share in SHARES:
+            sparse = [replace(a, labels=scribble(a.labels, share, repeat + i)) for i, a in enumerate(dense)]
+            painted[share] += [float((a.labels != IGNORE).mean()) for a in sparse]
+            fitted = fit_few_shot(setting.generator, sparse, setting.teacher.categories, **options)
+            extractors[f"{share} {repeat}"] = fitted
+    scores = common.judge(setting, extractors)
+    means = {
+        share: float(np.mean([scores[f"{share} {repeat}"].miou for repeat in repeats])) for share in (*SHARES, 1)
+    }
+    rows = [
+        {"labels": "dense" if share == 1 else "strokes", "pixels": 1.0 if share == 1 else float(np.mean(painted[share])),
+         "mIoU": common.rounded(means[share]), "of dense": common.rounded(means[share] / means[1])}
+        for share in (*SHARES, 1)
+    ]  # fmt: skip
+    values = {
+        "dense": common.rounded(means[1]), "scribbles": common.rounded(means[TOLD]),
+        "pixels": common.rounded(np.mean(painted[TOLD])),
+    }  # fmt: skip
+    line = [(100 * float(np.mean(painted[s])), means[s]) for s in SHARES]
+    plot = Plot(f"Strokes on {SHOTS} images", "labelled pixels, %", "mIoU",
+                {"strokes": line, "dense": [(line[0][0], means[1]), (line[-1][0], means[1])]})  # fmt: skip
+    title = f"Strokes against dense labels on {model}, {SHOTS} images, {len(repeats)} repeats"
+    return Table("scribbles", title, values, rows, {"scribbles": plot})

@@ -1,0 +1,106 @@
+"""`evidence uncertainty`: does it find the wrong pixels, and are suggested images better to label than random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from linsem.extractor import Extractor
+from linsem.fewshot import fit_few_shot
+from linsem.generator import batches
+from linsem.lab import evidence_setting as common
+from linsem.lab.reference_fewshot import SEEDS
+from linsem.lab.tables import Plot, Table
+from linsem.suggest import suggest_next
+
+POOL = 60  # images that the next ones are chosen from
+SHOTS = (4, 8)
+_BINS = 10
+
+
+def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
+    """AUROC and calibration of an 8-shot extractor; mIoU at 4 and 8 images, suggested and random, from the same first."""
+    setting = common.setting_of(model, quick=quick)
+    repeats = SEEDS[:2] if quick else SEEDS
+    extractors, measures = {}, []
+    for repeat in repeats:
+        pool = common.random_seeds(repeat, POOL + 1)
+        fitted = {"random": _random(setting, pool, repeat), "suggested": _suggested(setting, pool, repeat)}
+        extractors |= {f"{way} {n} {repeat}": e for way, each in fitted.items() for n, e in each.items()}
+        measures.append(_measure(setting, fitted["random"][8], 40 if quick else 200))
+        print(f"repeat {repeat}: AUROC {measures[-1][0]:.4f}, calibration error {measures[-1][1]:.4f}", flush=True)
+    scores = common.judge(setting, extractors)
+    means = {
+        way: {str(n): common.rounded(np.mean([scores[f"{way} {n} {r}"].miou for r in repeats])) for n in SHOTS}
+        for way in ("suggested", "random")
+    }
+    auroc, error = (common.rounded(np.mean(column)) for column in list(zip(*measures, strict=True))[:2])
+    rows = [{"images": n, **{way: means[way][str(n)] for way in means}} for n in SHOTS]
+    rows.append({"images": "AUROC of the uncertainty", "suggested": "", "random": auroc})
+    rows.append({"images": "calibration error", "suggested": "", "random": error})
+    reliability = np.nanmean([m[2] for m in measures], axis=0)
+    line = [((i + 0.5) / _BINS, float(v)) for i, v in enumerate(reliability) if np.isfinite(v)]
+    plot = Plot("What the probability says, and what is so", "probability of the label", "share of right pixels",
+                {"8 images": line, "exact": [(line[0][0],) * 2, (line[-1][0],) * 2]})  # fmt: skip
+    values = {"auroc": auroc, **means, "calibration_error": error}
+    title = f"Uncertainty and suggested images on {model}, {len(repeats)} repeats, pool of {POOL}"
+    return Table("uncertainty", title, values, rows, {"calibration": plot})
+
+
+def _random(setting: common.Setting, pool: list[int], repeat: int) -> dict[int, Extractor]:
+    annotations = common.annotate(setting, pool[: max(SHOTS)])
+    return {n: _fit(setting, annotations[:n], repeat) for n in SHOTS}
+
+
+def _suggested(setting: common.Setting, pool: list[int], repeat: int) -> dict[int, Extractor]:
+    """From the first image of the random ones, as many as are missing at a time."""
+    annotations, rest = common.annotate(setting, pool[:1]), pool[1:]
+    extractor, fitted = _fit(setting, annotations, repeat), {}
+    for n in SHOTS:
+        known = torch.stack([a.ws for a in annotations])
+        chosen = suggest_next(
+            setting.generator, extractor, rest, n - len(annotations), psi=setting.psi, labelled=known
+        )
+        annotations += common.annotate(setting, chosen)
+        rest = [seed for seed in rest if seed not in chosen]
+        extractor = fitted[n] = _fit(setting, annotations, repeat)
+    return fitted
+
+
+def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:
+    return fit_few_shot(setting.generator, annotations, setting.teacher.categories, missing="keep", seed=repeat)
+
+
+@torch.no_grad()
+def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple[float, float, np.ndarray]:
+    """AUROC of the uncertainty for wrong pixels, expected calibration error, and the share right in each bin."""
+    unsure, wrong, sure = [], [], []
+    for part in batches(count, setting.batch):
+        ws = common.latents(setting, range(common.JUDGED_SEED + part.start, common.JUDGED_SEED + part.stop))
+        image, features = setting.generator.synthesize(ws)
+        truth = setting.teacher(image).long()
+        size = tuple(truth.shape[-2:])
+        probability, label = extractor.probabilities(features, size).max(1)
+        unsure.append(extractor.uncertainty(features, size)[:, ::2, ::2].ravel())
+        wrong.append((label != truth)[:, ::2, ::2].cpu().numpy().ravel())
+        sure.append(probability[:, ::2, ::2].cpu().numpy().ravel())
+    wrong, sure = np.concatenate(wrong), np.concatenate(sure)
+    bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    counts = np.bincount(bins, minlength=_BINS)
+    right = np.bincount(bins, weights=~wrong, minlength=_BINS) / np.where(counts, counts, np.nan)
+    said = np.bincount(bins, weights=sure, minlength=_BINS) / np.where(counts, counts, np.nan)
+    error = float(np.nansum(np.abs(right - said) * counts) / counts.sum())
+    return auroc(np.concatenate(unsure), wrong), error, right
+
+
+def auroc(score: np.ndarray, positive: np.ndarray) -> float:
+    """The probability that a random positive has the higher score; ties count half; nan without both kinds."""
+    if positive.all() or not positive.any():
+        return float("nan")
+    values, index, counts = np.unique(score, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts
+    ranks = (below + (counts + 1) / 2)[index]
+    hits = int(positive.sum())
+    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * (len(positive) - hits)))

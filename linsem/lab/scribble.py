@@ -1,0 +1,54 @@
+"""Scribbles as a person makes them, from a dense label map: short strokes inside the parts of each category."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from linsem.pixels import IGNORE
+
+
+def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.ndarray:
+    """Labels (H, W) with about `share` of the pixels kept, as strokes, and the rest unknown (255).
+
+    Each category that is there gets an equal part of the pixels at first; what a small one cannot use goes to the
+    others. A stroke starts at a random pixel of the category and walks straight, keeping to it, for a while.
+    """
+    rng = np.random.default_rng(seed)
+    sparse = np.full(labels.shape, IGNORE, dtype=np.uint8)
+    present, counts = np.unique(labels[labels != IGNORE], return_counts=True)
+    left = max(int(round(share * labels.size)), len(present))
+    order = np.argsort(counts, kind="stable")
+    for done, i in enumerate(order):
+        quota = min(max(left // (len(order) - done), 1), int(counts[i]))
+        left -= _fill(sparse, labels == present[i], int(present[i]), quota, rng, width)
+    return sparse
+
+
+def _fill(
+    sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: np.random.Generator, width: int
+) -> int:
+    """Draw strokes of one category until `quota` pixels have it; returns how many do."""
+    rows, columns = np.nonzero(inside)
+    painted = 0
+    for _ in range(50 * quota):
+        if painted >= quota:
+            break
+        start = rng.integers(len(rows))
+        angle = rng.uniform(0, 2 * np.pi)
+        y, x = float(rows[start]), float(columns[start])
+        for _ in range(int(rng.integers(3, 3 + _side(inside) // 6))):
+            block = (slice(max(int(y), 0), int(y) + width), slice(max(int(x), 0), int(x) + width))
+            if not (0 <= y < inside.shape[0] and 0 <= x < inside.shape[1]) or not inside[int(y), int(x)]:
+                break
+            fresh = inside[block] & (sparse[block] == IGNORE)
+            sparse[block][fresh] = label
+            painted += int(fresh.sum())
+            if painted >= quota:
+                break
+            y, x = y + np.sin(angle), x + np.cos(angle)
+    return painted
+
+
+def _side(inside: np.ndarray) -> int:
+    """The shorter side of a map, at least 6."""
+    return max(min(inside.shape), 6)

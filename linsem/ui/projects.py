@@ -1,0 +1,134 @@
+"""Saving and loading what a visitor made: as a file, and as a small copy that the visitor's own browser keeps."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+
+import gradio as gr
+import numpy as np
+
+from linsem.extractor import load_extractor, save_extractor
+from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
+from linsem.session import EditPoint, Fitted, Picture, Session, Track, new_session, new_track
+from linsem.ui import show
+from linsem.ui.bench import Bench, absorb, usable
+from linsem.ui.canvas import PainterLabels
+from linsem.ui.files import uploaded
+from linsem.ui.services import Services
+
+KEPT_BYTES = 1_500_000  # of the copy in the browser, which has about 5 MB for all pages of a site
+
+
+class Projects:
+    """What the project file holds, to and from the values of the page."""
+
+    def __init__(self, services: Services, bench: Bench) -> None:
+        self.services, self.bench, self.gpu = services, bench, services.gpu
+
+    def save(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, track: Track | None
+    ) -> str:
+        """Everything as a file; returns its path."""
+        session = absorb(session, painted)
+        extractor = None
+        if usable(session, fitted):
+            path = self.services.downloads.path("extractor.safetensors")
+            save_extractor(fitted.extractor, path)
+            extractor = path.read_bytes()
+        path = self.services.downloads.path(f"{session.model}.linsem.zip")
+        save_project(_project(session, track, extractor, latents=True), path)
+        return str(path)
+
+    def keep(
+        self, session: Session, painted: PainterLabels | None, track: Track | None
+    ) -> str | None:
+        """The copy for the browser: seeds instead of latents, no extractor (it is fitted again). None if too large."""
+        session = absorb(session, painted)
+        if not session.labelled and (track is None or len(track.points) < 2):
+            return gr.skip()
+        path = self.services.downloads.path("kept.zip")
+        save_project(_project(session, track, None, latents=False), path)
+        data = path.read_bytes()
+        path.unlink()
+        return base64.b64encode(data).decode("ascii") if len(data) <= KEPT_BYTES else None
+
+    def load(self, file: str | None) -> tuple[object, ...]:
+        """A project from a file: session, fitted, track, painter, status."""
+        path = uploaded(file, "project")
+        if path is None:
+            raise ProjectError("project: expected a file, got nothing")
+        return self._open(load_project(path))
+
+    def resume(self, kept: str | None) -> tuple[object, ...]:
+        """The copy that the browser kept."""
+        if not kept:
+            raise ProjectError("this browser keeps no earlier work")
+        try:
+            data = base64.b64decode(kept, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ProjectError("the copy that this browser kept is damaged") from error
+        return self._open(load_project(data))
+
+    def _open(self, project: Project) -> tuple[object, ...]:
+        model = self.services.studio.check_model(project.generator_id)
+        if not project.images:
+            raise ProjectError("project: there is no image in it")
+        session = self._session(model, project)
+        fitted = self._fitted(session, project.extractor)
+        track = self._track(session, fitted, project.edits)
+        painter = self.bench.show_picture(session, fitted, 0)
+        pixels = sum(picture.painted for picture in session.pictures)
+        line = f"Loaded {len(session.pictures)} images with {pixels} labelled pixels."
+        return session, fitted, track, painter, show.status(line, "good"), gr.Dropdown(value=model)
+
+    def _session(self, model: str, project: Project) -> Session:
+        session = new_session(model, project.categories)
+        pictures = []
+        for i, image in enumerate(project.images[: self.services.settings.max_pictures]):
+            psi = project.psi if image.psi is None else image.psi
+            seed = 0 if image.seed is None else image.seed
+            ws = image.ws if image.ws is not None else self.gpu.draw(model, [seed], psi)[0][0]
+            rgb = self.gpu.render(model, [ws])[0]  # refuses latents of another generator
+            if image.labels.shape != rgb.shape[:2]:
+                raise ProjectError(f"project: labels of {image.labels.shape}, but {model} draws {rgb.shape[:2]}")
+            pictures.append(Picture(f"{session.token}-{i}", ws, seed, psi, image.labels))
+        return replace(session, pictures=tuple(pictures), serial=len(pictures), version=1)
+
+    def _fitted(self, session: Session, extractor: bytes | None) -> Fitted | None:
+        if extractor is None:
+            return None
+        path = self.services.downloads.path("extractor.safetensors")
+        path.write_bytes(extractor)
+        loaded = self.services.studio.extractor(session.model, load_extractor(path))
+        if [c.name for c in loaded.categories] != [c.name for c in session.categories]:
+            raise ProjectError("project: its extractor has other categories than its labels")
+        return Fitted(replace(loaded, categories=session.categories), session.version, 0.0)
+
+    def _track(self, session: Session, fitted: Fitted | None, edits: tuple[ProjectEdit, ...]) -> Track | None:
+        if not edits:
+            return None
+        try:
+            extractor = self.services.studio.extractor(session.model, fitted.extractor if fitted else None)
+        except ValueError:  # the labels come first; the edits need an extractor to be shown
+            return None
+        reading = self.gpu.read(session.model, extractor, [edit.ws for edit in edits])
+        points = tuple(
+            EditPoint(edit.ws, reading.rgb[i], reading.labels[i], edit.caption, {}) for i, edit in enumerate(edits)
+        )
+        return replace(new_track(session.model, extractor, points[0]), points=points, position=len(points) - 1)
+
+
+def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:
+    images = tuple(
+        ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents else None, p.labels, p.psi)
+        for p in session.pictures
+    )
+    edits = ()
+    if track is not None and track.model == session.model and len(track.points) > 1:
+        points = track.points[: track.position + 1]
+        edits = tuple(ProjectEdit(np.ascontiguousarray(point.ws), point.caption) for point in points)
+    psi = session.pictures[0].psi if session.pictures else 0.7
+    return Project(session.model, psi, session.categories, images, {}, extractor, edits)
+

@@ -1,0 +1,353 @@
+"""The few-shot fit: what it minimises, on which pixels, in which coordinates, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.toys import CATEGORIES, ToyGenerator, scribbles
+
+from linsem.basis import fit_basis
+from linsem.calibrate import temperature_of
+from linsem.examples import pick_pixels
+from linsem.fewshot import NEVER, Annotation, AnnotationError, FeatureCache, FitStep, fit_few_shot, iter_few_shot
+from linsem.gather import gather
+from linsem.generator import freeze, seed_z
+from linsem.metrics import paper_miou
+from linsem.noise import has_noise
+from linsem.palette import Category
+from linsem.pixels import IGNORE
+from linsem.softmax import Problem, cross_validate, logits_of, solve, solved
+from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return ToyGenerator(24)
+
+
+@pytest.fixture(scope="module")
+def dense(toy):
+    ws = toy.map(seed_z(toy, range(4)), psi=0.7)
+    return [Annotation(w, labels) for w, labels in zip(ws, toy.truth(ws), strict=True)]
+
+
+@pytest.fixture(scope="module")
+def fitted(toy, dense):
+    return fit_few_shot(toy, dense, CATEGORIES)
+
+
+def miou(toy, extractor):
+    ws = toy.map(seed_z(toy, range(100, 120)), psi=0.7)
+    _, features = toy.synthesize(ws, image=False, last_layer=extractor.last_layer)
+    return paper_miou(torch.from_numpy(extractor.predict(features)), torch.from_numpy(toy.truth(ws)), len(CATEGORIES))
+
+
+# --- what is learnt --------------------------------------------------------------------------------------------------
+
+
+def test_four_dense_images_are_enough_to_segment_others(toy, fitted):
+    assert miou(toy, fitted) > 0.85
+    untrained = replace(fitted, weights={k: torch.zeros_like(w) for k, w in fitted.weights.items()})
+    assert miou(toy, untrained) < 0.3
+
+
+def test_scribbles_are_the_same_code_and_an_unknown_pixel_takes_no_part(toy, dense, fitted):
+    sparse = [replace(a, labels=scribbles(a.labels, 0.04, i)) for i, a in enumerate(dense)]
+    assert np.mean([(a.labels != IGNORE).mean() for a in sparse]) < 0.06
+    few = miou(toy, fit_few_shot(toy, sparse, CATEGORIES))
+    assert few > 0.8 * miou(toy, fitted)
+    as_background = [replace(a, labels=np.where(a.labels == IGNORE, 0, a.labels).astype(np.uint8)) for a in sparse]
+    assert miou(toy, fit_few_shot(toy, as_background, CATEGORIES)) < few - 0.2
+
+
+def test_a_small_category_does_not_vanish(toy, dense):
+    """Five pixels of it in all, among two thousand of the others."""
+    rare = [replace(a, labels=np.where(a.labels == 3, IGNORE, a.labels).astype(np.uint8)) for a in dense]
+    rows, columns = np.nonzero(dense[0].labels == 3)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:5]
+    rare[0].labels[rows[chosen], columns[chosen]] = 3
+    extractor = fit_few_shot(toy, rare, CATEGORIES)
+    ws = toy.map(seed_z(toy, range(100, 110)), psi=0.7)
+    truth, found = toy.truth(ws) == 3, extractor.predict(toy.synthesize(ws)[1]) == 3
+    assert (truth & found).sum() / truth.sum() > 0.5
+    assert (truth & found).sum() / found.sum() > 0.5
+
+
+def test_the_plain_function_is_the_last_step_of_the_streaming_one(toy, dense, fitted):
+    steps = list(iter_few_shot(toy, dense, CATEGORIES))
+    assert all(isinstance(s, FitStep) for s in steps) and len(steps) > 1
+    assert steps[-1].loss < steps[0].loss
+    last = steps[-1].extractor
+    assert replace(last, weights={}) == replace(fitted, weights={})
+    assert all(torch.equal(last.weights[k], fitted.weights[k]) for k in fitted.weights)
+
+
+def test_a_warm_start_ends_where_a_cold_one_does_and_sooner(toy, dense, fitted):
+    options = {"ridge": float(fitted.notes["ridge"]), "iterations": 200}
+    *_, cold = iter_few_shot(toy, dense, CATEGORIES, **options)
+    warm = list(iter_few_shot(toy, dense, CATEGORIES, start=cold.extractor, **options))
+    assert len(warm) <= 2 and cold.index > 20
+    assert warm[0].loss == pytest.approx(cold.loss, rel=5e-3)
+    assert warm[-1].extractor.notes["ridge"] == cold.extractor.notes["ridge"]
+
+
+def test_a_start_of_other_layers_is_a_cold_one(toy, dense):
+    coarse = fit_few_shot(toy, dense, CATEGORIES, layers=(0, 1))
+    one = fit_few_shot(toy, dense[:2], CATEGORIES, start=coarse)
+    other = fit_few_shot(toy, dense[:2], CATEGORIES)
+    assert all(torch.equal(one.weights[k], other.weights[k]) for k in other.weights)
+
+
+def test_a_start_keeps_categories_by_name_and_learns_a_new_one(toy, dense):
+    three = [replace(a, labels=np.where(a.labels == 3, IGNORE, a.labels).astype(np.uint8)) for a in dense]
+    before = fit_few_shot(toy, three, CATEGORIES[:3])
+    after = fit_few_shot(toy, dense, CATEGORIES, start=before)
+    assert miou(toy, after) > 0.8
+
+
+def test_the_same_call_gives_the_same_extractor(toy, dense):
+    one, other = (fit_few_shot(toy, dense[:2], CATEGORIES, seed=3) for _ in range(2))
+    assert all(torch.equal(one.weights[k], other.weights[k]) for k in one.weights)
+
+
+def test_the_probabilities_are_calibrated_on_pixels_that_were_left_out(toy, fitted):
+    ws = toy.map(seed_z(toy, range(100, 116)), psi=0.7)
+    truth, logits = torch.from_numpy(toy.truth(ws)).long(), fitted.logits(toy.synthesize(ws)[1])
+    loss = {t: float(F.cross_entropy(logits / t, truth)) for t in (fitted.temperature / 8, fitted.temperature)}
+    assert loss[fitted.temperature] < loss[fitted.temperature / 8]
+    right, unsure = logits.argmax(1) == truth, torch.from_numpy(fitted.uncertainty(toy.synthesize(ws)[1]))
+    assert unsure[~right].mean() > unsure[right].mean() + 0.3
+
+
+# --- how far the generator runs --------------------------------------------------------------------------------------
+
+
+class Counted:
+    """A generator that counts its passes and tells how far they went."""
+
+    def __init__(self, generator):
+        self.generator, self.calls = generator, []
+
+    def __getattr__(self, name):
+        return getattr(self.generator, name)
+
+    def synthesize(self, ws, *, image=True, last_layer=None):
+        self.calls.append((len(ws), image, last_layer))
+        return self.generator.synthesize(ws, image=image, last_layer=last_layer)
+
+
+def test_each_image_is_one_pass_no_further_than_the_chosen_layers_and_without_its_image(toy, dense):
+    counted = Counted(toy)
+    extractor = fit_few_shot(counted, dense, CATEGORIES, layers=(2, 0))
+    assert counted.calls == [(1, False, 2)] * 4
+    assert extractor.layers == (0, 2) and extractor.last_layer == 2
+
+
+def test_cached_features_cost_no_pass_and_the_cache_keeps_within_its_limit(toy, dense):
+    counted = Counted(toy)
+    cache = FeatureCache(counted)
+    for _ in range(2):
+        fit_few_shot(counted, dense, CATEGORIES, features_of=cache)
+    assert len(counted.calls) == 4
+    one = sum(x.numel() * 4 for x in cache(dense[0].ws))
+    small = FeatureCache(counted, bytes_limit=int(2.5 * one))
+    for i in (0, 1, 0, 2, 0, 1):  # two fit: the one that was used longest ago goes
+        small(dense[i].ws)
+    assert len(counted.calls) == 4 + 4
+    assert all(torch.equal(a, b) for a, b in zip(small(dense[1].ws), cache(dense[1].ws), strict=True))
+
+
+def small_stylegan2(noise):
+    torch.manual_seed(0)
+    config = StyleGAN2Config(channels=(8, 8, 8), z_dim=8, w_dim=8, mapping_layers=2)
+    generator = freeze(StyleGAN2(config, id="small"))
+    for name, p in generator.named_parameters():
+        if name.endswith("noise_strength"):
+            p.data.fill_(noise)
+    return generator
+
+
+def test_fresh_noise_is_seen_where_the_generator_has_it():
+    categories = (Category("left", "#ff0000"), Category("right", "#0000ff"))
+    labels = np.repeat((np.arange(16) >= 8).astype(np.uint8)[None], 16, 0)
+    pixels = {}
+    for strength in (0.0, 0.3):
+        generator = small_stylegan2(strength)
+        assert has_noise(generator) == (strength > 0)
+        annotation = Annotation(generator.map(torch.randn(1, 8))[0], labels)
+        for noise in (0, 2):
+            extractor = fit_few_shot(generator, [annotation], categories, noise=noise)
+            pixels[strength, noise] = int(extractor.notes["pixels"])
+    assert pixels == {(0.0, 0): 256, (0.0, 2): 256, (0.3, 0): 256, (0.3, 2): 768}
+
+
+# --- the parts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(24, 24), (12, 12), (20, 28)])
+def test_gathering_equals_upsampling_and_looking(toy, dense, size):
+    _, features = toy.synthesize(dense[0].ws[None], image=False)
+    pixels = np.random.default_rng(0).permutation(size[0] * size[1])[:50]
+    up = [F.interpolate(x, size=size, mode="bilinear", align_corners=True) for x in features]
+    expected = torch.cat([x[0].flatten(1).t()[torch.from_numpy(pixels)] for x in up], dim=1)
+    torch.testing.assert_close(gather(features, range(5), pixels, size), expected, atol=1e-5, rtol=1e-5)
+    other = F.interpolate(features[0], size=size, mode="bilinear", align_corners=False)
+    assert (other[0].flatten(1).t()[torch.from_numpy(pixels)] - expected[:, : other.shape[1]]).abs().max() > 1e-2
+
+
+def problem_of(n=300, d=6, classes=3, noise=0.0, seed=0):
+    source = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=source)
+    logits = x @ torch.randn(d, classes, generator=source) * 2
+    y = (logits + noise * torch.randn(n, classes, generator=source)).argmax(1)
+    return Problem(x, y, torch.full((n,), 1 / n), classes)
+
+
+def test_the_solution_is_the_minimum():
+    problem = problem_of(noise=1.0)
+    theta = solved(problem, 0.01, 300).requires_grad_()
+
+    def loss(theta):
+        logits = logits_of(theta, problem.x)
+        return (F.cross_entropy(logits, problem.y, reduction="none") * problem.weight).sum() + 0.005 * (
+            theta[:, :-1].square().sum()
+        )
+
+    (slope,) = torch.autograd.grad(loss(theta), theta)
+    (at_zero,) = torch.autograd.grad(loss(zero := torch.zeros_like(theta).requires_grad_()), zero)
+    assert slope.norm() < 1e-3 * at_zero.norm()
+    source = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        assert loss(theta + 0.05 * torch.randn(theta.shape, generator=source)) > loss(theta)
+
+
+def test_the_solver_tells_of_a_falling_loss():
+    problem = problem_of(noise=1.0)
+    losses = [loss for _, loss in solve(problem.start(), problem, 0.01, 60, every=5)]
+    assert len(losses) > 2 and losses == sorted(losses, reverse=True)
+
+
+def test_cross_validation_wants_a_stronger_prior_where_labels_are_noisier():
+    groups = torch.arange(300) % 5
+    ridges = [10.0**e for e in range(-5, 1)]
+    clean = cross_validate(problem_of(d=30), groups, ridges)
+    noisy = cross_validate(problem_of(d=30, noise=20.0), groups, ridges)
+    assert noisy.ridge > 10 * clean.ridge
+    assert len(clean.rows) == 300 and torch.equal(clean.rows.sort().values, torch.arange(300))
+
+
+def test_cross_validation_without_anything_to_leave_out_takes_the_middle():
+    problem = problem_of(n=20)
+    choice = cross_validate(problem, torch.zeros(20, dtype=torch.long), [0.1, 0.01, 0.001])
+    assert choice.ridge == 0.01 and len(choice.rows) == 0
+
+
+def test_the_temperature_undoes_a_scale():
+    source = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 3, generator=source) * 2
+    labels = torch.distributions.Categorical(logits=logits)
+    torch.manual_seed(0)
+    drawn = labels.sample()
+    assert temperature_of(logits, drawn) == pytest.approx(1, abs=0.08)
+    assert temperature_of(logits * 5, drawn) == pytest.approx(5, rel=0.08)
+    assert temperature_of(logits[:0], drawn[:0]) == 1
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_a_basis_loses_nothing_and_can_be_undone(power):
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 7, generator=source) @ torch.randn(7, 7, generator=source) + 3
+    basis = fit_basis(x, [4, 3], power=power)
+    theta = torch.randn(2, 8, generator=source)
+    matrix, bias = basis.to_raw(theta)
+    torch.testing.assert_close(x @ matrix.t() + bias, logits_of(theta, basis.project(x)), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(basis.from_raw(matrix, bias), theta, atol=1e-3, rtol=1e-3)
+    spread = basis.project(x).std(0)
+    assert (float(spread.max() / spread.min()) < 1.05) == (power == 0)
+
+
+def test_a_basis_of_lower_rank_keeps_the_directions_of_most_variance():
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 6, generator=source) * torch.tensor([9.0, 5, 3, 0.2, 0.1, 1e-6])
+    basis = fit_basis(x, [6], rank=3)
+    assert basis.project(x).shape == (500, 3)
+    kept = basis.backward[0].square().sum(0) / basis.backward[0].square().sum(0).max()
+    assert kept[3:].max() < 0.01 < kept[:3].min()
+    assert fit_basis(x, [6], rank=None).project(x).shape == (500, 5)  # a direction without variance is left out
+
+
+def test_picked_pixels_are_shared_out_over_images_and_small_categories_are_kept_whole():
+    labels = np.zeros((40, 40), dtype=np.uint8)
+    labels[:2, :5], labels[10:30] = 1, 2
+    labels[35:] = IGNORE
+    picks = pick_pixels([labels, labels], 3, 300, np.random.default_rng(0))
+    for chosen, stands in picks:
+        found = labels.ravel()[chosen]
+        assert len(chosen) <= 150 and len(np.unique(chosen)) == len(chosen) and (found == 1).sum() == 10
+        assert (found != IGNORE).all()
+        for k in range(3):
+            assert stands[found == k].sum() == pytest.approx((labels == k).sum(), rel=1e-4)
+    everything = pick_pixels([labels], 3, 10_000, np.random.default_rng(0))[0][0]
+    assert np.array_equal(everything, np.flatnonzero(labels.ravel() != IGNORE))
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def changed(annotation, **at):
+    labels = annotation.labels.copy()
+    for value, where in at.items():
+        labels[where] = int(value[1:])
+    return replace(annotation, labels=labels)
+
+
+def test_a_category_without_a_pixel_is_named_or_kept_without_being_predicted(toy, dense):
+    more = (*CATEGORIES, Category("moon", "#ffffff"), Category("sun", "#ffff00"))
+    with pytest.raises(AnnotationError, match="no pixel of 'moon', 'sun' on any of 4 images"):
+        fit_few_shot(toy, dense, more)
+    kept = fit_few_shot(toy, dense, more, missing="keep")
+    assert kept.categories == more and float(kept.weights["bias"][4]) == NEVER
+    assert miou(toy, kept) > 0.85
+    assert set(np.unique(kept.predict(toy.synthesize(dense[0].ws[None])[1]))) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda a: [], "no image is labelled"),
+        (lambda a: [a[0], replace(a[1], labels=a[1].labels[:8])], r"image 2: labels of size \(8, 24\)"),
+        (lambda a: [a[0], replace(a[1], labels=a[1].labels.astype(float))], "image 2: .*float64"),
+        (lambda a: [a[0], replace(a[1], ws=a[1].ws[:3])], "image 2: .*another generator"),
+        (lambda a: [replace(a[0], ws=a[0].ws * torch.nan), a[1]], "image 1: its ws hold numbers that are not finite"),
+        (lambda a: [a[0], changed(a[1], v9=(0, 0))], "image 2: label 9 in 1 pixels.*3 'small'"),
+        (lambda a: [changed(x, v255=slice(None)) for x in a], "all pixels of all 4 images are unknown"),
+        (lambda a: [changed(x, v2=slice(None)) for x in a], "only 'middle' is painted"),
+    ],
+)
+def test_annotations_that_cannot_be_learnt_from_are_told_by_image_and_category(toy, dense, spoil, says):
+    with pytest.raises(AnnotationError, match=says):
+        fit_few_shot(toy, spoil(dense), CATEGORIES)
+
+
+def test_features_that_are_not_finite_name_the_image(toy, dense):
+    def features_of(ws):
+        features = toy.synthesize(ws[None], image=False)[1]
+        return [x * torch.nan for x in features] if torch.equal(ws, dense[2].ws) else features
+
+    with pytest.raises(AnnotationError, match="image 3: its features hold numbers that are not finite"):
+        fit_few_shot(toy, dense, CATEGORIES, features_of=features_of)
+
+
+@pytest.mark.parametrize("options", [{"layers": (5,)}, {"layers": ()}, {"missing": "what"}])
+def test_options_out_of_range_are_told(toy, dense, options):
+    with pytest.raises(ValueError, match="expected"):
+        fit_few_shot(toy, dense, CATEGORIES, **options)
+
+
+def test_one_category_is_not_enough(toy, dense):
+    with pytest.raises(AnnotationError, match="at least two categories"):
+        fit_few_shot(toy, dense, CATEGORIES[:1])
