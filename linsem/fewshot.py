@@ -21,7 +21,7 @@ from linsem.basis import Basis, fit_basis
 from linsem.calibrate import temperature_of
 from linsem.examples import Annotation, AnnotationError, Examples, check_annotations, collect
 from linsem.extractor import Extractor
-from linsem.generator import Generator
+from linsem.generator import Generator, check_features
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.softmax import Problem, cross_validate, solve
@@ -149,7 +149,9 @@ def _versions(
     def versions(ws: torch.Tensor) -> list[list[torch.Tensor]]:
         batch = ws[None].to(generator.device)
         fresh = [synthesize_noisy(generator, batch, [seed + 1 + k], last_layer) for k in range(count)]
-        return [features_of(ws), *fresh]
+        features = features_of(ws)
+        check_features(generator, features)
+        return [features, *fresh]
 
     return versions
 

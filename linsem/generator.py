@@ -77,6 +77,14 @@ def batches(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
+def check_features(generator: Generator, features: Sequence[torch.Tensor]) -> None:
+    """Raise ValueError unless features, (N, C, h, w) each, are what `layers` says, as far as they go."""
+    for i, (x, layer) in enumerate(zip(features, generator.layers, strict=False)):
+        expected = (layer.channels, layer.height, layer.width)
+        if tuple(x.shape[1:]) != expected:
+            raise ValueError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")
+
+
 def freeze(network: torch.nn.Module) -> torch.nn.Module:
     """Evaluation mode, no parameter gradients; returns the network."""
     return network.eval().requires_grad_(False)

@@ -36,9 +36,9 @@ def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
             metadata = file.metadata() or {}
             ws = file.get_tensor("ws") if metadata.get("format") == FORMAT else None
     except (SafetensorError, OSError) as error:
-        raise LatentsError("latent: expected a latent file that an edit or a sampling gave, got another file") from error
+        raise LatentsError("latent: expected a file that an edit or a sampling gave, got another one") from error
     if ws is None or metadata.get("version") != VERSION:
-        raise LatentsError("latent: expected a latent file that an edit or a sampling gave, got another safetensors file")
+        raise LatentsError("latent: expected a file that an edit or a sampling gave, got another safetensors file")
     if metadata.get("generator") != generator_id:
         raise LatentsError(f"latent: made with {metadata.get('generator')!r}, but the model here is {generator_id!r}")
     if ws.ndim != 3 or ws.dtype != np.float32 or len(ws) == 0 or not np.isfinite(ws).all():

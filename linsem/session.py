@@ -1,7 +1,7 @@
 """What a visitor has made: frozen values, and pure functions from value to value.
 
 Nothing here knows a network or a screen. A `Session` is the labelling bench: pictures (by their latents), what is
-painted on them, and the categories. A `Track` is a line of edits with undo and redo. Undo is keeping the previous value.
+painted on them, and the categories. Undo is keeping the last value.
 """
 
 from __future__ import annotations
@@ -219,68 +219,6 @@ def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fi
     return replace(fitted, extractor=replace(fitted.extractor, categories=categories))
 
 
-# --- edits -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class EditPoint:
-    """One state of an edited image: ws (num_ws, w_dim), rgb (H, W, 3) uint8, labels (H, W) uint8, and in words how it
-    came to be; `report` is that of `linsem.edit`, empty for the start."""
-
-    ws: np.ndarray
-    rgb: np.ndarray
-    labels: np.ndarray
-    caption: str
-    report: dict[str, object]
-
-
-@dataclass(frozen=True, eq=False)
-class Track:
-    """A line of edits of one image. `position` is the one shown; what lies behind it can be redone. `name` is unlike
-    that of any other track, so that the painter never takes one for the other."""
-
-    name: str
-    model: str
-    points: tuple[EditPoint, ...]
-    position: int
-    extractor: Extractor
-
-    @property
-    def now(self) -> EditPoint:
-        """The state shown."""
-        return self.points[self.position]
-
-    @property
-    def key(self) -> str:
-        """Names the state for the painter."""
-        return f"{self.name}.{self.position}.{len(self.points)}"
-
-
-def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
-    """A line of edits that begins with an image."""
-    return Track(secrets.token_hex(6), model, (start,), 0, extractor)
-
-
-def push(track: Track, point: EditPoint) -> Track:
-    """A new state after the one shown; what could be redone is gone. The first state is always kept."""
-    points = (*track.points[: track.position + 1], point)
-    if len(points) > HISTORY:
-        points = (points[0], *points[2:])
-    return replace(track, points=points, position=len(points) - 1)
-
-
-def step(track: Track, by: int) -> Track:
-    """Undo (-1) or redo (+1); at either end it stays."""
-    return replace(track, position=min(max(track.position + by, 0), len(track.points) - 1))
-
-
-def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
-    """The same track after another extractor has read the state shown: labels (H, W); the other states are dropped but
-    the first, since their labels would be those of the old extractor."""
-    now = replace(track.now, labels=labels)
-    return replace(track, name=secrets.token_hex(6), points=(now,), position=0, extractor=extractor)
-
-
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +260,7 @@ def sure_words(value: float) -> str:
 
 
 def label_next(session: Session, uncertainty: np.ndarray) -> int | None:
-    """The unlabelled picture that the extractor is least sure of, by uncertainty (N, H, W); None if all are labelled."""
+    """The unlabelled picture that the extractor is least sure of, by uncertainty (N, H, W); None if there is none."""
     scores = [
         (float(values.mean()), -i)
         for i, (picture, values) in enumerate(zip(session.pictures, uncertainty, strict=True))

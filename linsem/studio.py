@@ -7,7 +7,6 @@ last, and hands out frozen values. It holds no state of a visitor, and no reques
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation, iter_few_shot
 from linsem.generator import Generator, seed_z
+from linsem.looks import Looks
 from linsem.palette import Category
 from linsem.pixels import resize_labels, to_rgb
 from linsem.settings import Settings
@@ -61,43 +61,6 @@ class SampleFrame:
     ws: np.ndarray
     scores: tuple[float, ...]
     seeds: tuple[int, ...]
-
-
-class Looks:
-    """The images and features of the latents seen last, at most `bytes_limit` of them, for one generator."""
-
-    def __init__(self, generator: Generator, bytes_limit: int) -> None:
-        self.generator, self.bytes_limit = generator, bytes_limit
-        self._entries: OrderedDict[bytes, tuple[np.ndarray, list[torch.Tensor], int]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def features(self, ws: torch.Tensor) -> list[torch.Tensor]:
-        """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""
-        return self.look(ws.detach().cpu().numpy())[1]
-
-    def look(self, ws: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
-        """ws (num_ws, w_dim) to rgb (H, W, 3) uint8 and the features."""
-        ws = np.ascontiguousarray(ws, np.float32)
-        key = ws.tobytes()
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key][:2]
-        with torch.no_grad():
-            image, features = self.generator.synthesize(torch.from_numpy(ws)[None].to(self.generator.device))
-        entry = (to_rgb(image)[0], features, sum(x.numel() * x.element_size() for x in features))
-        with self._lock:
-            self._keep(key, entry)
-        return entry[:2]
-
-    def _keep(self, key: bytes, entry: tuple[np.ndarray, list[torch.Tensor], int]) -> None:
-        if key in self._entries:  # another thread was faster
-            return
-        self._entries[key] = entry
-        self._bytes += entry[2]
-        while self._bytes > self.bytes_limit and self._entries:
-            self._bytes -= self._entries.popitem(last=False)[1][2]
 
 
 class Studio:

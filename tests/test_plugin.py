@@ -1,4 +1,4 @@
-"""A network that nobody here has seen: one small class, of another shape in every respect, and everything works on it."""
+"""A network that nobody here has seen: one small class, of another shape in every respect; everything works on it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Sunset:
     id = "sunset"
     z_dim = w_dim = 7
     num_ws = 1
-    categories = tuple(linsem.Category(name, color) for name, color in zip(NAMES, ("#334455", "#eecc33", "#2277aa")))
+    categories = tuple(map(linsem.Category, NAMES, ("#334455", "#eecc33", "#2277aa")))
     device = torch.device("cpu")
 
     def __init__(self, size=(37, 37)):
         self.size = size
         channels, cuts = (11, 3, 8), (5.2, 2.4, 1.3)
         sizes = [(round(size[0] / cut), round(size[1] / cut)) for cut in cuts]
-        self.layers = tuple(linsem.Layer(c, *hw, last_w=0) for c, hw in zip(channels, sizes))
+        self.layers = tuple(linsem.Layer(c, *hw, last_w=0) for c, hw in zip(channels, sizes, strict=True))
         random = torch.Generator().manual_seed(5)
         self.mixes = [torch.randn(c, 4, generator=random) for c in channels]
         self.colors = torch.tensor([[-0.6, 0.9, -0.7], [-0.2, 0.6, 0.1], [0.4, -0.5, 0.6]])  # (colour, part)
@@ -49,7 +49,7 @@ class Sunset:
     def synthesize(self, ws, *, image=True, last_layer=None):
         last = len(self.layers) - 1 if last_layer is None else last_layer
         features = []
-        for mix, layer in zip(self.mixes[: last + 1], self.layers):
+        for mix, layer in zip(self.mixes[: last + 1], self.layers[: last + 1], strict=True):
             parts = self.parts(ws, (layer.height, layer.width))
             tint = ws[:, 0, 4, None, None, None].expand(-1, 1, *parts.shape[2:])
             features.append(torch.einsum("cf,nfhw->nchw", mix, torch.cat([parts, tint], 1)))
@@ -79,7 +79,7 @@ def annotations(net, seeds=(0, 1, 2), every=5):
     labels = truth(net, ws).copy()
     unknown = np.random.default_rng(0).random(labels.shape) > 1 / every
     labels[unknown] = linsem.IGNORE
-    return [linsem.Annotation(w, one) for w, one in zip(ws, labels)]
+    return [linsem.Annotation(w, one) for w, one in zip(ws, labels, strict=True)]
 
 
 @pytest.fixture(scope="module", params=[(37, 37), (23, 46)], ids=["odd", "wide"])
@@ -105,7 +105,8 @@ def test_fit_and_segment(net, extractor):
     assert found.shape == want.shape
     assert (found == want).mean() > 0.95
     assert max((want == k).mean() for k in range(3)) < 0.7  # one category everywhere would not do
-    wrong = [linsem.Annotation(a.ws, b.labels) for a, b in zip(annotations(net), annotations(net)[::-1])]
+    shown, told = annotations(net), reversed(annotations(net))
+    wrong = [linsem.Annotation(a.ws, b.labels) for a, b in zip(shown, told, strict=True)]
     mixed_up = linsem.fit_few_shot(net, wrong, net.categories).predict(net.synthesize(ws, image=False)[1])
     assert (mixed_up == want).mean() < (found == want).mean()
 
@@ -118,7 +119,7 @@ def test_a_file_keeps_it_and_another_generator_is_refused(net, extractor, tmp_pa
     assert torch.equal(again.logits(features), extractor.logits(features))
     other = Sunset(net.size)
     other.id = "sunrise"
-    with pytest.raises(ExtractorError, match="sunset.*sunrise"):
+    with pytest.raises(ExtractorError, match=r"sunset.*sunrise"):
         linsem.load_extractor(path, other)
 
 

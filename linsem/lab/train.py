@@ -5,10 +5,10 @@
 
 The mapping network starts as `linsem.lab.mapping_start` builds it: w holds what a code decides.
 
-1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing, in L1. Half of the
+1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing. Half of the
    ws are truncated by a random psi, so that truncation stays on the drawings.
 2. *adversarial*: the usual game (non-saturating, R1), half of whose latents are fresh and style-mixed, the other half
-   codes on which the L1 term is kept.
+   codes on which that term is kept.
 
 RUN holds `state.pt` (resumed from when it is there), `log.txt`, and sample sheets. Runs in bf16.
 """
@@ -118,12 +118,20 @@ def _draw(run: Run, z: torch.Tensor, size: int, *, mix: bool = False, truncate: 
 
 
 def _difference(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """L1 on three scales: the coarse ones carry the pose, the fine one the lines, which are few and count for more."""
+    """On three scales: the coarse ones carry the pose, the fine one the lines, which are few and count for more.
+
+    Absolute plus squared: the first alone is content with the median, which leaves a small part out until its place is
+    known to the pixel; the second alone stays soft.
+    """
     weight = _busyness(real)
-    loss = ((fake - real).abs().mean(dim=1, keepdim=True) * weight).mean()
+    loss = (_penalty(fake - real).mean(dim=1, keepdim=True) * weight).mean()
     for factor in (2, 4):
-        loss = loss + (F.avg_pool2d(fake, factor) - F.avg_pool2d(real, factor)).abs().mean()
+        loss = loss + _penalty(F.avg_pool2d(fake, factor) - F.avg_pool2d(real, factor)).mean()
     return loss
+
+
+def _penalty(difference: torch.Tensor) -> torch.Tensor:
+    return difference.abs() + 3 * difference.square()
 
 
 def _busyness(real: torch.Tensor) -> torch.Tensor:
@@ -177,7 +185,7 @@ def adversarial(
     run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float, r1: float,
     keep: float,
 ) -> None:  # fmt: skip
-    """The game, with the L1 term weighted by `keep` on half of the latents."""
+    """The game, with the reconstruction term weighted by `keep` on half of the latents."""
     blocks = size.bit_length() - 2
     discriminator = Discriminator(DISCRIMINATOR_CHANNELS[:blocks]).to(memory_format=torch.channels_last)
     opt_g = torch.optim.Adam([*run.mapping.parameters(), *run.synthesis.parameters()], lr, (0.0, 0.99), fused=True)

@@ -11,13 +11,13 @@ from linsem.zoo import assets
 WHAT = """
 ### What this is
 
-A GAN knows where the hair ends. Its feature maps, multiplied by one small matrix, give a segmentation of the image that
-it draws: *Linear Semantics in Generative Adversarial Networks* (Jianjin Xu and Changxi Zheng, CVPR 2021,
-[arXiv:2104.00487](https://arxiv.org/abs/2104.00487)). So a few scribbles are enough to teach it your categories, an image
-can be edited by repainting its labels, and a layout can be turned into images.
+A GAN knows where the hair ends. Its feature maps, multiplied by one small matrix, give a segmentation of the image
+that it draws: *Linear Semantics in Generative Adversarial Networks* (Jianjin Xu and Changxi Zheng, CVPR 2021,
+[arXiv:2104.00487](https://arxiv.org/abs/2104.00487)). So a few scribbles are enough to teach it your categories, an
+image can be edited by repainting its labels, and a layout can be turned into images.
 
-- **Label**: every unpainted pixel means *unknown*. A softmax regression on the features under your strokes is solved after
-  each stroke, and all images are read with it.
+- **Label**: every unpainted pixel means *unknown*. A softmax regression on the features under your strokes is solved
+  after each stroke, and all images are read with it.
 - **Segment**: the same matrix reads images that nobody has labelled.
 - **Edit**: the latent is moved until the labels of the image are the ones that you painted, while the rest is held.
 - **Sample**: many candidates are matched with your layout; the best, unlike each other, are then moved until they obey.

@@ -83,7 +83,8 @@ class Api:
         reading = self.gpu.read(model, chosen_extractor, list(ws))
         files, gallery, rows = [], [], []
         for i, seed in enumerate(chosen):
-            files.append(self.downloads.write(f"{model}-seed{seed}.png", write_label_map(reading.labels[i], categories)))
+            labels = write_label_map(reading.labels[i], categories)
+            files.append(self.downloads.write(f"{model}-seed{seed}.png", labels))
             gallery.append((overlay(reading.rgb[i], reading.labels[i], categories), f"seed {seed}"))
             unsure = round(float(reading.uncertainty[i].mean()), 4)
             rows.append({"seed": seed, "shares": shares(reading.labels[i], categories), "mean_uncertainty": unsure})

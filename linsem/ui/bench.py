@@ -28,7 +28,9 @@ from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
 
 FIRST_SEEDS, FIRST_PSI = "1-8", 0.7
-NOT_YET = show.empty("Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category.")
+NOT_YET = show.empty(
+    "Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category."
+)
 
 
 class Bench:

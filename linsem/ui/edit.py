@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from linsem.session import Fitted, Session, Track
+from linsem.session import Fitted, Session
+from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.bench import caption
 from linsem.ui.canvas import LabelPainter

@@ -14,8 +14,9 @@ from linsem.latents import save_latents
 from linsem.palette import rgb_of, write_label_map
 from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED
-from linsem.session import EditPoint, Fitted, Session, Track, new_track, push, reread, step
+from linsem.session import Fitted, Session
 from linsem.studio import EditFrame
+from linsem.track import EditPoint, Track, new_track, push, reread, step
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.categories import hex_color

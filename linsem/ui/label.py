@@ -157,7 +157,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
             line = gr.HTML(show.status(START), elem_id="label-status")
             next_one = gr.Button("Label this one next", visible=False, elem_id="label-next", size="sm")
             view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
-            strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip")
+            strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip", size=108)
             with gr.Row(elem_classes="ls-tight"):
                 seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
                 psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)

@@ -11,7 +11,8 @@ import numpy as np
 
 from linsem.extractor import load_extractor, save_extractor
 from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
-from linsem.session import EditPoint, Fitted, Picture, Session, Track, new_session, new_track
+from linsem.session import Fitted, Picture, Session, new_session
+from linsem.track import EditPoint, Track, new_track
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-from linsem.session import Fitted, Session, Track
+from linsem.session import Fitted, Session
+from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
@@ -107,7 +108,7 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
     for register, on in ((run.click, True), (going.then, False), (stopped.then, False)):
         event(register, lambda on=on: (gr.Button(interactive=not on), gr.Button(interactive=on)), [], [run, stop],
               concurrency_limit=None, show_progress="hidden")  # fmt: skip
-    event(stopped.then, lambda now: show.status("Stopped." if now is None else "Stopped; these are the results so far."),
+    event(stopped.then, lambda now: show.status("Stopped; what was found so far is kept." if now else "Stopped."),
           [results], [state], **quiet)  # fmt: skip
     event(strip.select, logic.choose, [results], [results, sides], **quiet)
     sent = event(send.click, to_edit, [*who, results], [editing.track, tabs], **quiet)

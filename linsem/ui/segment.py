@@ -21,7 +21,7 @@ from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = "See every fresh image segmented by what you taught it; click an image to look closer."
-FIRST_SEEDS = "101-106"
+FIRST_SEEDS = "101-108"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,8 @@ class Segment:
         for step in steps:
             yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
         size = path.stat().st_size / 1e6
-        yield gr.File(str(path), visible=True), show.status(f"{count} images with their label maps, {size:.1f} MB.", "good")
+        line = show.status(f"{count} images with their label maps, {size:.1f} MB.", "good")
+        yield gr.File(str(path), visible=True), line
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
@@ -147,6 +148,8 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
         with gr.Column(scale=3, min_width=300):
             line = gr.HTML(show.status("Opening ...", "busy"), elem_id="segment-status")
             legend = gr.HTML("", elem_id="segment-legend")
+            sides = Thumbs(label="The chosen image", empty="Click an image to see it from all sides.", size=130,
+                           elem_id="segment-sides")  # fmt: skip
             with gr.Accordion("Export a data set", open=False, elem_id="export"):
                 with gr.Row(elem_classes="ls-tight"):
                     most = services.settings.max_export
@@ -157,8 +160,6 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
                     stop = gr.Button("Stop", size="sm", min_width=90)
                 told = gr.HTML("")
                 zipped = gr.File(label="The data set", interactive=False, visible=False, elem_id="export-file")
-            sides = Thumbs(label="The chosen image", empty="Click an image to see it from all sides.", size=130,
-                           elem_id="segment-sides")  # fmt: skip
 
     def event(register: object, function: object, inputs: list, outputs: list, **more: object) -> object:
         return register(in_words(function), inputs, outputs, api_visibility="private", **services.short, **more)

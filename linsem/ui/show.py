@@ -60,8 +60,8 @@ def sureness_bars(rows: Sequence[Sureness]) -> str:
             f'<li class="ls-row{"" if row.painted else " ls-none"}"><i style="background:{row.category.color}"></i>'
             f"<span>{text(row.category.name)}</span>"
             f'<b role="meter" aria-label="{text(row.category.name)}" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-valuenow="{100 * value:.0f}"><u style="width:{100 * value:.0f}%;background:{row.category.color}"></u>'
-            f"</b><em>{text(row.words)}</em></li>"
+            f'aria-valuenow="{100 * value:.0f}"><u style="width:{100 * value:.0f}%;'
+            f'background:{row.category.color}"></u></b><em>{text(row.words)}</em></li>'
         )
     return f'<div class="ls-legend ls-sure"><h4>How sure it is</h4><ul>{"".join(items)}</ul></div>'
 

@@ -39,7 +39,7 @@ class Strip:
 
 
 class Thumbs(gr.HTML):
-    """Shows a `Strip`; `.select` fires with the position as `gr.SelectData.index`. `empty` is said when there is none."""
+    """Shows a `Strip`; `.select` fires with the position as `gr.SelectData.index`. `empty` is said of no images."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Thumbs(gr.HTML):
         label: str,
         empty: str = "",
         size: int = 96,
-        **kw: Any,  # noqa: ANN401 - whatever gr.HTML takes
+        **kw: Any,  # whatever gr.HTML takes
     ) -> None:
         super().__init__(
             value,
@@ -74,7 +74,10 @@ class Thumbs(gr.HTML):
         """A strip as plain JSON."""
         if value is None:
             return None
-        items = [{"image": data_url(t.rgb, t.crisp), "title": t.title, "badge": t.badge, "crisp": t.crisp} for t in value.items]
+        items = [
+            {"image": data_url(each.rgb, each.crisp), "title": each.title, "badge": each.badge, "crisp": each.crisp}
+            for each in value.items
+        ]
         return {"items": items, "current": value.current}
 
     def api_info(self) -> dict[str, Any]:

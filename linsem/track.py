@@ -1,0 +1,71 @@
+"""A line of edits of one image, with undo and redo: frozen values, and functions from value to value."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from linsem.extractor import Extractor
+
+HISTORY = 20  # states that are kept
+
+
+@dataclass(frozen=True, eq=False)
+class EditPoint:
+    """One state of an edited image: ws (num_ws, w_dim), rgb (H, W, 3) uint8, labels (H, W) uint8, and in words how it
+    came to be; `report` is that of `linsem.edit`, empty for the start."""
+
+    ws: np.ndarray
+    rgb: np.ndarray
+    labels: np.ndarray
+    caption: str
+    report: dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A line of edits of one image. `position` is the one shown; what lies behind it can be redone. `name` is unlike
+    that of any other track, so that the painter never takes one for the other."""
+
+    name: str
+    model: str
+    points: tuple[EditPoint, ...]
+    position: int
+    extractor: Extractor
+
+    @property
+    def now(self) -> EditPoint:
+        """The state shown."""
+        return self.points[self.position]
+
+    @property
+    def key(self) -> str:
+        """Names the state for the painter."""
+        return f"{self.name}.{self.position}.{len(self.points)}"
+
+
+def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
+    """A line of edits that begins with an image."""
+    return Track(secrets.token_hex(6), model, (start,), 0, extractor)
+
+
+def push(track: Track, point: EditPoint) -> Track:
+    """A new state after the one shown; what could be redone is gone. The first state is always kept."""
+    points = (*track.points[: track.position + 1], point)
+    if len(points) > HISTORY:
+        points = (points[0], *points[2:])
+    return replace(track, points=points, position=len(points) - 1)
+
+
+def step(track: Track, by: int) -> Track:
+    """Undo (-1) or redo (+1); at either end it stays."""
+    return replace(track, position=min(max(track.position + by, 0), len(track.points) - 1))
+
+
+def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
+    """The same track after another extractor has read the state shown: labels (H, W); the other states are dropped but
+    the first, since their labels would be those of the old extractor."""
+    now = replace(track.now, labels=labels)
+    return replace(track, name=secrets.token_hex(6), points=(now,), position=0, extractor=extractor)
