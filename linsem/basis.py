@@ -2,8 +2,8 @@
 
 What the generator's features say without any label: which directions of a layer vary together, and which hardly at
 all. A direction with variance v gets the coordinate x v^((power - 1) / 2): with power 1 the ridge acts on the features
-as they are (and leans on directions of large variance), with power 0 on whitened ones (and treats all alike). Directions
-below `floor` of a layer's mean variance carry nothing and are left out.
+as they are (and leans on directions of large variance), with power 0 on whitened ones (and treats all alike). A
+direction whose variance is below `floor` of the layer's mean carries nothing and is left out.
 """
 
 from __future__ import annotations

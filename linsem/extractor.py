@@ -3,8 +3,8 @@
 *LSE* (paper, eq. 1): S = sum_i up(T_i x_i), one 1x1 convolution a layer. Since a 1x1 convolution commutes with linear
 upsampling (eq. 2), the classes are computed at each layer's own size, maps of equal size are summed, and only then
 upsampled: the concatenated block of all features is never built. *NSE-1* is a per-pixel network a layer, *NSE-2* a
-decoder over all layers; *centroid* assigns a pixel to the nearest class centre by cosine, which is an LSE whose rows are
-the centres (a pixel's own norm does not change which is nearest).
+decoder over all layers; *centroid* assigns a pixel to the nearest class centre by cosine, which is an LSE whose rows
+are the centres (a pixel's own norm does not change which is nearest).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from linsem.palette import Category, parse_categories
 KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
 FORMAT, VERSION = "linsem-extractor", "1"
 _MAX_BYTES = 512 << 20
+Weights = Mapping[str, torch.Tensor]  # by the names of `weight_shapes`
 
 
 class ExtractorError(ValueError):
@@ -100,13 +101,13 @@ def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     return sum(pixels.resize_logits(each, size) for each in by_size.values())
 
 
-def forward_lse(weights: Mapping[str, torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     """Sum of upsampled 1x1 convolutions, plus one bias a class."""
     maps = [torch.einsum("kc,nchw->nkhw", weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
     return _fuse(maps, size) + weights["bias"][:, None, None]
 
 
-def forward_nse1(weights: Mapping[str, torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+def forward_nse1(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     """Three 1x1 convolutions with ReLU a layer, summed with one weight a layer."""
     maps = []
     for i, x in enumerate(features):
@@ -118,7 +119,7 @@ def forward_nse1(weights: Mapping[str, torch.Tensor], features: Sequence[torch.T
     return _fuse([s * x for s, x in zip(share, maps, strict=True)], size)
 
 
-def forward_nse2(weights: Mapping[str, torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+def forward_nse2(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     """A decoder: 3x3 convolution of each layer, added to the upsampled hidden map of the layers before."""
     hidden = None
     for i, x in enumerate(features):
@@ -211,7 +212,7 @@ def load_extractor(source: str | Path, generator: Generator | None = None) -> Ex
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise ExtractorError(f"{path.name}: not a safetensors file ({error})") from error
     extractor = _parse(metadata, weights, path.name)

@@ -1,10 +1,10 @@
 """From a few annotations to an extractor: softmax regression on the features at the labelled pixels only.
 
-The paper's extractor is linear and its loss convex (§3.2), so nothing is iterated over images: the features are gathered
-once at the labelled pixels (what upsampling would hold there), turned into the coordinates of `linsem.basis`, and a
-ridge-penalised softmax regression is solved by L-BFGS, from the last solution where there is one. The strength of the
-ridge is chosen by leaving images out, and so is the temperature of the probabilities. Scribbles and dense label maps are
-the same code; an unlabelled pixel (255) takes no part.
+The paper's extractor is linear and its loss convex (§3.2), so nothing is iterated over images: the features are
+gathered once at the labelled pixels (what upsampling would hold there), turned into the coordinates of `linsem.basis`,
+and a ridge-penalised softmax regression is solved by L-BFGS, from the last solution where there is one. The strength of
+the ridge is chosen by leaving images out, and so is the temperature of the probabilities. Scribbles and dense label
+maps are the same code; an unlabelled pixel (255) takes no part.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class _Fit:
 
 
 def _basis(examples: Examples, channels: Sequence[int], power: float, rank: int | None) -> Basis:
-    """From labelled rows, in which small categories count as the fit counts them, and unlabelled ones, half and half."""
+    """Half from labelled rows, in which small categories count as in the fit, and half from unlabelled ones."""
     rows = _spread(len(examples.y), 2000, examples.y.device)
     x = torch.cat([examples.x[rows], examples.rest])
     weight = examples.weight[rows] / examples.weight[rows].sum()

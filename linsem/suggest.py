@@ -2,8 +2,8 @@
 
 An image stands for the step that its labels would ask for, were they as the extractor believes (Ash et al., ICLR 2020,
 *BADGE*): the sum over pixels of (most likely class - probabilities) times the features. It is long where the extractor
-is unsure, and points where the image differs. Images are then taken one by one, each time the one whose step is farthest
-from those of the images taken before and of those that are labelled already.
+is unsure, and points where the image differs. Images are then taken one by one, each time the one whose step is
+farthest from those of the images taken before and of those that are labelled already.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def steps_of(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> It
     for each in ws:
         batch = each[None].to(generator.device)
         _, features = generator.synthesize(batch, image=False, last_layer=extractor.last_layer)
-        probabilities = extractor.probabilities(features, size)[0].flatten(1).t()[torch.from_numpy(pick).to(batch.device)]
+        probabilities = extractor.probabilities(features, size)[0].flatten(1).t()[torch.from_numpy(pick)]
         x = gather(features, extractor.layers, pick, size)
         if scale is None:  # of the first image: the same for all
             scale = torch.cat([part.square().mean().sqrt().expand(part.shape[1]) for part in x.split(channels, dim=1)])

@@ -114,7 +114,8 @@ def _check(
     if len(categories) < 2:
         raise ValueError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
     if not recipes or images < 1 or batch < 1 or report < 1:
-        raise ValueError(f"expected recipes, and images, batch, report >= 1, got {recipes}, {images}, {batch}, {report}")
+        got = f"{recipes}, {images}, {batch}, {report}"
+        raise ValueError(f"expected recipes, and images, batch, report >= 1, got {got}")
     for name, recipe in recipes.items():
         if recipe.kind not in KINDS:
             raise ValueError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")

@@ -90,7 +90,7 @@ def test_every_part_of_a_state_reaches_the_browser(painter):
 def test_a_missing_prediction_stays_missing(painter):
     form = painter.postprocess(state(prediction=None, uncertainty=None))
     assert form["prediction"] is None and form["uncertainty"] is None
-    assert painter.postprocess(None) is None and painter.preprocess(None) is None
+    assert painter.postprocess(None) is None and painter.preprocess(None) is None and painter.preprocess("") is None
 
 
 def test_a_picture_is_written_once_and_pictures_do_not_mix(painter):

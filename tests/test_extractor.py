@@ -40,7 +40,8 @@ def weights_of(kind, seed=1, channels=CHANNELS):
 
 def extractor_of(kind, layers=(0, 1, 2, 3)):
     channels = [CHANNELS[i] for i in layers]
-    return Extractor(kind, CATEGORIES, layers, "toy", (16, 16), weights_of(kind, channels=channels), 1.7, {"ridge": "3"})
+    weights = weights_of(kind, channels=channels)
+    return Extractor(kind, CATEGORIES, layers, "toy", (16, 16), weights, 1.7, {"ridge": "3"})
 
 
 def upsample_concatenate_1x1(weights, features, size):
@@ -164,7 +165,7 @@ def write(tmp_path, weights=None, **changes):
     save_extractor(extractor_of("LSE"), tmp_path / "good.safetensors")
     with safe_open(str(tmp_path / "good.safetensors"), "pt") as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     metadata = {k: v for k, v in (metadata | changes).items() if v is not None}
     tensors = {k: v for k, v in (tensors | (weights or {})).items() if v is not None}
     save_file(tensors, tmp_path / "bad.safetensors", metadata)

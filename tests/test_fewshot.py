@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 from linsem.basis import fit_basis
 from linsem.calibrate import temperature_of
@@ -22,6 +21,7 @@ from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.softmax import Problem, cross_validate, logits_of, solve, solved
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,9 @@ def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
     mean = entries(value).get("latent_avg")
     if mean is not None:
         state["mapping.w_avg"] = flat(decoder.tensor("latent_avg", mean))
-    return infer.stylegan2(state, SOURCE)
+    averaged = "g_ema" in entries(value) or "g" not in entries(value)
+    notes = () if averaged else ("the file has no averaged network (g_ema): g was read",)
+    return infer.stylegan2(state, SOURCE, notes)
 
 
 def _convolution(inner: str) -> Any:

@@ -73,7 +73,7 @@ def stroke_in_passes(model: str, quick: bool) -> float:
 
 
 def fit_memory_mb(model: str, quick: bool) -> float:
-    """What a dense 16-shot fit on a 256 px StyleGAN2 of 5,376 channels (random weights) adds to a process at its peak."""
+    """MB that a dense 16-shot fit adds at its peak, on a 256 px StyleGAN2 of 5,376 channels (random weights)."""
     code = "from linsem.lab.bench import measure_memory; print(measure_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])

@@ -57,7 +57,7 @@ def leave_one_out(generator: Generator, labels: dict[int, np.ndarray]) -> dict[s
     confusion = np.zeros((count, count), np.int64)
     for held, truth in labels.items():
         others = annotate(generator, {seed: one for seed, one in labels.items() if seed != held})
-        extractor = fit_few_shot(generator, others, generator.categories)
+        extractor = fit_few_shot(generator, others, generator.categories, missing="keep")
         ws = generator.map(seed_z(generator, [held]), PSI)
         found = extractor.predict(generator.synthesize(ws, image=False)[1])[0]
         known = truth != IGNORE
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     generator = load_generator(MODEL)
     labels = read_labels(assets() / "examples" / MODEL, generator)
-    extractor = fit_few_shot(generator, annotate(generator, labels), generator.categories)
+    extractor = fit_few_shot(generator, annotate(generator, labels), generator.categories, missing="keep")
     for folder in ("examples", "evidence"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
     make_project(generator, labels, extractor, options.out / "examples" / f"{MODEL}.linsem.zip")

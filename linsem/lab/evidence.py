@@ -2,8 +2,8 @@
 
     python -m linsem.lab.evidence extractors [MODEL] [--quick] [--json] [--out assets/evidence]
 
-Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, sample. `--quick` takes minutes rather than hours;
-`--json` makes the last line one JSON object; with `--out`, the table is written as CSV and Markdown and the plots as PNG.
+Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, sample. `--quick` takes minutes rather than hours,
+`--json` makes the last line one JSON object, and with `--out` the table is written as CSV and Markdown, plots as PNG.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`evidence edit`: scripted edits by our loop, the reference protocol, and the paper's baselines; the teacher judges."""
+"""`evidence edit`: scripted edits by our loop, the reference protocol and the baselines, judged by the teacher."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from linsem import pixels
 from linsem.extractor import Extractor, load_extractor
 from linsem.generator import Generator, seed_z
 from linsem.lab import edits, reference_steer, sheets, steer_judge
+from linsem.lab.tables import Table
 from linsem.palette import overlay
 from linsem.pixels import IGNORE
 from linsem.steer import teacher_segmenter
@@ -113,7 +114,7 @@ def _image(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
         return generator.synthesize(ws)[0]
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50) -> dict[str, dict[str, float]]:
+def run(model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50) -> Table:
     """The table; with `out` also a sheet of before, target and after for 24 uncurated edits."""
     generator, teacher = load_generator(model), load_teacher(model)
     todo = cases(generator, teacher, 14 if quick else 100)
@@ -130,7 +131,11 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, steps: int 
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         sheets.save_columns(rows, out / "edits.png", per_row=6)
-    return table
+    title = (
+        f"{len(todo)} scripted edits on {model}, {steps} steps, judged by the teacher (done: agreement over "
+        f"{steer_judge.DONE_AGREEMENT} and a change outside under {steer_judge.DONE_CHANGE} of 255)"
+    )
+    return Table("edit", title, table, [{"method": name, **values} for name, values in table.items()])
 
 
 def _row(case: Case, after: torch.Tensor, teacher: Teacher) -> list[np.ndarray]:

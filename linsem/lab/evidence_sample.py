@@ -13,6 +13,7 @@ import torch
 from linsem import conditional, pixels
 from linsem.generator import Generator
 from linsem.lab import drawings, reference_steer, sheets, steer_judge
+from linsem.lab.tables import Table
 from linsem.metrics import class_iou, paper_iou
 from linsem.palette import colorize
 from linsem.steer import teacher_segmenter
@@ -55,7 +56,7 @@ def diversity(images: torch.Tensor) -> float:
     return float(np.mean([(a - b).abs().mean() * 127.5 for a, b in combinations(images, 2)]))
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None) -> dict[str, dict[str, float]]:
+def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     """The table; with `out` also a sheet of 12 layouts by 4 results. Seconds are per result, the bank's share in."""
     generator, teacher = load_generator(model), load_teacher(model)
     count = 6 if quick else 100
@@ -80,4 +81,5 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> dict[str
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         sheets.save(sheets.grid(rows), out / "layouts.png")
-    return table
+    title = f"{count} layouts of held-out drawings on {model}, {RESULTS} results each, judged by the teacher"
+    return Table("sample", title, table, [{"method": name, **values} for name, values in table.items()])

@@ -36,8 +36,9 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     means = {
         share: float(np.mean([scores[f"{share} {repeat}"].miou for repeat in repeats])) for share in (*SHARES, 1)
     }
+    pixels = {share: float(np.mean(painted[share])) for share in SHARES} | {1: 1.0}
     rows = [
-        {"labels": "dense" if share == 1 else "strokes", "pixels": 1.0 if share == 1 else float(np.mean(painted[share])),
+        {"labels": "dense" if share == 1 else "strokes", "pixels": pixels[share],
          "mIoU": common.rounded(means[share]), "of dense": common.rounded(means[share] / means[1])}
         for share in (*SHARES, 1)
     ]  # fmt: skip

@@ -21,7 +21,7 @@ _BINS = 10
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
-    """AUROC and calibration of an 8-shot extractor; mIoU at 4 and 8 images, suggested and random, from the same first."""
+    """AUROC and calibration of 8-shot extractors; mIoU at 4 and 8 images, suggested and random, the first the same."""
     setting = common.setting_of(model, quick=quick)
     repeats = SEEDS[:2] if quick else SEEDS
     extractors, measures = {}, []
@@ -99,7 +99,7 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
     """The probability that a random positive has the higher score; ties count half; nan without both kinds."""
     if positive.all() or not positive.any():
         return float("nan")
-    values, index, counts = np.unique(score, return_inverse=True, return_counts=True)
+    _, index, counts = np.unique(score, return_inverse=True, return_counts=True)
     below = np.cumsum(counts) - counts
     ranks = (below + (counts + 1) / 2)[index]
     hits = int(positive.sum())

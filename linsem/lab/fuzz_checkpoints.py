@@ -8,6 +8,7 @@ file is read an audit hook of Python watches for code, processes, sockets and un
 from __future__ import annotations
 
 import argparse
+import codecs
 import collections
 import json
 import random
@@ -110,6 +111,7 @@ def watch() -> None:
     """Install the audit hook, once a process (Python cannot remove one); it is idle outside `attempt`."""
     global _hooked
     if not _hooked:
+        codecs.lookup("cp437")  # zipfile looks member names up in it, and the first look-up imports
         sys.addaudithook(_audit)
         _hooked = True
 

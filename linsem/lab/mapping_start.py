@@ -94,7 +94,7 @@ def _quantiles(count: int) -> list[float]:
 def _bins(
     steps: dict[tuple[int, float], int], coordinate: int, cuts: list[float]
 ) -> list[tuple[dict[int, float], float]]:
-    """For each interval of a coordinate, a combination of step units (and a constant) that is 1 inside and 0 outside."""
+    """For each interval of a coordinate, step units (and a constant) that sum to 1 inside and 0 outside."""
     found = []
     for i in range(len(cuts) + 1):
         weights = {}

@@ -16,7 +16,7 @@ def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.
     rng = np.random.default_rng(seed)
     sparse = np.full(labels.shape, IGNORE, dtype=np.uint8)
     present, counts = np.unique(labels[labels != IGNORE], return_counts=True)
-    left = max(int(round(share * labels.size)), len(present))
+    left = max(round(share * labels.size), len(present))
     order = np.argsort(counts, kind="stable")
     for done, i in enumerate(order):
         quota = min(max(left // (len(order) - done), 1), int(counts[i]))

@@ -61,7 +61,7 @@ def few_shot(
     with torch.no_grad():
         labels = teacher(generator.synthesize(ws)[0]).cpu().numpy()
     annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
-    return fit_few_shot(generator, annotations, teacher.categories)
+    return fit_few_shot(generator, annotations, teacher.categories, missing="keep")
 
 
 def label_images(

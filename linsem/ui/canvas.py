@@ -149,7 +149,7 @@ class LabelPainter(gr.HTML):
 
     def preprocess(self, payload: dict[str, Any] | None) -> PainterLabels | None:
         """What the browser sent, checked: anything malformed is a `gr.Error` with a sentence."""
-        if payload is None:
+        if payload is None or payload == "":  # the browser's word for no value
             return None
         try:
             return _read_payload(payload)

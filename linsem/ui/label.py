@@ -12,6 +12,7 @@ from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET, Bench, absorb, show
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.errors import in_words, said
+from linsem.ui.examples import example_project
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
@@ -137,7 +138,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     wiring = Wiring(services)
     bench = wiring.bench
     projects = Projects(services, bench)
-    session, fitted, suggested, track = gr.State(lambda: Session()), *[gr.State(lambda: None) for _ in range(3)]
+    session, fitted, suggested, track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
     kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
     gr.HTML(show.hint(HINT))
     resume = gr.Button("Go on with what this browser kept", visible=False, elem_id="resume")
@@ -164,6 +165,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
             with gr.Row(elem_classes="ls-tight"):
                 load = gr.Button("Show these seeds", size="sm", elem_id="label-load")
                 more = gr.Button("New images", size="sm", elem_id="label-more")
+                example = gr.Button("Load a labelled example", size="sm", visible=False, elem_id="label-example")
             sure = gr.HTML(NOT_YET, elem_id="label-sure")
             editor = CategoryEditor(services)
             with gr.Accordion("Save and load", open=False, elem_id="projects"):
@@ -217,6 +219,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     opened = [session, fitted, track, painter, line, model]
     for arrived in (
         event(load_file.upload, projects.load, [load_file], opened, cancels=[stroke, seen, once], **quiet),
+        event(example.click, projects.example, [session], opened, cancels=[stroke, seen, once], **quiet),
         event(resume.click, projects.resume, [kept], opened, cancels=[stroke, seen, once], **quiet),
     ):
         named = event(arrived.success, editor.choices, [session], editor.lists, **quick)
@@ -228,6 +231,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
         event(model.input, wiring.switch, [model, session], [session, fitted, painter, line, model], **short),
     ):
         overview_after(event(begun.then, editor.choices, [session], editor.lists, **quick))
+        event(begun.then, lambda s: gr.Button(visible=example_project(s.model) is not None), [session], [example], **quick)
     return LabelTab(session, fitted, track)
 
 

@@ -28,6 +28,7 @@ def build(settings: Settings) -> gr.Blocks:
     keep = settings.keep_hours * 3600
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
         model = _header(services, default)
+        api.build(services)  # first, so that its names are its own
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Label", id="label"):
                 bench = label.build(services, model, demo)
@@ -39,7 +40,6 @@ def build(settings: Settings) -> gr.Blocks:
                 sample.build(services, bench, editing, sample_tab, tabs)
             with gr.Tab("About", id="about"):
                 about.build(services)
-        api.build(services)
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 

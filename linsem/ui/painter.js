@@ -285,7 +285,7 @@ const inside = (x, y) => x >= 0 && y >= 0 && x < now.width && y < now.height;
 
 function beginStroke(point, erase) {
   const k = erase ? UNPAINTED : ui.category, size = ui.sizes[erase ? "eraser" : "brush"];
-  stroke = { before: now.labels.slice(), k, size, last: point, time: performance.now() };
+  stroke = { before: now.labels.slice(), k, size, last: point, way: 0, time: performance.now() };
   stamp(point);
 }
 
@@ -299,6 +299,7 @@ function extendStroke([x, y]) {
   const [x0, y0] = stroke.last, steps = Math.ceil(Math.hypot(x - x0, y - y0) / Math.max(0.5, stroke.size / 6));
   for (let k = 1; k <= steps; k++) stamp([x0 + (x - x0) * k / steps, y0 + (y - y0) * k / steps]);
   stroke.last = [x, y];
+  stroke.way += Math.hypot(x - x0, y - y0);
 }
 
 function endStroke(tell = true) {

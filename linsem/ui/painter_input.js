@@ -78,7 +78,7 @@ function startPaint(event) {
 
 function startPinch() {
   if (stroke) { // the first finger of a pinch is no stroke, unless it has drawn for a while
-    if (performance.now() - stroke.time < 300) dropStroke();
+    if (performance.now() - stroke.time < 300 || stroke.way * scale() < 12) dropStroke();
     else endStroke();
   }
   gesture = "pinch";

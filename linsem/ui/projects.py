@@ -16,6 +16,7 @@ from linsem.track import EditPoint, Track, new_track
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels
+from linsem.ui.examples import example_project
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services
 
@@ -60,6 +61,13 @@ class Projects:
         path = uploaded(file, "project")
         if path is None:
             raise ProjectError("project: expected a file, got nothing")
+        return self._open(load_project(path))
+
+    def example(self, session: Session) -> tuple[object, ...]:
+        """The project that ships with the generator."""
+        path = example_project(session.model)
+        if path is None:
+            raise ProjectError(f"no example ships with {session.model}")
         return self._open(load_project(path))
 
     def resume(self, kept: str | None) -> tuple[object, ...]:

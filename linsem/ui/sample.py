@@ -10,9 +10,10 @@ from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
 from linsem.ui.errors import in_words
-from linsem.ui.examples import layouts
+from linsem.ui.examples import example_masks
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.sampling import NO_LAYOUT, Results, Sampling
+from linsem.ui.segment import chosen_extractor
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Strip, Thumbs
 
@@ -21,8 +22,8 @@ HINT = "Give a layout, and get several different images that obey it, best first
 
 def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
     """Lay the tab out and wire it."""
-    logic, examples = Sampling(services), layouts(services)
-    layout, results = gr.State(lambda: None), gr.State(lambda: None)
+    logic = Sampling(services)
+    layout, results = gr.State(None), gr.State(None)
     gr.HTML(show.hint(HINT))
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=330):
@@ -33,10 +34,9 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
                         file_types=[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"],
                         type="filepath", height=130,
                     )  # fmt: skip
-                    gr.HTML(show.text("Or take an example:") if examples else "")
                     shelf = Thumbs(
-                        Strip(tuple(thumb for _, thumb in examples)) if examples else None, label="Example masks",
-                        size=72, visible=bool(examples), elem_id="sample-examples",
+                        label="Example masks", size=66, empty="No example masks ship with this generator.",
+                        elem_id="sample-examples",
                     )  # fmt: skip
                 with gr.Tab("From an image", id="seed"), gr.Row(elem_classes="ls-tight ls-end"):
                     number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
@@ -79,9 +79,18 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
     quiet = {**services.short, "show_progress": "hidden"}
     who, shown = [bench.session, bench.fitted], [layout, wanted, legend, line]
 
+    def masks(session: Session, fitted: Fitted | None) -> list:
+        try:
+            return example_masks(session.model, chosen_extractor(services, session, fitted).categories)
+        except ValueError:  # nothing to read them with yet
+            return []
+
     def example(session: Session, fitted: Fitted | None, event: gr.SelectData) -> tuple[object, ...]:
-        path, thumb = examples[int(event.index)]
+        path, thumb = masks(session, fitted)[int(event.index)]
         return logic.example(session, fitted, path, thumb.title)
+
+    def visit(session: Session, fitted: Fitted | None) -> Strip:
+        return Strip(tuple(thumb for _, thumb in masks(session, fitted)))
 
     def to_edit(session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
         if now is None or not now.frame.seeds:
@@ -95,8 +104,8 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
 
     event(mask.upload, logic.upload, [*who, mask], shown, **quiet)
     event(mask.clear, logic.upload, [*who, mask], shown, **quiet)
-    if examples:
-        event(shelf.select, example, who, shown, **quiet)
+    event(tab.select, visit, who, [shelf], **quiet)
+    event(shelf.select, example, who, shown, **quiet)
     event(take.click, logic.from_seed, [*who, number, psi], shown, **quiet)
     event(paint_tab.select, logic.canvas, who, [painter], **quiet)
     event(painter.input, logic.painted, [*who, painter], shown, trigger_mode="always_last", **quiet)
@@ -114,4 +123,3 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
     sent = event(send.click, to_edit, [*who, results], [editing.track, tabs], **quiet)
     editing.arrive(sent)
     event(pack.click, packed, [results], [file], **quiet)
-    _ = tab

@@ -133,7 +133,7 @@ class Segment:
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     logic = Segment(services)
-    shown = gr.State(lambda: None)
+    shown = gr.State(None)
     gr.HTML(show.hint(HINT))
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=340):
