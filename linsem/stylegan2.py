@@ -239,6 +239,8 @@ class StyleGAN2(nn.Module):
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
+        if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):
+            raise ValueError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
         w = self.mapping(z, c)
         ws = w[:, None].repeat(1, self.num_ws, 1)
         if psi == 1:

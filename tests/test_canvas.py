@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import re
@@ -245,17 +244,8 @@ def test_the_api_describes_what_is_read(painter):
     assert painter.preprocess(example).key == example["key"]
 
 
-@pytest.fixture
-def loop():
-    """Gradio makes an event loop where there is none, and leaves it open."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield loop
-    asyncio.set_event_loop(None)
-    loop.close()
-
-
-@pytest.mark.usefixtures("loop")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Gradio makes an event loop, and never closes it
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_it_is_wired_without_a_warning():
     with gr.Blocks() as demo:
         painter = LabelPainter(state(), categories=CATEGORIES, label="Image 1", elem_id="painter")

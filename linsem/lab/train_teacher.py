@@ -3,7 +3,7 @@
     python -m linsem.lab.train_teacher RUN --cache CACHE --images 24000 --out assets/avatars-128.teacher.safetensors
 
 The loss is a weighted cross-entropy and a Dice term, which thin categories (brows, noses, frames) need. The first
-two fifths of training, and every fourth batch after them, are shown at half the size, which is four times as cheap.
+9,600 images (or two fifths of training), and every fourth batch after them, are shown at half the size, which is four times as cheap.
 Weights are averaged (EMA); the average is judged on held-out drawings, clean and degraded, now and then, and written to
 `--out` when it is the best so far. RUN holds `state.pt`, from which training resumes, and `log.txt`. bf16, one core.
 """
@@ -105,7 +105,7 @@ def train(
     while run.seen < images:
         for group in run.optimizer.param_groups:
             group["lr"] = _rate(run.seen, images, lr)
-        small = run.seen < 0.4 * images or run.seen // batch % 4 == 3
+        small = run.seen < min(9600, 0.4 * images) or run.seen // batch % 4 == 3
         losses.append(_learn(run, rgb, labels, batch, weights, small=small))
         run.seen += batch
         run.average(min(0.995, run.seen / (run.seen + 10 * batch)))

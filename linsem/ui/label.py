@@ -231,7 +231,8 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
         event(model.input, wiring.switch, [model, session], [session, fitted, painter, line, model], **short),
     ):
         overview_after(event(begun.then, editor.choices, [session], editor.lists, **quick))
-        event(begun.then, lambda s: gr.Button(visible=example_project(s.model) is not None), [session], [example], **quick)
+        event(begun.then, lambda now: gr.Button(visible=example_project(now.model) is not None), [session], [example],
+              **quick)  # fmt: skip
     return LabelTab(session, fitted, track)
 
 

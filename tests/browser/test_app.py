@@ -1,0 +1,345 @@
+"""A person goes through all four tabs in a real Chromium, on the app as it is served."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+from served import served
+
+from linsem.palette import parse_categories, read_label_map, write_label_map
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
+SHOTS = Path(__file__).parents[1] / "screenshots"
+SLOW = 90_000  # milliseconds: a loaded machine is not a failure
+NOTHING = 255
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def model(address):
+    rows = Client(address, verbose=False).predict(api_name="/models")
+    return next(row for row in rows if row["available"])
+
+
+class Visitor:
+    """A browser of one's own, and what a hand does in it."""
+
+    def __init__(self, chromium, address, width=1280, dark=False):
+        self.context = chromium.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+        self.page, self.width, self.wrong = self.context.new_page(), width, []
+        self.page.set_default_timeout(SLOW)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, address))
+        self.page.goto(address + ("?__theme=dark" if dark else "?__theme=light"))
+        self.page.locator("#label-strip button").first.wait_for()
+        self.page.locator("#label-painter [data-part=view]").wait_for()
+
+    def _note(self, url, address):
+        if url.startswith("http") and not url.startswith(address.rstrip("/")):
+            self.wrong.append(f"asked somebody else: {url}")
+
+    def tab(self, name):
+        self.page.locator("#tabs").get_by_role("tab", name=name, exact=True).first.click()
+
+    def category(self, painter, name):
+        self.page.locator(f"#{painter}").get_by_text(name, exact=True).first.click()
+
+    def stroke(self, painter, points):
+        """Drag over points (x, y) in 0..1 of the picture."""
+        view = self.page.locator(f"#{painter} [data-part=view]")
+        view.scroll_into_view_if_needed()
+        box = view.bounding_box()
+        xy = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
+        self.page.mouse.move(*xy[0])
+        self.page.mouse.down()
+        for each in xy[1:]:
+            self.page.mouse.move(*each, steps=6)
+        self.page.mouse.up()
+
+    def canvas(self, painter, part):
+        """A sheet of the painter as (H, W, 4) uint8."""
+        url = self.page.evaluate(
+            "([id, part]) => document.querySelector(`#${id} [data-part=${part}]`).toDataURL('image/png')",
+            [painter, part],
+        )
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
+
+    def said(self, place):
+        return self.page.locator(f"#{place}").inner_text()
+
+    def shot(self, name):
+        SHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"app-{name}-{self.width}.png", full_page=True)
+
+    def fits(self):
+        """Whether nothing sticks out sideways."""
+        return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def visitor(chromium, address):
+    each = Visitor(chromium, address)
+    yield each
+    assert each.wrong == []
+    each.close()
+
+
+def label_two(visitor):
+    """Two strokes of two categories, and the wait for the segmentation. Returns the seconds from stroke to overlay."""
+    visitor.category("label-painter", "background")
+    visitor.stroke("label-painter", [(0.04, 0.05), (0.04, 0.5)])
+    visitor.category("label-painter", "skin")
+    before = visitor.canvas("label-painter", "prediction").copy()
+    visitor.stroke("label-painter", [(0.42, 0.5), (0.58, 0.55)])
+    clock = time.monotonic()
+    while np.array_equal(visitor.canvas("label-painter", "prediction"), before):
+        assert time.monotonic() - clock < SLOW / 1000
+        time.sleep(0.02)
+    seconds = time.monotonic() - clock
+    expect(visitor.page.locator("#label-status .ls-good")).to_be_visible()
+    expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
+    return seconds
+
+
+def close_to(rgba, color, slack=40):
+    """(H, W) bool: pixels of a sheet that are painted in about this colour."""
+    rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
+    return (np.abs(rgba[..., :3].astype(int) - rgb).max(-1) <= slack) & (rgba[..., 3] > 0)
+
+
+def test_scribbles_are_followed_on_this_image_and_on_the_others(visitor, model):
+    colors = {c["name"]: c["color"] for c in model["categories"]}
+    untouched = [item.get_attribute("src") for item in visitor.page.locator("#label-strip img").all()]
+    seconds = label_two(visitor)
+    print(f"\nstroke to overlay: {seconds:.2f} s; {visitor.said('label-status')}")
+    strokes, prediction = visitor.canvas("label-painter", "strokes"), visitor.canvas("label-painter", "prediction")
+    for name in ("background", "skin"):
+        painted = close_to(strokes, colors[name])
+        assert painted.sum() > 20
+        assert close_to(prediction, colors[name])[painted].mean() > 0.9
+        assert close_to(prediction, colors[name]).sum() > 2 * painted.sum()  # it goes beyond the strokes
+    visitor.page.wait_for_function(
+        "old => [...document.querySelectorAll('#label-strip img')].every((img, i) => img.src !== old[i])", arg=untouched
+    )
+    assert "not painted yet" in visitor.said("label-sure") and "sure" in visitor.said("label-sure")
+    visitor.shot("label")
+    visitor.page.locator("#label-next").click()
+    expect(visitor.page.locator("#label-strip button").first).to_have_attribute("aria-selected", "false")
+    visitor.page.locator("#label-strip button").first.click()
+    expect(visitor.page.locator("#label-painter")).to_contain_text("skin")
+    assert close_to(visitor.canvas("label-painter", "strokes"), colors["skin"]).sum() > 20  # nothing was lost
+
+
+def test_live_can_be_off_and_fit_now_fits(visitor):
+    visitor.page.locator("#live input").uncheck()
+    for name, y in (("background", 0.05), ("skin", 0.5)):
+        visitor.category("label-painter", name)
+        visitor.stroke("label-painter", [(0.4, y), (0.6, y)])
+    expect(visitor.page.locator("#label-status")).to_contain_text("Live is off")
+    assert visitor.page.locator("#label-status .ls-good").count() == 0
+    visitor.page.locator("#fit-now").click()
+    expect(visitor.page.locator("#label-status .ls-good")).to_be_visible()
+
+
+def test_one_category_is_not_an_error_but_a_sentence(visitor):
+    visitor.category("label-painter", "skin")
+    visitor.stroke("label-painter", [(0.4, 0.5), (0.6, 0.5)])
+    expect(visitor.page.locator("#label-status")).to_contain_text(re.compile("at least one other|painted", re.I))
+    assert visitor.page.locator(".toast-body").count() == 0
+
+
+def test_a_category_with_a_hostile_name_stays_text(visitor):
+    label_two(visitor)
+    name = "<img src=x onerror=window.pwned=1>${window.pwned=2}"
+    visitor.page.get_by_text("Categories: add, rename").click()
+    visitor.page.locator("#category-name textarea, #category-name input").first.fill(name)
+    visitor.page.locator("#category-add").click()
+    expect(visitor.page.locator("#label-painter").get_by_text(name, exact=True).first).to_be_visible()
+    expect(visitor.page.locator("#label-sure")).to_contain_text(name)
+    assert visitor.page.evaluate("window.pwned") is None
+
+
+def test_fresh_images_are_segmented_with_what_was_taught(visitor):
+    visitor.tab("Segment")
+    expect(visitor.page.locator("#segment-status")).to_contain_text("ships")
+    label_two_first = visitor.page.locator("#segment-grid img").first.get_attribute("src")
+    visitor.tab("Label")
+    label_two(visitor)
+    visitor.tab("Segment")
+    expect(visitor.page.locator("#segment-status")).to_contain_text("you taught")
+    assert visitor.page.locator("#segment-grid img").first.get_attribute("src") != label_two_first
+    visitor.page.locator("#segment-grid button").nth(1).click()
+    expect(visitor.page.locator("#segment-sides button")).to_have_count(4)
+    expect(visitor.page.locator("#segment-legend")).to_contain_text("%")
+    visitor.shot("segment")
+
+
+def picture(visitor, place, index):
+    """An image of a strip as (H, W, 3) uint8."""
+    url = visitor.page.locator(f"#{place} img").nth(index).get_attribute("src")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
+
+
+def test_an_edit_changes_the_image_where_it_was_asked_to_and_can_be_undone(visitor):
+    visitor.tab("Edit")
+    visitor.page.locator("#edit-painter [data-part=view]").wait_for()
+    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    visitor.category("edit-painter", "hair")
+    visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
+    visitor.page.locator("#edit-run").click()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("holds now")
+    expect(visitor.page.locator("#edit-undo")).to_be_enabled()
+    before, now = picture(visitor, "edit-frames", 0).astype(int), picture(visitor, "edit-frames", 1).astype(int)
+    change, side = np.abs(now - before).mean(-1), len(now)
+    there = np.zeros((side, side), bool)
+    there[int(0.5 * side) : int(0.85 * side), int(0.2 * side) : int(0.35 * side)] = True
+    told = visitor.said("edit-status")
+    print(f"\n{told} change there {change[there].mean():.1f}, elsewhere {change[~there].mean():.1f}")
+    assert change[there].mean() > 2 and change[there].mean() > change[~there].mean()
+    numbers = [int(n) for n in re.findall(r"(\d+) %", visitor.said("edit-status"))]
+    assert numbers[0] > numbers[1]
+    visitor.shot("edit")
+    visitor.page.locator("#edit-undo").click()
+    expect(visitor.page.locator("#edit-redo")).to_be_enabled()
+    expect(visitor.page.locator("#edit-undo")).to_be_disabled()
+    assert np.abs(picture(visitor, "edit-frames", 1).astype(int) - before).mean() < 1
+
+
+def test_running_an_edit_without_a_stroke_says_what_to_do(visitor):
+    visitor.tab("Edit")
+    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    visitor.page.locator("#edit-run").click()
+    expect(visitor.page.locator(".toast-body")).to_contain_text("paint at least one stroke")
+    expect(visitor.page.locator("#edit-run")).to_be_enabled()
+
+
+def test_a_mask_gives_images_that_obey_it(visitor, address, model, tmp_path):
+    client = Client(address, verbose=False, download_files=tmp_path)
+    categories = parse_categories(model["categories"])
+    files, _, _ = client.predict(model["id"], "900-906", 0.7, None, api_name="/segment")
+    read = [read_label_map(Path(file), categories).labels for file in files]
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(write_label_map(np.repeat(np.repeat(read[0], 3, 0), 3, 1), categories))
+    visitor.tab("Sample")
+    visitor.page.locator("#sample-mask input[type=file]").set_input_files(mask)
+    expect(visitor.page.locator("#sample-understood")).to_contain_text("by the names in the file")
+    visitor.page.locator("#sample-run").click()
+    expect(visitor.page.locator("#sample-status")).to_contain_text("results in")
+    visitor.page.locator("#sample-results button").first.click()
+    expect(visitor.page.locator("#sample-sides button")).to_have_count(3)
+    labels = picture(visitor, "sample-sides", 1)
+    table = np.array([[int(c.color[i : i + 2], 16) for i in (1, 3, 5)] for c in categories])
+    mine = np.abs(labels[:, :, None].astype(int) - table).max(-1).argmin(-1)
+    assert mine.shape == read[0].shape
+    random = [float((other == read[0]).mean()) for other in read[1:]]
+    print(f"\nagreement {(mine == read[0]).mean():.3f}, random images {np.mean(random):.3f}")
+    assert (mine == read[0]).mean() > max(random)
+    scores = [float(s) for s in re.findall(r"score (\d\.\d+)", visitor.said("sample-results"))]
+    assert len(scores) == 4 and scores == sorted(scores, reverse=True)
+    visitor.shot("sample")
+    visitor.page.locator("#sample-send").click()
+    expect(visitor.page.locator("#edit-frames")).to_contain_text("sample of seed")
+
+
+def test_a_mask_with_foreign_colours_is_refused_and_nothing_is_lost(visitor, tmp_path):
+    visitor.tab("Sample")
+    visitor.page.get_by_role("tab", name="From an image").click()
+    visitor.page.locator("#sample-take").click()
+    expect(visitor.page.locator("#sample-layout button")).to_have_count(1)
+    bad = tmp_path / "bad.png"
+    Image.new("RGB", (64, 64), "#010203").save(bad)
+    visitor.page.get_by_role("tab", name="Upload a mask").click()
+    visitor.page.locator("#sample-mask input[type=file]").set_input_files(bad)
+    expect(visitor.page.locator(".toast-body")).to_contain_text("#010203")
+    expect(visitor.page.locator("#sample-layout button")).to_have_count(1)
+
+
+def test_a_second_visitor_sees_nothing_of_the_first(chromium, address, visitor):
+    label_two(visitor)
+    other = Visitor(chromium, address)
+    try:
+        assert "Paint strokes" in other.said("label-status") and "Nothing learnt" in other.said("label-sure")
+        assert other.canvas("label-painter", "strokes")[..., 3].max() == 0
+        other.tab("Segment")
+        expect(other.page.locator("#segment-status")).to_contain_text("ships")
+        assert other.page.locator("#resume").count() == 0 or not other.page.locator("#resume").is_visible()
+        assert visitor.canvas("label-painter", "strokes")[..., 3].max() > 0
+    finally:
+        other.close()
+
+
+def test_a_project_comes_back_from_its_file_and_from_the_browser(visitor, model, tmp_path):
+    colors = {c["name"]: c["color"] for c in model["categories"]}
+    label_two(visitor)
+    strokes = close_to(visitor.canvas("label-painter", "strokes"), colors["skin"])
+    visitor.page.get_by_text("Save and load").click()
+    visitor.page.locator("#project-save").click()
+    with visitor.page.expect_download() as download:
+        visitor.page.locator("#saved-file a").first.click()
+    path = tmp_path / "mine.linsem.zip"
+    download.value.save_as(path)
+    visitor.page.reload()
+    visitor.page.locator("#label-strip button").first.wait_for()
+    assert visitor.canvas("label-painter", "strokes")[..., 3].max() == 0
+    visitor.page.locator("#resume").click()
+    expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
+    assert np.array_equal(close_to(visitor.canvas("label-painter", "strokes"), colors["skin"]), strokes)
+    visitor.page.reload()
+    visitor.page.locator("#label-strip button").first.wait_for()
+    visitor.page.get_by_text("Save and load").click()
+    visitor.page.locator("#projects input[type=file]").set_input_files(path)
+    expect(visitor.page.locator("#label-status")).to_contain_text("Loaded")
+    expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
+    assert np.array_equal(close_to(visitor.canvas("label-painter", "strokes"), colors["skin"]), strokes)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width, dark):
+    visitor = Visitor(chromium, address, width, dark)
+    name = "dark" if dark else "light"
+    try:
+        label_two(visitor)
+        for tab, ready in (
+            ("Label", "#label-sure .ls-row"), ("Segment", "#segment-grid button"), ("Edit", "#edit-slider img"),
+            ("Sample", "#sample-run"), ("About", ".ls-table"),
+        ):  # fmt: skip
+            visitor.page.evaluate(
+                "name => [...document.querySelectorAll('#tabs [role=tab]')]"
+                ".find(tab => tab.textContent.trim() === name).click()",
+                tab,
+            )
+            expect(visitor.page.locator(ready).first).to_be_visible()
+            time.sleep(0.5)
+            visitor.shot(f"{tab.lower()}-{name}")
+            assert visitor.fits(), f"{tab} is wider than {width} px"
+    finally:
+        assert visitor.wrong == []
+        visitor.close()
+

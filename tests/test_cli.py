@@ -1,0 +1,163 @@
+"""The command line, on a small generator of our own in a file: the loop from images to a data set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from linsem import cli
+from linsem.checkpoints.own import write_safetensors
+from linsem.latents import LatentsError, load_latents, save_latents
+from linsem.palette import parse_categories, read_label_map, write_label_map
+from linsem.regions import RegionError, read_region, write_region
+from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+
+CATEGORIES = parse_categories(["low", "high"])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A StyleGAN2 of 16 px with random weights."""
+    torch.manual_seed(0)
+    config = StyleGAN2Config(channels=(8, 8, 8), z_dim=8, w_dim=8, mapping_layers=2)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    names = json.dumps([{"name": c.name, "color": c.color} for c in CATEGORIES])
+    write_safetensors(path, "stylegan2", config, StyleGAN2(config).state_dict(), {"categories": names})
+    return path
+
+
+@pytest.fixture
+def run(model, tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder; returns its report."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINSEM_MODELS", str(model))
+
+    def call(*arguments):
+        assert cli.main([*map(str, arguments)]) == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return call
+
+
+def truth(rgb):
+    """Labels that follow from the image: bright or dark."""
+    value = rgb.astype(float).mean(-1)
+    return (value > np.median(value)).astype(np.uint8)
+
+
+def fitted(run, folder):
+    run("generate", "--seeds", "0-1", "--out", folder)
+    for seed in (0, 1):
+        labels = truth(np.asarray(Image.open(folder / f"seed{seed}.png")))
+        (folder / f"map{seed}.png").write_bytes(write_label_map(labels, CATEGORIES))
+    maps = [folder / f"map{seed}.png" for seed in (0, 1)]
+    return run("fit", "--seeds", "0-1", "--label-maps", *maps, "--out", folder / "mine.safetensors")
+
+
+def test_from_images_to_an_extractor_that_reads_them(run, tmp_path):
+    report = fitted(run, tmp_path)
+    assert report["pixels"] == 2 * 16 * 16 and report["agreement"] > 0.85
+    run("segment", "--seeds", "0-1", "--extractor", tmp_path / "mine.safetensors", "--out", tmp_path / "labels")
+    for seed in (0, 1):
+        read = read_label_map(tmp_path / "labels" / f"seed{seed}.png", CATEGORIES).labels
+        wanted = read_label_map(tmp_path / f"map{seed}.png", CATEGORIES).labels
+        assert (read == wanted).mean() > 0.85 > (read != wanted).mean()
+
+
+def test_an_edit_obeys_more_than_before_and_its_latent_draws_it_again(run, tmp_path):
+    fitted(run, tmp_path)
+    target = np.full((16, 16), 255, np.uint8)
+    target[4:10, 4:10] = 1 - np.bincount(read_label_map(tmp_path / "map0.png", CATEGORIES).labels[4:10, 4:10].ravel()).argmax()
+    (tmp_path / "wish.png").write_bytes(write_label_map(target, CATEGORIES))
+    options = ("--target", tmp_path / "wish.png", "--extractor", tmp_path / "mine.safetensors", "--steps", 30)
+    report = run("edit", "--seed", 0, *options, "--out", tmp_path / "edited")
+    assert report["agreement_after"] > report["agreement_before"]
+    again = run("edit", "--latent", tmp_path / "edited" / "latent.safetensors", *options, "--out", tmp_path / "again")
+    assert again["agreement_before"] == pytest.approx(report["agreement_after"], abs=0.01)
+
+
+def test_samples_come_best_first(run, tmp_path):
+    fitted(run, tmp_path)
+    report = run(
+        "sample", "--layout", tmp_path / "map0.png", "--extractor", tmp_path / "mine.safetensors", "--count", 3,
+        "--candidates", 20, "--steps", 4, "--out", tmp_path / "samples",
+    )  # fmt: skip
+    scores = [row["score"] for row in report["results"]]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    assert len(list((tmp_path / "samples").glob("*.labels.png"))) == 3
+
+
+def test_an_export_is_whole(run, tmp_path):
+    fitted(run, tmp_path)
+    run("export", "--num", 11, "--extractor", tmp_path / "mine.safetensors", "--out", tmp_path / "set.zip")
+    with zipfile.ZipFile(tmp_path / "set.zip") as archive:
+        assert len([name for name in archive.namelist() if name.startswith("images/")]) == 11
+        assert archive.testzip() is None
+
+
+def test_a_converted_checkpoint_draws_the_same(run, model, tmp_path, monkeypatch):
+    run("convert", model, "--out", tmp_path / "copy.safetensors")
+    run("generate", "--seeds", 3, "--out", tmp_path / "first")
+    monkeypatch.setenv("LINSEM_MODELS", str(tmp_path / "copy.safetensors"))
+    run("generate", "--seeds", 3, "--out", tmp_path / "second")
+    images = [np.asarray(Image.open(tmp_path / name / "seed3.png")) for name in ("first", "second")]
+    assert np.array_equal(*images) and images[0].std() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("generate", "--seeds", "x"), "seeds"), (("generate", "--psi", "9"), "psi"),
+        (("generate", "--model", "nothing-like-it"), "nothing-like-it"),
+        (("segment", "--extractor", "nowhere.safetensors"), "nowhere"), (("segment",), "label an image first"),
+        (("fit", "--seeds", "0-1", "--label-maps", "one.png"), "one a seed"), (("convert", "nowhere.pkl"), "nowhere"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(model, tmp_path, monkeypatch, capsys, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINSEM_MODELS", str(model))
+    assert cli.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("linsem: ") and named in told and "Traceback" not in told
+
+
+def test_the_module_is_a_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "linsem", "--help"], cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert all(f" {name} " in done.stdout for name in ("generate", "fit", "segment", "edit", "sample", "export", "serve"))
+
+
+def test_latents_come_back_exactly_and_only_to_their_generator(tmp_path):
+    ws = np.random.default_rng(0).normal(size=(2, 4, 8)).astype(np.float32)
+    save_latents(tmp_path / "a.safetensors", ws, "mine", (1, 2))
+    assert np.array_equal(load_latents(tmp_path / "a.safetensors", "mine"), ws)
+    with pytest.raises(LatentsError, match="mine"):
+        load_latents(tmp_path / "a.safetensors", "yours")
+    save_latents(tmp_path / "b.safetensors", ws * np.nan, "mine")
+    (tmp_path / "c.safetensors").write_bytes(b"no")
+    for name in ("b", "c"):
+        with pytest.raises(LatentsError):
+            load_latents(tmp_path / f"{name}.safetensors", "mine")
+
+
+def test_a_region_is_white_and_opaque(tmp_path):
+    region = np.zeros((8, 8), bool)
+    region[2:4] = True
+    write_region(region, tmp_path / "r.png")
+    assert np.array_equal(read_region(tmp_path / "r.png", (8, 8)), region)
+    assert read_region(tmp_path / "r.png", (16, 16)).sum() == 4 * region.sum()
+    Image.new("RGBA", (4, 4), (255, 255, 255, 0)).save(tmp_path / "clear.png")
+    assert not read_region(tmp_path / "clear.png", (8, 8)).any()
+    (tmp_path / "no.png").write_text("no")
+    with pytest.raises(RegionError):
+        read_region(tmp_path / "no.png", (8, 8))

@@ -1,0 +1,208 @@
+"""The bench and the track of edits: nothing is lost, nothing is shared, and undo is exact."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+import torch
+from toys import ToyGenerator
+
+from linsem import session as bench
+from linsem.extractor import Extractor
+from linsem.palette import parse_categories
+from linsem.seeds import format_seeds, parse_seeds
+from linsem.session import SessionError
+from linsem.settings import Settings, SettingsError, settings_table
+from linsem.track import EditPoint, new_track, push, reread, step
+
+CATEGORIES = parse_categories(["sky", "tree", "road"])
+SIZE = (6, 8)
+
+
+@pytest.fixture
+def session():
+    empty = bench.new_session("toy", CATEGORIES)
+    return bench.add_pictures(empty, np.zeros((3, 2, 4), np.float32), (5, 6, 7), 0.7, SIZE)
+
+
+def labels(value=255, **at):
+    each = np.full(SIZE, value, np.uint8)
+    for row, label in at.items():
+        each[int(row[1:])] = label
+    return each
+
+
+def test_strokes_are_kept_by_key_and_the_old_value_is_untouched(session):
+    key = session.pictures[1].key
+    after = bench.paint(session, key, labels(r2=1))
+    assert after.pictures[1].painted == 8 and after.version == session.version + 1
+    assert session.pictures[1].painted == 0
+    assert after.pictures[0] is session.pictures[0]
+    assert bench.paint(after, key, labels(r2=1)) is after  # the same labels are no change
+    with pytest.raises(FrozenInstanceError):
+        after.version = 0
+
+
+def test_a_key_that_is_no_longer_current_changes_nothing(session):
+    key = session.pictures[0].key
+    cleared = bench.set_labels(bench.paint(session, key, labels(r1=2)), 0, labels())
+    assert bench.paint(cleared, key, labels(r1=2)) is cleared
+    assert bench.paint(cleared, cleared.pictures[0].key, labels(r1=2)).pictures[0].painted == 8
+
+
+def test_no_two_benches_share_a_key(session):
+    other = bench.add_pictures(bench.new_session("toy", CATEGORIES), np.zeros((3, 2, 4), np.float32), (5, 6, 7), 1, SIZE)
+    assert not {p.key for p in session.pictures} & {p.key for p in other.pictures}
+
+
+@pytest.mark.parametrize("bad", [np.zeros((3, 3), np.uint8), labels(3)])
+def test_labels_that_do_not_fit_are_refused(session, bad):
+    with pytest.raises(SessionError, match="labels"):
+        bench.paint(session, session.pictures[0].key, bad)
+
+
+def test_a_merge_moves_the_labels_and_a_deletion_frees_them(session):
+    painted = bench.paint(session, session.pictures[0].key, labels(r0=0, r1=1, r2=2))
+    merged = bench.merge_categories(painted, 0, 2)
+    assert [c.name for c in merged.categories] == ["tree", "road"]
+    assert merged.pictures[0].labels[:3, 0].tolist() == [1, 0, 1] and merged.pictures[0].labels[3, 0] == 255
+    deleted = bench.delete_category(painted, 1)
+    assert [c.name for c in deleted.categories] == ["sky", "road"]
+    assert deleted.pictures[0].labels[:3, 0].tolist() == [0, 255, 1]
+    assert merged.pictures[0].key != painted.pictures[0].key  # so that the painter takes the new labels over
+
+
+def test_undo_gives_back_exactly_what_was_before_a_merge(session):
+    painted = bench.paint(session, session.pictures[0].key, labels(r0=0, r1=1, r2=2))
+    back = bench.undo(bench.merge_categories(painted, 0, 2))
+    assert back.categories == painted.categories
+    for mine, theirs in zip(back.pictures, painted.pictures, strict=True):
+        assert np.array_equal(mine.labels, theirs.labels) and mine.seed == theirs.seed
+    assert back.version > painted.version  # what is fitted must be fitted again
+    with pytest.raises(SessionError, match="nothing to undo"):
+        bench.undo(back)
+
+
+def test_a_rename_keeps_labels_and_keys(session):
+    painted = bench.paint(session, session.pictures[0].key, labels(r0=0))
+    renamed = bench.change_category(painted, 0, "heaven", "#0000aa")
+    assert renamed.categories[0].name == "heaven" and renamed.pictures == painted.pictures
+    for name, color in (("tree", "#0000aa"), ("", "#0000aa"), ("heaven", "blue"), ("heaven", CATEGORIES[1].color)):
+        with pytest.raises(SessionError):
+            bench.change_category(painted, 0, name, color)
+
+
+def test_categories_cannot_run_out_or_be_twice(session):
+    two = bench.delete_category(session, 0)
+    with pytest.raises(SessionError, match="two categories"):
+        bench.delete_category(two, 0)
+    with pytest.raises(SessionError, match="unique"):
+        bench.add_category(session, "sky")
+    with pytest.raises(SessionError, match="different"):
+        bench.merge_categories(session, 1, 1)
+    added = bench.add_category(session, "car")
+    assert len({c.color for c in added.categories}) == 4
+
+
+def test_new_images_keep_the_labelled_ones_and_there_is_a_limit(session):
+    painted = bench.paint(session, session.pictures[2].key, labels(r0=0))
+    kept = bench.keep_labelled(painted)
+    assert [p.seed for p in kept.pictures] == [7]
+    with pytest.raises(SessionError, match="room for 3"):
+        bench.add_pictures(painted, np.zeros((1, 2, 4), np.float32), (8,), 0.7, SIZE, limit=3)
+    with pytest.raises(SessionError, match="only image"):
+        bench.remove_picture(kept, 0)
+
+
+def test_the_next_to_label_is_the_unsurest_that_is_not_labelled(session):
+    uncertainty = np.stack([np.full(SIZE, v) for v in (0.9, 0.2, 0.5)])
+    assert bench.label_next(session, uncertainty) == 0
+    painted = bench.paint(session, session.pictures[0].key, labels(r0=0))
+    assert bench.label_next(painted, uncertainty) == 2
+    for picture in painted.pictures[1:]:
+        painted = bench.paint(painted, picture.key, labels(r0=0))
+    assert bench.label_next(painted, uncertainty) is None
+
+
+def test_sureness_is_the_mean_where_a_category_is_found(session):
+    painted = bench.paint(session, session.pictures[0].key, labels(r0=0, r1=1))
+    predicted = np.zeros((3, *SIZE), np.uint8)
+    predicted[:, 3:] = 1
+    uncertainty = np.where(predicted == 0, 0.02, 0.6)
+    rows = bench.sureness(painted, predicted, uncertainty)
+    assert rows[0].value == pytest.approx(0.98) and rows[0].words == "very sure" and rows[0].share == 0.5
+    assert rows[1].value == pytest.approx(0.4) and rows[1].words == "guessing"
+    assert rows[2].value is None and rows[2].words == "not painted yet"
+
+
+def extractor(names=("sky", "tree", "road")):
+    weights = {"layer0.weight": torch.zeros(len(names), 3), "bias": torch.zeros(len(names))}
+    return Extractor("LSE", parse_categories(list(names)), (0,), "toy", SIZE, weights)
+
+
+def test_what_is_fitted_follows_a_rename_but_not_a_change_of_number():
+    fitted = bench.Fitted(extractor(), 3, 0.1)
+    renamed = parse_categories(["a", "b", "c"])
+    assert bench.rename_fitted(fitted, renamed).extractor.categories == renamed
+    assert bench.rename_fitted(fitted, renamed[:2]) is None
+    assert bench.rename_fitted(None, renamed) is None
+
+
+def point(value):
+    rgb = np.full((*SIZE, 3), value, np.uint8)
+    return EditPoint(np.full((2, 4), value, np.float32), rgb, np.zeros(SIZE, np.uint8), f"{value}", {})
+
+
+def test_edits_are_undone_and_redone_exactly_and_a_new_one_drops_the_redo():
+    track = push(push(new_track("toy", extractor(), point(0)), point(1)), point(2))
+    assert [step(track, by).now.caption for by in (0, -1, -2, -9, 9)] == ["2", "1", "0", "0", "2"]
+    assert step(step(track, -1), 1).now is track.now
+    branched = push(step(track, -1), point(3))
+    assert [p.caption for p in branched.points] == ["0", "1", "3"] and len(track.points) == 3
+    assert len({step(track, -1).key, track.key, branched.key}) == 3 or branched.key != step(track, -1).key
+
+
+def test_a_long_track_keeps_its_first_image():
+    track = new_track("toy", extractor(), point(0))
+    for value in range(1, 60):
+        track = push(track, point(value))
+    assert track.points[0].caption == "0" and track.now.caption == "59" and len(track.points) <= 20
+
+
+def test_another_extractor_starts_the_track_again_from_the_image_shown():
+    track = push(new_track("toy", extractor(), point(0)), point(1))
+    other = extractor(("a", "b"))
+    again = reread(track, other, np.ones(SIZE, np.uint8))
+    assert again.now.caption == "1" and again.extractor is other and again.now.labels.max() == 1
+    assert again.key != track.key and track.now.labels.max() == 0
+
+
+def test_a_session_holds_no_network(session):
+    assert not any(isinstance(value, torch.nn.Module) for value in vars(replace(session)).values())
+    assert isinstance(ToyGenerator(), torch.nn.Module)  # what it would have found
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0-7,12", (*range(8), 12)), (" 3 ", (3,)), ("5, 1-2 5", (5, 1, 2)), ("1 - 3;9", (1, 2, 3, 9))]
+)
+def test_seeds_as_people_write_them(text, seeds):
+    assert parse_seeds(text) == seeds
+    assert parse_seeds(format_seeds(seeds)) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "x", "1-", "-1", "7-3", "1.5", "0-100", "9" * 30, None, "１-２", "1--2"])
+def test_seeds_that_do_not_parse_are_named(text):
+    with pytest.raises(ValueError, match="seeds"):
+        parse_seeds(text, limit=64)
+
+
+def test_settings_come_from_the_environment_and_are_checked():
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({"LINSEM_PORT": "80", "LINSEM_DEVICE": "cpu"}) == Settings(port=80, device="cpu")
+    for value in ("x", "-1", "70000", "1.5"):
+        with pytest.raises(SettingsError, match="LINSEM_PORT"):
+            Settings.from_env({"LINSEM_PORT": value})
+    table = settings_table()
+    assert all(f"`LINSEM_{name.upper()}`" in table for name in Settings.__dataclass_fields__)
