@@ -30,8 +30,8 @@ __all__ = ["Annotation", "AnnotationError", "FeatureCache", "FitStep", "fit_few_
 
 MAX_PIXELS = 12_000  # more labelled pixels than this are subsampled, evenly over images
 CHOICE_PIXELS = 3_000  # that the ridge is chosen on
-RIDGES = tuple(10.0**e for e in (-1, -1.5, -2, -2.5, -3, -3.5, -4))
-ONE_IMAGE_RIDGE = 1e-2  # of one image nothing can be left out that tells how another looks
+RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+ONE_IMAGE_RIDGE = 3e-2  # of one image nothing can be left out that tells how another looks
 NEVER = -60.0  # the bias of a category that has no pixel
 
 
@@ -89,7 +89,7 @@ def iter_few_shot(
     layers: Sequence[int] | None = None,
     ridge: float | None = None,
     balance: float = 0.5,
-    power: float = 0.5,
+    power: float = 1.0,
     rank: int | None = 128,
     iterations: int = 60,
     start: Extractor | None = None,
@@ -98,7 +98,7 @@ def iter_few_shot(
     missing: str = "error",
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit, yielding a step about every ten iterations of the solver; the last one is calibrated.
+    """Fit, yielding a step about every eight iterations of the solver; the last one is calibrated.
 
     `ridge` is the strength of the prior; None chooses it by leaving images out, or takes that of `start`, an earlier
     extractor of the same layers and number of images, from which the solution is begun. `balance` is the power of a

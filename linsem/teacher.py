@@ -153,7 +153,10 @@ def save_teacher(network: UNet, categories: tuple[Category, ...], path: Path | s
 
 
 def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
-    """A shipped teacher by its generator's name ("avatars-128"), or a file; raises `TeacherError`."""
+    """A shipped teacher by its generator's name ("avatars-128"), or a file; raises `TeacherError`.
+
+    Generators of the same drawings at other sizes share one: it takes images of any size that is a multiple of 16.
+    """
     path = _find(name_or_path)
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -171,11 +174,16 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
 
 
 def _find(name_or_path: str | Path) -> Path:
-    for path in (Path(name_or_path), assets() / f"{name_or_path}{_SUFFIX}"):
+    name = str(name_or_path)
+    places = [Path(name), assets() / f"{name}{_SUFFIX}"]
+    stem = name.rpartition("-")[0]
+    if stem and Path(name).name == name:  # "avatars-64" is judged by the teacher of "avatars-128"
+        places += sorted(path for path in assets().glob(f"*{_SUFFIX}") if path.name.rpartition("-")[0] == stem)
+    for path in places:
         if path.is_file():
             return path
     shipped = sorted(path.name.removesuffix(_SUFFIX) for path in assets().glob(f"*{_SUFFIX}"))
-    raise TeacherError(f"teacher: expected a file or one of {shipped}, got {str(name_or_path)!r}")
+    raise TeacherError(f"teacher: expected a file or one of {shipped}, got {name!r}")
 
 
 def _described(metadata: dict[str, str], name: str) -> tuple[TeacherConfig, tuple[Category, ...]]:

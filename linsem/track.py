@@ -15,25 +15,27 @@ HISTORY = 20  # states that are kept
 @dataclass(frozen=True, eq=False)
 class EditPoint:
     """One state of an edited image: ws (num_ws, w_dim), rgb (H, W, 3) uint8, labels (H, W) uint8, and in words how it
-    came to be; `report` is that of `linsem.edit`, empty for the start."""
+    came to be; `report` is that of `linsem.edit`, empty for the start. `number` is its own in its track."""
 
     ws: np.ndarray
     rgb: np.ndarray
     labels: np.ndarray
     caption: str
     report: dict[str, object]
+    number: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
     """A line of edits of one image. `position` is the one shown; what lies behind it can be redone. `name` is unlike
-    that of any other track, so that the painter never takes one for the other."""
+    that of any other track, so that the painter never takes one for the other; `made` counts the states ever made."""
 
     name: str
     model: str
     points: tuple[EditPoint, ...]
     position: int
     extractor: Extractor
+    made: int = 0
 
     @property
     def now(self) -> EditPoint:
@@ -43,7 +45,7 @@ class Track:
     @property
     def key(self) -> str:
         """Names the state for the painter."""
-        return f"{self.name}.{self.position}.{len(self.points)}"
+        return f"{self.name}.{self.now.number}"
 
 
 def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
@@ -53,10 +55,11 @@ def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
 
 def push(track: Track, point: EditPoint) -> Track:
     """A new state after the one shown; what could be redone is gone. The first state is always kept."""
+    point = replace(point, number=track.made + 1)
     points = (*track.points[: track.position + 1], point)
     if len(points) > HISTORY:
         points = (points[0], *points[2:])
-    return replace(track, points=points, position=len(points) - 1)
+    return replace(track, points=points, position=len(points) - 1, made=track.made + 1)
 
 
 def step(track: Track, by: int) -> Track:

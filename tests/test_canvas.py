@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import re
@@ -244,8 +245,18 @@ def test_the_api_describes_what_is_read(painter):
     assert painter.preprocess(example).key == example["key"]
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Gradio makes an event loop, and never closes it
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.fixture
+def loops(monkeypatch):
+    """Gradio makes two event loops for an app, and closes neither."""
+    made, new = [], asyncio.new_event_loop
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: made.append(new()) or made[-1])
+    yield
+    asyncio.set_event_loop(None)
+    for loop in made:
+        loop.close()
+
+
+@pytest.mark.usefixtures("loops")
 def test_it_is_wired_without_a_warning():
     with gr.Blocks() as demo:
         painter = LabelPainter(state(), categories=CATEGORIES, label="Image 1", elem_id="painter")

@@ -75,7 +75,8 @@ def test_from_images_to_an_extractor_that_reads_them(run, tmp_path):
 def test_an_edit_obeys_more_than_before_and_its_latent_draws_it_again(run, tmp_path):
     fitted(run, tmp_path)
     target = np.full((16, 16), 255, np.uint8)
-    target[4:10, 4:10] = 1 - np.bincount(read_label_map(tmp_path / "map0.png", CATEGORIES).labels[4:10, 4:10].ravel()).argmax()
+    there = read_label_map(tmp_path / "map0.png", CATEGORIES).labels[4:10, 4:10]
+    target[4:10, 4:10] = 1 - np.bincount(there.ravel()).argmax()
     (tmp_path / "wish.png").write_bytes(write_label_map(target, CATEGORIES))
     options = ("--target", tmp_path / "wish.png", "--extractor", tmp_path / "mine.safetensors", "--steps", 30)
     report = run("edit", "--seed", 0, *options, "--out", tmp_path / "edited")
@@ -134,7 +135,8 @@ def test_the_module_is_a_command():
         [sys.executable, "-m", "linsem", "--help"], cwd=Path(__file__).parents[1], capture_output=True, text=True
     )
     assert done.returncode == 0
-    assert all(f" {name} " in done.stdout for name in ("generate", "fit", "segment", "edit", "sample", "export", "serve"))
+    for name in ("generate", "fit", "segment", "edit", "sample", "export", "convert", "serve"):
+        assert f" {name} " in done.stdout
 
 
 def test_latents_come_back_exactly_and_only_to_their_generator(tmp_path):

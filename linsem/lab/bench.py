@@ -21,6 +21,7 @@ import torch
 
 from linsem.fewshot import FeatureCache, fit_few_shot
 from linsem.generator import freeze
+from linsem.lab import bench_speed
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
 from linsem.lab.scribble import scribble
@@ -113,13 +114,13 @@ FIGURES: dict[str, Callable[[str, bool], float]] = {
     "fit_speedup": fit_speedup,
     "stroke_in_passes": stroke_in_passes,
     "fit_memory_mb": fit_memory_mb,
-}
+} | bench_speed.FIGURES
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default="avatars-128")
+    parser.add_argument("model", nargs="?", default="avatars-64")
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")

@@ -28,9 +28,9 @@ from linsem.zoo import load_generator
 OTHERS = range(100, 112)
 
 
-def run(model: str, teacher_name: str, out: Path, *, seed: int, share: float, psi: float, enlarge: int) -> str:
+def run(model: str, out: Path, *, seed: int, share: float, psi: float, enlarge: int) -> str:
     """Write the sheet; returns a sentence with the share painted and the agreement with the teacher."""
-    generator, teacher = load_generator(model), load_teacher(teacher_name)
+    generator, teacher = load_generator(model), load_teacher(model)
     ws = generator.map(seed_z(generator, [seed, *OTHERS]), psi)
     with torch.no_grad():
         image, features = generator.synthesize(ws)
@@ -56,7 +56,6 @@ def main() -> None:
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--teacher", default="avatars-128")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.01)
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--enlarge", type=int, default=2)
     args = parser.parse_args()
     options = {"seed": args.seed, "share": args.share, "psi": args.psi, "enlarge": args.enlarge}
-    print(run(args.model, args.teacher, args.out, **options))
+    print(run(args.model, args.out, **options))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from linsem.extractor import load_extractor, save_extractor
 from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
 from linsem.session import Fitted, Picture, Session, new_session
-from linsem.track import EditPoint, Track, new_track
+from linsem.track import EditPoint, Track, new_track, push
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels
@@ -126,7 +126,10 @@ class Projects:
         points = tuple(
             EditPoint(edit.ws, reading.rgb[i], reading.labels[i], edit.caption, {}) for i, edit in enumerate(edits)
         )
-        return replace(new_track(session.model, extractor, points[0]), points=points, position=len(points) - 1)
+        track = new_track(session.model, extractor, points[0])
+        for point in points[1:]:
+            track = push(track, point)
+        return track
 
 
 def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:

@@ -1,0 +1,91 @@
+"""Figures of `linsem.lab.bench`: the latent loop against a bare pass, the bank, synthesis against a plain one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+
+from linsem import conditional
+from linsem import steer as loop
+from linsem.extractor import load_extractor
+from linsem.generator import freeze, seed_z
+from linsem.lab import plain_stylegan2
+from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from linsem.zoo import load_generator
+
+BANK = 1000
+
+
+def step_overhead(model: str, quick: bool) -> float:
+    """A step of the loop (agreement and closeness, the extractor's layers) against a bare forward and backward pass.
+
+    Both move four latents; the bare pass sums the last feature map that the extractor reads.
+    """
+    generator = load_generator(model)
+    extractor = load_extractor(model, generator)
+    ws = generator.map(seed_z(generator, range(4)))
+    with torch.no_grad():
+        target = extractor.predict(generator.synthesize(generator.map(seed_z(generator, [9])))[1])[0]
+    steps = loop.steer(
+        generator, extractor, ws, loop.Wish(target), steps=10_000, weights=loop.Weights(close=1e-3)
+    )
+    latent = ws.clone().requires_grad_(True)
+
+    def bare() -> None:
+        _, features = generator.synthesize(latent, image=False, last_layer=extractor.last_layer)
+        features[-1].sum().backward()
+        latent.grad = None
+
+    return _ratio(lambda: next(steps), bare, 6 if quick else 20)
+
+
+def bank_ms(model: str, quick: bool) -> float:
+    """Milliseconds from a new layout to the four best starts that are unlike each other, of a bank of 1,000 seeds."""
+    rng = np.random.default_rng(0)
+    maps = rng.integers(0, 11, (BANK, 8, 8), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    bank = conditional.Bank(tuple(range(BANK)), maps, 1.0)
+    layouts = rng.integers(0, 11, (12, 16, 16), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    return median(_seconds(lambda layout=layout: conditional.choose_starts(bank, layout, 4)) for layout in layouts) * 1e3
+
+
+def synthesis_speedup_256(model: str, quick: bool) -> float:
+    """How many times faster a StyleGAN2 (config-f, random weights) draws at 256 px than the plain implementation."""
+    return synthesis_speedup(256, 2 if quick else 6)
+
+
+def synthesis_speedup_1024(model: str, quick: bool) -> float:
+    """The same at 1024 px."""
+    return synthesis_speedup(1024, 1 if quick else 3)
+
+
+def synthesis_speedup(size: int, rounds: int, batch: int = 1) -> float:
+    """Plain over ours, both float32, the median of paired runs."""
+    channels = tuple(min(512, 32768 // (4 * 2**k)) for k in range(size.bit_length() - 2))
+    network = freeze(StyleGAN2(StyleGAN2Config(channels=channels)))
+    ws = network.map(seed_z(network, range(batch)))
+    with torch.inference_mode():
+        return _ratio(lambda: plain_stylegan2.synthesize(network, ws), lambda: network.synthesize(ws), rounds)
+
+
+def _ratio(first: Callable[[], object], second: Callable[[], object], rounds: int) -> float:
+    """The median of first over second, run in turn after a warm-up."""
+    first(), second()
+    return median(_seconds(first) / _seconds(second) for _ in range(rounds))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    clock = time.perf_counter()
+    work()
+    return time.perf_counter() - clock
+
+
+FIGURES = {
+    "step_overhead": step_overhead,
+    "bank_ms": bank_ms,
+    "synthesis_speedup_256": synthesis_speedup_256,
+    "synthesis_speedup_1024": synthesis_speedup_1024,
+}
