@@ -16,16 +16,32 @@ import torch
 
 @dataclass(frozen=True)
 class Basis:
-    """`mean` (D,), and for each layer its directions (c, r), already scaled, and their inverse (r, c)."""
+    """`mean` (D,), and for each layer its directions (c, r), already scaled, and their inverse (r, c).
+
+    `variance` (R,) is that of each coordinate with power 1; `power` is the one that the directions are scaled by.
+    """
 
     mean: torch.Tensor
     forward: tuple[torch.Tensor, ...]
     backward: tuple[torch.Tensor, ...]
+    variance: torch.Tensor
+    power: float
 
     @property
     def channels(self) -> list[int]:
         """Of each layer, before."""
         return [f.shape[0] for f in self.forward]
+
+    def factors(self, power: float) -> torch.Tensor:
+        """(R,) what this basis's coordinates are to be multiplied by to be those of another power."""
+        return self.variance ** ((power - self.power) / 2)
+
+    def with_power(self, power: float) -> Basis:
+        """The same directions, scaled by another power."""
+        parts = self.factors(power).split([f.shape[1] for f in self.forward])
+        forward = tuple(f * part for f, part in zip(self.forward, parts, strict=True))
+        backward = tuple(b / part[:, None] for b, part in zip(self.backward, parts, strict=True))
+        return Basis(self.mean, forward, backward, self.variance, power)
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
         """Rows (n, D) of raw features to (n, R)."""
@@ -56,7 +72,7 @@ def fit_basis(
     """
     weight = torch.full_like(x[:, 0], 1 / len(x)) if weight is None else weight
     mean = weight @ x
-    forward, backward = [], []
+    forward, backward, variances = [], [], []
     for part, center in zip(x.split(list(channels), dim=1), mean.split(list(channels)), strict=True):
         centred = part - center
         covariance = (centred * weight[:, None]).t() @ centred
@@ -69,4 +85,5 @@ def fit_basis(
         scale = values ** ((power - 1) / 2) / unit**0.5
         forward.append(vectors * scale)
         backward.append((vectors / scale).t().contiguous())
-    return Basis(mean, tuple(forward), tuple(backward))
+        variances.append(values)
+    return Basis(mean, tuple(forward), tuple(backward), torch.cat(variances), power)

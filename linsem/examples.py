@@ -63,9 +63,7 @@ def check_annotations(
         raise AnnotationError(f"no pixel of {', '.join(map(repr, missing))} on any of {len(annotations)} images")
 
 
-def _count(
-    generator: Generator, annotation: Annotation, categories: Sequence[Category], name: str
-) -> np.ndarray:
+def _count(generator: Generator, annotation: Annotation, categories: Sequence[Category], name: str) -> np.ndarray:
     """Pixels of each category, (K,), of an annotation that is sound."""
     labels, ws = np.asarray(annotation.labels), annotation.ws
     if labels.dtype.kind not in "ui" or labels.shape != tuple(generator.size):

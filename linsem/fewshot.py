@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,8 +29,9 @@ from linsem.softmax import Problem, cross_validate, solve
 __all__ = ["Annotation", "AnnotationError", "FeatureCache", "FitStep", "fit_few_shot", "iter_few_shot"]
 
 MAX_PIXELS = 12_000  # more labelled pixels than this are subsampled, evenly over images
-CHOICE_PIXELS = 3_000  # that the ridge is chosen on
-RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+CHOICE_PIXELS = 2_000  # that the prior is chosen on
+RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+POWERS = (1.0, 0.5)
 ONE_IMAGE_RIDGE = 3e-2  # of one image nothing can be left out that tells how another looks
 NEVER = -60.0  # the bias of a category that has no pixel
 
@@ -89,7 +90,7 @@ def iter_few_shot(
     layers: Sequence[int] | None = None,
     ridge: float | None = None,
     balance: float = 0.5,
-    power: float = 1.0,
+    power: float | None = None,
     rank: int | None = 128,
     iterations: int = 60,
     start: Extractor | None = None,
@@ -100,13 +101,14 @@ def iter_few_shot(
 ) -> Iterator[FitStep]:
     """Fit, yielding a step about every eight iterations of the solver; the last one is calibrated.
 
-    `ridge` is the strength of the prior; None chooses it by leaving images out, or takes that of `start`, an earlier
-    extractor of the same layers and number of images, from which the solution is begun. `balance` is the power of a
-    category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every category does);
-    `power` and `rank` are those of `linsem.basis`. `features_of` maps one ws to its features (default: a pass of the
-    generator each, no further than the layers need). `noise` is the number of fresh noise draws that each image is
-    seen with besides the constant one, where the generator has noise. `missing` says what becomes of a category
-    without a pixel: "error", or "keep" it without ever predicting it. Raises `AnnotationError` (a ValueError).
+    `ridge` is the strength of the prior and `power` its shape; None chooses them by leaving images out, or takes
+    those of `start`, an earlier extractor of the same layers and number of images, from which the solution is begun.
+    `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the
+    same, 1: every category does); `power` and `rank` are explained in `linsem.basis`. `features_of` maps one ws to
+    its features (default: a pass of the generator each, no further than the layers need). `noise` is the number of
+    fresh noise draws that each image is seen with besides the constant one, where the generator has noise. `missing`
+    says what becomes of a category without a pixel: "error", or "keep" it without ever predicting it. Raises
+    `AnnotationError` (a ValueError).
     """
     categories = tuple(categories)
     if missing not in ("error", "keep"):
@@ -120,8 +122,8 @@ def iter_few_shot(
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
     rng = np.random.default_rng(seed)
     examples = collect(annotations, categories, layers, versions, most=MAX_PIXELS, rest=1000, balance=balance, rng=rng)
-    fit = _Fit(generator, categories, layers, examples, power, rank, len(annotations))
-    fit.choose(ridge, start)
+    fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
+    fit.choose(ridge, power, start)
     theta = fit.start(start)
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations):
         yield FitStep(done, iterations, loss, fit.extractor(theta))
@@ -165,13 +167,12 @@ class _Fit:
         categories: tuple[Category, ...],
         layers: tuple[int, ...],
         examples: Examples,
-        power: float,
         rank: int | None,
         images: int,
     ) -> None:
         self.generator, self.categories, self.layers, self.images = generator, categories, layers, images
         self.channels = [generator.layers[i].channels for i in layers]
-        self.basis = _basis(examples, self.channels, power, rank)
+        self.basis = _basis(examples, self.channels, rank)
         counts = torch.bincount(examples.y, minlength=len(categories))
         self.present = counts.nonzero()[:, 0]
         index = torch.full_like(counts, -1)
@@ -180,19 +181,34 @@ class _Fit:
         self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
 
-    def choose(self, ridge: float | None, start: Extractor | None) -> None:
-        """The ridge and the temperature: given, or those of `start`, or by leaving out."""
+    def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
+        """The prior and the temperature: given, or those of `start`, or by leaving out."""
         if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
             self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
+            self._rescale(float(start.notes.get("power", POWERS[0])) if power is None else power)
             self.temperature = start.temperature
             return
-        ridges = RIDGES if ridge is None and self.images > 1 else (ridge or ONE_IMAGE_RIDGE,)
+        several = self.images > 1
+        ridges = RIDGES if several and ridge is None else (ridge or ONE_IMAGE_RIDGE,)
+        powers = POWERS if several and power is None else (POWERS[0] if power is None else power,)
         rows = _spread(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
-        choice = cross_validate(self.problem.part(rows), self.group[rows], ridges)
+        part, choices = self.problem.part(rows), {}
+        for each in powers:
+            turned = replace(part, x=part.x * self.basis.factors(each))
+            choices[each] = cross_validate(turned, self.group[rows], ridges)
+        best = min(choices, key=lambda each: choices[each].loss)
+        choice = choices[best]
         self.ridge = choice.ridge
+        self._rescale(best)
         if len(choice.rows):
             of = rows[choice.rows]
             self.temperature = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
+
+    def _rescale(self, power: float) -> None:
+        """Change to the coordinates of another power."""
+        if power != self.basis.power:
+            self.problem.x.mul_(self.basis.factors(power))
+            self.basis = self.basis.with_power(power)
 
     def start(self, start: Extractor | None) -> torch.Tensor:
         """(present, R + 1): the earlier solution of the categories that it had, or only class shares."""
@@ -215,14 +231,17 @@ class _Fit:
         bias = some_bias.new_full((len(self.categories),), NEVER)
         matrix[self.present], bias[self.present] = some_matrix, some_bias
         weights = {f"layer{i}.weight": part.clone() for i, part in enumerate(matrix.split(self.channels, dim=1))}
-        notes = {"ridge": repr(float(self.ridge)), "images": str(self.images), "pixels": str(len(self.problem.y))}
+        notes = {
+            "ridge": repr(float(self.ridge)), "power": repr(float(self.basis.power)),
+            "images": str(self.images), "pixels": str(len(self.problem.y)),
+        }  # fmt: skip
         return Extractor(
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
             weights | {"bias": bias}, self.temperature, notes,
         )  # fmt: skip
 
 
-def _basis(examples: Examples, channels: Sequence[int], power: float, rank: int | None) -> Basis:
+def _basis(examples: Examples, channels: Sequence[int], rank: int | None) -> Basis:
     """Half from labelled rows, in which small categories count as in the fit, and half from unlabelled ones."""
     rows = _spread(len(examples.y), 2000, examples.y.device)
     x = torch.cat([examples.x[rows], examples.rest])
@@ -230,7 +249,7 @@ def _basis(examples: Examples, channels: Sequence[int], power: float, rank: int 
     if len(examples.rest):
         rest = torch.full_like(examples.rest[:, 0], 0.5 / len(examples.rest))
         weight = torch.cat([weight / 2, rest])
-    return fit_basis(x, channels, weight=weight, power=power, rank=rank)
+    return fit_basis(x, channels, weight=weight, power=POWERS[0], rank=rank)
 
 
 def _spread(count: int, most: int, device: torch.device) -> torch.Tensor:

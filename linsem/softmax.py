@@ -106,16 +106,17 @@ def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor 
 
 @dataclass(frozen=True)
 class Choice:
-    """What cross-validation chose: the ridge, each candidate's held-out loss, and the held-out logits with it."""
+    """What cross-validation chose: the ridge, its held-out loss, each candidate's, and the held-out logits with it."""
 
     ridge: float
+    loss: float
     losses: tuple[float, ...]
     logits: torch.Tensor
     rows: torch.Tensor
 
 
 def cross_validate(
-    problem: Problem, groups: torch.Tensor, ridges: Sequence[float], *, folds: int = 4, iterations: int = 20
+    problem: Problem, groups: torch.Tensor, ridges: Sequence[float], *, folds: int = 3, iterations: int = 8
 ) -> Choice:
     """Choose among `ridges` by the cross-entropy on groups that were left out; groups (n,) int64, at least two.
 
@@ -145,6 +146,7 @@ def cross_validate(
     if not rows:
         middle = ordered[len(ordered) // 2]
         empty = problem.y[:0]
-        return Choice(middle, (float("nan"),) * len(ordered), problem.x.new_zeros(0, problem.classes), empty)
+        unknown = (float("nan"),) * len(ordered)
+        return Choice(middle, float("inf"), unknown, problem.x.new_zeros(0, problem.classes), empty)
     best = int(losses.argmin())
-    return Choice(ordered[best], tuple(losses.tolist()), torch.cat(kept[best]), torch.cat(rows))
+    return Choice(ordered[best], float(losses[best]), tuple(losses.tolist()), torch.cat(kept[best]), torch.cat(rows))

@@ -91,8 +91,9 @@ def steer(
 
     `start` is (N, z_dim) in space "z" (one z), (N, num_ws, z_dim) in "z_layers" (one z a layer, paper §4), else ws
     (N, num_ws, w_dim). It stops early when each sample's agreement has reached `enough`, or when no sample's loss has
-    fallen for `patience` moves. Images are drawn where a term needs them, or `with_image`. Closing the iterator stops it within one move. A move that yields numbers that are
-    not finite ends it with the best state so far (`SteerError` if there is none).
+    fallen for `patience` moves. Images are drawn where a term needs them, or `with_image`. Closing the iterator stops
+    it within one move. A move that yields numbers that are not finite ends it with the best state so far
+    (`SteerError` if there is none).
     """
     if space not in SPACES:
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")

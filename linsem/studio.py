@@ -145,7 +145,9 @@ class Studio:
             raise ValueError(f"psi: expected 0 to 2, got {psi}")
         generator = self.generator(model)
         with torch.no_grad():
-            rows = [generator.map(z[None], float(psi))[0] for z in seed_z(generator, seeds)]  # alone: the same in any call
+            rows = [
+                generator.map(z[None], float(psi))[0] for z in seed_z(generator, seeds)
+            ]  # alone: the same in any call
         return torch.stack(rows).cpu().numpy()
 
     def fit(

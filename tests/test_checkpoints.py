@@ -221,9 +221,14 @@ def test_detection_is_by_content_not_by_name(tmp_path):
 
 def test_torch_files_agree_with_torch_load(tmp_path):
     table = {
-        "half": torch.randn(3, 4).half(), "brain": torch.randn(5).bfloat16(), "double": torch.randn(2, 2).double(),
-        "strided": torch.randn(6, 4)[::2, 1:].t(), "empty": torch.zeros(0, 3), "scalar": torch.tensor(2.5),
-        "whole": torch.arange(4), "truth": torch.tensor([True, False]),
+        "half": torch.randn(3, 4).half(),
+        "brain": torch.randn(5).bfloat16(),
+        "double": torch.randn(2, 2).double(),
+        "strided": torch.randn(6, 4)[::2, 1:].t(),
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(2.5),
+        "whole": torch.arange(4),
+        "truth": torch.tensor([True, False]),
     }
     from linsem.checkpoints.arrays import Decoder
     from linsem.checkpoints.torchfile import read_torch_legacy, read_torch_zip, state_table

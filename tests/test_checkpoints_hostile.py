@@ -72,11 +72,26 @@ def test_a_call_at_the_top(flag, protocol):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("builtins", "eval"), ("builtins", "getattr"), ("__builtin__", "exec"), ("os", "system"), ("nt", "system"),
-     ("subprocess", "Popen"), ("runpy", "_run_code"), ("importlib", "import_module"), ("pickle", "loads"),
-     ("torch", "load"), ("torch.hub", "load"), ("torch.storage", "_load_from_bytes.__globals__"),
-     ("numpy", "load"), ("numpy.testing._private.utils", "runstring"), ("operator", "attrgetter"),
-     ("collections", "OrderedDict.fromkeys"), ("linsem.checkpoints.pickles", "Made"), ("torch._utils", "torch.load")],
+    [
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("__builtin__", "exec"),
+        ("os", "system"),
+        ("nt", "system"),
+        ("subprocess", "Popen"),
+        ("runpy", "_run_code"),
+        ("importlib", "import_module"),
+        ("pickle", "loads"),
+        ("torch", "load"),
+        ("torch.hub", "load"),
+        ("torch.storage", "_load_from_bytes.__globals__"),
+        ("numpy", "load"),
+        ("numpy.testing._private.utils", "runstring"),
+        ("operator", "attrgetter"),
+        ("collections", "OrderedDict.fromkeys"),
+        ("linsem.checkpoints.pickles", "Made"),
+        ("torch._utils", "torch.load"),
+    ],
 )
 def test_names_that_no_checkpoint_needs(module, name):
     for protocol in (2, 4):
@@ -199,8 +214,14 @@ def test_geometry_is_checked():
 
 def test_storages_that_lie():
     raw = nvidia_torch.storage_bytes(torch.zeros(4))
-    for data in (raw[:-1], raw[:20], b"", raw.replace(struct.pack("<q", 4), struct.pack("<q", 2**40)),
-                 raw.replace(struct.pack("<q", 4), struct.pack("<q", -1)), b"PK\x03\x04" + raw):
+    for data in (
+        raw[:-1],
+        raw[:20],
+        b"",
+        raw.replace(struct.pack("<q", 4), struct.pack("<q", 2**40)),
+        raw.replace(struct.pack("<q", 4), struct.pack("<q", -1)),
+        b"PK\x03\x04" + raw,
+    ):
         storage = Call("torch.storage", "_load_from_bytes", (data,))
         refuse(with_mean(Call("torch._utils", "_rebuild_tensor_v2", (storage, 0, (4,), (1,), False, None))))
     view = Pid(("storage", Global("torch", "FloatStorage"), "0", "cpu", 4, ("view", 0, 4)))
@@ -218,11 +239,28 @@ def test_arrays_of_objects_and_odd_types():
     good = array(np.zeros(10, np.float32))
     assert parse_checkpoint(with_array(good)).family == "stylegan2"
     for text in ("O8", "V4", "S4", "U1", "c8", "M8", "f4,O", ""):
-        refuse(with_array(Call("numpy.core.multiarray", "_reconstruct", (), state=(
-            1, (10,), Call("numpy", "dtype", (text, False, True)), False, b"\0" * 40))), "expected plain numbers")
+        refuse(
+            with_array(
+                Call(
+                    "numpy.core.multiarray",
+                    "_reconstruct",
+                    (),
+                    state=(1, (10,), Call("numpy", "dtype", (text, False, True)), False, b"\0" * 40),
+                )
+            ),
+            "expected plain numbers",
+        )
     for shape, raw in (((10,), b"\0" * 39), ((2**40, 2**40), b"\0" * 40), ((-10,), b"\0" * 40), ("x", b""), ((10,), 5)):
-        refuse(with_array(Call("numpy.core.multiarray", "_reconstruct", (), state=(
-            1, shape, Call("numpy", "dtype", ("f4", False, True)), False, raw))))
+        refuse(
+            with_array(
+                Call(
+                    "numpy.core.multiarray",
+                    "_reconstruct",
+                    (),
+                    state=(1, shape, Call("numpy", "dtype", ("f4", False, True)), False, raw),
+                )
+            )
+        )
 
 
 def test_bombs_in_the_opcodes(monkeypatch):
@@ -256,18 +294,35 @@ def test_networks_that_contain_themselves(monkeypatch):
     start = code(Global("torch_utils.persistence", "_reconstruct_persistent_obj"), 4)
     meta = {"type": "class", "version": 6, "class_name": "X", "state": {"_modules": {"synthesis": 1, "mapping": 1}}}
     itself = start + b"h\x00\x85R"  # a call with memo 0, which is its own description
-    described = b"}\x94(" + b"".join(
-        code(key, 4) + (code(value, 4) if key != "state" else b"}" + code("_modules", 4) + b"}("
-        + code("synthesis", 4) + itself + code("mapping", 4) + itself + b"us")
-        for key, value in meta.items()
-    ) + b"u"
+    described = (
+        b"}\x94("
+        + b"".join(
+            code(key, 4)
+            + (
+                code(value, 4)
+                if key != "state"
+                else b"}"
+                + code("_modules", 4)
+                + b"}("
+                + code("synthesis", 4)
+                + itself
+                + code("mapping", 4)
+                + itself
+                + b"us"
+            )
+            for key, value in meta.items()
+        )
+        + b"u"
+    )
     refuse(b"\x80\x04}" + code("G_ema", 4) + start + described + b"\x85Rs.", "expected a StyleGAN2, got a X")
     wrapped = nvidia_torch.network("b4", {}, {}, {"conv1": 1, "torgb": 1})
     block = {"b4": wrapped, "deep": Raw(itself)}
     parts = {"_modules": {"mapping": Raw(itself), "synthesis": nvidia_torch.network("S", {}, {}, block)}}
-    described = b"}\x94(" + b"".join(
-        code(key, 4) + code(parts if key == "state" else value, 4) for key, value in meta.items()
-    ) + b"u"
+    described = (
+        b"}\x94("
+        + b"".join(code(key, 4) + code(parts if key == "state" else value, 4) for key, value in meta.items())
+        + b"u"
+    )
     refuse(b"\x80\x04}" + code("G_ema", 4) + start + described + b"\x85Rs.", "deeper than|expected a network")
     shared = nvidia_torch.network("X", {}, {}, {})
     monkeypatch.setattr(nvidia_torch_reader, "MAX_TENSORS", 100)
@@ -317,11 +372,24 @@ def test_our_own_format_checks_what_it_says(tmp_path):
     refuse(file({**base, "family": "posix"}), "family")
     refuse(file({**base, "config": "{"}), "not JSON")
     refuse(file({**base, "config": "[" * 100_000}), "not JSON")
-    for changed in ({"channels": []}, {"channels": [8] * 40}, {"channels": [10**12]}, {"channels": [0]},
-                    {"channels": "8"}, {"channels": [True]}, {"z_dim": 1.5}, {"z_dim": -1}, {"mapping_layers": 10**9},
-                    {"const_size": [4, 4, 4]}, {"const_size": [10**9, 4]}, {"conv_clamp": -1.0},
-                    {"conv_clamp": "x"}, {"unknown": 1}, {"normalize_z": 3},
-                    {"const_size": [16, 16], "channels": [8] * 11}):
+    for changed in (
+        {"channels": []},
+        {"channels": [8] * 40},
+        {"channels": [10**12]},
+        {"channels": [0]},
+        {"channels": "8"},
+        {"channels": [True]},
+        {"z_dim": 1.5},
+        {"z_dim": -1},
+        {"mapping_layers": 10**9},
+        {"const_size": [4, 4, 4]},
+        {"const_size": [10**9, 4]},
+        {"conv_clamp": -1.0},
+        {"conv_clamp": "x"},
+        {"unknown": 1},
+        {"normalize_z": 3},
+        {"const_size": [16, 16], "channels": [8] * 11},
+    ):
         refuse(file({**base, "config": json.dumps({**config, **changed})}), "config")
     refuse(file({**base, "config": json.dumps(config)}), "expected a tensor")
     refuse(file(base, header=b"{" + b"\xff" * 20), "not JSON")
@@ -366,8 +434,13 @@ def test_settings_that_shapes_do_not_show_are_checked(tmp_path):
     nvidia_torch.write_nvidia_torch(tmp_path / "x.pkl", state, weight_gain=0.5)
     with pytest.raises(CheckpointError, match="weight_gain: expected"):
         read_checkpoint(tmp_path / "x.pkl")
-    for settings in ({"mapping_lrmul": 0.1}, {"resample_kernel": [1, 2, 1]}, {"nonlinearity": "relu"},
-                     {"architecture": "resnet"}, {"normalize_latents": False}):
+    for settings in (
+        {"mapping_lrmul": 0.1},
+        {"resample_kernel": [1, 2, 1]},
+        {"nonlinearity": "relu"},
+        {"architecture": "resnet"},
+        {"normalize_latents": False},
+    ):
         nvidia_tf.write_nvidia_tf(tmp_path / "x.pkl", nvidia_tf.stylegan2_variables(state), settings=settings)
         with pytest.raises(CheckpointError, match=f"{next(iter(settings))}: expected"):
             read_checkpoint(tmp_path / "x.pkl")
@@ -384,9 +457,13 @@ def test_settings_that_shapes_do_not_show_are_checked(tmp_path):
 
 def test_files_that_are_something_else(tmp_path):
     for data, match in (
-        (b"", "not a generator"), (b"\0" * 100, "not a generator"), (os.urandom(64).replace(b"\x80", b"\0"), None),
-        (b"<!DOCTYPE html><html>", "web page"), (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
-        (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"\x1f\x8b\x08", "gzip"),
+        (b"", "not a generator"),
+        (b"\0" * 100, "not a generator"),
+        (os.urandom(64).replace(b"\x80", b"\0"), None),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x1f\x8b\x08", "gzip"),
     ):
         refuse(data, match)
     with pytest.raises(CheckpointError, match="no such file"):

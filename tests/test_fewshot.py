@@ -257,6 +257,14 @@ def test_the_temperature_undoes_a_scale():
     assert temperature_of(logits[:0], drawn[:0]) == 1
 
 
+def test_the_power_of_a_basis_can_be_changed_afterwards():
+    x = torch.randn(300, 6, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.logspace(1, -1, 6))
+    one, other = (fit_basis(x, [4, 2], power=p) for p in (1.0, 0.5))
+    torch.testing.assert_close(one.with_power(0.5).project(x), other.project(x), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(one.project(x) * one.factors(0.5), other.project(x), atol=1e-4, rtol=1e-4)
+    assert (one.project(x) - other.project(x)).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_a_basis_loses_nothing_and_can_be_undone(power):
     source = torch.Generator().manual_seed(0)

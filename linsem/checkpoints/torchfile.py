@@ -156,4 +156,3 @@ def state_table(value: Any) -> dict[str, Any]:
     tensors = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
     found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*tensors)}
     return found if len(found) == len(table) else {}
-

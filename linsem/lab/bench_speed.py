@@ -30,9 +30,7 @@ def step_overhead(model: str, quick: bool) -> float:
     ws = generator.map(seed_z(generator, range(4)))
     with torch.no_grad():
         target = extractor.predict(generator.synthesize(generator.map(seed_z(generator, [9])))[1])[0]
-    steps = loop.steer(
-        generator, extractor, ws, loop.Wish(target), steps=10_000, weights=loop.Weights(close=1e-3)
-    )
+    steps = loop.steer(generator, extractor, ws, loop.Wish(target), steps=10_000, weights=loop.Weights(close=1e-3))
     latent = ws.clone().requires_grad_(True)
 
     def bare() -> None:
@@ -49,7 +47,8 @@ def bank_ms(model: str, quick: bool) -> float:
     maps = rng.integers(0, 11, (BANK, 8, 8), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
     bank = conditional.Bank(tuple(range(BANK)), maps, 1.0)
     layouts = rng.integers(0, 11, (12, 16, 16), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
-    return median(_seconds(lambda layout=layout: conditional.choose_starts(bank, layout, 4)) for layout in layouts) * 1e3
+    clocks = [_seconds(lambda layout=layout: conditional.choose_starts(bank, layout, 4)) for layout in layouts]
+    return median(clocks) * 1e3
 
 
 def synthesis_speedup_256(model: str, quick: bool) -> float:

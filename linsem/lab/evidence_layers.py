@@ -23,9 +23,7 @@ def choices(generator: Generator) -> dict[str, tuple[int, ...]]:
     named = {f"up to {h} px": tuple(i for i, x in enumerate(layers) if x.height <= h) for h in heights[1:]}
     named |= {f"from {h} px": tuple(i for i, x in enumerate(layers) if x.height >= h) for h in heights[1:]}
     named |= {f"only layer {i}, {x.height} px": (i,) for i, x in enumerate(layers)}
-    named["the last of each size"] = tuple(
-        max(i for i, x in enumerate(layers) if x.height == h) for h in heights
-    )
+    named["the last of each size"] = tuple(max(i for i, x in enumerate(layers) if x.height == h) for h in heights)
     return named
 
 
@@ -48,9 +46,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
             "generator ms": round(generate, 1), "extractor ms": round(read, 1),
         })  # fmt: skip
     heights = sorted({layer.height for layer in setting.generator.layers})[1:]
-    lines = {
-        word: [(float(h), scores[f"{word} {h} px"].miou) for h in heights] for word in ("up to", "from")
-    }
+    lines = {word: [(float(h), scores[f"{word} {h} px"].miou) for h in heights] for word in ("up to", "from")}
     plot = Plot("Layers that are read", "px", "mIoU", lines)
     values = {name: common.rounded(score.miou) for name, score in scores.items()}
     title = f"Layers of {model}, {images} training images, {setting.images} judged"

@@ -33,9 +33,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
             fitted = fit_few_shot(setting.generator, sparse, setting.teacher.categories, **options)
             extractors[f"{share} {repeat}"] = fitted
     scores = common.judge(setting, extractors)
-    means = {
-        share: float(np.mean([scores[f"{share} {repeat}"].miou for repeat in repeats])) for share in (*SHARES, 1)
-    }
+    means = {share: float(np.mean([scores[f"{share} {repeat}"].miou for repeat in repeats])) for share in (*SHARES, 1)}
     pixels = {share: float(np.mean(painted[share])) for share in SHARES} | {1: 1.0}
     rows = [
         {"labels": "dense" if share == 1 else "strokes", "pixels": pixels[share],

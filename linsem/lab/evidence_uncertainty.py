@@ -60,9 +60,7 @@ def _suggested(setting: common.Setting, pool: list[int], repeat: int) -> dict[in
     extractor, fitted = _fit(setting, annotations, repeat), {}
     for n in SHOTS:
         known = torch.stack([a.ws for a in annotations])
-        chosen = suggest_next(
-            setting.generator, extractor, rest, n - len(annotations), psi=setting.psi, labelled=known
-        )
+        chosen = suggest_next(setting.generator, extractor, rest, n - len(annotations), psi=setting.psi, labelled=known)
         annotations += common.annotate(setting, chosen)
         rest = [seed for seed in rest if seed not in chosen]
         extractor = fitted[n] = _fit(setting, annotations, repeat)

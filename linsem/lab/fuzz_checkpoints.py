@@ -87,8 +87,24 @@ def _splice(data: bytearray, others: list[bytes], rng: random.Random) -> None:
 
 def _word(data: bytearray, others: list[bytes], rng: random.Random) -> None:
     """Swap one of the file's own words for another, so that the structure holds and the meaning does not."""
-    words = (b"weight", b"bias", b"noise", b"const", b"conv1", b"conv0", b"mapping", b"synthesis", b"FloatStorage",
-             b"_rebuild_tensor_v2", b"OrderedDict", b"_modules", b"_parameters", b"Network", b"variables", b"channels")
+    words = (
+        b"weight",
+        b"bias",
+        b"noise",
+        b"const",
+        b"conv1",
+        b"conv0",
+        b"mapping",
+        b"synthesis",
+        b"FloatStorage",
+        b"_rebuild_tensor_v2",
+        b"OrderedDict",
+        b"_modules",
+        b"_parameters",
+        b"Network",
+        b"variables",
+        b"channels",
+    )
     old, new = rng.choice(words), rng.choice(words)
     start = data.find(old, rng.randrange(len(data) + 1))
     if start >= 0:

@@ -24,9 +24,7 @@ def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.
     return sparse
 
 
-def _fill(
-    sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: np.random.Generator, width: int
-) -> int:
+def _fill(sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: np.random.Generator, width: int) -> int:
     """Draw strokes of one category until `quota` pixels have it; returns how many do."""
     rows, columns = np.nonzero(inside)
     painted = 0

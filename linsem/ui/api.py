@@ -230,9 +230,7 @@ def build(services: Services) -> None:
             api.sample, [model(), file(), number(4), number(200), number(30), number(0), file()],
             [gallery(), file("multiple"), file(), report()], services.long,
         )  # fmt: skip
-        endpoint(
-            api.export, [model(), file(), number(100), number(0), number(0.7)], [file(), report()], services.long
-        )
+        endpoint(api.export, [model(), file(), number(100), number(0), number(0.7)], [file(), report()], services.long)
 
 
 def _default_model(services: Services) -> str:
@@ -240,4 +238,3 @@ def _default_model(services: Services) -> str:
         return services.studio.default_model()
     except ValueError:
         return ""
-

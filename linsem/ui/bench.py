@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -63,9 +64,7 @@ class Bench:
 
     # --- the live loop -----------------------------------------------------------------------------------------------
 
-    def fit(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
-    ) -> tuple[object, object, str]:
+    def fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, object, str]:
         """Fit on all labels; give what is fitted, the image on the painter with its new overlay, and a line."""
         clock = time.monotonic()
         session = absorb(session, painted)
@@ -82,7 +81,8 @@ class Bench:
         pixels = sum(picture.painted for picture in labelled)
         images = f"{len(labelled)} image{'s' if len(labelled) > 1 else ''}"
         line = show.status(f"Learnt from {pixels} pixels on {images} in {seconds:.2f} s.", "good")
-        return Fitted(extractor, session.version, seconds), painter_state(session, index, reading), line
+        state = replace(painter_state(session, index, reading), opens=False)
+        return Fitted(extractor, session.version, seconds), state, line
 
     def reading(self, session: Session, fitted: Fitted | None) -> Reading | None:
         """What the visitor's extractor reads in all images of the bench."""
@@ -154,9 +154,7 @@ def usable(session: Session, fitted: Fitted | None) -> bool:
     )
 
 
-def painter_state(
-    session: Session, index: int, reading: Reading | None, rgb: np.ndarray | None = None
-) -> PainterState:
+def painter_state(session: Session, index: int, reading: Reading | None, rgb: np.ndarray | None = None) -> PainterState:
     """What the painter shows: the image at a position and what is read in it (the first image of the reading)."""
     picture = session.pictures[index]
     if reading is None:
@@ -175,4 +173,3 @@ def caption(picture: Picture, suggested: bool = False) -> tuple[str, str]:
 def _plain(error: Exception) -> str:
     sentence = getattr(error, "message", None) or str(error)
     return str(sentence)[:1].upper() + str(sentence)[1:]
-

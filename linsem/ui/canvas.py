@@ -36,7 +36,7 @@ MAX_CHARS = 6_000_000  # base64 of MAX_PIXELS incompressible bytes, rounded up
 MAX_KEY = 256
 MAX_STAMP = 1 << 53  # the largest integer that a browser counts exactly
 MAX_ID = IGNORE - 2  # up to 254 categories: indices 0..253
-FIELDS = {"key", "labels", "stamp", "width", "height", "image", "prediction", "uncertainty", "categories"}
+FIELDS = {"key", "labels", "stamp", "width", "height", "image", "prediction", "uncertainty", "categories", "opens"}
 UNCERTAINTY_LEVELS = 63  # what an eye can tell apart in a heat map; fewer levels make a smaller file
 
 
@@ -46,7 +46,8 @@ class PainterState:
 
     `rgb` (H, W, 3) uint8; `labels` (H, W) uint8, 255 = unpainted; `prediction` (H, W) uint8 category indices or None;
     `uncertainty` (H, W) floats in [0, 1] or None. `key` names the image: under an unchanged key the browser keeps its
-    own labels, undo history, zoom and tool, and takes over only what lies under the strokes (and the categories).
+    own labels, undo history, zoom and tool, and takes over only what lies under the strokes (and the categories). With
+    `opens` False a browser that has gone on to another image ignores it: a late answer never takes the user back.
 
     Raises ValueError if a shape, a type or an index does not fit.
     """
@@ -57,6 +58,7 @@ class PainterState:
     uncertainty: np.ndarray | None
     categories: tuple[Category, ...]
     key: str
+    opens: bool = True
 
     def __post_init__(self) -> None:
         rgb = self.rgb
@@ -175,6 +177,7 @@ class LabelPainter(gr.HTML):
             "prediction": None if value.prediction is None else encode_map(value.prediction),
             "uncertainty": None if heat is None else encode_map(heat),
             "categories": _plain(value.categories),
+            "opens": value.opens,
         }
 
     def api_info(self) -> dict[str, Any]:

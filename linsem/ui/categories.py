@@ -48,7 +48,7 @@ class CategoryEditor:
         return gr.Dropdown(rows, value=None), gr.Dropdown(rows, value=None)
 
     def wire(
-        self, event: Callable, now: list, outputs: list, bench: Bench, cancels: list, queue: dict, after: Callable
+        self, event: Callable, now: list, outputs: list, bench: Bench, queue: dict, after: Callable
     ) -> None:
         """Each button changes the session, and what is fitted follows."""
 
@@ -56,9 +56,7 @@ class CategoryEditor:
             fitted = rename_fitted(fitted, after.categories)
             return after, fitted, bench.show_picture(after, fitted, shown(before, painted)), *self.choices(after)
 
-        def add(
-            session: Session, fitted: Fitted | None, painted: PainterLabels | None, name: str, color: str
-        ) -> tuple:
+        def add(session: Session, fitted: Fitted | None, painted: PainterLabels | None, name: str, color: str) -> tuple:
             session = absorb(session, painted)
             taken = {category.color for category in session.categories}
             color = hex_color(color)
@@ -73,9 +71,7 @@ class CategoryEditor:
             name = name.strip() or (session.categories[which].name if which >= 0 else "")
             return finish(session, change_category(session, which, name, hex_color(color)), fitted, painted)
 
-        def delete(
-            session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None
-        ) -> tuple:
+        def delete(session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None) -> tuple:
             session = absorb(session, painted)
             return finish(session, delete_category(session, -1 if which is None else int(which)), fitted, painted)
 
@@ -94,7 +90,7 @@ class CategoryEditor:
             (self.delete, delete, [self.which]),
             (self.merge, merge, [self.which, self.into]),
         ):
-            after(event(button.click, function, [*now, *inputs], outputs, cancels=cancels, **queue))
+            after(event(button.click, function, [*now, *inputs], outputs, **queue))
 
 
 def hex_color(color: str | None) -> str:

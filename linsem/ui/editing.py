@@ -85,9 +85,7 @@ class Editing:
         names = [track.extractor.categories[k].name for k in np.unique(target[target != IGNORE])]
         yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}")
 
-    def remove(
-        self, track: Track | None, category: int | None, steps: float
-    ) -> Iterator[tuple[object, ...]]:
+    def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
         """Take a category away."""
         track = _needed(track)
         if category is None:
@@ -98,9 +96,7 @@ class Editing:
         yield from self._frames(track, frames, steps, f"no {name}")
 
     @staticmethod
-    def _frames(
-        track: Track, frames: Iterator[EditFrame], steps: int, caption: str
-    ) -> Iterator[tuple[object, ...]]:
+    def _frames(track: Track, frames: Iterator[EditFrame], steps: int, caption: str) -> Iterator[tuple[object, ...]]:
         before, frame, last = track.now, None, 0.0
         yield track, Strip((Thumb(before.rgb, "before"), Thumb(before.rgb, "now"))), show.progress(0, "Starting ...")
         for frame in frames:

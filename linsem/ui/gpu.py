@@ -119,9 +119,7 @@ class Accelerator:
         ) -> Iterator[SampleFrame]:  # fmt: skip
             yield from studio.sample(model, extractor, layout, count, candidates, steps, seed, psi)
 
-        def label(
-            model: str, extractor: Extractor, seeds: Sequence[int], psi: float
-        ) -> Iterator[list[Labelled]]:
+        def label(model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
             yield from studio.label(model, extractor, seeds, psi)
 
         self.draw = on_gpu(draw, draw_seconds)

@@ -79,14 +79,13 @@ class Wiring:
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
     ) -> tuple[object, ...]:
-        """After another image was chosen: what the cancelled fit would have done, if there is anything to do."""
-        if not live or fitted is None or fitted.version == absorb(session, painted).version:
+        """After another image was chosen: fit, if there are strokes that no fit has seen."""
+        session = absorb(session, painted)
+        if not live or not session.labelled or (fitted is not None and fitted.version == session.version):
             return gr.skip(), gr.skip(), gr.skip()
         return self.bench.fit(session, fitted, painted)
 
-    def first_fit(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
-    ) -> tuple[object, ...]:
+    def first_fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """After a project was loaded: fit, unless it brought its extractor."""
         if fitted is not None or not session.labelled:
             return gr.skip(), gr.skip(), gr.skip()
@@ -110,25 +109,19 @@ class Wiring:
         seeds = f"{last + 1}-{last + count}"
         return (*self.add(session, fitted, painted, seeds, psi), seeds)
 
-    def clear(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
-    ) -> tuple[object, ...]:
+    def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = absorb(session, painted)
         index = shown(session, painted)
         session = set_labels(session, index, session.pictures[index].labels * 0 + 255)
         return session, self.bench.show_picture(session, fitted, index)
 
-    def remove(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
-    ) -> tuple[object, ...]:
+    def remove(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = absorb(session, painted)
         index = shown(session, painted)
         session = remove_picture(session, index)
         return session, self.bench.show_picture(session, fitted, index)
 
-    def back(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
-    ) -> tuple[object, ...]:
+    def back(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = undo(absorb(session, painted))
         return session, self.bench.show_picture(session, fitted, 0)
 
@@ -187,40 +180,47 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     quiet = {**short, "show_progress": "hidden"}
 
     def overview_after(source: object) -> object:
-        seen = event(source.then, bench.overview, *look, **quiet)
-        event(seen.then, projects.keep, [session, painter, track], [kept], **quick)
+        seen = event(source.then, bench.overview, *look, trigger_mode="always_last", **quiet)
+        event(seen.then, projects.keep, [session, painter, track], [kept], trigger_mode="always_last", **quick)
         return seen
 
     event(painter.input, wiring.keep, [session, painter], [session], trigger_mode="multiple", **quick)
     stroke = event(painter.input, wiring.live, [*now, live], fits, trigger_mode="always_last", **quiet)
-    seen = overview_after(stroke)
+    overview_after(stroke)
     once = event(fit.click, bench.fit, now, fits, **quiet)
     overview_after(once)
     overview_after(event(live.input, wiring.live, [*now, live], fits, **quiet))
     event(view.input, bench.overview, *look, **quiet)
     for chosen in (
-        event(strip.select, wiring.choose, now, [session, painter], cancels=[stroke, seen, once], **quiet),
-        event(next_one.click, wiring.next_one, [*now, suggested], [session, painter], cancels=[stroke, seen], **quiet),
+        event(strip.select, wiring.choose, now, [session, painter], **quiet),
+        event(next_one.click, wiring.next_one, [*now, suggested], [session, painter], **quiet),
     ):
         overview_after(event(chosen.then, wiring.refit, [*now, live], fits, **quiet))
     for changed in (
         event(load.click, wiring.add, [*now, seeds, psi], [session, painter], **short),
         event(more.click, wiring.more, [*now, seeds, psi], [session, painter, seeds], **short),
-        event(clear.click, wiring.clear, now, [session, painter], cancels=[stroke, seen, once], **quiet),
-        event(remove.click, wiring.remove, now, [session, painter], cancels=[stroke, seen, once], **quiet),
-        event(back.click, wiring.back, now, [session, painter], cancels=[stroke, seen, once], **quiet),
+        event(clear.click, wiring.clear, now, [session, painter], **quiet),
+        event(remove.click, wiring.remove, now, [session, painter], **quiet),
+        event(back.click, wiring.back, now, [session, painter], **quiet),
     ):
         named = event(changed.then, editor.choices, [session], editor.lists, **quick)
         overview_after(event(named.then, wiring.live, [*now, live], fits, **quiet))
-    editor.wire(event, now, [session, fitted, painter], bench, [stroke, seen, once], quiet,
-                lambda changed: overview_after(event(changed.then, wiring.live, [*now, live], fits, **quiet)))
+    editor.wire(
+        event,
+        now,
+        [session, fitted, painter],
+        bench,
+        [stroke, seen, once],
+        quiet,
+        lambda changed: overview_after(event(changed.then, wiring.live, [*now, live], fits, **quiet)),
+    )
     event(make.click, lambda *v: gr.File(bench.extractor_file(*v), visible=True), [session, fitted], [file], **quick)
     event(save.click, lambda *v: gr.File(projects.save(*v), visible=True), [*now, track], [file], **quick)
     opened = [session, fitted, track, painter, line, model]
     for arrived in (
-        event(load_file.upload, projects.load, [load_file], opened, cancels=[stroke, seen, once], **quiet),
-        event(example.click, projects.example, [session], opened, cancels=[stroke, seen, once], **quiet),
-        event(resume.click, projects.resume, [kept], opened, cancels=[stroke, seen, once], **quiet),
+        event(load_file.upload, projects.load, [load_file], opened, **quiet),
+        event(example.click, projects.example, [session], opened, **quiet),
+        event(resume.click, projects.resume, [kept], opened, **quiet),
     ):
         named = event(arrived.success, editor.choices, [session], editor.lists, **quick)
         overview_after(event(named.then, wiring.first_fit, now, fits, **quiet))

@@ -74,5 +74,5 @@ def _header(services: Services, default: str | None) -> gr.Dropdown:
     rows = services.studio.models()
     ready = [(f"{row['id']} ({row['resolution']} px)", row["id"]) for row in rows if row["available"]]
     with gr.Row(elem_id="header", equal_height=True):
-        gr.HTML('<h1>linsem</h1><p>Label a few generated images. The GAN does the rest.</p>', elem_id="brand")
+        gr.HTML("<h1>linsem</h1><p>Label a few generated images. The GAN does the rest.</p>", elem_id="brand")
         return gr.Dropdown(ready, value=default, label="Generator", elem_id="model", scale=0, min_width=240)

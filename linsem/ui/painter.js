@@ -17,6 +17,7 @@ const ui = {
 };
 let categories = [], colors = [], rims = [];
 let now = null; // the image on screen: {key, width, height, labels, undo, redo, prediction, heat, url}
+let goal = null; // the image that the server was last asked to show, here already or on its way
 let sent = null; // what the server was last told, set again whenever the server's own value replaces it
 let stroke = null, turn = 0, penSeen = 0;
 const pointers = new Map();
@@ -34,6 +35,8 @@ async function receive() {
   if (!value || !value.key) { if (!value) blank(); return; }
   const form = value.image ? value : store.form;
   if (!form || form.key !== value.key) return;
+  if (value.opens === false && goal !== null && goal !== form.key) { restoreValue(); return; } // the user has gone on
+  goal = form.key;
   const same = now && now.key === form.key && now.width === form.width && now.height === form.height;
   store.form = form;
   if (same) restoreValue();

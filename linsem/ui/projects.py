@@ -29,9 +29,7 @@ class Projects:
     def __init__(self, services: Services, bench: Bench) -> None:
         self.services, self.bench, self.gpu = services, bench, services.gpu
 
-    def save(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, track: Track | None
-    ) -> str:
+    def save(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, track: Track | None) -> str:
         """Everything as a file; returns its path."""
         session = absorb(session, painted)
         extractor = None
@@ -43,9 +41,7 @@ class Projects:
         save_project(_project(session, track, extractor, latents=True), path)
         return str(path)
 
-    def keep(
-        self, session: Session, painted: PainterLabels | None, track: Track | None
-    ) -> str | None:
+    def keep(self, session: Session, painted: PainterLabels | None, track: Track | None) -> str | None:
         """The copy for the browser: seeds instead of latents, no extractor (it is fitted again). None if too large."""
         session = absorb(session, painted)
         if not session.labelled and (track is None or len(track.points) < 2):
@@ -134,8 +130,7 @@ class Projects:
 
 def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:
     images = tuple(
-        ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents else None, p.labels, p.psi)
-        for p in session.pictures
+        ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents else None, p.labels, p.psi) for p in session.pictures
     )
     edits = ()
     if track is not None and track.model == session.model and len(track.points) > 1:
@@ -143,4 +138,3 @@ def _project(session: Session, track: Track | None, extractor: bytes | None, *, 
         edits = tuple(ProjectEdit(np.ascontiguousarray(point.ws), point.caption) for point in points)
     psi = session.pictures[0].psi if session.pictures else 0.7
     return Project(session.model, psi, session.categories, images, {}, extractor, edits)
-

@@ -74,9 +74,7 @@ class Sampling:
         layout = Layout(read.labels, categories, origin)
         return layout, *self.show_layout(layout), understood(read.report)
 
-    def from_seed(
-        self, session: Session, fitted: Fitted | None, seed: float, psi: float
-    ) -> tuple[object, ...]:
+    def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:
         """The layout of a generated image."""
         number = whole("seed", seed, 0, MAX_SEED)
         extractor = chosen_extractor(self.services, session, fitted)
@@ -86,9 +84,7 @@ class Sampling:
         line = f"The layout of seed {number}, with {len(np.unique(labels))} categories."
         return layout, *self.show_layout(layout), show.status(line, "good")
 
-    def painted(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
-    ) -> tuple[object, ...]:
+    def painted(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """A layout from the painter; what is not painted is free."""
         extractor = chosen_extractor(self.services, session, fitted)
         if painted is None or (painted.labels == IGNORE).all():

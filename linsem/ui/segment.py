@@ -51,9 +51,7 @@ class Segment:
     def __init__(self, services: Services) -> None:
         self.services = services
 
-    def run(
-        self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
-    ) -> tuple[object, ...]:
+    def run(self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str) -> tuple[object, ...]:
         """Generate and read the seeds."""
         chosen = parse_seeds(seeds, self.services.settings.max_seeds)
         extractor = chosen_extractor(self.services, session, fitted)
@@ -62,9 +60,7 @@ class Segment:
         shown = Shown(chosen, reading, extractor, usable(session, fitted))
         return shown, *self.draw(shown, view), show.status(whose(shown.own), "good")
 
-    def fresh(
-        self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
-    ) -> tuple[object, ...]:
+    def fresh(self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str) -> tuple[object, ...]:
         """As many seeds, after the last one."""
         before = parse_seeds(seeds, self.services.settings.max_seeds)
         seeds = format_seeds(range(max(before) + 1, max(before) + 1 + len(before)))
@@ -111,7 +107,6 @@ class Segment:
         current = None if index == shown.current or index >= len(shown.seeds) else index
         shown = Shown(shown.seeds, shown.reading, shown.extractor, shown.own, current)
         return shown, *self.draw(shown, view)
-
 
     def export(
         self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float

@@ -164,6 +164,22 @@ def test_scribbles_are_followed_on_this_image_and_on_the_others(visitor, model):
     visitor.until(lambda: np.array_equal(visitor.canvas("label-painter", "strokes"), strokes))  # nothing was lost
 
 
+def test_strokes_in_a_hurry_over_several_images_are_all_followed(visitor, model):
+    colors = {c["name"]: c["color"] for c in model["categories"]}
+    visitor.category("label-painter", "background")
+    visitor.stroke("label-painter", [(0.04, 0.05), (0.04, 0.5)])
+    visitor.category("label-painter", "skin")
+    visitor.stroke("label-painter", [(0.42, 0.5), (0.58, 0.55)])
+    visitor.page.locator("#label-strip button").nth(2).click()  # while the fit is on its way
+    visitor.until(lambda: visitor.canvas("label-painter", "strokes")[..., 3].max() == 0)
+    visitor.until(lambda: close_to(visitor.canvas("label-painter", "prediction"), colors["skin"]).sum() > 20)
+    visitor.category("label-painter", "clothes")
+    visitor.stroke("label-painter", [(0.4, 0.97), (0.6, 0.97)])
+    visitor.until(lambda: close_to(visitor.canvas("label-painter", "prediction"), colors["clothes"]).sum() > 20)
+    expect(visitor.page.locator("#label-status")).to_contain_text("2 images")
+    expect(visitor.page.locator("#label-strip")).to_contain_text(re.compile(r"\d+ px.*\d+ px", re.S))
+
+
 def test_live_can_be_off_and_fit_now_fits(visitor):
     visitor.page.locator("#live input").uncheck()
     for name, y in (("background", 0.05), ("skin", 0.5)):
@@ -349,4 +365,3 @@ def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width,
     finally:
         assert visitor.wrong == []
         visitor.close()
-

@@ -143,18 +143,14 @@ def wish(read, categories):
 
 def test_an_edit_moves_towards_its_target_and_its_latent_goes_on(client, model, categories, read, tmp_path):
     target = written(tmp_path, wish(read, categories), categories)
-    image, labels, latent, report = client.predict(
-        model["id"], 0, None, 0.7, target, None, None, 20, api_name="/edit"
-    )
+    image, labels, latent, report = client.predict(model["id"], 0, None, 0.7, target, None, None, 20, api_name="/edit")
     assert {"agreement_before", "agreement_after", "outside_change", "steps", "seconds"} <= set(report)
     assert report["agreement_before"] < 0.1 and report["agreement_after"] > report["agreement_before"] + 0.1
     assert load_latents(latent, model["id"]).shape[0] == 1
     assert read_label_map(Path(labels), categories).labels.shape == read[0].shape
     before = client.predict(model["id"], "0", 0.7, api_name="/generate")[0]["image"]
     assert not np.array_equal(np.asarray(Image.open(image)), np.asarray(Image.open(before)))
-    *_, again = client.predict(
-        model["id"], 0, handle_file(latent), 0.7, target, None, None, 1, api_name="/edit"
-    )
+    *_, again = client.predict(model["id"], 0, handle_file(latent), 0.7, target, None, None, 1, api_name="/edit")
     assert again["agreement_before"] == pytest.approx(report["agreement_after"], abs=0.02)
 
 
@@ -167,9 +163,7 @@ def test_frames_of_an_edit_arrive_while_it_runs(client, model, categories, read,
 
 def test_samples_obey_a_layout_better_than_other_images_do(client, model, categories, read, tmp_path):
     layout = written(tmp_path, read[1], categories)
-    gallery, files, latents, report = client.predict(
-        model["id"], layout, 2, 24, 5, 100, None, api_name="/sample"
-    )
+    gallery, files, latents, report = client.predict(model["id"], layout, 2, 24, 5, 100, None, api_name="/sample")
     scores = [row["score"] for row in report["results"]]
     assert scores == sorted(scores, reverse=True) and len(gallery) == len(files) == 2
     assert all(100 <= row["seed"] < 124 for row in report["results"])
@@ -246,9 +240,7 @@ def test_bad_input_gets_a_sentence_that_names_it_and_the_server_goes_on(client, 
 def test_an_extractor_of_another_generator_is_refused(client, model, read, categories, tmp_path):
     from dataclasses import replace
 
-    file, _ = client.predict(
-        model["id"], "0", [written(tmp_path, read[0], categories)], None, 0.7, api_name="/fit"
-    )
+    file, _ = client.predict(model["id"], "0", [written(tmp_path, read[0], categories)], None, 0.7, api_name="/fit")
     path = tmp_path / "other.safetensors"
     save_extractor(replace(load_extractor(file), generator_id="another-one"), path)
     assert "another-one" in refused(client, model["id"], "0", 0.7, handle_file(str(path)), api_name="/segment")
@@ -257,9 +249,7 @@ def test_an_extractor_of_another_generator_is_refused(client, model, read, categ
 def raw(address, name, data):
     """A call as no client makes it: the server-sent events as text."""
     body = json.dumps({"data": data}).encode()
-    request = urllib.request.Request(
-        f"{address}gradio_api/call/{name}", body, {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(f"{address}gradio_api/call/{name}", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         event = json.load(answer)["event_id"]
     with urllib.request.urlopen(f"{address}gradio_api/call/{name}/{event}", timeout=120) as answer:

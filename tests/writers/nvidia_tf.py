@@ -32,9 +32,7 @@ def stylegan2_variables(state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return found
 
 
-def _stylegan2_layer(
-    found: dict[str, torch.Tensor], side: int, layer: str, name: str, value: torch.Tensor
-) -> None:
+def _stylegan2_layer(found: dict[str, torch.Tensor], side: int, layer: str, name: str, value: torch.Tensor) -> None:
     log = side.bit_length() - 1
     theirs = {"conv0": "Conv0_up", "conv1": "Conv" if side == 4 else "Conv1", "torgb": "ToRGB"}[layer]
     prefix = f"synthesis/{side}x{side}/{theirs}"
@@ -53,7 +51,9 @@ def _stylegan2_layer(
 def stylegan_variables(state: dict[str, torch.Tensor], fused_from: int = 128) -> dict[str, torch.Tensor]:
     """TensorFlow's variables of a StyleGAN; doubling kernels are fused from `fused_from` pixels."""
     found: dict[str, torch.Tensor] = {
-        "lod": torch.zeros(()), "synthesis/lod": torch.zeros(()), "dlatent_avg": state["mapping.w_avg"]
+        "lod": torch.zeros(()),
+        "synthesis/lod": torch.zeros(()),
+        "dlatent_avg": state["mapping.w_avg"],
     }
     for name, value in state.items():
         part = name.split(".")
