@@ -32,7 +32,7 @@ MAX_PIXELS = 12_000  # more labelled pixels than this are subsampled, evenly ove
 CHOICE_PIXELS = 2_000  # that the prior is chosen on
 RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (1.0, 0.5)
-ONE_IMAGE_RIDGE = 3e-2  # of one image nothing can be left out that tells how another looks
+ONE_IMAGE_RIDGE = 0.15  # of one image nothing can be left out that tells how another looks
 NEVER = -60.0  # the bias of a category that has no pixel
 
 

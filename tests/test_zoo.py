@@ -267,7 +267,7 @@ def test_a_row_does_not_take_another_family(tmp_path, monkeypatch):
 
 def test_the_shipped_generators_are_what_their_rows_say():
     shipped = [spec for spec in GENERATORS.values() if spec.asset]
-    assert len(shipped) == 2 and all(Path(zoo.assets() / spec.asset).is_file() for spec in shipped)
+    assert shipped and all(Path(zoo.assets() / spec.asset).is_file() for spec in shipped)
     for spec in shipped:
         generator = load_generator(spec.id)
         assert generator.size == (spec.resolution, spec.resolution)

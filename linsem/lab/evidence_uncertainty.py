@@ -40,8 +40,8 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     rows = [{"images": n, **{way: means[way][str(n)] for way in means}} for n in SHOTS]
     rows.append({"images": "AUROC of the uncertainty", "suggested": "", "random": auroc})
     rows.append({"images": "calibration error", "suggested": "", "random": error})
-    reliability = np.nanmean([m[2] for m in measures], axis=0)
-    line = [((i + 0.5) / _BINS, float(v)) for i, v in enumerate(reliability) if np.isfinite(v)]
+    right, counts = (np.sum([m[i] for m in measures], axis=0) for i in (2, 3))
+    line = [((i + 0.5) / _BINS, float(right[i] / counts[i])) for i in range(_BINS) if counts[i]]
     plot = Plot("What the probability says, and what is so", "probability of the label", "share of right pixels",
                 {"8 images": line, "exact": [(line[0][0],) * 2, (line[-1][0],) * 2]})  # fmt: skip
     values = {"auroc": auroc, **means, "calibration_error": error}
@@ -72,8 +72,10 @@ def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:
 
 
 @torch.no_grad()
-def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple[float, float, np.ndarray]:
-    """AUROC of the uncertainty for wrong pixels, expected calibration error, and the share right in each bin."""
+def _measure(
+    setting: common.Setting, extractor: Extractor, count: int
+) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """AUROC of the uncertainty for wrong pixels, expected calibration error; right pixels and pixels in each bin."""
     unsure, wrong, sure = [], [], []
     for part in batches(count, setting.batch):
         ws = common.latents(setting, range(common.JUDGED_SEED + part.start, common.JUDGED_SEED + part.stop))
@@ -87,10 +89,10 @@ def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple
     wrong, sure = np.concatenate(wrong), np.concatenate(sure)
     bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
-    right = np.bincount(bins, weights=~wrong, minlength=_BINS) / np.where(counts, counts, np.nan)
-    said = np.bincount(bins, weights=sure, minlength=_BINS) / np.where(counts, counts, np.nan)
-    error = float(np.nansum(np.abs(right - said) * counts) / counts.sum())
-    return auroc(np.concatenate(unsure), wrong), error, right
+    right = np.bincount(bins, weights=~wrong, minlength=_BINS)
+    said = np.bincount(bins, weights=sure, minlength=_BINS)
+    error = float(np.abs(right - said).sum() / counts.sum())
+    return auroc(np.concatenate(unsure), wrong), error, right, counts
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:

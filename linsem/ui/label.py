@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
 from linsem.session import Fitted, Session, remove_picture, set_labels, undo
 from linsem.ui import show
-from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET, Bench, absorb, shown
+from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET, Bench, absorb, shown, usable
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.errors import in_words, said
@@ -79,11 +79,17 @@ class Wiring:
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
     ) -> tuple[object, ...]:
-        """After another image was chosen: fit, if there are strokes that no fit has seen."""
+        """After another image was chosen: fit if there are strokes that no fit has seen, and show what is read in it.
+
+        The second even where there was a fit: it may have come in while the image was being fetched.
+        """
         session = absorb(session, painted)
-        if not live or not session.labelled or (fitted is not None and fitted.version == session.version):
+        if live and session.labelled and (fitted is None or fitted.version != session.version):
+            return self.bench.fit(session, fitted, painted)
+        if not usable(session, fitted):
             return gr.skip(), gr.skip(), gr.skip()
-        return self.bench.fit(session, fitted, painted)
+        state = self.bench.show_picture(session, fitted, shown(session, painted))
+        return gr.skip(), replace(state, opens=False), gr.skip()
 
     def first_fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """After a project was loaded: fit, unless it brought its extractor."""
@@ -210,7 +216,6 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
         now,
         [session, fitted, painter],
         bench,
-        [stroke, seen, once],
         quiet,
         lambda changed: overview_after(event(changed.then, wiring.live, [*now, live], fits, **quiet)),
     )

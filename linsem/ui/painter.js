@@ -61,7 +61,7 @@ async function receive() {
 
 function blank() {
   turn++;
-  now = sent = stroke = null;
+  now = sent = stroke = goal = null;
   setCategories(props.first_categories || []);
   root.dataset.empty = "true";
   refresh();

@@ -21,7 +21,7 @@ from linsem.palette import parse_categories, read_label_map, write_label_map
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 SHOTS = Path(__file__).parents[1] / "screenshots"
 SLOW = 90_000  # milliseconds: a loaded machine is not a failure
-NOTHING = 255
+expect.set_options(timeout=SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url, address))
         self.page.goto(address + ("?__theme=dark" if dark else "?__theme=light"))
-        self.page.locator("#label-strip button").first.wait_for()
+        self.page.locator("#label-strip .th button").first.wait_for()
         self.page.locator("#label-painter [data-part=view]").wait_for()
 
     def _note(self, url, address):
@@ -159,8 +159,8 @@ def test_scribbles_are_followed_on_this_image_and_on_the_others(visitor, model):
     visitor.shot("label")
     visitor.page.locator("#label-next").click()
     visitor.until(lambda: visitor.canvas("label-painter", "strokes")[..., 3].max() == 0)  # another image
-    expect(visitor.page.locator("#label-strip button").first).to_have_attribute("aria-selected", "false")
-    visitor.page.locator("#label-strip button").first.click()
+    expect(visitor.page.locator("#label-strip .th button").first).to_have_attribute("aria-selected", "false")
+    visitor.page.locator("#label-strip .th button").first.click()
     visitor.until(lambda: np.array_equal(visitor.canvas("label-painter", "strokes"), strokes))  # nothing was lost
 
 
@@ -170,7 +170,7 @@ def test_strokes_in_a_hurry_over_several_images_are_all_followed(visitor, model)
     visitor.stroke("label-painter", [(0.04, 0.05), (0.04, 0.5)])
     visitor.category("label-painter", "skin")
     visitor.stroke("label-painter", [(0.42, 0.5), (0.58, 0.55)])
-    visitor.page.locator("#label-strip button").nth(2).click()  # while the fit is on its way
+    visitor.page.locator("#label-strip .th button").nth(2).click()  # while the fit is on its way
     visitor.until(lambda: visitor.canvas("label-painter", "strokes")[..., 3].max() == 0)
     visitor.until(lambda: close_to(visitor.canvas("label-painter", "prediction"), colors["skin"]).sum() > 20)
     visitor.category("label-painter", "clothes")
@@ -218,8 +218,8 @@ def test_fresh_images_are_segmented_with_what_was_taught(visitor):
     visitor.tab("Segment")
     expect(visitor.page.locator("#segment-status")).to_contain_text("you taught")
     assert visitor.page.locator("#segment-grid img").first.get_attribute("src") != label_two_first
-    visitor.page.locator("#segment-grid button").nth(1).click()
-    expect(visitor.page.locator("#segment-sides button")).to_have_count(4)
+    visitor.page.locator("#segment-grid .th button").nth(1).click()
+    expect(visitor.page.locator("#segment-sides .th button")).to_have_count(4)
     expect(visitor.page.locator("#segment-legend")).to_contain_text("%")
     visitor.shot("segment")
 
@@ -275,8 +275,8 @@ def test_a_mask_gives_images_that_obey_it(visitor, address, model, tmp_path):
     expect(visitor.page.locator("#sample-understood")).to_contain_text("by the names in the file")
     visitor.page.locator("#sample-run").click()
     expect(visitor.page.locator("#sample-status")).to_contain_text("results in")
-    visitor.page.locator("#sample-results button").first.click()
-    expect(visitor.page.locator("#sample-sides button")).to_have_count(3)
+    visitor.page.locator("#sample-results .th button").first.click()
+    expect(visitor.page.locator("#sample-sides .th button")).to_have_count(3)
     labels = picture(visitor, "sample-sides", 1)
     table = np.array([[int(c.color[i : i + 2], 16) for i in (1, 3, 5)] for c in categories])
     mine = np.abs(labels[:, :, None].astype(int) - table).max(-1).argmin(-1)
@@ -295,13 +295,13 @@ def test_a_mask_with_foreign_colours_is_refused_and_nothing_is_lost(visitor, tmp
     visitor.tab("Sample")
     visitor.page.get_by_role("tab", name="From an image").click()
     visitor.page.locator("#sample-take").click()
-    expect(visitor.page.locator("#sample-layout button")).to_have_count(1)
+    expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
     bad = tmp_path / "bad.png"
     Image.new("RGB", (64, 64), "#010203").save(bad)
     visitor.page.get_by_role("tab", name="Upload a mask").click()
     visitor.page.locator("#sample-mask input[type=file]").set_input_files(bad)
     expect(visitor.page.locator(".toast-body")).to_contain_text("#010203")
-    expect(visitor.page.locator("#sample-layout button")).to_have_count(1)
+    expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
 
 
 def test_a_second_visitor_sees_nothing_of_the_first(chromium, address, visitor):
@@ -329,13 +329,13 @@ def test_a_project_comes_back_from_its_file_and_from_the_browser(visitor, model,
     path = tmp_path / "mine.linsem.zip"
     download.value.save_as(path)
     visitor.page.reload()
-    visitor.page.locator("#label-strip button").first.wait_for()
+    visitor.page.locator("#label-strip .th button").first.wait_for()
     assert visitor.canvas("label-painter", "strokes")[..., 3].max() == 0
     visitor.page.locator("#resume").click()
     expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
     visitor.until(lambda: np.array_equal(close_to(visitor.canvas("label-painter", "strokes"), colors["skin"]), strokes))
     visitor.page.reload()
-    visitor.page.locator("#label-strip button").first.wait_for()
+    visitor.page.locator("#label-strip .th button").first.wait_for()
     visitor.page.get_by_text("Save and load").click()
     visitor.page.locator("#projects input[type=file]").set_input_files(path)
     expect(visitor.page.locator("#label-status")).to_contain_text("Loaded")
@@ -350,7 +350,7 @@ def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width,
     try:
         label_two(visitor)
         for tab, ready in (
-            ("Label", "#label-sure .ls-row"), ("Segment", "#segment-grid button"), ("Edit", "#edit-slider img"),
+            ("Label", "#label-sure .ls-row"), ("Segment", "#segment-grid .th button"), ("Edit", "#edit-slider img"),
             ("Sample", "#sample-run"), ("About", ".ls-table"),
         ):  # fmt: skip
             visitor.page.evaluate(

@@ -1,0 +1,174 @@
+"""The lab's evidence, on a toy: the reference protocol as published, the tables' keys, and the parts that judge."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from linsem.extractor import load_extractor
+from linsem.fewshot import Annotation
+from linsem.generator import freeze, seed_z
+from linsem.lab import evidence, evidence_fewshot, evidence_setting, evidence_uncertainty, reference_fewshot
+from linsem.lab.evidence_layers import choices
+from linsem.lab.evidence_setting import Setting, annotate, judge, random_seeds
+from linsem.lab.scribble import scribble
+from linsem.lab.tables import markdown
+from linsem.pixels import IGNORE
+from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from tests.toys import CATEGORIES, ToyGenerator
+
+
+class Teacher:
+    """Sees the image only: the category whose colour is nearest."""
+
+    categories = CATEGORIES
+
+    def __init__(self, generator):
+        self.colors = generator.colors
+
+    def __call__(self, image):
+        return (image[:, None] - self.colors[None, :, :, None, None]).square().sum(2).argmin(1).to(torch.uint8)
+
+
+@pytest.fixture
+def setting(monkeypatch):
+    generator = ToyGenerator(24)
+    setting = Setting("toy", generator, Teacher(generator), True)
+    for name in ("setting_of",):
+        monkeypatch.setattr(evidence_setting, name, lambda model, *, quick: setting)
+    monkeypatch.setattr(evidence_setting, "QUICK_IMAGES", 12)
+    monkeypatch.setattr(evidence_setting, "QUICK_FULL_IMAGES", 48)
+    monkeypatch.setattr(reference_fewshot, "PASSES", 16)
+    monkeypatch.setattr(reference_fewshot.fit_reference, "__kwdefaults__", {
+        "seed": 0, "epochs": 2, "always_regenerate": True})  # fmt: skip
+    monkeypatch.setattr(evidence_fewshot, "SHOTS", (1, 2))
+    monkeypatch.setattr(evidence_uncertainty, "SHOTS", (4, 8))
+    monkeypatch.setattr(evidence_uncertainty, "POOL", 12)
+    return setting
+
+
+KEYS = {
+    "extractors": {"lse", "nse1", "nse2", "centroid"},
+    "few-shot": {"full", "ours", "reference", "spread", "spread_reference"},
+    "scribbles": {"dense", "scribbles", "pixels"},
+    "uncertainty": {"auroc", "suggested", "random", "calibration_error"},
+    "layers": None,
+}
+
+
+@pytest.mark.parametrize("table", list(KEYS))
+def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_path, capsys):
+    more = ["--save", str(tmp_path / "lse.safetensors")] if table == "extractors" else []
+    evidence.main([table, "toy", "--quick", "--json", "--out", str(tmp_path), *more])
+    printed = capsys.readouterr().out.strip().splitlines()
+    values = json.loads(printed[-1])
+    assert KEYS[table] is None or values.keys() == KEYS[table]
+    assert any(line.startswith("| ---") for line in printed)
+    assert {f"{table}.{kind}" for kind in ("csv", "md", "json")} <= {path.name for path in tmp_path.iterdir()}
+    if table == "few-shot":
+        assert values["ours"].keys() == values["reference"].keys() == {"1", "2"}
+        assert (tmp_path / "few-shot.png").stat().st_size > 1000
+    if table == "extractors":
+        assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"
+
+
+def test_the_judge_counts_each_image_once_and_knows_the_teacher_from_noise(setting):
+    scores = judge(setting, {"known": setting.generator.known_extractor()})
+    blind = replace(setting.generator.known_extractor(), weights={"layer0.weight": torch.zeros(4, 10),
+                                                                  "bias": torch.tensor([0.0, 1, 0, 0])})  # fmt: skip
+    assert scores["known"].miou > 0.7 > judge(setting, {"blind": blind})["blind"].miou
+    assert np.isnan(scores["known"].by_class[0]) and len(scores["known"].by_class) == 4
+
+
+def test_the_images_of_a_repeat_follow_from_its_seed_and_do_not_repeat():
+    assert random_seeds(816, 16) == random_seeds(816, 20)[:16]
+    assert len(set(random_seeds(816, 200))) == 200
+    assert not set(random_seeds(816, 16)) & set(random_seeds(1116, 16))
+
+
+# --- the reference protocol ------------------------------------------------------------------------------------------
+
+
+def small_stylegan2(noise):
+    torch.manual_seed(0)
+    generator = freeze(StyleGAN2(StyleGAN2Config(channels=(8, 8), z_dim=8, w_dim=8, mapping_layers=2), id="small"))
+    for name, p in generator.named_parameters():
+        if name.endswith("noise_strength"):
+            p.data.fill_(noise)
+    return generator
+
+
+@pytest.mark.parametrize(("noise", "always", "passes"), [(0.0, True, 3 * 2), (0.0, False, 2), (0.3, False, 3 * 2)])
+def test_the_reference_draws_features_anew_at_each_epoch_s_end(monkeypatch, noise, always, passes):
+    generator = small_stylegan2(noise)
+    drawn = []
+    plain = reference_fewshot.synthesize_noisy
+    monkeypatch.setattr(
+        reference_fewshot, "synthesize_noisy", lambda *a, **k: drawn.append(a[2]) or plain(*a, **k)
+    )
+    labels = np.repeat((np.arange(8) >= 4).astype(np.uint8)[None], 8, 0)
+    annotations = [Annotation(w, labels) for w in generator.map(torch.randn(2, 8))]
+    reference_fewshot.fit_reference(generator, annotations, CATEGORIES[:2], epochs=2, always_regenerate=always)
+    assert len(drawn) == passes and len({tuple(d) for d in drawn}) == passes
+
+
+def test_the_reference_steps_once_in_n_passes_and_has_no_bias(monkeypatch):
+    toy, moves = ToyGenerator(16), []
+    plain = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self, *a: moves.append(self.param_groups[0]["lr"]) or plain(self, *a)
+    )
+    monkeypatch.setattr(reference_fewshot, "PASSES", 8)
+    monkeypatch.setattr(reference_fewshot, "DECAY_AT", 1)
+    ws = toy.map(seed_z(toy, range(4)), psi=0.7)
+    annotations = [Annotation(w, labels) for w, labels in zip(ws, toy.truth(ws), strict=True)]
+    steps = list(reference_fewshot.iter_reference(toy, annotations, CATEGORIES, epochs=3))
+    assert moves == [1e-3] * 2 + [1e-4] * 4
+    assert torch.equal(steps[-1].extractor.weights["bias"], torch.zeros(4))
+    assert steps[-1].loss < steps[0].loss
+    assert (reference_fewshot.EPOCHS, len(reference_fewshot.SEEDS)) == (50, 5)
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def test_strokes_are_true_cover_about_what_is_asked_and_touch_every_category():
+    toy = ToyGenerator(64)
+    labels = toy.truth(toy.map(seed_z(toy, [3]), psi=0.7))[0]
+    sparse = scribble(labels, 0.01, 0)
+    known = sparse != IGNORE
+    assert (sparse[known] == labels[known]).all()
+    assert known.mean() == pytest.approx(0.01, rel=0.3)
+    assert set(np.unique(sparse[known])) == set(np.unique(labels))
+    assert np.array_equal(sparse, scribble(labels, 0.01, 0)) and not np.array_equal(sparse, scribble(labels, 0.01, 1))
+
+
+def test_auroc_counts_pairs():
+    rng = np.random.default_rng(0)
+    score, wrong = rng.integers(0, 6, 80) / 5, rng.random(80) < 0.3
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[wrong] for b in score[~wrong]]
+    assert evidence_uncertainty.auroc(score, wrong) == pytest.approx(np.mean(pairs))
+    assert evidence_uncertainty.auroc(wrong.astype(float), wrong) == 1
+    assert np.isnan(evidence_uncertainty.auroc(score, np.zeros(80, bool)))
+
+
+def test_the_choices_of_layers_name_existing_ones():
+    toy = ToyGenerator(16)
+    named = choices(toy)
+    assert named["only layer 2, 8 px"] == (2,) and named["up to 8 px"] == (0, 1, 2)
+    assert named["from 8 px"] == (1, 2, 3, 4) and named["the last of each size"] == (0, 2, 4)
+
+
+def test_a_table_in_markdown():
+    assert markdown([{"a": 1, "b": 0.123456}]) == "| a | b |\n| --- | --- |\n| 1 | 0.1235 |"
+
+
+def test_labels_come_from_the_teacher_at_the_setting_s_psi(setting):
+    (one,) = annotate(setting, [5])
+    ws = setting.generator.map(seed_z(setting.generator, [5]), psi=0.5)
+    assert torch.equal(one.ws, ws[0])
+    assert np.array_equal(one.labels, setting.teacher(setting.generator.synthesize(ws)[0])[0].numpy())
