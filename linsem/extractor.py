@@ -214,7 +214,7 @@ def load_extractor(source: str | Path, generator: Generator | None = None) -> Ex
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name).float() for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise ExtractorError(f"{path.name}: not a safetensors file ({error})") from error
+        raise ExtractorError(f"extractor {path.name}: not a safetensors file ({error})") from error
     extractor = _parse(metadata, weights, path.name)
     if generator is not None:
         check_fits(extractor, generator)

@@ -28,8 +28,8 @@ from linsem.softmax import Problem, cross_validate, solve
 
 __all__ = ["Annotation", "AnnotationError", "FeatureCache", "FitStep", "fit_few_shot", "iter_few_shot"]
 
-MAX_PIXELS = 12_000  # more labelled pixels than this are subsampled, evenly over images
-CHOICE_PIXELS = 2_000  # that the prior is chosen on
+MAX_PIXELS = 8_000  # more labelled pixels than this are subsampled, evenly over images
+CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (1.0, 0.5)
 ONE_IMAGE_RIDGE = 0.15  # of one image nothing can be left out that tells how another looks
@@ -91,7 +91,7 @@ def iter_few_shot(
     ridge: float | None = None,
     balance: float = 0.5,
     power: float | None = None,
-    rank: int | None = 128,
+    rank: int | None = 64,
     iterations: int = 60,
     start: Extractor | None = None,
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,

@@ -2,8 +2,8 @@
 
 An image stands for the step that its labels would ask for, were they as the extractor believes (Ash et al., ICLR 2020,
 *BADGE*): the sum over pixels of (most likely class - probabilities) times the features. It is long where the extractor
-is unsure, and points where the image differs. Images are then taken one by one, each time the one whose step is
-farthest from those of the images taken before and of those that are labelled already.
+is unsure, and points where the image differs. Images are taken one by one, each time the one whose step leaves those
+of all images nearest to one that is taken or labelled: so it stands for many, and for other ones than those before.
 """
 
 from __future__ import annotations
@@ -47,20 +47,25 @@ def suggest_next(
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
     steps = torch.stack(list(steps_of(generator, extractor, ws)))
     known = [] if labelled is None else list(steps_of(generator, extractor, labelled))
-    return [seeds[i] for i in farthest(steps, count, known)]
+    return [seeds[i] for i in covering(steps, count, known)]
 
 
-def farthest(steps: torch.Tensor, count: int, known: Sequence[torch.Tensor] = ()) -> list[int]:
-    """Rows of (n, D), taken one by one: the longest first, or the farthest from `known`, then from all before."""
-    gap = steps.square().sum(1)  # from zero, which an image that teaches nothing is at
+def covering(steps: torch.Tensor, count: int, known: Sequence[torch.Tensor] = ()) -> list[int]:
+    """Rows of (n, D), taken one by one: each time the one that leaves all rows nearest to something taken.
+
+    A row's gap is its squared distance from the nearest of zero (an image that teaches nothing), `known` and what was
+    taken before; the row that closes most of all gaps is next.
+    """
+    apart = torch.cdist(steps, steps, compute_mode="donot_use_mm_for_euclid_dist").square()
+    gap = steps.square().sum(1)
     for each in known:
         gap = torch.minimum(gap, (steps - each).square().sum(1))
     taken: list[int] = []
     for _ in range(count):
-        gap[taken] = -1
-        best = int(gap.argmax())
-        taken.append(best)
-        gap = torch.minimum(gap, (steps - steps[best]).square().sum(1))
+        gain = (gap[:, None] - apart).clamp_min(0).sum(0)
+        gain[taken] = -1
+        taken.append(int(gain.argmax()))
+        gap = torch.minimum(gap, apart[:, taken[-1]])
     return taken
 
 

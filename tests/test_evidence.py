@@ -107,9 +107,7 @@ def test_the_reference_draws_features_anew_at_each_epoch_s_end(monkeypatch, nois
     generator = small_stylegan2(noise)
     drawn = []
     plain = reference_fewshot.synthesize_noisy
-    monkeypatch.setattr(
-        reference_fewshot, "synthesize_noisy", lambda *a, **k: drawn.append(a[2]) or plain(*a, **k)
-    )
+    monkeypatch.setattr(reference_fewshot, "synthesize_noisy", lambda *a, **k: drawn.append(a[2]) or plain(*a, **k))
     labels = np.repeat((np.arange(8) >= 4).astype(np.uint8)[None], 8, 0)
     annotations = [Annotation(w, labels) for w in generator.map(torch.randn(2, 8))]
     reference_fewshot.fit_reference(generator, annotations, CATEGORIES[:2], epochs=2, always_regenerate=always)

@@ -11,7 +11,7 @@ import torch
 from linsem.extractor import ExtractorError
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import seed_z
-from linsem.suggest import farthest, steps_of, suggest_next
+from linsem.suggest import covering, steps_of, suggest_next
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 
@@ -43,9 +43,17 @@ def test_the_first_is_one_that_the_extractor_is_unsure_of(toy, extractor):
 
 def test_a_twin_of_a_taken_or_a_labelled_image_is_passed_over():
     steps = torch.tensor([[3.0, 0.0], [2.9, 0.1], [0.0, 1.0], [0.1, 0.1]])
-    assert farthest(steps, 3) == [0, 2, 3] or farthest(steps, 2) == [0, 2]
-    assert farthest(steps, 1, [torch.tensor([3.0, 0.0])]) == [2]
+    assert covering(steps, 2) == [0, 2]
+    assert covering(steps, 1, [torch.tensor([3.0, 0.0])]) == [2]
     assert torch.argsort(steps.norm(dim=1), descending=True)[:2].tolist() == [0, 1]  # length alone takes the twin
+
+
+def test_what_stands_for_many_comes_before_what_is_alone():
+    crowd = torch.tensor([[0.0, 2.0]] * 5) + 0.1 * torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    steps = torch.cat([torch.tensor([[3.0, 0.0]]), crowd])
+    first, second = covering(steps, 2)
+    assert first > 0 and second == 0
+    assert steps.norm(dim=1).argmax() == 0
 
 
 def test_labelled_images_change_what_is_suggested(toy, extractor):

@@ -72,9 +72,7 @@ def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:
 
 
 @torch.no_grad()
-def _measure(
-    setting: common.Setting, extractor: Extractor, count: int
-) -> tuple[float, float, np.ndarray, np.ndarray]:
+def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple[float, float, np.ndarray, np.ndarray]:
     """AUROC of the uncertainty for wrong pixels, expected calibration error; right pixels and pixels in each bin."""
     unsure, wrong, sure = [], [], []
     for part in batches(count, setting.batch):

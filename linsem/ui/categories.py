@@ -47,9 +47,7 @@ class CategoryEditor:
         rows = [(category.name, k) for k, category in enumerate(session.categories)]
         return gr.Dropdown(rows, value=None), gr.Dropdown(rows, value=None)
 
-    def wire(
-        self, event: Callable, now: list, outputs: list, bench: Bench, queue: dict, after: Callable
-    ) -> None:
+    def wire(self, event: Callable, now: list, outputs: list, bench: Bench, queue: dict, after: Callable) -> None:
         """Each button changes the session, and what is fitted follows."""
 
         def finish(before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple:

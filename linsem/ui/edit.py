@@ -12,6 +12,7 @@ from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.bench import caption
 from linsem.ui.canvas import LabelPainter
+from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing
 from linsem.ui.errors import in_words
 from linsem.ui.label import LabelTab, first_categories
@@ -52,10 +53,10 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
             )
         with gr.Column(scale=1, min_width=320):
             with gr.Row(elem_classes="ls-tight"):
-                run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=90)
-                stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=90)
-                undo = gr.Button("Undo edit", interactive=False, elem_id="edit-undo", min_width=90)
-                redo = gr.Button("Redo edit", interactive=False, elem_id="edit-redo", min_width=90)
+                run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=74)
+                stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=74)
+                undo = gr.Button("Undo", interactive=False, elem_id="edit-undo", min_width=74)
+                redo = gr.Button("Redo", interactive=False, elem_id="edit-redo", min_width=74)
             line = gr.HTML(show.status(READY), elem_id="edit-status")
             frames = Thumbs(label="Before and now", empty="The result appears here.", size=210, elem_id="edit-frames")
             with gr.Row(elem_classes="ls-tight ls-end"):
@@ -68,11 +69,10 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
                     colored = gr.Checkbox(False, label="Where I paint, ask for this colour too", scale=2)
                     color = gr.ColorPicker("#d1495b", label="Colour", scale=1, min_width=80)
             with gr.Accordion("Compare with the first image", open=True):
-                slider = gr.ImageSlider(label="First and now", format="png", show_label=False, elem_id="edit-slider",
-                                        interactive=False, elem_classes="ls-large", buttons=["fullscreen"])  # fmt: skip
+                slider = Compare(elem_id="edit-slider")
             with gr.Row(elem_classes="ls-tight"):
                 files = [
-                    gr.DownloadButton(name, size="sm", interactive=False, min_width=90)
+                    gr.DownloadButton(name, size="sm", interactive=False, min_width=74)
                     for name in ("Image", "Label map", "Latent")
                 ]
 

@@ -147,9 +147,9 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
                 categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620
             )
             with gr.Row(elem_classes="ls-tight"):
-                clear = gr.Button("Clear this image", size="sm")
-                remove = gr.Button("Remove this image", size="sm")
-                back = gr.Button("Undo last change", size="sm")
+                clear = gr.Button("Clear image", size="sm", min_width=90)
+                remove = gr.Button("Remove image", size="sm", min_width=90)
+                back = gr.Button("Undo clear or remove", size="sm", min_width=90)
         with gr.Column(scale=4, min_width=320):
             with gr.Row(elem_classes="ls-tight"):
                 live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2, min_width=200)

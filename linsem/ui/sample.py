@@ -28,9 +28,9 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=330):
             with gr.Tabs(elem_id="sample-source"):
-                with gr.Tab("Upload a mask", id="upload"):
+                with gr.Tab("Upload", id="upload"):
                     mask = gr.File(
-                        label="A mask: indexed, grayscale or colour-coded, any size", elem_id="sample-mask",
+                        label="A mask of any kind and size", elem_id="sample-mask",
                         file_types=[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"],
                         type="filepath", height=130,
                     )  # fmt: skip
@@ -42,7 +42,7 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
                     number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
                     psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=110)
                     take = gr.Button("Take its layout", elem_id="sample-take", min_width=110)
-                with gr.Tab("Paint one", id="paint") as paint_tab:
+                with gr.Tab("Paint", id="paint") as paint_tab:
                     painter = LabelPainter(
                         categories=first_categories(services), label="Layout", elem_id="sample-painter", max_width=420
                     )

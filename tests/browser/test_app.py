@@ -298,7 +298,7 @@ def test_a_mask_with_foreign_colours_is_refused_and_nothing_is_lost(visitor, tmp
     expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
     bad = tmp_path / "bad.png"
     Image.new("RGB", (64, 64), "#010203").save(bad)
-    visitor.page.get_by_role("tab", name="Upload a mask").click()
+    visitor.page.get_by_role("tab", name="Upload", exact=True).click()
     visitor.page.locator("#sample-mask input[type=file]").set_input_files(bad)
     expect(visitor.page.locator(".toast-body")).to_contain_text("#010203")
     expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
