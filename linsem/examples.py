@@ -32,7 +32,7 @@ class Examples:
     """Rows x (n, D), their labels y, groups (n,) and weights (n,), which sum to one; `rest` (m, D) has no labels.
 
     What is left out together in a cross-validation is a group: an image, or a block of the only one. `stands` (n,) is
-    how many labelled pixels a row stands for, whatever its category.
+    how many labelled pixels a row stands for, whatever its category; `covered` is the labelled share of all pixels.
     """
 
     x: torch.Tensor
@@ -41,6 +41,7 @@ class Examples:
     weight: torch.Tensor
     stands: torch.Tensor
     rest: torch.Tensor
+    covered: float
 
 
 def check_annotations(
@@ -153,7 +154,8 @@ def collect(
         others.append(gather(versions[0], layers, free, size))
     y, stand = torch.cat(labels), torch.cat(stands)
     weight = _weights(y, stand, len(categories), balance)
-    return Examples(_join(rows), y, torch.cat(groups), weight, stand / stand.sum(), _join(others))
+    covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(each.size for each in maps)
+    return Examples(_join(rows), y, torch.cat(groups), weight, stand / stand.sum(), _join(others), covered)
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:

@@ -24,7 +24,7 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator, check_features
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
-from linsem.softmax import Problem, cross_validate, solve
+from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solve, solved
 
 __all__ = ["Annotation", "AnnotationError", "FeatureCache", "FitStep", "fit_few_shot", "iter_few_shot"]
 
@@ -33,6 +33,8 @@ CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (1.0, 0.5)
 ONE_IMAGE_RIDGE = 0.15  # of one image nothing can be left out that tells how another looks
+DENSE = 0.5  # labels of fewer pixels than this share do not tell how common a category is
+LEAST_SHARE = 1e-3
 NEVER = -60.0  # the bias of a category that has no pixel
 
 
@@ -123,6 +125,7 @@ def iter_few_shot(
     rng = np.random.default_rng(seed)
     examples = collect(annotations, categories, layers, versions, most=MAX_PIXELS, rest=1000, balance=balance, rng=rng)
     fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
+    fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations):
@@ -180,6 +183,26 @@ class _Fit:
         self.group, self.stands = examples.group, examples.stands
         self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
+        self.rest = self.basis.project(examples.rest) if examples.covered < DENSE else None
+
+    def weigh(self, balance: float, start: Extractor | None) -> None:
+        """Of sparse labels, weigh the categories by their shares of the images and not by how much was painted.
+
+        A person paints a nose as long as the sky. The shares are read off pixels that need no label, by what `start`
+        or a first fit, which takes all categories for equally common, sees there.
+        """
+        if self.rest is None:
+            return
+        problem = self.problem
+        counts = torch.bincount(problem.y, minlength=problem.classes).to(problem.weight)
+        if start is None:
+            even = replace(problem, weight=1 / (counts[problem.y] * problem.classes))
+            theta, before = solved(even, ONE_IMAGE_RIDGE, 16), torch.full_like(counts, 1 / problem.classes)
+            shares = common_shares(logits_of(theta, self.rest), before)
+        else:
+            shares = logits_of(self.start(start), self.rest).softmax(1).mean(0)
+        weight = (shares.clamp_min(LEAST_SHARE).pow(1 - balance) / counts)[problem.y]
+        self.problem = replace(problem, weight=weight / weight.sum())
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
         """The prior and the temperature: given, or those of `start`, or by leaving out."""

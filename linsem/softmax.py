@@ -150,3 +150,15 @@ def cross_validate(
         return Choice(middle, float("inf"), unknown, problem.x.new_zeros(0, problem.classes), empty)
     best = int(losses.argmin())
     return Choice(ordered[best], float(losses[best]), tuple(losses.tolist()), torch.cat(kept[best]), torch.cat(rows))
+
+
+def common_shares(logits: torch.Tensor, before: torch.Tensor, rounds: int = 10) -> torch.Tensor:
+    """How common each class is among rows of logits (n, K) of a classifier that took `before` (K,) for the shares.
+
+    Saerens et al. (2002): correct the probabilities by the shares, take their mean for the shares, and so on.
+    """
+    probabilities, shares = logits.softmax(1), before
+    for _ in range(rounds):
+        corrected = probabilities * (shares / before)
+        shares = (corrected / corrected.sum(1, keepdim=True)).mean(0)
+    return shares

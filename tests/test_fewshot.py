@@ -19,7 +19,7 @@ from linsem.metrics import paper_miou
 from linsem.noise import has_noise
 from linsem.palette import Category
 from linsem.pixels import IGNORE
-from linsem.softmax import Problem, cross_validate, logits_of, solve, solved
+from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solve, solved
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
@@ -244,6 +244,33 @@ def test_cross_validation_without_anything_to_leave_out_takes_the_middle():
     problem = problem_of(n=20)
     choice = cross_validate(problem, torch.zeros(20, dtype=torch.long), [0.1, 0.01, 0.001])
     assert choice.ridge == 0.01 and len(choice.rows) == 0
+
+
+def test_shares_are_found_without_labels():
+    """Rows of which 90 % are of one class, and a classifier that takes both for equally common."""
+    source = torch.Generator().manual_seed(0)
+    y = (torch.rand(4000, generator=source) < 0.1).float()
+    x = torch.randn(4000, generator=source) + 2 * y - 1
+    logits = torch.stack([-x, x], dim=1)  # exact for normals of means -1 and 1
+    even = torch.tensor([0.5, 0.5])
+    assert common_shares(logits, even, 30)[1] == pytest.approx(0.1, abs=0.02)
+    assert logits.softmax(1).mean(0)[1] > 0.18
+
+
+def test_sparse_labels_do_not_say_how_common_a_category_is(toy, dense):
+    """Painted as many pixels of each: the fit asks the unlabelled pixels instead."""
+    rng, even = np.random.default_rng(0), []
+    for a in dense:
+        labels = np.full_like(a.labels, IGNORE)
+        for k in np.unique(a.labels):
+            where = np.flatnonzero(a.labels == k)
+            labels.ravel()[rng.choice(where, min(6, len(where)), replace=False)] = k
+        even.append(replace(a, labels=labels))
+    fitted = fit_few_shot(toy, even, CATEGORIES)
+    as_painted = fit_few_shot(toy, even, CATEGORIES, balance=1.0)
+    assert miou(toy, fitted) > miou(toy, as_painted) - 0.02
+    shares = [float((e.predict(toy.synthesize(dense[0].ws[None])[1]) == 0).mean()) for e in (fitted, as_painted)]
+    assert shares[0] > shares[1]
 
 
 def test_the_temperature_undoes_a_scale():

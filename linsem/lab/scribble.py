@@ -10,8 +10,9 @@ from linsem.pixels import IGNORE
 def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.ndarray:
     """Labels (H, W) with about `share` of the pixels kept, as strokes, and the rest unknown (255).
 
-    Each category that is there gets an equal part of the pixels at first; what a small one cannot use goes to the
-    others. A stroke starts at a random pixel of the category and walks straight, keeping to it, for a while.
+    Each category that is there gets pixels by the root of its area, so a large one more, and none nothing; what a small
+    one cannot use goes to the others. A stroke starts at a random pixel of the category and walks straight, keeping to
+    it, for a while.
     """
     rng = np.random.default_rng(seed)
     sparse = np.full(labels.shape, IGNORE, dtype=np.uint8)
@@ -19,7 +20,8 @@ def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.
     left = max(round(share * labels.size), len(present))
     order = np.argsort(counts, kind="stable")
     for done, i in enumerate(order):
-        quota = min(max(left // (len(order) - done), 1), int(counts[i]))
+        part = counts[i] ** 0.5 / (counts[order[done:]] ** 0.5).sum()
+        quota = min(max(round(left * part), 1), int(counts[i]))
         left -= _fill(sparse, labels == present[i], int(present[i]), quota, rng, width)
     return sparse
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+from io import BytesIO
+from pathlib import Path
+
 import gradio as gr
+from PIL import Image
 
 from linsem.ui.services import Services
 from linsem.ui.show import text
@@ -64,4 +69,16 @@ def _evidence() -> None:
     for path in notes:
         gr.Markdown(path.read_text(encoding="utf-8"))
     for path in pictures:
-        gr.Image(str(path), label=path.stem.replace("-", " "), interactive=False, format="png", buttons=["fullscreen"])
+        gr.HTML(_figure(path))
+
+
+def _figure(path: Path) -> str:
+    """A picture inside the page: shrunk to what a screen shows."""
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+    image.thumbnail((1400, 1400))
+    buffer = BytesIO()
+    image.save(buffer, "WEBP", quality=88)
+    data, name = base64.b64encode(buffer.getvalue()).decode("ascii"), text(path.stem.replace("-", " "))
+    picture = f'<img alt="{name}" src="data:image/webp;base64,{data}">'
+    return f'<figure class="ls-figure">{picture}<figcaption>{name}</figcaption></figure>'

@@ -35,8 +35,7 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
                         type="filepath", height=130,
                     )  # fmt: skip
                     shelf = Thumbs(
-                        label="Example masks", size=66, empty="No example masks ship with this generator.",
-                        elem_id="sample-examples",
+                        label="Example masks", size=66, elem_id="sample-examples", visible=False,
                     )  # fmt: skip
                 with gr.Tab("From an image", id="seed"), gr.Row(elem_classes="ls-tight ls-end"):
                     number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
@@ -89,8 +88,9 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
         path, thumb = masks(session, fitted)[int(event.index)]
         return logic.example(session, fitted, path, thumb.title)
 
-    def visit(session: Session, fitted: Fitted | None) -> Strip:
-        return Strip(tuple(thumb for _, thumb in masks(session, fitted)))
+    def visit(session: Session, fitted: Fitted | None) -> dict:
+        found = masks(session, fitted)
+        return gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
 
     def to_edit(session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
         if now is None or not now.frame.seeds:

@@ -54,10 +54,11 @@ def whole(name: str, value: object, low: int, high: int) -> int:
 
 def real(name: str, value: object, low: float, high: float) -> float:
     """A number from outside as a float; raises ValueError unless it is finite and in low..high."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    known = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, bool) or not known:
         raise ValueError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]!r}")
     if not low <= value <= high:
-        raise ValueError(f"{name}: expected a number in {low}..{high}, got {value}")
+        raise ValueError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]}")
     return float(value)
 
 

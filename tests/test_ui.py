@@ -1,0 +1,123 @@
+"""What the screen is made of, without a screen: text stays text, paths stay inside, bounds hold whatever comes."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from linsem.palette import parse_categories
+from linsem.session import Sureness
+from linsem.ui import gpu, show
+from linsem.ui.categories import hex_color
+from linsem.ui.errors import OURS, in_words, said
+from linsem.ui.files import Downloads, UploadError, uploaded
+from linsem.ui.services import real, whole
+from linsem.ui.thumbs import Strip, Thumb, Thumbs
+
+HOSTILE = "<img src=x onerror=alert(1)>${alert(2)}{{alert}}`\\"
+
+
+def test_names_are_text_wherever_they_are_shown():
+    categories = parse_categories([HOSTILE, "plain"])
+    pieces = [
+        show.legend(categories, {HOSTILE: 0.5}, HOSTILE), show.status(HOSTILE), show.empty(HOSTILE, HOSTILE),
+        show.sureness_bars([Sureness(categories[0], 0.5, 3, 0.1, "unsure")]), show.progress(0.5, HOSTILE),
+    ]  # fmt: skip
+    for piece in pieces:
+        assert not any(mark in piece for mark in ("<img", "${", "{{", "`", "\\"))
+        assert "alert(1)" in piece  # it is there, as text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "args"),
+    [
+        (gpu.draw_seconds, ("m", [1] * 9999)), (gpu.fit_seconds, ("m", [0] * 3, [], [])),
+        (gpu.read_seconds, ("m", None, [0])), (gpu.edit_seconds, ("m", None, None, None, None, 10**6)),
+        (gpu.sample_seconds, ("m", None, None, 4, 200, 30, 0, 1.0)), (gpu.label_seconds, ("m", None, range(9), 0.7)),
+    ],
+)  # fmt: skip
+def test_seconds_on_the_gpu_are_bounded_and_take_whatever_comes_with_a_call(seconds, args):
+    assert 10 <= seconds(*args) <= 120
+    assert seconds(*args, gr.Progress) == seconds(*args) if len(args) > 3 else seconds(*args, more=1) == seconds(*args)
+
+
+def test_more_work_gets_more_seconds():
+    assert gpu.edit_seconds("m", 0, 0, 0, None, 200) > gpu.edit_seconds("m", 0, 0, 0, None, 20)
+    assert gpu.sample_seconds("m", 0, 0, 4, 1000, 30) > gpu.sample_seconds("m", 0, 0, 4, 100, 30)
+
+
+def test_our_sentences_arrive_and_anything_else_is_put_in_general_words(caplog):
+    assert said(ValueError("seeds: expected numbers, got 'x'")).message == "Seeds: expected numbers, got 'x'."
+    assert said(RuntimeError("/secret/path")).message == OURS
+    assert "memory" in said(RuntimeError("CUDA out of memory")).message
+    assert said(ValueError("")).message.strip(". ")
+
+
+def test_a_stream_that_breaks_gives_what_it_had_and_then_a_sentence():
+    @in_words
+    def stream():
+        yield 1
+        raise ValueError("no more of this")
+
+    steps = stream()
+    assert next(steps) == 1
+    with pytest.raises(gr.Error, match="No more of this"):
+        next(steps)
+
+
+def test_only_uploads_are_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    inside = tmp_path / "uploads" / "a" / "mask.png"
+    inside.parent.mkdir(parents=True)
+    inside.write_bytes(b"x")
+    (tmp_path / "secret").write_bytes(b"x")
+    assert uploaded(str(inside), "mask") == inside.resolve()
+    assert uploaded(None, "mask") is None
+    os.symlink(tmp_path / "secret", tmp_path / "uploads" / "link")
+    outside = [tmp_path / "secret", tmp_path / "uploads" / "link", tmp_path / "uploads" / ".." / "secret"]
+    for path in (*outside, "\0", "x" * 5000):
+        with pytest.raises(UploadError, match="mask"):
+            uploaded(str(path), "mask")
+
+
+def test_downloads_are_swept_by_age(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    downloads = Downloads(keep_hours=1)
+    old, new = downloads.path("a.png"), downloads.path("b.png")
+    past = time.time() - 3700
+    os.utime(old.parent, (past, past))
+    downloads.write("c.png", b"")
+    assert not old.parent.exists() and new.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "bad", [None, "3", True, float("nan"), float("inf"), 2.5, -1, 11, 10**400, [], {}], ids=lambda bad: repr(bad)[:12]
+)
+def test_numbers_from_outside_are_checked(bad):
+    with pytest.raises(ValueError, match="steps"):
+        whole("steps", bad, 0, 10)
+    assert whole("steps", 3.0, 0, 10) == 3 and real("psi", 1, 0, 2) == 1.0
+
+
+def test_a_colour_picker_may_give_any_notation():
+    assert hex_color("rgba(255, 0, 128.4, 1)") == hex_color("#FF0080") == "#ff0080"
+
+
+def test_a_strip_crosses_the_wire_small_and_label_maps_exactly():
+    import base64
+    import io
+
+    from PIL import Image
+
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    value = Thumbs(label="x").postprocess(Strip((Thumb(rgb, "a", crisp=True), Thumb(rgb, "b")), 1))
+    images = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(item["image"].split(",")[1]))).convert("RGB"))
+        for item in value["items"]
+    ]
+    assert np.array_equal(images[0], rgb) and not np.array_equal(images[1], rgb)
+    assert value["current"] == 1
