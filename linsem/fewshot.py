@@ -32,7 +32,7 @@ MAX_PIXELS = 8_000  # more labelled pixels than this are subsampled, evenly over
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (1.0, 0.5)
-ONE_IMAGE_RIDGE = 0.15  # of one image nothing can be left out that tells how another looks
+ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.15, 0.5  # of one image nothing can be left out that tells how another looks
 DENSE = 0.5  # labels of fewer pixels than this share do not tell how common a category is
 LEAST_SHARE = 1e-3
 NEVER = -60.0  # the bias of a category that has no pixel
@@ -213,7 +213,7 @@ class _Fit:
             return
         several = self.images > 1
         ridges = RIDGES if several and ridge is None else (ridge or ONE_IMAGE_RIDGE,)
-        powers = POWERS if several and power is None else (POWERS[0] if power is None else power,)
+        powers = POWERS if several and power is None else (ONE_IMAGE_POWER if power is None else power,)
         rows = _spread(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
         part, choices = self.problem.part(rows), {}
         for each in powers:

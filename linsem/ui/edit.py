@@ -25,6 +25,9 @@ HINT = (
 )
 
 
+BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update', interactive: on}))"
+
+
 @dataclass(frozen=True, eq=False)
 class EditTab:
     """What others need to send an image here: an event that gives `track`, on which `arrive` is then called."""
@@ -84,14 +87,14 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
 
     busy = [run, remove, undo, redo, stop]
 
-    def idle(source: object) -> None:
+    def idle(after: object) -> None:
         """After a run, however it ended: what may be pressed."""
 
         def states(now: Track | None) -> list[gr.Button]:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
             return [gr.Button(interactive=on) for on in (True, True, position > 0, position < last, False)]
 
-        event(source.then, states, [track], busy, concurrency_limit=None, show_progress="hidden")
+        event(after, states, [track], busy, concurrency_limit=None, show_progress="hidden")
 
     def arrive(source: object) -> object:
         """After the track has changed: everything that shows it."""
@@ -125,11 +128,12 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
               show_progress="hidden"),
     ]  # fmt: skip
     for button, each in zip((run, remove), going, strict=True):
-        event(button.click, lambda: [gr.Button(interactive=False)] * 4 + [gr.Button(interactive=True)], [], busy,
-              concurrency_limit=None, show_progress="hidden")  # fmt: skip
-        idle(event(each.then, logic.settle, *settle, **quiet))
+        # In the browser, at once: an answer from the server could come after that of a run that fails at once.
+        button.click(None, None, busy, js=BUSY, api_visibility="private")
+        idle(event(each.then, logic.settle, *settle, **quiet).then)
+        idle(each.failure)  # which `then` does not follow
     stopped = stop.click(None, None, None, cancels=going, api_visibility="private")
-    idle(arrive(stopped))
+    idle(arrive(stopped).then)
     for button, by in ((undo, -1), (redo, 1)):
         moved = event(button.click, lambda t, by=by: logic.move(t, by), [track], [track, frames, line], **quiet)
         event(moved.then, logic.settle, *settle, **quiet)

@@ -19,6 +19,8 @@ from linsem.ui.thumbs import Strip, Thumbs
 
 HINT = "Give a layout, and get several different images that obey it, best first."
 
+BUSY = "() => [false, true].map((on) => ({__type__: 'update', interactive: on}))"
+
 
 def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
     """Lay the tab out and wire it."""
@@ -114,8 +116,9 @@ def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, ta
         **services.long, show_progress="hidden",
     )  # fmt: skip
     stopped = stop.click(None, None, None, cancels=[going], api_visibility="private")
-    for register, on in ((run.click, True), (going.then, False), (stopped.then, False)):
-        event(register, lambda on=on: (gr.Button(interactive=not on), gr.Button(interactive=on)), [], [run, stop],
+    run.click(None, None, [run, stop], js=BUSY, api_visibility="private")  # in the browser, so that it comes first
+    for register in (going.then, going.failure, stopped.then):
+        event(register, lambda: (gr.Button(interactive=True), gr.Button(interactive=False)), [], [run, stop],
               concurrency_limit=None, show_progress="hidden")  # fmt: skip
     event(stopped.then, lambda now: show.status("Stopped; what was found so far is kept." if now else "Stopped."),
           [results], [state], **quiet)  # fmt: skip
