@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from linsem.extractor import Extractor
 from linsem.generator import Generator
-from linsem.pixels import IGNORE, resize_image, resize_labels
+from linsem.pixels import IGNORE, resize_labels
 
 SPACES = ("z", "z_layers", "ws")
 Segmenter = Callable[[torch.Tensor | None, list[torch.Tensor], tuple[int, int]], torch.Tensor]
@@ -291,10 +291,3 @@ def teacher_segmenter(teacher: object) -> Segmenter:
 def fit_layout(layout: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A label map of any size, (h, w) uint8, at the generator's size by the nearest neighbour."""
     return resize_labels(np.asarray(layout), size)
-
-
-def preview(image: torch.Tensor, limit: int = 512) -> torch.Tensor:
-    """An image no larger than `limit`, for frames that are only looked at."""
-    height, width = image.shape[-2:]
-    factor = max(height, width) / limit
-    return image if factor <= 1 else resize_image(image, (round(height / factor), round(width / factor)))

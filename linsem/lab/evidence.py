@@ -44,15 +44,11 @@ def main(arguments: list[str] | None = None) -> None:
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {}
     result = module.run(args.model, quick=args.quick, out=args.out, **more)
-    if hasattr(result, "rows"):  # a Table; the others give what --json prints
-        print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
-        if args.out is not None:
-            write(result, args.out)
-        result = result.values
-    else:
-        print("\n".join(f"{name}: {value}" for name, value in result.items()), flush=True)
+    print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
+    if args.out is not None:
+        write(result, args.out)
     if args.json:
-        print(json.dumps(result), flush=True)
+        print(json.dumps(result.values), flush=True)
 
 
 if __name__ == "__main__":
