@@ -1,8 +1,9 @@
-# make demo   serve the app on 127.0.0.1:7860
-# make test   linter, unit and client tests, browser tests
-# make format let ruff format the code
+# make demo     serve the app on 127.0.0.1:7860
+# make test     linter, unit and client tests, browser tests
+# make pythons  the unit tests under each of PYTHONS: by default the Python 3.10 and 3.12 found here (ZeroGPU has these)
+# make format   let ruff format the code
 #
-# Both make .venv first. PYTHON picks the interpreter (3.10 or newer), TORCH another build of torch, for example
+# Each makes .venv first, and pythons one for each. PYTHON picks the interpreter (3.10 or newer), TORCH another build of torch, for example
 #   make demo TORCH="torch==2.11.0 --index-url https://download.pytorch.org/whl/cu128"
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,8 +11,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH ?=
+found = $(firstword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python) $(shell command -v python$(1)))
+PYTHONS ?= $(foreach version,3.10 3.12,$(call found,$(version)))
 
-.PHONY: demo test format browser clean
+.PHONY: demo test units pythons format browser clean
 
 demo: $(VENV)/.app
 	$(BIN)/python app.py
@@ -22,12 +25,23 @@ test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest -q -m "not browser and not slow"
 	$(BIN)/python -m pytest -q -m "browser and not slow"
 
+units: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m "not browser and not slow" --ignore tests/client
+
+pythons:
+	@[ -n "$(strip $(PYTHONS))" ] || \
+		{ echo "found no Python 3.10 or 3.12: make pythons PYTHONS=/path/to/python" >&2; exit 1; }
+	@for python in $(PYTHONS); do \
+		version=$$($$python -c "import platform; print(platform.python_version())") && \
+		$(MAKE) --no-print-directory units PYTHON=$$python VENV=$(VENV)-$$version || exit 1; \
+	done
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-*
 
 # Debian's python3 comes without ensurepip: python3-venv brings it.
 $(BIN)/python:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+from linsem.whole import whole
 
 MAX_RATIO = 200  # of an entry's size to what it takes in the file; our own are stored as they are
 _SLACK = 4096  # bytes to which the ratio does not apply
@@ -33,17 +34,10 @@ def write_archive(entries: Mapping[str, bytes], target: str | Path | BinaryIO) -
     if not isinstance(target, (str, Path)):
         _write(entries, target)
         return
-    path = Path(target)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _write(entries, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with whole(target) as partial, partial.open("wb") as file:
+        _write(entries, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_archive(

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from linsem.pixels import IGNORE
+
 MAX_CATEGORIES = 254
 MAX_NAME = 64  # characters
 SNAP = 12  # a colour that is this near a category's, in every channel, is taken for it: lossy files shift colours
@@ -70,6 +72,20 @@ def color_table(categories: Sequence[Category]) -> np.ndarray:
     if categories:
         table[: len(categories)] = [rgb_of(category.color) for category in categories]
     return table
+
+
+def checked_labels(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
+    """Labels of any shape as uint8; ValueError unless they are whole numbers in 0..K-1 or 255."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "ui":
+        raise ValueError(f"labels: expected whole numbers, got {labels.dtype}")
+    wrong = (labels != IGNORE) & ((labels < 0) | (labels >= len(categories)))
+    if wrong.any():
+        raise ValueError(
+            f"labels: expected 0..{len(categories) - 1} or {IGNORE}, got {int(labels[wrong][0])} "
+            f"in {int(wrong.sum())} pixels"
+        )
+    return labels.astype(np.uint8)
 
 
 def _name_and_color(index: int, item: Category | dict | str) -> tuple[str, str | None]:

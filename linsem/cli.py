@@ -1,6 +1,6 @@
 """The command line: the same functions as the page and the API, for a shell.
 
-    python -m linsem generate --model avatars-64 --seeds 0-7 --out images
+    python -m linsem generate --model avatars-128 --seeds 0-7 --out images
     python -m linsem fit --seeds 3 --label-maps seed3.png --out mine.safetensors
     python -m linsem segment --seeds 0-7 --extractor mine.safetensors --out labels
     python -m linsem edit --seed 3 --target wish.png --out edited
@@ -36,6 +36,7 @@ from linsem.settings import Settings
 from linsem.studio import Studio
 
 LIMIT = 1_000_000  # seeds in one call
+Command = Callable[[Callable, str | None], argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -183,12 +184,20 @@ def parser() -> argparse.ArgumentParser:
         each = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         each.set_defaults(run=run)
         if out is not None:
-            each.add_argument("--model", default="", help="name, file or hub:// address (default: the first available)")
+            each.add_argument("--model", default="", help="name, file or hub:// address; NAME~3: its label 3")
             each.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
+            each.add_argument("--precision", choices=["float32", "bfloat16"], help="of the synthesis of a StyleGAN2")
             each.add_argument("--psi", type=float, default=0.7, help="truncation: 1 is none, 0 the mean image")
             each.add_argument("--out", default=out, help=f"default: {out}")
         return each
 
+    _add_readings(command)
+    _add_searches(command)
+    _add_files(command)
+    return root
+
+
+def _add_readings(command: Command) -> None:
     command(generate, "images").add_argument("--seeds", default="0-7", help='like "0-7,12"')
     each = command(fit, "mine.extractor.safetensors")
     each.add_argument("--seeds", required=True)
@@ -197,6 +206,9 @@ def parser() -> argparse.ArgumentParser:
     each = command(segment, "labels")
     each.add_argument("--seeds", default="0-7")
     each.add_argument("--extractor")
+
+
+def _add_searches(command: Command) -> None:
     each = command(edit, "edited")
     each.add_argument("--seed", type=int, default=0)
     each.add_argument("--latent", help="a latent file, instead of a seed")
@@ -212,6 +224,9 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--seed", type=int, default=0)
     each.add_argument("--extractor")
     each.set_defaults(psi=1.0)
+
+
+def _add_files(command: Command) -> None:
     each = command(export, "dataset.zip")
     each.add_argument("--num", type=int, default=100)
     each.add_argument("--first-seed", type=int, default=0)
@@ -225,11 +240,11 @@ def parser() -> argparse.ArgumentParser:
     each = command(serve, None)
     each.add_argument("--host")
     each.add_argument("--port", type=int)
-    return root
 
 
 def _studio(args: argparse.Namespace) -> tuple[Studio, str]:
-    studio = Studio(replace(Settings.from_env(), device=args.device, cache_mb=0))
+    settings = replace(Settings.from_env(), device=args.device, cache_mb=0)
+    studio = Studio(replace(settings, precision=args.precision or settings.precision))
     return studio, args.model or studio.default_model()
 
 

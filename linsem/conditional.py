@@ -18,7 +18,7 @@ import torch
 
 from linsem import steer as loop
 from linsem.extractor import Extractor, check_fits
-from linsem.generator import Generator, batches, seed_z
+from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.pixels import IGNORE, resize_labels
 
 BANK_SIZE = 64  # label maps in a bank are kept at most this high: enough to rank, small enough to scan
@@ -77,7 +77,7 @@ def iter_bank(
     scale = min(1.0, BANK_SIZE / height)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     rows: list[np.ndarray] = []
-    for part in batches(len(seeds), batch):
+    for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
         with torch.no_grad():
             ws = generator.map(seed_z(generator, seeds[part]), psi)
             _, features = generator.synthesize(ws, image=False, last_layer=extractor.last_layer)
@@ -183,14 +183,19 @@ def iter_sample(
     for step in loop.steer(generator, extractor, start, wish, lr=lr, steps=steps, weights=weights, patience=20):
         image = step.image
         if image is None:
-            with torch.no_grad():
-                image, _ = generator.synthesize(step.ws)
+            image = _draw(generator, step.ws)
         results = [
             SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), score(step.labels[i], layout), seeds[i])
             for i in range(len(seeds))
         ]
         results.sort(key=lambda each: -each.score)
         yield SampleStep(step.index, steps, tuple(results))
+
+
+@torch.no_grad()
+def _draw(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+    """ws (N, num_ws, w_dim) to the images, in as many passes as the memory asks for."""
+    return torch.cat([generator.synthesize(ws[part])[0] for part in batches(len(ws), fitting(generator, len(ws)))])
 
 
 def category_weight(layout: np.ndarray, power: float = 0.5) -> np.ndarray:

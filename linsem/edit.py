@@ -79,9 +79,7 @@ def iter_edit(
     keep = outside_weight(region)
     wished = np.where(region, target, IGNORE).astype(np.uint8)
     start = ws.detach().float()[None].to(generator.device)
-    with torch.no_grad():
-        origin, features = generator.synthesize(start)
-        before = extractor.predict(features, tuple(generator.size))[0]
+    origin, before = _seen(generator, extractor, start)
     wish = loop.Wish(
         wished, pixel_weight(wished, before), keep, color, None if painted is None else painted.astype(np.float32)
     )
@@ -99,6 +97,13 @@ def iter_edit(
         change = outside_change(step.image, origin, region)
         report = _report(before, step.labels[0], wished, change, step.index, clock, "")
         yield EditResult(step.image, step.labels[0], step.ws[0].cpu(), report)
+
+
+@torch.no_grad()
+def _seen(generator: Generator, extractor: Extractor, start: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+    """The image of the start and its labels (H, W); the features, of a large image half a gigabyte, are let go."""
+    image, features = generator.synthesize(start)
+    return image, extractor.predict(features, tuple(generator.size))[0]
 
 
 def region_of(wished: np.ndarray, grow: int) -> np.ndarray:

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from linsem.extractor import Extractor, check_fits, uncertainty_of
-from linsem.generator import Generator, batches, seed_z
+from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
 
@@ -90,7 +90,7 @@ def iter_labelled(
     generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float, batch: int = 8
 ) -> Iterator[list[Labelled]]:
     """Generate and label seeds, a batch at a time, without keeping anything."""
-    for part in batches(len(seeds), batch):
+    for part in batches(len(seeds), fitting(generator, batch)):
         image, features = generator.synthesize(generator.map(seed_z(generator, seeds[part]), psi))
         logits = extractor.logits(features, generator.size)
         unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()

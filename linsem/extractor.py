@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from linsem import pixels
 from linsem.generator import Generator
 from linsem.palette import Category, parse_categories
+from linsem.whole import whole
 
 KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
 FORMAT, VERSION = "linsem-extractor", "1"
@@ -81,6 +82,15 @@ class Extractor:
     def to(self, device: torch.device | str) -> Extractor:
         """The same on another device."""
         return replace(self, weights={name: w.to(device) for name, w in self.weights.items()})
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickled as numpy, since a tensor crosses to another process as memory that ends with its process, or as
+        memory of a GPU that the other one does not have."""
+        return {**self.__dict__, "weights": {name: w.detach().cpu().numpy() for name, w in self.weights.items()}}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.__dict__["weights"] = {name: torch.from_numpy(w) for name, w in state["weights"].items()}
 
 
 def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
@@ -198,7 +208,8 @@ def save_extractor(extractor: Extractor, path: str | Path) -> None:
         "notes": json.dumps(dict(extractor.notes)),
     }
     tensors = {name: w.detach().cpu().float().contiguous() for name, w in extractor.weights.items()}
-    save_file(tensors, str(path), metadata)
+    with whole(path) as partial:
+        save_file(tensors, str(partial), metadata)
 
 
 def load_extractor(source: str | Path, generator: Generator | None = None) -> Extractor:

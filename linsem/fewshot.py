@@ -10,7 +10,6 @@ maps are the same code; an unlabelled pixel (255) takes no part.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +25,7 @@ from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solve, solved
 
-__all__ = ["Annotation", "AnnotationError", "FeatureCache", "FitStep", "fit_few_shot", "iter_few_shot"]
+__all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
 MAX_PIXELS = 8_000  # more labelled pixels than this are subsampled, evenly over images
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
@@ -46,34 +45,6 @@ class FitStep:
     total: int
     loss: float
     extractor: Extractor
-
-
-class FeatureCache:
-    """The features of the images that were seen last, at most `bytes_limit` of them, keyed by their ws."""
-
-    def __init__(self, generator: Generator, bytes_limit: int = 512 << 20, last_layer: int | None = None) -> None:
-        self.generator, self.bytes_limit, self.last_layer = generator, bytes_limit, last_layer
-        self._entries: OrderedDict[bytes, list[torch.Tensor]] = OrderedDict()
-        self._bytes = 0
-
-    def __call__(self, ws: torch.Tensor) -> list[torch.Tensor]:
-        """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""
-        key = ws.detach().cpu().contiguous().numpy().tobytes()
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            return self._entries[key]
-        with torch.no_grad():
-            batch = ws[None].to(self.generator.device)
-            _, features = self.generator.synthesize(batch, image=False, last_layer=self.last_layer)
-        size = sum(x.numel() * x.element_size() for x in features)
-        if size > self.bytes_limit:
-            return features
-        self._entries[key] = features
-        self._bytes += size
-        while self._bytes > self.bytes_limit:
-            _, dropped = self._entries.popitem(last=False)
-            self._bytes -= sum(x.numel() * x.element_size() for x in dropped)
-        return features
 
 
 def fit_few_shot(
@@ -116,9 +87,7 @@ def iter_few_shot(
     if missing not in ("error", "keep"):
         raise ValueError(f"missing: expected 'error' or 'keep', got {missing!r}")
     check_annotations(generator, annotations, categories, every=missing == "error")
-    layers = tuple(range(len(generator.layers))) if layers is None else tuple(sorted(set(layers)))
-    if not layers or layers[0] < 0 or layers[-1] >= len(generator.layers):
-        raise ValueError(f"layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+    layers = _checked_layers(generator, layers)
     if start is not None and not _continues(start, generator, layers):
         start = None
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
@@ -130,6 +99,13 @@ def iter_few_shot(
     theta = fit.start(start)
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations):
         yield FitStep(done, iterations, loss, fit.extractor(theta))
+
+
+def _checked_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:
+    layers = tuple(range(len(generator.layers))) if layers is None else tuple(sorted(set(layers)))
+    if not layers or layers[0] < 0 or layers[-1] >= len(generator.layers):
+        raise ValueError(f"layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+    return layers
 
 
 def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) -> bool:
@@ -147,14 +123,16 @@ def _versions(
     generator: Generator, features_of: Callable | None, last_layer: int, noise: int, seed: int
 ) -> Callable[[torch.Tensor], list[list[torch.Tensor]]]:
     """One ws to its features under the constant noise and under `noise` fresh ones."""
-    features_of = features_of or FeatureCache(generator, bytes_limit=0, last_layer=last_layer)
     count = noise if noise > 0 and has_noise(generator) else 0
 
     @torch.no_grad()
     def versions(ws: torch.Tensor) -> list[list[torch.Tensor]]:
         batch = ws[None].to(generator.device)
         fresh = [synthesize_noisy(generator, batch, [seed + 1 + k], last_layer) for k in range(count)]
-        features = features_of(ws)
+        if features_of is None:
+            _, features = generator.synthesize(batch, image=False, last_layer=last_layer)
+        else:
+            features = features_of(ws)
         check_features(generator, features)
         return [features, *fresh]
 

@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+PASS_NUMBERS = 1 << 27  # in the feature maps of one pass: 512 MB, of which a gradient keeps about twice as much
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -77,12 +79,29 @@ def batches(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
+def fitting(generator: Generator, count: int, last_layer: int | None = None) -> int:
+    """How many of `count` samples one pass may take, for its maps to stay within `PASS_NUMBERS`; at least one."""
+    layers = generator.layers[: None if last_layer is None else last_layer + 1]
+    each = sum(layer.channels * layer.height * layer.width for layer in layers)
+    return max(1, min(count, PASS_NUMBERS // max(each, 1)))
+
+
 def check_features(generator: Generator, features: Sequence[torch.Tensor]) -> None:
     """Raise ValueError unless features, (N, C, h, w) each, are what `layers` says, as far as they go."""
     for i, (x, layer) in enumerate(zip(features, generator.layers, strict=False)):
         expected = (layer.channels, layer.height, layer.width)
         if tuple(x.shape[1:]) != expected:
             raise ValueError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")
+
+
+def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:
+    """The index of the last feature map to compute; ValueError if there is no such map or the image needs more."""
+    last = count - 1 if last_layer is None else last_layer
+    if not 0 <= last < count:
+        raise ValueError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
+    if image and last != count - 1:
+        raise ValueError(f"last_layer: the image needs all {count} layers, got last_layer={last_layer} with image=True")
+    return last
 
 
 def freeze(network: torch.nn.Module) -> torch.nn.Module:

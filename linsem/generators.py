@@ -55,7 +55,7 @@ class GeneratorSpec:
 
 NVIDIA_NC = "NVIDIA Source Code License-NC (non-commercial)"
 CC_BY_NC = "CC BY-NC 4.0 (non-commercial)"
-SHIPPED = (64,)  # pixels: the avatars whose weights lie in assets/, the default first
+SHIPPED = (128, 64)  # pixels: the avatars whose weights lie in assets/, the default first
 _AVATARS = "MIT (the artwork it was trained on: Avataaars by Pablo Stanley, free for personal and commercial use)"
 
 

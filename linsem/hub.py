@@ -1,4 +1,4 @@
-"""The only module that knows the Hugging Face Hub: files in, verified; extractors out, with a card.
+"""The only module that knows the Hugging Face Hub: files in, verified; files out, in one commit.
 
 A file is downloaded into the Hub client's own cache, so other programs share it and its offline mode works. The
 transfer itself is ours, for three things that the client does not do: a download that was cut off goes on where it
@@ -11,12 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from huggingface_hub import (
     CommitOperationAdd,
@@ -38,11 +36,8 @@ from huggingface_hub.utils import (
     validate_repo_id,
 )  # fmt: skip
 
-from linsem import card, transfer
+from linsem import transfer
 from linsem.transfer import Progress
-
-if TYPE_CHECKING:
-    from linsem.extractor import Extractor
 
 URL = "hub://"
 EXTRACTOR_FILE = "extractor.safetensors"
@@ -148,37 +143,27 @@ def fetch_extractor(url: str, *, cache_dir: str | Path | None = None, endpoint: 
     return download(file, cache_dir=cache_dir, endpoint=endpoint)
 
 
-def push_extractor(
-    extractor: Extractor,
+def publish(
     repo_id: str,
+    files: Mapping[str, bytes | Path],
     *,
-    licence: str | None = None,
     private: bool = False,
-    message: str = "Upload a semantic extractor",
+    message: str = "Upload",
     endpoint: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Publish an extractor and its model card in one commit; the repository is made if need be.
+    """Put files (their contents, or local paths) into a model repository in one commit; it is made if need be.
 
-    `licence` is a licence id of the Hub ("mit", "cc-by-nc-4.0"). Returns "hub://owner/repo@commit", which
-    `load_extractor` reads. Raises HubError.
+    Returns "hub://owner/repo@commit". Raises HubError.
     """
-    from linsem.extractor import save_extractor
-
-    file = parse_url(f"{URL}{repo_id}", EXTRACTOR_FILE)
+    file = parse_url(f"{URL}{repo_id}", next(iter(files)))
     if is_offline():
         raise HubError(f"{repo_id} cannot be published while HF_HUB_OFFLINE forbids the network: unset it")
     api = HfApi(endpoint=endpoint, token=token, library_name="linsem")
-    with _sentences(file, writing=True), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / EXTRACTOR_FILE
-        save_extractor(extractor, path)
-        text = card.of_extractor(extractor, file.repo, licence)
+    with _sentences(file, writing=True):
         api.create_repo(file.repo, private=private, exist_ok=True)
-        commit = api.create_commit(
-            file.repo,
-            [CommitOperationAdd(EXTRACTOR_FILE, path), CommitOperationAdd("README.md", text.encode())],
-            commit_message=message,
-        )
+        parts = [CommitOperationAdd(name, content) for name, content in files.items()]
+        commit = api.create_commit(file.repo, parts, commit_message=message)
     return f"{URL}{file.repo}@{commit.oid}"
 
 

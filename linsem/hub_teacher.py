@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 
 from linsem.categories import Category, parse_categories
-from linsem.generator import freeze
 from linsem.generators import FACE, GENERATORS
+from linsem.teacher import FrozenTeacher
 from linsem.transfer import Progress
 
 INSTALL = "pip install transformers"
@@ -66,7 +66,7 @@ TEACHERS: dict[str, TeacherSpec] = {
 }
 
 
-class HubTeacher:
+class HubTeacher(FrozenTeacher):
     """A frozen SegFormer with merged categories; the same interface as `linsem.teacher.Teacher`.
 
     `groups[k]` are the network's own labels that category k consists of; the logit of a category is the largest of
@@ -79,25 +79,9 @@ class HubTeacher:
     ) -> None:
         if len(groups) != len(categories) or not all(groups[1:]):
             raise HubTeacherError(f"groups: expected labels for each of {len(categories)} categories, got {groups}")
-        self.network = freeze(network)
-        self.categories = tuple(categories)
+        super().__init__(network, categories)
         self.groups = tuple(tuple(group) for group in groups)
         self.size = size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.network.parameters()).device
-
-    def to(self, device: torch.device | str) -> HubTeacher:
-        """Move the network; returns the teacher."""
-        self.network.to(device)
-        return self
-
-    @torch.no_grad()
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Image (N, 3, H, W) in [-1, 1] to labels (N, H, W) uint8."""
-        return self.logits(image).argmax(dim=1).to(torch.uint8)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Image (N, 3, H, W), clamped to [-1, 1], to (N, K, H, W) float32; differentiable in the image."""

@@ -10,6 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from linsem.whole import whole
+
 FORMAT, VERSION = "linsem-latents", "1"
 _MAX_BYTES = 64 << 20
 
@@ -23,7 +25,8 @@ def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Seq
     metadata = {
         "format": FORMAT, "version": VERSION, "generator": generator_id, "seeds": json.dumps([int(s) for s in seeds]),
     }  # fmt: skip
-    save_file({"ws": np.ascontiguousarray(ws, dtype=np.float32)}, str(path), metadata)
+    with whole(path) as partial:
+        save_file({"ws": np.ascontiguousarray(ws, dtype=np.float32)}, str(partial), metadata)
 
 
 def load_latents(path: str | Path, generator_id: str) -> np.ndarray:

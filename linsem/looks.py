@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 
 import numpy as np
 import torch
 
+from linsem.forks import ForkLock
 from linsem.generator import Generator
 from linsem.pixels import to_rgb
 
@@ -15,11 +15,11 @@ from linsem.pixels import to_rgb
 class Looks:
     """The images and features of the latents seen last, at most `bytes_limit` of them, for one generator."""
 
-    def __init__(self, generator: Generator, bytes_limit: int) -> None:
+    def __init__(self, generator: Generator, bytes_limit: int = 512 << 20) -> None:
         self.generator, self.bytes_limit = generator, bytes_limit
         self._entries: OrderedDict[bytes, tuple[np.ndarray, list[torch.Tensor], int]] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def features(self, ws: torch.Tensor) -> list[torch.Tensor]:
         """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""
@@ -41,9 +41,9 @@ class Looks:
         return entry[:2]
 
     def _keep(self, key: bytes, entry: tuple[np.ndarray, list[torch.Tensor], int]) -> None:
-        if key in self._entries:  # another thread was faster
+        if key in self._entries or entry[2] > self.bytes_limit:  # another thread was faster, or it never fits
             return
         self._entries[key] = entry
         self._bytes += entry[2]
-        while self._bytes > self.bytes_limit and self._entries:
+        while self._bytes > self.bytes_limit:
             self._bytes -= self._entries.popitem(last=False)[1][2]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,13 +33,10 @@ def fir_kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.T
     return (kernel * (gain / kernel.sum())).to(dtype)
 
 
-def fir(x: torch.Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> torch.Tensor:
-    """Depthwise [1, 3, 3, 1] filter of (N, C, H, W), zero padding (before, after) on both axes."""
+def fir(x: torch.Tensor, pad: int, gain: float = 1.0, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Depthwise [1, 3, 3, 1] filter of (N, C, H, W) with `pad` zeros around it, plus a bias (C,)."""
     kernel = fir_kernel(gain, x.dtype, x.device).expand(x.shape[1], 1, 4, 4)
-    if pad[0] == pad[1]:
-        return F.conv2d(x, kernel, padding=pad[0], stride=stride, groups=x.shape[1])
-    x = F.pad(x, (pad[0], pad[1], pad[0], pad[1]))
-    return F.conv2d(x, kernel, stride=stride, groups=x.shape[1])
+    return F.conv2d(x, kernel, bias, padding=pad, groups=x.shape[1])
 
 
 def upsample2(x: torch.Tensor) -> torch.Tensor:
@@ -45,6 +44,30 @@ def upsample2(x: torch.Tensor) -> torch.Tensor:
     channels = x.shape[1]
     kernel = fir_kernel(4.0, x.dtype, x.device).expand(channels, 1, 4, 4)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+
+
+class LinearMap(torch.autograd.Function):
+    """`LinearMap.apply(x, run, adjoint)` is run(x), a linear map; its gradient is adjoint(gradient).
+
+    Nothing of x is kept for the backward pass: autograd keeps the input of a convolution, which only the gradient of
+    its kernel needs, even where the kernel is frozen.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        run: Callable[[torch.Tensor], torch.Tensor],
+        adjoint: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        """The map itself."""
+        ctx.adjoint = adjoint
+        return run(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """The gradient of x."""
+        return ctx.adjoint(gradient), None, None
 
 
 class Linear(nn.Module):

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from linsem import ops
-from linsem.generator import Layer, freeze
-from linsem.stylegan import ToRGB, check_last_layer, double
+from linsem.generator import Layer, check_last_layer, freeze
+from linsem.stylegan import ToRGB, double
 
 TAPS = ("activation", "normalized")
 

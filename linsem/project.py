@@ -15,65 +15,38 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import safetensors
 
 from linsem.archive import ArchiveError, read_archive, write_archive
 from linsem.palette import Category, LabelMapError, parse_categories, read_label_map, write_label_map
+from linsem.project_value import (
+    MAX_EDITS,
+    MAX_IMAGES,
+    MAX_LATENT,
+    MAX_SETTINGS,
+    MAX_TEXT,
+    Project,
+    ProjectEdit,
+    ProjectError,
+    ProjectImage,
+    check_project,
+)  # fmt: skip
+
+__all__ = [
+    "MAX_EDITS", "MAX_IMAGES", "MAX_LATENT", "MAX_SETTINGS", "MAX_TEXT", "Project", "ProjectEdit", "ProjectError",
+    "ProjectImage", "load_project", "save_project",
+]  # fmt: skip
 
 FORMAT, VERSION = "linsem-project", 1
-MAX_IMAGES = 256
-MAX_EDITS = 256
-MAX_SETTINGS = 256
-MAX_TEXT = 4096  # characters of a setting or a caption
-MAX_LATENT = 1 << 18  # numbers in one ws
 MAX_PIXELS = 100_000_000  # of all label maps together
 _LIMITS = {"json": 4 << 20, "labels": 8 << 20, "latent": 4 * MAX_LATENT + 1024, "extractor": 128 << 20}
 _MAX_BYTES = 256 << 20
 _PART = re.compile(r"(?:labels|edits)/\d{4}\.(png)|(?:ws|edits)/\d{4}\.(npy)", re.ASCII)
 _KEYS = {"format", "version", "generator", "psi", "categories", "settings", "images", "edits"}
-Scalar = str | int | float | bool | None
-
-
-class ProjectError(ValueError):
-    """A file that is no project, or a project that cannot be saved; the sentence says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectImage:
-    """A labelled image: labels (H, W) uint8 with 255 = unknown, its seed and psi, or its ws (num_ws, w_dim) float32."""
-
-    seed: int | None
-    ws: np.ndarray | None
-    labels: np.ndarray
-    psi: float | None = None  # None: the project's
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectEdit:
-    """One state of an edited image: ws (num_ws, w_dim) float32, how it came to be, its labels (H, W) uint8."""
-
-    ws: np.ndarray
-    caption: str = ""
-    labels: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Project:
-    """What a visitor made. `settings` are JSON scalars by name, `extractor` the bytes of its safetensors file."""
-
-    generator_id: str
-    psi: float
-    categories: tuple[Category, ...]
-    images: tuple[ProjectImage, ...]
-    settings: Mapping[str, Scalar] = field(default_factory=dict)
-    extractor: bytes | None = None
-    edits: tuple[ProjectEdit, ...] = ()
 
 
 def save_project(project: Project, target: str | Path | BinaryIO) -> None:
@@ -81,7 +54,7 @@ def save_project(project: Project, target: str | Path | BinaryIO) -> None:
 
     Raises ProjectError for a project that `load_project` would refuse.
     """
-    _check(project)
+    check_project(project)
     parts: dict[str, bytes] = {}
     images = [_image_row(parts, i, image, project.categories) for i, image in enumerate(project.images)]
     edits = [_edit_row(parts, i, edit, project.categories) for i, edit in enumerate(project.edits)]
@@ -105,7 +78,7 @@ def load_project(source: str | Path | bytes | BinaryIO) -> Project:
             source, _limit_of, max_entries=2 + 2 * MAX_IMAGES + 2 * MAX_EDITS, max_bytes=_MAX_BYTES
         )  # fmt: skip
         project = _parse(parts)
-        _check(project)
+        check_project(project)
     except (ArchiveError, LabelMapError) as error:
         raise ProjectError(f"project: {error}") from error
     if parts:
@@ -251,88 +224,3 @@ def _ws(parts: dict[str, bytes], name: str) -> np.ndarray:
     if math.prod(shape) * 4 != len(data):
         raise ProjectError(f"project: {name} says {shape} and holds {len(data)} bytes")
     return np.frombuffer(data, dtype="<f4").reshape(shape).astype(np.float32)
-
-
-# --- what holds for every project, written or read ------------------------------------------------------------------
-
-
-def _check(project: Project) -> None:
-    if not project.generator_id or not _is_text(project.generator_id, 200):
-        raise ProjectError("project: expected the id of a generator, 1 to 200 characters")
-    _check_psi(project.psi)
-    try:
-        if parse_categories(project.categories) != tuple(project.categories):
-            raise ProjectError("project: expected categories as parse_categories gives them")
-    except ValueError as error:
-        raise ProjectError(f"project: {error}") from error
-    if len(project.images) > MAX_IMAGES or len(project.edits) > MAX_EDITS:
-        raise ProjectError(f"project: at most {MAX_IMAGES} images and {MAX_EDITS} edits are kept in a file")
-    _check_settings(project.settings)
-    for image in project.images:
-        if image.seed is None and image.ws is None:
-            raise ProjectError("project: an image needs a seed or a latent")
-        if image.seed is not None and not (_is_whole(image.seed) and 0 <= image.seed < 2**63):
-            raise ProjectError(f"project: expected a seed in 0..2**63 - 1, got {str(image.seed)[:40]}")
-        if image.psi is not None:
-            _check_psi(image.psi)
-    for edit in project.edits:
-        if not _is_text(edit.caption, MAX_TEXT):
-            raise ProjectError(f"project: expected a caption of at most {MAX_TEXT} characters")
-    _check_arrays(project)
-    if project.extractor is not None:
-        _check_extractor(project.extractor, project.generator_id)
-
-
-def _check_psi(psi: object) -> None:
-    if isinstance(psi, bool) or not isinstance(psi, (int, float)) or not -10 <= psi <= 10:  # NaN is in no range
-        raise ProjectError(f"project: expected a psi in -10..10, got {str(psi)[:40]}")
-
-
-def _check_settings(settings: Mapping[str, Scalar]) -> None:
-    if not isinstance(settings, Mapping) or len(settings) > MAX_SETTINGS:
-        raise ProjectError(f"project: expected at most {MAX_SETTINGS} settings by name")
-    for name, value in settings.items():
-        fine = value is None or isinstance(value, bool) or (_is_whole(value) and abs(value) < 2**63)
-        fine = fine or _is_text(value, MAX_TEXT) or (isinstance(value, float) and math.isfinite(value))
-        if not _is_text(name, MAX_TEXT) or not fine:
-            raise ProjectError(f"project: expected text, a finite number, true, false or nothing as setting {name!r}")
-
-
-def _is_text(value: object, limit: int) -> bool:
-    """Text of at most `limit` characters that can be written (half a surrogate pair cannot)."""
-    return isinstance(value, str) and len(value) <= limit and value.encode(errors="ignore").decode() == value
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check_arrays(project: Project) -> None:
-    latents = [x.ws for x in (*project.images, *project.edits) if x.ws is not None]
-    labels = [x.labels for x in (*project.images, *project.edits) if x.labels is not None]
-    for ws in latents:
-        if ws.ndim != 2 or ws.dtype != np.float32 or not 1 <= ws.size <= MAX_LATENT or not np.isfinite(ws).all():
-            raise ProjectError(f"project: expected finite float32 (num_ws, w_dim), got {ws.dtype} {ws.shape}")
-    for one in labels:
-        if one.ndim != 2 or one.dtype != np.uint8 or one.size == 0:
-            raise ProjectError(f"project: expected labels (H, W) uint8, got {one.shape} {one.dtype}")
-        wrong = (one >= len(project.categories)) & (one != 255)
-        if wrong.any():
-            raise ProjectError(f"project: label {one[wrong][0]}, and there are {len(project.categories)} categories")
-    if len({ws.shape for ws in latents}) > 1 or len({one.shape for one in labels}) > 1:
-        raise ProjectError("project: expected all latents of one shape, and all labels of one size")
-
-
-def _check_extractor(data: bytes, generator_id: str) -> None:
-    """A safetensors file of ours for this generator; whether its shapes fit is for `load_extractor` to say."""
-    try:
-        safetensors.deserialize(bytes(data))
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except Exception as error:  # the reader raises its own kind, and JSON's
-        raise ProjectError("project: extractor.safetensors is no extractor") from error
-    if metadata.get("format") != "linsem-extractor":
-        raise ProjectError("project: extractor.safetensors is no extractor")
-    if metadata.get("generator") != generator_id:
-        got = str(metadata.get("generator"))[:80]
-        raise ProjectError(f"project: its extractor was made for {got!r}, and the project for {generator_id!r}")

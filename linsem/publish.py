@@ -1,11 +1,12 @@
-"""Publishing an extractor: the public door to `linsem.hub`, which is loaded only when it is used."""
+"""Publishing an extractor on the Hub, with its card."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from linsem.extractor import Extractor
+from linsem import card
+from linsem.extractor import Extractor, save_extractor
 
 
 def push_extractor(
@@ -15,14 +16,20 @@ def push_extractor(
     licence: str | None = None,
     private: bool = False,
     message: str = "Upload a semantic extractor",
+    endpoint: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Publish an extractor on the Hugging Face Hub as `repo_id` ("owner/name"), with a model card.
+    """Publish an extractor and its model card in one commit; the repository "owner/name" is made if need be.
 
     The file is safetensors; `licence` is a licence id of the Hub ("mit", "cc-by-nc-4.0"). One has to be logged in
     (`hf auth login`, or HF_TOKEN), or to give a `token`. Returns "hub://owner/name@commit", which `load_extractor`
     takes. Raises `linsem.hub.HubError` with a sentence that says what to do.
     """
-    from linsem import hub
+    from linsem import hub  # here, since everything else needs no Hub client
 
-    return hub.push_extractor(extractor, repo_id, licence=licence, private=private, message=message, token=token)
+    repo = hub.parse_url(f"{hub.URL}{repo_id}", hub.EXTRACTOR_FILE).repo
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / hub.EXTRACTOR_FILE
+        save_extractor(extractor, path)
+        files = {hub.EXTRACTOR_FILE: path, "README.md": card.of_extractor(extractor, repo, licence).encode()}
+        return hub.publish(repo, files, private=private, message=message, endpoint=endpoint, token=token)

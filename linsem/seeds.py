@@ -12,6 +12,8 @@ _PART = re.compile(r"(\d{1,17})(?:-(\d{1,17}))?\Z", re.ASCII)
 def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, ...]:
     """Text like "0-7, 12" to seeds in the order given, each once. Raises ValueError that names what is wrong."""
     text = str(int(text)) if isinstance(text, float) and text.is_integer() else str(text if text is not None else "")
+    if len(text) > 40 * limit + 40:  # two numbers of 17 digits each, and blanks: beyond, splitting costs by the square
+        raise ValueError(f"seeds: expected at most {limit} of them, got {len(text)} characters")
     parts = [part for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
     if not parts:
         raise ValueError('seeds: expected numbers like "0-7, 12", got nothing')

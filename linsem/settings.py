@@ -25,6 +25,7 @@ class Settings:
     model: str = _setting("", "The generator chosen at the start (default: the first one that is available)")
     assets: str = _setting("", "Folder of the shipped weights and extractors (default: assets beside the package)")
     device: str = _setting("auto", "Where the networks run: auto, cpu, cuda, cuda:1 ...")
+    precision: str = _setting("float32", "Of the synthesis, where a family offers a choice: float32 or bfloat16")
     threads: int = _setting(0, "Threads that torch uses on a CPU; 0 leaves it to torch", 0, 1024)
     host: str = _setting("127.0.0.1", "Address to serve on; a Space sets its own")
     port: int = _setting(7860, "Port to serve on", 0, 65535)

@@ -11,6 +11,7 @@ The best iterate of each sample is kept and yielded, never merely the last.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.extractor import Extractor
-from linsem.generator import Generator
+from linsem.generator import Generator, batches, fitting
 from linsem.pixels import IGNORE, resize_labels
 
 SPACES = ("z", "z_layers", "ws")
@@ -137,6 +138,7 @@ class _Loop:
         self.latent = self.start.clone().requires_grad_(True)
         self.adam = torch.optim.Adam([self.latent], lr=lr)
         self.terms = _Maps(wish, generator, len(self.start))
+        self.part = fitting(generator, len(self.start), self.last_layer)
         self.origin: torch.Tensor | None = None
         count = len(self.start)
         self.best_loss = torch.full((count,), torch.inf)
@@ -156,47 +158,57 @@ class _Loop:
         return mapped[:, torch.arange(layers), torch.arange(layers)]
 
     def evaluate(self, *, gradient: bool) -> tuple[bool, bool]:
-        """One forward (and backward) pass; takes over what is better. Returns (all finite, anything better)."""
-        image, features = self.generator.synthesize(
-            self.ws(self.latent), image=self.needs_image, last_layer=self.last_layer
-        )
-        logits = self.segment(image, features, tuple(self.generator.size))
-        if self.origin is None and image is not None:
-            self.origin = image.detach()
-        loss = self._loss(logits, image)
+        """One forward (and backward) pass; takes over what is better. Returns (all finite, anything better).
+
+        The samples do not know of each other: where all of them would not fit into memory they go in parts.
+        """
+        self.adam.zero_grad(set_to_none=True)
+        parts = [self._pass(part, gradient) for part in batches(len(self.latent), self.part)]
+        loss, labels = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])
+        image = torch.cat([each[2] for each in parts]) if self.needs_image else None
+        if self.origin is None:
+            self.origin = image
         finite = bool(torch.isfinite(loss).all())
         if finite and gradient:
-            self.adam.zero_grad(set_to_none=True)
-            loss.sum().backward()
             finite = bool(torch.isfinite(self.latent.grad).all())
         if not finite and self.best_labels is None:
             raise SteerError("the generator gives numbers that are not finite at the start: choose another seed")
-        return finite, finite and self._keep(loss.detach().cpu(), logits.detach(), image)
+        return finite, finite and self._keep(loss.cpu(), labels, image)
 
-    def _loss(self, logits: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
-        w, maps = self.weights, self.terms
+    def _pass(self, part: slice, gradient: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The loss (n,), the labels (n, H, W) and the image of some samples; adds to the gradient of the latent."""
+        ws = self.ws(self.latent[part])
+        image, features = self.generator.synthesize(ws, image=self.needs_image, last_layer=self.last_layer)
+        logits = self.segment(image, features, tuple(self.generator.size))
+        loss = self._loss(part, logits, image)
+        if gradient and bool(torch.isfinite(loss).all()):
+            loss.sum().backward()
+        return loss.detach(), logits.detach().argmax(1), None if image is None else image.detach()
+
+    def _loss(self, part: slice, logits: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
+        w, maps = self.weights, self.terms.of(part)
         error = F.cross_entropy(logits, maps.target, reduction="none", ignore_index=IGNORE)
         loss = w.agree * (error * maps.weight).sum(dim=(1, 2))
         if w.preserve:
-            change = (image - self.origin).abs().pow(w.power).mean(dim=1)
+            origin = image.detach() if self.origin is None else self.origin[part]
+            change = (image - origin).abs().pow(w.power).mean(dim=1)
             loss = loss + w.preserve * (change * maps.keep).sum(dim=(1, 2))
         if w.color and maps.color is not None:
             change = (image - maps.color).abs().pow(w.power).mean(dim=1)
             loss = loss + w.color * (change * maps.color_weight).sum(dim=(1, 2))
         if w.prior:
-            loss = loss + w.prior * self.latent.flatten(1).square().sum(1)
+            loss = loss + w.prior * self.latent[part].flatten(1).square().sum(1)
         if w.close:
-            loss = loss + w.close * (self.latent - self.start).flatten(1).square().sum(1)
+            loss = loss + w.close * (self.latent[part] - self.start[part]).flatten(1).square().sum(1)
         return loss
 
-    def _keep(self, loss: torch.Tensor, logits: torch.Tensor, image: torch.Tensor | None) -> bool:
-        labels = logits.argmax(1)
+    def _keep(self, loss: torch.Tensor, labels: torch.Tensor, image: torch.Tensor | None) -> bool:
         agreement = ((labels == self.terms.target) * self.terms.weight).sum(dim=(1, 2)).cpu()
         better = loss < self.best_loss - 1e-6 if self.keep_best else torch.ones(len(loss), dtype=torch.bool)
         first = self.best_labels is None
         if first:
             self.best_labels = labels
-            self.best_image = None if image is None else image.detach().clone()
+            self.best_image = None if image is None else image.clone()
         if better.any():
             where = better.to(self.latent.device)
             self.best_loss[better], self.best_agreement[better] = loss[better], agreement[better]
@@ -204,7 +216,7 @@ class _Loop:
                 self.best_latent[where] = self.latent[where]
             self.best_labels[where] = labels[where]
             if image is not None:
-                self.best_image[where] = image.detach()[where]
+                self.best_image[where] = image[where]
         return bool(better.any())
 
     def move(self) -> None:
@@ -240,6 +252,14 @@ class _Maps:
             self.color = rgb.float() / 127.5 - 1
             paint = _map(wish.color_weight, size, count, "color_weight").astype(np.float32)
             self.color_weight = _unit(torch.from_numpy(paint).to(device))
+
+    def of(self, part: slice) -> _Maps:
+        """Those of some samples."""
+        some = copy.copy(self)
+        for name, value in vars(self).items():
+            if value is not None and len(value) > 1:
+                setattr(some, name, value[part])
+        return some
 
 
 def _unit(weight: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,7 @@ last, and hands out frozen values. It holds no state of a visitor, and no reques
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,48 +17,18 @@ from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation, iter_few_shot
+from linsem.frames import EditFrame, Reading, SampleFrame
 from linsem.generator import Generator, seed_z
 from linsem.looks import Looks
+from linsem.once import Once
 from linsem.palette import Category
-from linsem.pixels import resize_labels, to_rgb
+from linsem.pixels import resize_labels
 from linsem.settings import Settings
 from linsem.zoo import ModelError
 
+__all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
+
 BATCH = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What an extractor reads in images: rgb (N, H, W, 3) uint8, labels (N, H, W) uint8, uncertainty (N, H, W) in
-    [0, 1]."""
-
-    rgb: np.ndarray
-    labels: np.ndarray
-    uncertainty: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class EditFrame:
-    """An edit after some steps: rgb (H, W, 3), labels (H, W), ws (num_ws, w_dim), and the report of `linsem.edit`."""
-
-    rgb: np.ndarray
-    labels: np.ndarray
-    ws: np.ndarray
-    report: dict[str, object]
-
-
-@dataclass(frozen=True, eq=False)
-class SampleFrame:
-    """A sampling after `index` of `total` steps; the results so far, best first: rgb (N, H, W, 3), labels (N, H, W), ws
-    (N, num_ws, w_dim), scores and seeds (N). Before the first results N is 0."""
-
-    index: int
-    total: int
-    rgb: np.ndarray
-    labels: np.ndarray
-    ws: np.ndarray
-    scores: tuple[float, ...]
-    seeds: tuple[int, ...]
 
 
 class Studio:
@@ -69,9 +37,10 @@ class Studio:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.device = _device(self.settings.device)
-        self._looks: dict[str, Looks] = {}
-        self._shipped: dict[str, Extractor | None] = {}
-        self._lock = threading.RLock()
+        self.dtype = _precision(self.settings.precision)
+        self._looks: Once[Looks] = Once()
+        self._shipped: Once[Extractor | None] = Once()
+        self._fetched: set[str] = set()
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -93,7 +62,7 @@ class Studio:
         if not model:
             return self.default_model()
         offered = [str(row["id"]) for row in self.models()]
-        if model not in offered:
+        if model not in offered and zoo.split_label(model)[0] not in offered:
             raise ModelError(f"model: expected one of {', '.join(offered[:12])}, got {str(model)[:80]!r}")
         return model
 
@@ -102,25 +71,35 @@ class Studio:
         return zoo.spec_of(model).categories
 
     def generator(self, model: str) -> Generator:
-        """The frozen generator, loaded the first time."""
-        return self._looks_of(model).generator
+        """The frozen generator, loaded the first time; all labels of a conditional one share what is loaded."""
+        return zoo.with_label(self._looks_of(model).generator, zoo.split_label(model)[1])
+
+    def fetch(self, model: str) -> None:
+        """Have the generator's file on this machine, without loading it; raises `ModelError`."""
+        name = zoo.split_label(model)[0]
+        if name not in self._looks and name not in self._fetched:
+            self.check_model(model)
+            zoo.locate(zoo.spec_of(name))
+            self._fetched.add(name)
 
     def shipped(self, model: str) -> Extractor | None:
         """The extractor that ships with a generator, or None."""
-        with self._lock:
-            if model not in self._shipped:
-                try:
-                    self._shipped[model] = load_extractor(model)
-                except ExtractorError:
-                    self._shipped[model] = None
-            return self._shipped[model]
+        model, _ = zoo.split_label(model)
+
+        def load() -> Extractor | None:
+            try:
+                return load_extractor(model)
+            except ExtractorError:
+                return None
+
+        return self._shipped.get(model, load)
 
     def extractor(self, model: str, fitted: Extractor | None = None) -> Extractor:
         """The visitor's own extractor, or else the shipped one; raises `ExtractorError` if there is neither."""
         extractor = fitted or self.shipped(model)
         if extractor is None:
             raise ExtractorError(f"{model} ships without an extractor: label an image first, in the tab Label")
-        if extractor.generator_id != model:
+        if extractor.generator_id != zoo.split_label(model)[0]:
             raise ExtractorError(
                 f"this extractor was made for the generator {extractor.generator_id!r}, and the chosen one is {model!r}"
             )
@@ -168,7 +147,7 @@ class Studio:
             Annotation(torch.from_numpy(np.ascontiguousarray(w)), resize_labels(each, size))
             for w, each in zip(ws, labels, strict=True)
         ]
-        start = None if start is None or start.generator_id != model else start
+        start = None if start is None or start.generator_id != looks.generator.id else start
         *_, last = iter_few_shot(
             looks.generator,
             annotations,
@@ -203,7 +182,7 @@ class Studio:
         looks, ready = self._ready(model, extractor)
         start = torch.from_numpy(self._checked_ws(looks.generator, ws))
         for each in iter_edit(looks.generator, ready, start, target, region, steps=steps, **options):
-            yield EditFrame(to_rgb(each.image)[0], each.labels, each.ws.cpu().numpy(), dict(each.report))
+            yield EditFrame.of(each)
 
     def removal(
         self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None
@@ -228,43 +207,26 @@ class Studio:
         psi: float = 1.0,
     ) -> Iterator[SampleFrame]:
         """Semantic-conditional sampling, a frame a step; the last one is the result."""
-        looks, ready = self._ready(model, extractor)
-        generator = looks.generator
+        _, ready = self._ready(model, extractor)
+        generator = self.generator(model)
         for each in iter_sample(
             generator, ready, layout, count, candidates=candidates, steps=steps, seed=seed, psi=psi
         ):
-            results = each.results
-            if not results:
-                shape = (0, *generator.size)
-                empty = np.zeros((0, generator.num_ws, generator.w_dim), np.float32)
-                yield SampleFrame(
-                    each.index, each.total, np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8), empty, (), ()
-                )
-                continue
-            yield SampleFrame(
-                each.index,
-                each.total,
-                to_rgb(torch.stack([r.image for r in results])),
-                np.stack([r.labels for r in results]),
-                np.stack([r.ws.cpu().numpy() for r in results]),
-                tuple(float(r.score) for r in results),
-                tuple(int(r.seed) for r in results),
-            )
+            yield SampleFrame.of(each, generator)
 
     def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
         """Generate and label seeds, a batch at a time, without keeping anything."""
-        looks, ready = self._ready(model, extractor)
-        yield from iter_labelled(looks.generator, ready, seeds, psi, BATCH)
+        _, ready = self._ready(model, extractor)
+        yield from iter_labelled(self.generator(model), ready, seeds, psi, BATCH)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _looks_of(self, model: str) -> Looks:
-        with self._lock:
-            if model not in self._looks:
-                self.check_model(model)
-                generator = zoo.load_generator(model, device=self.device)
-                self._looks[model] = Looks(generator, self.settings.cache_mb << 20)
-            return self._looks[model]
+        def load() -> Looks:
+            generator = zoo.load_generator(self.check_model(model), device=self.device, dtype=self.dtype)
+            return Looks(generator, self.settings.cache_mb << 20)
+
+        return self._looks.get(zoo.split_label(model)[0], load)
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:
         looks = self._looks_of(model)
@@ -291,6 +253,13 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
         tell(f"linsem: {error}")
         return None
     return model
+
+
+def _precision(name: str) -> torch.dtype:
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name not in known:
+        raise ValueError(f"LINSEM_PRECISION: expected {' or '.join(known)}, got {name[:40]!r}")
+    return known[name]
 
 
 def _device(name: str) -> torch.device:

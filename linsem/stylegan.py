@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from linsem import ops
-from linsem.generator import Layer, freeze, seeded
-from linsem.stylegan2 import NOISE_MODES
+from linsem.generator import Layer, freeze
+from linsem.styled import Styled, noise_of
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Synthesis(nn.Module):
         self.torgb = ToRGB(config.channels[-1])
 
 
-class StyleGAN(nn.Module):
+class StyleGAN(Styled):
     """The generator: mapping, truncation, synthesis. Satisfies `linsem.generator.Generator`."""
 
     def __init__(self, config: StyleGANConfig, id: str = "", categories: tuple = ()) -> None:
@@ -170,29 +170,6 @@ class StyleGAN(nn.Module):
         self.z_dim, self.w_dim, self.num_ws = config.z_dim, config.w_dim, config.num_ws
         self.layers = tuple(Layer(c, 4 * 2**k, 4 * 2**k, last_w=2 * k + 1) for k, c in enumerate(config.channels))
         freeze(self)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.mapping.w_avg.device
-
-    def map(
-        self, z: torch.Tensor, psi: float = 1.0, *, cutoff: int | None = None, c: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """z (N, z_dim) to ws (N, num_ws, w_dim); with psi != 1 those below `cutoff` (None: all) move to the mean w.
-
-        The published nets were shown with psi 0.7 and cutoff 8. `c` (N, c_dim) is the label of a conditional net
-        (default: zeros).
-        """
-        if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
-        if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):
-            raise ValueError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
-        ws = self.mapping(z, c)[:, None].repeat(1, self.num_ws, 1)
-        if psi == 1:
-            return ws
-        head = self.mapping.w_avg.lerp(ws[:, :cutoff], psi)
-        return head if cutoff is None else torch.cat([head, ws[:, cutoff:]], dim=1)
 
     def synthesize(
         self,
@@ -208,37 +185,11 @@ class StyleGAN(nn.Module):
         `noise_mode` is "const" (the network's own noise), "none", or "random", which then follows from one of
         `noise_seeds` a sample.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
-        last = check_last_layer(last_layer, len(self.layers), image)
-        if noise_mode not in NOISE_MODES:
-            raise ValueError(f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
-        if noise_mode == "random" and (noise_seeds is None or len(noise_seeds) != len(ws)):
-            raise ValueError(f"noise_seeds: expected one a sample ({len(ws)}) with noise_mode='random'")
+        last = self.checked_last(ws, image, last_layer, noise_mode, noise_seeds)
         x, features = None, []
         for index in range(2 * last + 2):
             layer = getattr(self.synthesis, f"layer{index}")
-            x = layer(x, ws[:, index].float(), _noise(layer.noise_const, noise_mode, noise_seeds, index))
+            x = layer(x, ws[:, index].float(), noise_of(layer.noise_const, noise_mode, noise_seeds, index))
             if index % 2:
                 features.append(x)
         return (self.synthesis.torgb(x) if image else None), features
-
-
-def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:
-    """The index of the last feature map to compute; ValueError if there is no such map or the image needs more."""
-    last = count - 1 if last_layer is None else last_layer
-    if not 0 <= last < count:
-        raise ValueError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
-    if image and last != count - 1:
-        raise ValueError(f"last_layer: the image needs all {count} layers, got last_layer={last_layer} with image=True")
-    return last
-
-
-def _noise(const: torch.Tensor, mode: str, seeds: Sequence[int] | None, index: int) -> torch.Tensor | None:
-    """(H, W), (N, 1, H, W) or None. Random noise follows from each sample's own seed and the layer's index."""
-    if mode == "none":
-        return None
-    if mode == "const" or seeds is None:
-        return const
-    rows = [torch.randn((1, *const.shape), generator=seeded(int(seed) * 64 + index)) for seed in seeds]
-    return torch.stack(rows).to(const.device)

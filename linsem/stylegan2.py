@@ -2,7 +2,7 @@
 
 Parameter names are those of NVIDIA's PyTorch release, so `linsem.checkpoints` maps every other dialect to them. The
 modulation is unfused: scale the input, convolve with shared weights, scale the output; this equals the grouped
-convolution of the paper and is as fast or faster on a CPU.
+convolution of the paper and is faster on a CPU (`linsem.lab.bench`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from linsem import ops
-from linsem.generator import Layer, seeded
-
-NOISE_MODES = ("const", "random", "none")
+from linsem.generator import Layer
+from linsem.styled import Styled, noise_of
 
 
 @dataclass(frozen=True)
@@ -93,26 +92,73 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(size))
+        self._squares: tuple[nn.Parameter, tuple[int, int], torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-        """x (N, I, h, w), w (N, w_dim), noise (H, W), (N, 1, H, W) or None to (N, O, H, W)."""
-        style = self.affine(w)
-        squared = self.weight.square().sum(dim=(2, 3))  # (O, I)
-        demodulation = (style.square() @ squared.t() + 1e-8).rsqrt()
-        x = x * style.to(x.dtype)[:, :, None, None]
-        x = self.convolve(x)
-        x = x * demodulation.to(x.dtype)[:, :, None, None]
-        if noise is not None:
-            x = x + (noise * self.noise_strength).to(x.dtype)
-        return ops.leaky(x + self.bias.to(x.dtype)[:, None, None], clamp=self.clamp)
+        """x (N, I, h, w), w (N, w_dim), noise (H, W), (N, 1, H, W) or None to (N, O, H, W).
 
-    def convolve(self, x: torch.Tensor) -> torch.Tensor:
-        """The shared-weight convolution, with the doubling and its filter."""
-        weight = self.weight.to(x.dtype)
+        On large maps most of the time goes into memory that is touched for the first time. So what can be done in
+        place is, the gain of the activation is moved into what is added up before it (leaky(g a) = g leaky(a)), and
+        for one image, whose map is larger than the kernel, the kernel is scaled instead of the map.
+        """
+        style = self.affine(w)
+        demodulation = (style.square() @ self.squares().t() + 1e-8).rsqrt() * ops.SQRT2
+        bias = (self.bias * ops.SQRT2).to(x.dtype)
+        moves = torch.is_grad_enabled() and (x.requires_grad or style.requires_grad or self.weight.requires_grad)
+        if len(x) == 1 and not moves and x[0, 0].numel() > 9 * len(bias):
+            scale = demodulation[0, :, None] * style[0]
+            x = self.convolve(x, (self.weight * scale[:, :, None, None]).to(x.dtype), bias)
+        else:
+            x = self.linear(x * style.to(x.dtype)[:, :, None, None])
+            demodulation = demodulation.to(x.dtype)[:, :, None, None]
+            x = x * demodulation if moves else x.mul_(demodulation)
+            x = x.add_(bias[:, None, None])
+        if noise is not None:
+            x = x.add_((noise * (self.noise_strength * ops.SQRT2)).to(x.dtype))
+        x = F.leaky_relu_(x, 0.2)
+        if self.clamp is None:
+            return x
+        return x.clamp(-self.clamp, self.clamp) if moves else x.clamp_(-self.clamp, self.clamp)
+
+    def linear(self, x: torch.Tensor) -> torch.Tensor:
+        """The convolution with the shared kernel; where that is frozen, nothing is kept for its gradient."""
+        if x.requires_grad and not self.weight.requires_grad:
+            return ops.LinearMap.apply(x, self.convolve, self.adjoint)
+        return self.convolve(x)
+
+    def convolve(
+        self, x: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The convolution with one kernel for all, with the doubling and its filter, and a bias (O,) at the end."""
+        weight = self.weight.to(x.dtype) if weight is None else weight
         if not self.up:
-            return F.conv2d(x, weight, padding=1)
-        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-        return ops.fir(x, (1, 1), gain=4.0)
+            return F.conv2d(x, weight, bias, padding=1)
+        return ops.fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1, 4.0, bias)
+
+    def adjoint(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The transpose of `convolve`: (N, O, H, W) to (N, I, h, w)."""
+        weight = self.weight.to(gradient.dtype)
+        if not self.up:
+            return F.conv_transpose2d(gradient, weight, padding=1)
+        return F.conv2d(ops.fir(gradient, 2, 4.0), weight.transpose(0, 1), stride=2)
+
+    def squares(self) -> torch.Tensor:
+        """(O, I): the sum of squares of each 3x3 kernel; remembered for a frozen weight until it is changed."""
+        weight = self.weight
+        if weight.requires_grad or weight.is_inference():
+            return weight.square().sum(dim=(2, 3))
+        version = (weight.data_ptr(), weight._version)
+        if self._squares is None or self._squares[0] is not weight or self._squares[1] != version:
+            with torch.inference_mode(False), torch.no_grad():  # else no gradient could be taken through it later
+                # In the order of the values, whatever that in memory is, so that both give the same sums to the bit.
+                self._squares = (weight, version, weight.contiguous().square().sum(dim=(2, 3)))
+        return self._squares[2]
+
+    def lay_out(self) -> None:
+        """Store the kernel in the order in which the convolution reads it; its shape and its values stay."""
+        weight = self.weight.data.transpose(0, 1) if self.up else self.weight.data
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        self.weight.data = weight.transpose(0, 1) if self.up else weight
 
 
 class ToRGB(nn.Module):
@@ -129,8 +175,10 @@ class ToRGB(nn.Module):
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """x (N, I, H, W), w (N, w_dim) to (N, 3, H, W) in float32."""
         style = self.affine(w) * self.gain
-        x = F.conv2d(x * style.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype)).float()
-        x = x + self.bias[:, None, None]
+        weight = self.weight[:, :, 0, 0] * style[:, None]  # (N, 3, I): smaller than a scaled map
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of a map in channels-last order
+        x = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)).float().unflatten(1, x.shape[2:])
+        x = (x + self.bias).permute(0, 3, 1, 2)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -171,6 +219,10 @@ class Synthesis(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """See `StyleGAN2.synthesize`. The image is that of the last block that was run."""
+
+        def noise(layer: StyledConv, index: int) -> torch.Tensor | None:
+            return noise_of(layer.noise_const, noise_mode, noise_seeds, index)
+
         ws = ws.float()
         features: list[torch.Tensor] = []
         rgb, x = None, None
@@ -185,10 +237,10 @@ class Synthesis(nn.Module):
                 x = block.const.to(dtype).expand(len(ws), -1, -1, -1)
                 x = x.contiguous(memory_format=torch.channels_last)
             else:
-                x = block.conv0(x, ws[:, first], _noise(block.conv0, noise_mode, noise_seeds, first))
+                x = block.conv0(x, ws[:, first], noise(block.conv0, first))
                 features.append(x)
             if 2 * index <= last:
-                x = block.conv1(x, ws[:, 2 * index], _noise(block.conv1, noise_mode, noise_seeds, 2 * index))
+                x = block.conv1(x, ws[:, 2 * index], noise(block.conv1, 2 * index))
                 features.append(x)
             if image and 2 * index <= last:
                 colors = block.torgb(x, ws[:, 2 * index + 1])
@@ -196,18 +248,7 @@ class Synthesis(nn.Module):
         return rgb, features
 
 
-def _noise(layer: StyledConv, mode: str, seeds: Sequence[int] | None, index: int) -> torch.Tensor | None:
-    """(H, W), (N, 1, H, W) or None. Random noise follows from each sample's own seed and the layer's index."""
-    if mode == "none":
-        return None
-    if mode == "const":
-        return layer.noise_const
-    size = tuple(layer.noise_const.shape)
-    rows = [torch.randn((1, *size), generator=seeded(int(s) * 64 + index)) for s in seeds]
-    return torch.stack(rows).to(layer.noise_const.device)
-
-
-class StyleGAN2(nn.Module):
+class StyleGAN2(Styled):
     """The generator: mapping, truncation, synthesis. Satisfies `linsem.generator.Generator`.
 
     `dtype` computes the synthesis in another precision (torch.bfloat16: faster where the processor has the units, at
@@ -225,28 +266,12 @@ class StyleGAN2(nn.Module):
         self.z_dim, self.w_dim, self.num_ws = config.z_dim, config.w_dim, config.num_ws
         self.layers = tuple(_layers(config))
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.mapping.w_avg.device
-
-    def map(
-        self, z: torch.Tensor, psi: float = 1.0, *, cutoff: int | None = None, c: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """z (N, z_dim) to ws (N, num_ws, w_dim); with psi != 1 those below `cutoff` (None: all) move to the mean w.
-
-        `c` (N, c_dim) is the label of a conditional net (default: zeros).
-        """
-        if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
-        if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):
-            raise ValueError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
-        w = self.mapping(z, c)
-        ws = w[:, None].repeat(1, self.num_ws, 1)
-        if psi == 1:
-            return ws
-        head = self.mapping.w_avg.lerp(ws[:, :cutoff], psi)
-        return head if cutoff is None else torch.cat([head, ws[:, cutoff:]], dim=1)
+    def lay_out(self) -> StyleGAN2:
+        """Store every kernel in the order in which it is read; nothing else changes. Returns the network."""
+        for module in self.modules():
+            if isinstance(module, StyledConv):
+                module.lay_out()
+        return self
 
     def synthesize(
         self,
@@ -263,12 +288,7 @@ class StyleGAN2(nn.Module):
         `noise_mode` is "const" (the network's own noise), "none", or "random", which then follows from one of
         `noise_seeds` a sample, so that it does not depend on the batch.
         """
-        _check_ws(ws, self.num_ws, self.w_dim)
-        last = _check_last(last_layer, len(self.layers), image)
-        if noise_mode not in NOISE_MODES:
-            raise ValueError(f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
-        if noise_mode == "random" and (noise_seeds is None or len(noise_seeds) != len(ws)):
-            raise ValueError(f"noise_seeds: expected one a sample ({len(ws)}) with noise_mode='random'")
+        last = self.checked_last(ws, image, last_layer, noise_mode, noise_seeds)
         rgb, features = self.synthesis(
             ws,
             image=image,
@@ -287,17 +307,3 @@ def _layers(config: StyleGAN2Config) -> list[Layer]:
         for last_w in [0] if index == 0 else [2 * index - 1, 2 * index]:
             layers.append(Layer(channels, *size, last_w))
     return layers
-
-
-def _check_ws(ws: torch.Tensor, num_ws: int, w_dim: int) -> None:
-    if ws.ndim != 3 or ws.shape[1:] != (num_ws, w_dim):
-        raise ValueError(f"ws: expected (N, {num_ws}, {w_dim}), got {tuple(ws.shape)}")
-
-
-def _check_last(last_layer: int | None, count: int, image: bool) -> int:
-    last = count - 1 if last_layer is None else last_layer
-    if not 0 <= last < count:
-        raise ValueError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
-    if image and last != count - 1:
-        raise ValueError(f"last_layer: the image needs all {count} layers, got last_layer={last_layer} with image=True")
-    return last

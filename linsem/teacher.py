@@ -8,8 +8,10 @@ large as the image. Trained by `linsem.lab.train_teacher`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +27,7 @@ from linsem.zoo import assets
 FORMAT, VERSION = "linsem-teacher", "1"
 MULTIPLE = 16  # image sides must be multiples of it
 _SUFFIX = ".teacher.safetensors"
+Self = TypeVar("Self", bound="FrozenTeacher")
 
 
 class TeacherError(ValueError):
@@ -92,24 +95,21 @@ def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(_Conv(in_channels, out_channels), _Conv(out_channels, out_channels))
 
 
-class Teacher:
-    """A frozen network with its categories. `teacher(image)` labels; `.logits` lets gradients through to the image."""
+class FrozenTeacher:
+    """What all teachers are: a frozen network with its categories; `teacher(image)` labels.
 
-    def __init__(self, network: UNet, categories: tuple[Category, ...]) -> None:
-        if network.config.categories != len(categories):
-            raise TeacherError(f"categories: expected {network.config.categories}, got {len(categories)}")
-        self.network = freeze(network).to(memory_format=torch.channels_last)
-        self.categories = tuple(categories)
-        for module in self.network.modules():
-            if isinstance(module, _Conv) and not isinstance(module.norm, nn.Identity):
-                module.fuse()
+    A kind of teacher adds `logits` and `features`; gradients go through its logits to the image.
+    """
+
+    def __init__(self, network: nn.Module, categories: Sequence[Category]) -> None:
+        self.network, self.categories = freeze(network), tuple(categories)
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.network.head.weight.device
+        return next(self.network.parameters()).device
 
-    def to(self, device: torch.device | str) -> Teacher:
+    def to(self: Self, device: torch.device | str) -> Self:
         """Move the network; returns the teacher."""
         self.network.to(device)
         return self
@@ -118,6 +118,19 @@ class Teacher:
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Image (N, 3, H, W) in [-1, 1] to labels (N, H, W) uint8."""
         return self.logits(image).argmax(dim=1).to(torch.uint8)
+
+
+class Teacher(FrozenTeacher):
+    """A U-Net as teacher. `.logits` lets gradients through to the image."""
+
+    def __init__(self, network: UNet, categories: tuple[Category, ...]) -> None:
+        if network.config.categories != len(categories):
+            raise TeacherError(f"categories: expected {network.config.categories}, got {len(categories)}")
+        super().__init__(network, categories)
+        self.network.to(memory_format=torch.channels_last)
+        for module in self.network.modules():
+            if isinstance(module, _Conv) and not isinstance(module.norm, nn.Identity):
+                module.fuse()
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Image (N, 3, H, W), clamped to [-1, 1], to (N, K, H, W) float32; differentiable in the image."""

@@ -9,17 +9,6 @@ import torch
 from linsem import conditional
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE
-from tests.toys import ToyGenerator
-
-
-@pytest.fixture(scope="module")
-def toy():
-    return ToyGenerator(32)
-
-
-@pytest.fixture(scope="module")
-def extractor(toy):
-    return toy.known_extractor()
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +25,15 @@ def test_a_bank_does_not_depend_on_its_batches(toy, extractor, bank):
     again = conditional.make_bank(toy, extractor, range(120), batch=7)
     assert again.seeds == bank.seeds and np.array_equal(again.labels, bank.labels)
     assert not np.array_equal(bank.labels[0], bank.labels[1])
+
+
+def test_a_bank_of_large_images_is_made_in_small_passes(toy, extractor, monkeypatch):
+    whole = conditional.make_bank(toy, extractor, range(6), batch=4)
+    sizes, synthesize = [], toy.synthesize
+    monkeypatch.setattr(toy, "synthesize", lambda ws, **options: sizes.append(len(ws)) or synthesize(ws, **options))
+    monkeypatch.setattr("linsem.generator.PASS_NUMBERS", 1)
+    assert np.array_equal(conditional.make_bank(toy, extractor, range(6), batch=4).labels, whole.labels)
+    assert sizes == [1] * 6
 
 
 def test_a_cached_bank_is_read_back_and_another_extractor_has_another(toy, extractor, tmp_path):

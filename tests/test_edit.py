@@ -17,16 +17,6 @@ from tests.toys import ToyGenerator
 editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
 
 
-@pytest.fixture(scope="module")
-def toy():
-    return ToyGenerator(32)
-
-
-@pytest.fixture(scope="module")
-def extractor(toy):
-    return toy.known_extractor()
-
-
 def grown_disc(toy, ws):
     """A wish: the smallest disc grown by two pixels."""
     labels = toy.truth(ws)[0]

@@ -12,7 +12,15 @@ import torch
 from linsem.extractor import load_extractor
 from linsem.fewshot import Annotation
 from linsem.generator import freeze, seed_z
-from linsem.lab import evidence, evidence_fewshot, evidence_setting, evidence_uncertainty, reference_fewshot
+from linsem.lab import (
+    evidence,
+    evidence_fewshot,
+    evidence_setting,
+    evidence_uncertainty,
+    readme_tables,
+    reference_fewshot,
+    tables,
+)
 from linsem.lab.evidence_layers import choices
 from linsem.lab.evidence_setting import Setting, annotate, judge, random_seeds
 from linsem.lab.scribble import scribble
@@ -170,3 +178,14 @@ def test_labels_come_from_the_teacher_at_the_setting_s_psi(setting):
     ws = setting.generator.map(seed_z(setting.generator, [5]), psi=0.5)
     assert torch.equal(one.ws, ws[0])
     assert np.array_equal(one.labels, setting.teacher(setting.generator.synthesize(ws)[0])[0].numpy())
+
+
+def test_tables_go_into_the_readme_and_a_second_time_changes_nothing(tmp_path):
+    tables.write(tables.Table("one", "First", {}, [{"a": 1}]), tmp_path)
+    text = "before\n<!-- table: one -->\n\nbetween\n<!-- table: two -->\nafter\n"
+    once = readme_tables.filled(text, tmp_path)
+    assert "First:\n\n| a |" in once and "between\n<!-- table: two -->\nafter\n" in once
+    assert readme_tables.filled(once, tmp_path) == once
+    tables.write(tables.Table("one", "Second", {}, [{"a": 2}]), tmp_path)
+    again = readme_tables.filled(once, tmp_path)
+    assert "Second" in again and "First" not in again and again.count("between") == 1

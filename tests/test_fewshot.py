@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from linsem.basis import fit_basis
 from linsem.calibrate import temperature_of
 from linsem.examples import pick_pixels
-from linsem.fewshot import NEVER, Annotation, AnnotationError, FeatureCache, FitStep, fit_few_shot, iter_few_shot
+from linsem.fewshot import NEVER, Annotation, AnnotationError, FitStep, fit_few_shot, iter_few_shot
 from linsem.gather import gather
 from linsem.generator import freeze, seed_z
+from linsem.looks import Looks
 from linsem.metrics import paper_miou
 from linsem.noise import has_noise
 from linsem.palette import Category
@@ -149,12 +150,12 @@ def test_each_image_is_one_pass_no_further_than_the_chosen_layers_and_without_it
 
 def test_cached_features_cost_no_pass_and_the_cache_keeps_within_its_limit(toy, dense):
     counted = Counted(toy)
-    cache = FeatureCache(counted)
+    cache = Looks(counted).features
     for _ in range(2):
         fit_few_shot(counted, dense, CATEGORIES, features_of=cache)
     assert len(counted.calls) == 4
     one = sum(x.numel() * 4 for x in cache(dense[0].ws))
-    small = FeatureCache(counted, bytes_limit=int(2.5 * one))
+    small = Looks(counted, bytes_limit=int(2.5 * one)).features
     for i in (0, 1, 0, 2, 0, 1):  # two fit: the one that was used longest ago goes
         small(dense[i].ws)
     assert len(counted.calls) == 4 + 4

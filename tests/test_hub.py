@@ -17,6 +17,7 @@ from linsem import hub, transfer
 from linsem.categories import parse_categories
 from linsem.extractor import Extractor, initial_weights, load_extractor, save_extractor
 from linsem.hub import HubError, HubFile
+from linsem.publish import push_extractor
 
 WEIGHTS = bytes(range(256)) * 4000  # a megabyte, so an LFS file
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -320,7 +321,7 @@ def same(one, other):
 
 @lfs
 def test_a_published_extractor_comes_back_as_it_was(extractor, server, endpoint):
-    url = hub.push_extractor(extractor, "me/hair", licence="mit", endpoint=endpoint, token=standin_hub.TOKEN)
+    url = push_extractor(extractor, "me/hair", licence="mit", endpoint=endpoint, token=standin_hub.TOKEN)
     commit = server.repos["me/hair"].refs["main"]
     assert url == f"hub://me/hair@{commit}"
     for address in (url, "hub://me/hair", f"hub://me/hair/{hub.EXTRACTOR_FILE}"):
@@ -335,9 +336,9 @@ def test_a_published_extractor_comes_back_as_it_was(extractor, server, endpoint)
 @lfs
 def test_publishing_again_is_a_second_commit(extractor, server, endpoint):
     push = {"endpoint": endpoint, "token": standin_hub.TOKEN}
-    first = hub.push_extractor(extractor, "me/hair", **push)
+    first = push_extractor(extractor, "me/hair", **push)
     other = Extractor(**{**vars(extractor), "weights": random_weights(4)})
-    second = hub.push_extractor(other, "me/hair", **push)
+    second = push_extractor(other, "me/hair", **push)
     assert first != second
     assert same(load_extractor(hub.fetch_extractor(first, endpoint=endpoint)), extractor)
     assert same(load_extractor(hub.fetch_extractor(second, endpoint=endpoint)), other)
@@ -346,7 +347,7 @@ def test_publishing_again_is_a_second_commit(extractor, server, endpoint):
 
 @lfs
 def test_the_card_says_what_it_is_and_takes_names_literally(extractor, server, endpoint):
-    hub.push_extractor(extractor, "me/hair", licence="mit", endpoint=endpoint, token=standin_hub.TOKEN)
+    push_extractor(extractor, "me/hair", licence="mit", endpoint=endpoint, token=standin_hub.TOKEN)
     text = server.repos["me/hair"].commits[server.repos["me/hair"].refs["main"]]["README.md"].decode()
     from huggingface_hub import ModelCard
 
@@ -359,11 +360,11 @@ def test_the_card_says_what_it_is_and_takes_names_literally(extractor, server, e
 def test_publishing_without_the_right_to(extractor, endpoint):
     for token in (None, "hf_wrong"):
         with pytest.raises(HubError, match=r"refuses to let you write|log in"):
-            hub.push_extractor(extractor, "me/hair", endpoint=endpoint, token=token)
+            push_extractor(extractor, "me/hair", endpoint=endpoint, token=token)
     with pytest.raises(HubError, match="refuses to let you write to locked/hair"):
-        hub.push_extractor(extractor, "locked/hair", endpoint=endpoint, token=standin_hub.TOKEN)
+        push_extractor(extractor, "locked/hair", endpoint=endpoint, token=standin_hub.TOKEN)
     with pytest.raises(HubError, match="check the network"):
-        hub.push_extractor(extractor, "me/hair", endpoint="http://127.0.0.1:9", token=standin_hub.TOKEN)
+        push_extractor(extractor, "me/hair", endpoint="http://127.0.0.1:9", token=standin_hub.TOKEN)
 
 
 def test_only_safetensors_is_fetched_as_an_extractor(server, endpoint, extractor, tmp_path):

@@ -12,16 +12,6 @@ from linsem.pixels import IGNORE
 from tests.toys import ToyGenerator
 
 
-@pytest.fixture(scope="module")
-def toy():
-    return ToyGenerator(32)
-
-
-@pytest.fixture(scope="module")
-def extractor(toy):
-    return toy.known_extractor()
-
-
 def start_and_target(toy, seeds=(1, 2), other=9):
     z = seed_z(toy, list(seeds))
     target = toy.truth(toy.map(seed_z(toy, [other])))[0]
@@ -67,6 +57,26 @@ def test_a_sample_does_not_depend_on_its_batch(toy, extractor):
     alone = run(toy, extractor, ws[:1], loop.Wish(target), steps=8)[-1]
     assert both.loss[0] == pytest.approx(alone.loss[0], rel=1e-2)  # Adam magnifies the rounding of flat directions
     assert both.loss[1] != pytest.approx(alone.loss[0], rel=1e-1)
+
+
+def test_samples_that_do_not_fit_into_one_pass_go_in_parts_and_come_out_the_same(toy, extractor, monkeypatch):
+    _, ws, target = start_and_target(toy, seeds=(1, 2, 3))
+    painted = np.stack([np.full(toy.size, k + 1, np.float32) for k in range(3)])
+    wish = loop.Wish(target, weight=painted, keep=painted[0])
+    weights = loop.Weights(preserve=0.5, close=1e-3, prior=1e-3)
+    sizes, synthesize = [], toy.synthesize
+    monkeypatch.setattr(toy, "synthesize", lambda ws, **options: sizes.append(len(ws)) or synthesize(ws, **options))
+    found = {}
+    for limit, most in ((1, 1), (2 * sum(c.channels * c.height * c.width for c in toy.layers), 2), (1 << 27, 3)):
+        monkeypatch.setattr("linsem.generator.PASS_NUMBERS", limit)
+        sizes.clear()
+        found[most] = run(toy, extractor, ws, wish, steps=2, weights=weights, with_image=True)
+        assert max(sizes) == most and sum(sizes) == 3 * 3
+    for most in (1, 2):
+        for step, whole in zip(found[most], found[3], strict=True):
+            assert np.allclose(step.loss, whole.loss, rtol=1e-4)
+            assert torch.allclose(step.image, whole.image, atol=1e-3)
+    assert not np.allclose(found[3][-1].loss, found[3][0].loss, rtol=1e-3)  # something has moved
 
 
 def test_preservation_holds_what_is_outside(toy, extractor):

@@ -35,10 +35,11 @@ def test_it_satisfies_the_protocol(small):
     assert not any(p.requires_grad for p in small.parameters())
 
 
+@pytest.mark.parametrize("seeds", [[1], [1, 2, 3]])
 @pytest.mark.parametrize("clamp", [None, 0.5])
-def test_it_equals_the_published_operations(clamp):
+def test_it_equals_the_published_operations(clamp, seeds):
     made = network(conv_clamp=clamp)
-    ws = made.map(seed_z(made, [1, 2, 3]))
+    ws = made.map(seed_z(made, seeds))
     ws = ws + 0.3 * torch.randn(ws.shape, generator=torch.Generator().manual_seed(1))
     image, features = made.synthesize(ws)
     plain_image, plain_features = plain_stylegan2.synthesize(made, ws)
@@ -46,6 +47,80 @@ def test_it_equals_the_published_operations(clamp):
     for ours, theirs in zip(features, plain_features, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
     assert clamp is None or max(float(x.abs().max()) for x in features) <= clamp
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2, 3]])
+def test_a_gradient_is_that_of_the_published_operations(small, seeds):
+    random = torch.Generator().manual_seed(2)
+    start = small.map(seed_z(small, seeds)) + 0.3 * torch.randn((len(seeds), small.num_ws, 16), generator=random)
+    gradients = []
+    for draw in (small.synthesize, lambda ws: plain_stylegan2.synthesize(small, ws)):
+        ws = start.clone().requires_grad_(True)
+        image, features = draw(ws)
+        (image.square().sum() + sum((x * x.detach().cos()).sum() for x in features)).backward()
+        gradients.append(ws.grad)
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-4 * float(gradients[1].abs().max()))
+    assert float(gradients[0].abs().max()) > 0
+
+
+def test_what_has_a_gradient_and_what_has_none_draw_the_same(small):
+    ws = small.map(seed_z(small, [1]))
+    fast, features = small.synthesize(ws)
+    slow, others = small.synthesize(ws.clone().requires_grad_(True))
+    assert slow.requires_grad and not fast.requires_grad
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip([fast, *features], [slow, *others], strict=True))
+
+
+def test_features_are_not_changed_by_the_layers_after_them(small):
+    ws = small.map(seed_z(small, [4, 5]))
+    _, part = small.synthesize(ws, image=False, last_layer=0)
+    kept = part[0].clone()
+    assert torch.equal(small.synthesize(ws)[1][0], kept)
+
+
+def test_a_frozen_kernel_keeps_less_for_the_backward_pass(small):
+    def kept(made):
+        numbers = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: numbers.append(x.numel()) or x, lambda x: x):
+            made.synthesize(made.map(seed_z(made, [1, 2])).clone().requires_grad_(True))
+        return sum(numbers)
+
+    assert kept(small) < 0.8 * kept(network().requires_grad_(True))
+
+
+def test_a_laid_out_network_is_the_same_network(small):
+    made = network().lay_out()
+    for name, value in small.state_dict().items():
+        assert torch.equal(value, made.state_dict()[name])
+    strides = [made.synthesis.b8.conv1.weight.stride(), small.synthesis.b8.conv1.weight.stride()]
+    assert strides[0] != strides[1]
+    ws = small.map(seed_z(small, [1, 2]))
+    assert torch.allclose(small.synthesize(ws)[0], made.synthesize(ws)[0], atol=1e-5)
+
+
+def test_a_changed_kernel_is_noticed():
+    made = network()
+    ws = made.map(seed_z(made, [1]))
+    before, _ = made.synthesize(ws)  # the sums of squares are remembered from here on
+    conv = made.synthesis.b8.conv0
+    with torch.no_grad():
+        conv.weight[:, :4] *= 3
+    after, _ = made.synthesize(ws)
+    assert torch.allclose(after, plain_stylegan2.synthesize(made, ws)[0], atol=1e-5)
+    assert not torch.allclose(after, before, atol=1e-3)
+    other = network(channels=(24, 16, 12, 8))
+    made.load_state_dict(other.state_dict(), assign=True)
+    assert torch.allclose(made.synthesize(ws)[0], before, atol=1e-5)
+
+
+def test_a_gradient_can_be_taken_after_inference_mode():
+    made = network()
+    ws = made.map(seed_z(made, [1]))
+    with torch.inference_mode():
+        made.synthesize(ws)
+    ws = ws.clone().requires_grad_(True)
+    made.synthesize(ws)[0].sum().backward()
+    assert float(ws.grad.abs().max()) > 0
 
 
 def test_one_seed_is_one_image_in_any_batch(small):

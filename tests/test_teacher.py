@@ -133,8 +133,8 @@ def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     data, held_out = _scenes(64, seed=0), _scenes(16, seed=1)
-    options = {"images": 1600, "batch": 8, "report": 80, "judge": 10_000, "lr": 1e-2}
-    whole = Run(tmp_path / "whole", CONFIG, 1e-2)
+    options = {"images": 1600, "batch": 8, "report": 80, "judge": 10_000, "lr": 2e-2}
+    whole = Run(tmp_path / "whole", CONFIG, 2e-2)
     before, losses, midway, last = scores_of(as_teacher(whole.ema), *held_out), [], {}, {}
     for step in train(whole, *data, held_out, **options):
         losses.append(step.loss)
@@ -143,9 +143,9 @@ def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:
         last = step.scores
     assert whole.seen == 1600 and losses[-1] < 0.5 * losses[0]
     assert before["miou"] < 0.4 and min(last["miou"], last["dataset_miou_degraded"]) > 0.6
-    half = train(Run(tmp_path / "half", CONFIG, 1e-2), *data, held_out, **options)
+    half = train(Run(tmp_path / "half", CONFIG, 2e-2), *data, held_out, **options)
     assert [next(half).seen, next(half).seen] == [80, 160]
-    resumed = Run(tmp_path / "half", CONFIG, 1e-2)
+    resumed = Run(tmp_path / "half", CONFIG, 2e-2)
     assert resumed.seen == 160 and not torch.equal(resumed.ema.head.weight, midway["head.weight"])
     rest = train(resumed, *data, held_out, **options)
     assert [next(rest).seen, next(rest).seen] == [240, 320]

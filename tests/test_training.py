@@ -10,6 +10,7 @@ import torch
 
 from linsem.lab import dataset, drawings, edits, mapping_start, train
 from linsem.lab.discriminator import Discriminator
+from linsem.lab.muon import Muon, orthogonalize
 from linsem.stylegan2 import Mapping, StyleGAN2Config
 
 
@@ -87,6 +88,28 @@ def test_training_resumes_where_it_was(tmp_path, monkeypatch):
         assert torch.equal(mine, theirs)
     train.adversarial(again, rgb, codes, 16, images=16, batch=8, lr=1e-3, r1=1.0, keep=1.0)
     assert again.seen == 176
+
+
+@pytest.mark.parametrize("shape", [(24, 80), (80, 24)])
+def test_orthogonalised_steps_have_singular_values_alike(shape):
+    torch.manual_seed(0)
+    uneven = torch.randn(2, *shape) * torch.logspace(0, -1, shape[1])
+    before = torch.linalg.svdvals(uneven)
+    after = torch.linalg.svdvals(orthogonalize(uneven))
+    assert float((before[:, 0] / before[:, -1]).min()) > 4  # they were not alike
+    assert 0.5 < float(after.min()) and float(after.max()) < 1.4
+
+
+def test_a_matrix_moves_by_the_learning_rate_whatever_the_gradient():
+    torch.manual_seed(0)
+    moved = []
+    for scale in (1.0, 1000.0):
+        weight = torch.nn.Parameter(torch.randn(16, 8, 3, 3))
+        before = weight.detach().clone()
+        weight.grad = scale * torch.randn(16, 8, 3, 3)
+        Muon([weight], lr=0.01).step()
+        moved.append(float((weight.detach() - before).square().mean().sqrt()))
+    assert moved == pytest.approx([0.01, 0.01], rel=0.3)
 
 
 def test_the_discriminator_sees_the_batch():

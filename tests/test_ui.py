@@ -11,7 +11,7 @@ import pytest
 
 from linsem.palette import parse_categories
 from linsem.session import Sureness
-from linsem.ui import gpu, show
+from linsem.ui import files, gpu, show
 from linsem.ui.categories import hex_color
 from linsem.ui.errors import OURS, in_words, said
 from linsem.ui.files import Downloads, UploadError, uploaded
@@ -88,10 +88,18 @@ def test_downloads_are_swept_by_age(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     downloads = Downloads(keep_hours=1)
     old, new = downloads.path("a.png"), downloads.path("b.png")
+    cut, fresh, other = tmp_path / "tmpcut", tmp_path / "tmpnew", tmp_path / "somebody-elses"
     past = time.time() - 3700
-    os.utime(old.parent, (past, past))
+    for path in (cut, fresh, other):
+        path.write_bytes(b"half of an upload")
+    for path in (old.parent, cut, other):
+        os.utime(path, (past, past))
     downloads.write("c.png", b"")
-    assert not old.parent.exists() and new.parent.exists()
+    assert old.parent.exists()  # looking costs too: not at every file
+    monkeypatch.setattr(files, "SWEEP_SECONDS", -1)
+    downloads.write("d.png", b"")
+    assert not old.parent.exists() and not cut.exists()
+    assert new.parent.exists() and fresh.exists() and other.exists()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def draw(generator):
 
 
 def test_the_rows_are_in_the_order_that_the_interface_shows():
-    assert list(GENERATORS)[:11] == ["avatars-64", "digiface-64", *PAPER_CATEGORIES]
+    assert list(GENERATORS)[:12] == ["avatars-128", "avatars-64", "digiface-64", *PAPER_CATEGORIES]
     assert tuple(PAPER_CATEGORIES) == PAPER
 
 
@@ -176,7 +176,7 @@ def test_a_row_with_another_sha256_is_refused(tmp_path, monkeypatch):
 
 def test_without_a_setting_the_shipped_and_the_paper_s_are_listed():
     models = available_models()
-    assert [m["id"] for m in models] == ["avatars-64", "digiface-64", *PAPER]
+    assert [m["id"] for m in models] == ["avatars-128", "avatars-64", "digiface-64", *PAPER]
     assert all(
         list(m) == ["id", "family", "resolution", "categories", "source", "licence", "available"] for m in models
     )

@@ -15,8 +15,9 @@ from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.build import build_network
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.inert import Made, entries, kind_of
 from linsem.checkpoints.own import looks_own, read_own, write_safetensors
-from linsem.checkpoints.pickles import Made, entries, kind_of, read_pickle
+from linsem.checkpoints.pickles import read_pickle
 from linsem.checkpoints.storages import Storage
 from linsem.checkpoints.torchfile import looks_legacy, looks_zip, read_torch_legacy, read_torch_zip, state_table
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.pickles import Made, Persistent, kind_of
+from linsem.checkpoints.inert import Made, Persistent, kind_of
 from linsem.checkpoints.storages import STORAGE_DTYPES, Storage, storage_of
 from linsem.checkpoints.torchfile import nested_storage
 

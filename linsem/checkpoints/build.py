@@ -29,7 +29,8 @@ def build_network(checkpoint: Checkpoint, *, id: str = "", categories: tuple = (
         network = NETWORKS[checkpoint.family](checkpoint.config, id=id, categories=categories)
     state = check_state(checkpoint.state, network.state_dict())
     network.load_state_dict(state, strict=True, assign=True)
-    return freeze(network)
+    freeze(network)
+    return network.lay_out() if isinstance(network, StyleGAN2) else network
 
 
 def check_state(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

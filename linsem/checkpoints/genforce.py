@@ -2,7 +2,7 @@
 
 genforce and SeFa write {"generator_smooth": state dict, ...} or a bare state dict; HiGAN, IDInvert and LinearGAN write
 a bare one with `.fc.weight` in dense layers, an `epilogue` and TensorFlow's kernel layout; InterFaceGAN writes the same
-with `.linear.weight`. All three come down to one set of names here.
+with `.linear.weight`, and calls the constant `first_layer`. All three come down to one set of names here.
 """
 
 from __future__ import annotations
@@ -16,20 +16,9 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.names import (
-    Rule,
-    check_fir,
-    check_zero,
-    first,
-    hwio,
-    plane,
-    plus_one,
-    rename,
-    same,
-    scalar,
-    turned,
-)
-from linsem.checkpoints.pickles import entries
+from linsem.checkpoints.inert import entries
+from linsem.checkpoints.layouts import first, hwio, plane, plus_one, same, scalar, turned
+from linsem.checkpoints.names import Rule, check_fir, check_zero, conv_of, numbered, rename, torgb_of
 from linsem.checkpoints.torchfile import state_table
 
 SOURCE = "genforce"
@@ -42,7 +31,7 @@ def family_of(table: dict[str, Any]) -> str | None:
     """The family whose names a state dict has in any of the three dialects."""
     if "synthesis.early_layer.const" in table:
         return "stylegan2"
-    if "synthesis.layer0.const" in table:
+    if "synthesis.layer0.const" in table or "synthesis.layer0.first_layer" in table:
         return "stylegan"
     first_layer = "layer0.weight" in table or "layer0.conv.weight" in table
     return "pggan" if first_layer and any(name.startswith("output") for name in table) else None
@@ -112,16 +101,12 @@ MAPPING_RULES: tuple[Rule, ...] = (
 )
 
 
-def _layer2(inner: str) -> Any:
-    def target(match: re.Match) -> str:
-        index = int(match[1])
-        return f"synthesis.b{4 * 2 ** ((index + 1) // 2)}.conv{0 if index % 2 else 1}.{inner}"
-
-    return target
+def _conv(inner: str) -> Any:
+    return numbered(conv_of, inner)
 
 
-def _output2(inner: str) -> Any:
-    return lambda m: f"synthesis.b{4 * 2 ** int(m[1])}.torgb.{inner}"
+def _torgb(inner: str) -> Any:
+    return numbered(torgb_of, inner)
 
 
 _LAYER = r"synthesis\.layer(\d{1,2})"
@@ -130,17 +115,17 @@ _OUTPUT = r"synthesis\.output(\d{1,2})"
 STYLEGAN2_RULES: tuple[Rule, ...] = (
     *MAPPING_RULES,
     (r"synthesis\.early_layer\.const", "synthesis.b4.const", first),
-    (r"synthesis\.layer(\d?[13579])\.(?:fused_)?weight", _layer2("weight"), turned_oihw),
-    (rf"{_LAYER}\.(?:fused_)?weight", _layer2("weight"), oihw),
-    (rf"{_LAYER}\.bias", _layer2("bias"), same),
-    (rf"{_LAYER}\.style\.weight", _layer2("affine.weight"), same),
-    (rf"{_LAYER}\.style\.bias", _layer2("affine.bias"), plus_one),
-    (rf"{_LAYER}\.noise_strength", _layer2("noise_strength"), scalar),
-    (rf"{_LAYER}\.noise", _layer2("noise_const"), plane),
-    (rf"{_OUTPUT}\.weight", _output2("weight"), oihw),
-    (rf"{_OUTPUT}\.bias", _output2("bias"), same),
-    (rf"{_OUTPUT}\.style\.weight", _output2("affine.weight"), same),
-    (rf"{_OUTPUT}\.style\.bias", _output2("affine.bias"), plus_one),
+    (r"synthesis\.layer(\d?[13579])\.(?:fused_)?weight", _conv("weight"), turned_oihw),
+    (rf"{_LAYER}\.(?:fused_)?weight", _conv("weight"), oihw),
+    (rf"{_LAYER}\.bias", _conv("bias"), same),
+    (rf"{_LAYER}\.style\.weight", _conv("affine.weight"), same),
+    (rf"{_LAYER}\.style\.bias", _conv("affine.bias"), plus_one),
+    (rf"{_LAYER}\.noise_strength", _conv("noise_strength"), scalar),
+    (rf"{_LAYER}\.noise", _conv("noise_const"), plane),
+    (rf"{_OUTPUT}\.weight", _torgb("weight"), oihw),
+    (rf"{_OUTPUT}\.bias", _torgb("bias"), same),
+    (rf"{_OUTPUT}\.style\.weight", _torgb("affine.weight"), same),
+    (rf"{_OUTPUT}\.style\.bias", _torgb("affine.bias"), plus_one),
     (r".*\.kernel", None, check_fir),
 )
 
@@ -150,7 +135,7 @@ def _stylegan_rules(last: int) -> tuple[Rule, ...]:
     return (
         *MAPPING_RULES,
         (r"mapping\.label_weight", "mapping.label_weight", same),
-        (r"synthesis\.layer0\.const", "synthesis.layer0.const", first),
+        (r"synthesis\.layer0\.(?:const|first_layer)", "synthesis.layer0.const", first),
         (rf"{_LAYER}\.fused_weight", r"synthesis.layer\1.weight", turned_oihw),
         (rf"synthesis\.layer({fused})\.weight", r"synthesis.layer\1.weight", turned),
         (rf"{_LAYER}\.(weight|bias)", r"synthesis.layer\1.\2", same),

@@ -1,4 +1,4 @@
-"""From the names and layouts of a dialect to our own: a list of rules, applied tensor by tensor."""
+"""From the names of a dialect to our own: a list of rules, applied tensor by tensor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.layouts import same
 
+MAX_BLOCK = 16  # no network has more; it bounds the numbers that a name may claim
 Transform = Callable[[torch.Tensor], torch.Tensor]
 Target = str | Callable[[re.Match], str] | None
 Rule = tuple[str, Target, Transform]
@@ -17,56 +19,19 @@ Rule = tuple[str, Target, Transform]
 done to the tensor."""
 
 
-def same(x: torch.Tensor) -> torch.Tensor:
-    """As it is."""
-    return x
+def conv_of(index: int, inner: str) -> str:
+    """Our name for a part of StyleGAN2's styled convolution number `index`, from 0."""
+    return f"synthesis.b{4 * 2 ** min((index + 1) // 2, MAX_BLOCK)}.conv{0 if index % 2 else 1}.{inner}"
 
 
-def first(x: torch.Tensor) -> torch.Tensor:
-    """Without its leading axis, which must be 1."""
-    if x.ndim == 0 or x.shape[0] != 1:
-        raise ValueError("expected a leading axis of 1")
-    return x[0]
+def torgb_of(index: int, inner: str) -> str:
+    """Our name for a part of StyleGAN2's layer of colours number `index`, from 0."""
+    return f"synthesis.b{4 * 2 ** min(index, MAX_BLOCK)}.torgb.{inner}"
 
 
-def plane(x: torch.Tensor) -> torch.Tensor:
-    """(1, 1, H, W) to (H, W)."""
-    return first(first(x))
-
-
-def scalar(x: torch.Tensor) -> torch.Tensor:
-    """One number, of whatever shape, to a tensor without axes."""
-    return x.reshape(())
-
-
-def flat(x: torch.Tensor) -> torch.Tensor:
-    """To one axis."""
-    return x.reshape(-1)
-
-
-def transposed(x: torch.Tensor) -> torch.Tensor:
-    """(in, out) to (out, in)."""
-    return x.permute(1, 0)
-
-
-def plus_one(x: torch.Tensor) -> torch.Tensor:
-    """A bias that is stored without the 1 that it starts from."""
-    return x + 1
-
-
-def hwio(x: torch.Tensor) -> torch.Tensor:
-    """TensorFlow's (kh, kw, in, out) to (out, in, kh, kw)."""
-    return x.permute(3, 2, 0, 1)
-
-
-def turned(x: torch.Tensor) -> torch.Tensor:
-    """(out, in, kh, kw) with the kernel turned by 180 degrees."""
-    return x.flip(2, 3)
-
-
-def turned_hwio(x: torch.Tensor) -> torch.Tensor:
-    """Both of the above."""
-    return turned(hwio(x))
+def numbered(name: Callable[[int, str], str], inner: str) -> Callable[[re.Match], str]:
+    """A target for a pattern whose first group is the number that `conv_of` or `torgb_of` takes."""
+    return lambda match: name(int(match[1]), inner)
 
 
 def check_fir(x: torch.Tensor) -> torch.Tensor:

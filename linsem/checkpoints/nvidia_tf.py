@@ -15,25 +15,13 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.names import (
-    Rule,
-    check_zero,
-    first,
-    hwio,
-    plane,
-    plus_one,
-    rename,
-    same,
-    scalar,
-    transposed,
-    turned_hwio,
-)
-from linsem.checkpoints.pickles import Made, entries, kind_of
+from linsem.checkpoints.inert import Made, entries, kind_of
+from linsem.checkpoints.layouts import first, hwio, plane, plus_one, same, scalar, transposed, turned_hwio
+from linsem.checkpoints.names import Rule, check_zero, conv_of, numbered, rename
 
 SOURCE = "NVIDIA TensorFlow pickle"
 NETWORKS = ("dnnlib.tflib.network.Network", "tfutil.Network", "network.Network")
 MAX_VARIABLES = 4096
-MAX_BLOCK = 16
 
 FIXED_SETTINGS = {
     "mapping_lrmul": 0.01,
@@ -142,11 +130,6 @@ def _block(inner: str) -> Any:
     return lambda m: f"synthesis.b{m[1]}.{inner}"
 
 
-def _noise2(match: re.Match) -> str:
-    index = int(match[1])
-    return f"synthesis.b{4 * 2 ** min((index + 1) // 2, MAX_BLOCK)}.conv{0 if index % 2 else 1}.noise_const"
-
-
 MAPPING_RULES: tuple[Rule, ...] = (
     (r"(?:synthesis/)?lod", None, check_zero),
     (r"dlatent_avg", "mapping.w_avg", same),
@@ -175,7 +158,7 @@ STYLEGAN2_RULES: tuple[Rule, ...] = (
             ("noise_strength", "noise_strength", scalar),
         )
     ),
-    (r"synthesis/noise(\d{1,4})", _noise2, plane),
+    (r"synthesis/noise(\d{1,4})", numbered(conv_of, "noise_const"), plane),
     (r"lod_in|pl_mean_var|.*/pl_mean_var|ada_.*", None, same),
 )
 

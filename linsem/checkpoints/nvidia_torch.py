@@ -16,8 +16,9 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.names import Rule, check_fir, rename, same
-from linsem.checkpoints.pickles import Made, entries, kind_of
+from linsem.checkpoints.inert import Made, entries, kind_of
+from linsem.checkpoints.layouts import same
+from linsem.checkpoints.names import Rule, check_fir, rename
 
 SOURCE = "NVIDIA PyTorch pickle"
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"

@@ -7,8 +7,6 @@ Metadata keys: `format` = "linsem-generator", `version` = "1", `family`, `config
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from safetensors.torch import save_file
 
 from linsem.checkpoints.checkpoint import CONFIGS, Checkpoint, Config, config_from_dict, config_to_dict
 from linsem.checkpoints.errors import CheckpointError
+from linsem.whole import whole
 
 FORMAT = "linsem-generator"
 VERSION = "1"
@@ -48,18 +47,8 @@ def write_safetensors(
     tensors = {name: _stored(name, value, half) for name, value in state.items()}
     header = {"format": FORMAT, "version": VERSION, "family": family, "config": json.dumps(config_to_dict(config))}
     header.update(metadata or {})
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent or ".", prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata=header)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with whole(path) as partial:
+        save_file(tensors, str(partial), metadata=header)
 
 
 def _stored(name: str, value: torch.Tensor, half: bool) -> torch.Tensor:

@@ -8,11 +8,13 @@ ends the reading. There is nothing to execute, to import or to overwrite, and wh
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.inert import Made, Name, Persistent, checked_key, entries, kind_of
+
+__all__ = ["PLAIN_NAMES", "STORAGES", "TENSOR_NAMES", "Made", "Name", "Persistent", "entries", "kind_of", "read_pickle"]
 
 MAX_OPCODES = 4_000_000  # a 1024 px checkpoint with both networks has about 0.1 million
 MAX_LONG_BYTES = 64
@@ -47,40 +49,6 @@ PLAIN_NAMES = TENSOR_NAMES | {
 """All names in checkpoints of the known dialects."""
 
 
-@dataclass(frozen=True)
-class Name:
-    """A global that the pickle names. It stays a name."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(frozen=True)
-class Persistent:
-    """A reference to something outside the pickle."""
-
-    pid: Any
-
-
-class Made:
-    """What a call in the pickle would have made: who would be called, with which arguments, and what is put in."""
-
-    __slots__ = ("args", "items", "maker", "state", "values")
-
-    def __init__(self, maker: Any, args: Any) -> None:
-        self.maker, self.args = maker, args
-        self.state: Any = None
-        self.items: dict[Hashable, Any] = {}
-        self.values: list[Any] = []
-
-    def is_of(self, *names: str) -> bool:
-        """Whether the maker is one of the dotted names."""
-        return isinstance(self.maker, Name) and str(self.maker) in names
-
-
 def read_pickle(data: memoryview, start: int = 0, names: frozenset[tuple[str, str]] = PLAIN_NAMES) -> tuple[Any, int]:
     """The value of the pickle at `start` and the position after it. Bytes are views into `data`, not copies.
 
@@ -93,26 +61,6 @@ def read_pickle(data: memoryview, start: int = 0, names: frozenset[tuple[str, st
         raise
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise CheckpointError(f"damaged pickle at byte {reader.position}") from error
-
-
-def entries(value: Any) -> dict:
-    """The items of a dict or of a dict-like object (OrderedDict, EasyDict); CheckpointError for anything else."""
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, Made) and value.is_of("collections.OrderedDict", "dnnlib.util.EasyDict"):
-        found = dict(value.items)
-        if value.args and isinstance(value.args, tuple) and isinstance(value.args[0], list | tuple):
-            pairs = (pair for pair in value.args[0] if isinstance(pair, list | tuple) and len(pair) == 2)
-            found.update((_checked_key(key), item) for key, item in pairs)
-        return found
-    raise CheckpointError(f"expected a table in the pickle, got {kind_of(value)}")
-
-
-def kind_of(value: Any) -> str:
-    """A word for an inert value, for messages."""
-    if isinstance(value, Made):
-        return f"a call of {kind_of(value.maker)}"
-    return str(value) if isinstance(value, Name) else type(value).__name__
 
 
 class _Mark:
@@ -234,7 +182,7 @@ class _Reader:
         if not isinstance(table, dict) or len(pairs) % 2:
             raise CheckpointError(f"damaged pickle: items put into {kind_of(target)}")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            table[_checked_key(key)] = value
+            table[checked_key(key)] = value
 
     def set_item(self) -> None:
         value = self.pop()
@@ -275,13 +223,6 @@ class _Reader:
         version = self.number("<B")
         if version > 5:
             raise CheckpointError(f"pickle protocol {version}, expected at most 5")
-
-
-def _checked_key(key: Any) -> Hashable:
-    """Only plain keys: hashing a tuple nested a million deep would exhaust the C stack."""
-    if not isinstance(key, str | int | float | None):
-        raise CheckpointError(f"damaged pickle: {kind_of(key)} as a key")
-    return key
 
 
 def _constant(value: Any) -> Callable[[_Reader], None]:

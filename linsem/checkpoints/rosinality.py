@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
-from linsem.checkpoints.names import Rule, check_fir, first, flat, plane, rename, same, scalar
-from linsem.checkpoints.pickles import entries
+from linsem.checkpoints.inert import entries
+from linsem.checkpoints.layouts import first, flat, plane, same, scalar
+from linsem.checkpoints.names import Rule, check_fir, conv_of, numbered, rename, torgb_of
 from linsem.checkpoints.torchfile import state_table
 
 SOURCE = "rosinality .pt"
@@ -45,41 +47,28 @@ def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
     return infer.stylegan2(state, SOURCE, notes)
 
 
-def _convolution(inner: str) -> Any:
+def _place(name: Callable[[int, str], str], inner: str) -> Any:
+    """A target for `CONV` or `RGB`: the first of them stands alone, the others are numbered from 0 in a list."""
+
     def target(match: re.Match) -> str:
-        place = match.group(1)
-        index = -1 if place == "conv1" else int(place.split(".")[1])
-        return f"synthesis.{_layer(index + 1)}.{inner}"
+        _, dot, number = match[1].partition(".")
+        return name(int(number) + 1 if dot else 0, inner)
 
     return target
-
-
-def _colors(inner: str) -> Any:
-    def target(match: re.Match) -> str:
-        place = match.group(1)
-        index = 0 if place == "to_rgb1" else int(place.split(".")[1]) + 1
-        return f"synthesis.b{4 * 2 ** min(index, 16)}.torgb.{inner}"
-
-    return target
-
-
-def _layer(index: int) -> str:
-    """The block and convolution that is number `index` in the synthesis, from 0."""
-    return f"b{4 * 2 ** min((index + 1) // 2, 16)}.conv{0 if index % 2 else 1}"
 
 
 RULES: tuple[Rule, ...] = (
     (r"style\.(\d{1,4})\.(weight|bias)", lambda m: f"mapping.fc{int(m[1]) - 1}.{m[2]}", same),
     (r"input\.input", "synthesis.b4.const", first),
-    (rf"{CONV}\.conv\.weight", _convolution("weight"), first),
-    (rf"{CONV}\.conv\.modulation\.weight", _convolution("affine.weight"), same),
-    (rf"{CONV}\.conv\.modulation\.bias", _convolution("affine.bias"), same),
-    (rf"{CONV}\.noise\.weight", _convolution("noise_strength"), scalar),
-    (rf"{CONV}\.activate\.bias", _convolution("bias"), same),
-    (rf"{RGB}\.conv\.weight", _colors("weight"), first),
-    (rf"{RGB}\.conv\.modulation\.weight", _colors("affine.weight"), same),
-    (rf"{RGB}\.conv\.modulation\.bias", _colors("affine.bias"), same),
-    (rf"{RGB}\.bias", _colors("bias"), flat),
-    (r"noises\.noise_(\d{1,4})", lambda m: f"synthesis.{_layer(int(m[1]))}.noise_const", plane),
+    (rf"{CONV}\.conv\.weight", _place(conv_of, "weight"), first),
+    (rf"{CONV}\.conv\.modulation\.weight", _place(conv_of, "affine.weight"), same),
+    (rf"{CONV}\.conv\.modulation\.bias", _place(conv_of, "affine.bias"), same),
+    (rf"{CONV}\.noise\.weight", _place(conv_of, "noise_strength"), scalar),
+    (rf"{CONV}\.activate\.bias", _place(conv_of, "bias"), same),
+    (rf"{RGB}\.conv\.weight", _place(torgb_of, "weight"), first),
+    (rf"{RGB}\.conv\.modulation\.weight", _place(torgb_of, "affine.weight"), same),
+    (rf"{RGB}\.conv\.modulation\.bias", _place(torgb_of, "affine.bias"), same),
+    (rf"{RGB}\.bias", _place(torgb_of, "bias"), flat),
+    (r"noises\.noise_(\d{1,4})", numbered(conv_of, "noise_const"), plane),
     (r".*\.kernel", None, check_fir),
 )

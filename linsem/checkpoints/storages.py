@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.pickles import Name, kind_of
+from linsem.checkpoints.inert import Name, kind_of
 
 STORAGE_DTYPES = {
     "DoubleStorage": "<f8",

@@ -13,7 +13,8 @@ import zipfile
 from typing import Any
 
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.pickles import PLAIN_NAMES, STORAGES, Made, Persistent, entries, read_pickle
+from linsem.checkpoints.inert import Made, Persistent, entries
+from linsem.checkpoints.pickles import PLAIN_NAMES, STORAGES, read_pickle
 from linsem.checkpoints.storages import Storage, storage_of
 
 MAGIC = 0x1950A86A20F9469CFC6C

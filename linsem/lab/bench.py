@@ -19,12 +19,13 @@ from statistics import median
 import numpy as np
 import torch
 
-from linsem.fewshot import FeatureCache, fit_few_shot
+from linsem.fewshot import fit_few_shot
 from linsem.generator import freeze
 from linsem.lab import bench_speed
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
 from linsem.lab.scribble import scribble
+from linsem.looks import Looks
 
 SHOTS, MEMORY_SHOTS = 8, 16
 _QUICK_EPOCHS = 2  # of the reference's 50; each takes the same time
@@ -54,8 +55,8 @@ def stroke_in_passes(model: str, quick: bool) -> float:
     setting = common.setting_of(model, quick=quick)
     dense = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
     before = [replace(a, labels=scribble(a.labels, 0.01, i)) for i, a in enumerate(dense)]
-    cache = FeatureCache(setting.generator)
-    options = {"missing": "keep", "features_of": cache}
+    features_of = Looks(setting.generator).features
+    options = {"missing": "keep", "features_of": features_of}
     extractor = fit_few_shot(setting.generator, before, setting.teacher.categories, **options)
     waits, passes = [], []
     for i in range(5):
@@ -65,7 +66,7 @@ def stroke_in_passes(model: str, quick: bool) -> float:
 
         def wait(after: list = after) -> None:
             fitted = fit_few_shot(setting.generator, after, setting.teacher.categories, start=extractor, **options)
-            fitted.predict(cache(after[0].ws))
+            fitted.predict(features_of(after[0].ws))
 
         waits.append(_seconds(wait))
         with torch.no_grad():
@@ -120,7 +121,7 @@ FIGURES: dict[str, Callable[[str, bool], float]] = {
 def main(arguments: list[str] | None = None) -> None:
     """Measure from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default="avatars-64")
+    parser.add_argument("model", nargs="?", default="avatars-128")
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")

@@ -15,7 +15,7 @@ import numpy as np
 from linsem.lab import drawings
 
 _CHUNK = 250
-RECIPE = 2  # of the drawings: another one makes the arrays on disk stale
+RECIPE = 3  # of the drawings: another one makes the arrays on disk stale
 
 
 def cached(folder: Path, first: int, count: int, size: int, *, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -101,10 +101,10 @@ def drawing_of(code: np.ndarray) -> Drawing:
         background="#" + "".join(f"{round(255 * c):02x}" for c in rgb),
         glasses=bool(glasses > 0.675),  # one in four
         facial_hair=bool(facial_hair > 0.842),  # one in five
-        flip=bool(flip > 0),
-        scale=float(1.0 + 0.05 * scale),
-        tilt=float(3.5 * tilt),
-        shift=(float(8 * right), float(4 * down)),
+        flip=bool(flip > 0.842),
+        scale=float(1.0 + 0.02 * scale),
+        tilt=float(1.5 * tilt),
+        shift=(float(3 * right), float(2 * down)),
     )
 
 

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m linsem.lab.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("model", nargs="?", default="avatars-64")
+    parser.add_argument("model", nargs="?", default="avatars-128")
     parser.add_argument("--quick", action="store_true", help="200 images rather than 2,000, and fewer repeats")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--out", type=Path, help="a folder for the table and the plots")

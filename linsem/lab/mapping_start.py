@@ -83,7 +83,7 @@ def _plan() -> tuple[list[tuple[int, float]], list[tuple[tuple[int, list[float]]
         start += 2
     through = list(range(start, start + 10))
     cuts = [(c, v) for table in tables for c, values in table for v in values]
-    cuts += [(start + 3, 0.675), (start + 4, 0.842), (start + 5, 0.0)]
+    cuts += [(start + 3, 0.675), (start + 4, 0.842), (start + 5, 0.842)]
     return cuts, tables, through
 
 

@@ -1,6 +1,6 @@
 """What strokes on one image are worth: a sheet.
 
-    python -m linsem.lab.one_image avatars-64 --out assets/evidence/one-image.png [--seed 3] [--share 0.01]
+    python -m linsem.lab.one_image avatars-128 --out assets/evidence/one-image.png [--seed 3] [--share 0.01]
 
 Strokes over about `share` of the pixels of one image, made from the teacher's label map as a person would; the
 extractor that follows from them alone; and what it says of other seeds: image, labels, overlay. The seeds are the

@@ -24,7 +24,7 @@ import torch
 
 from linsem import pixels, zoo
 from linsem.generator import Generator, batches, seed_z
-from linsem.lab import dataset, degrade, drawings
+from linsem.lab import dataset, degrade, drawings, tables
 from linsem.lab.distribution import frechet_distance, precision_recall
 from linsem.lab.judge import judged
 from linsem.lab.parts import parts
@@ -126,19 +126,22 @@ def _size_of(generator: Generator, teacher: Teacher) -> int:
 
 def table(quality: Quality) -> str:
     """For people: each figure with what it is to be held against."""
+    return "\n".join(f"{name:<40}{value:>16}" for name, value in _lines(quality))
+
+
+def _lines(quality: Quality) -> list[tuple[str, str]]:
     q = quality
-    lines = [
+    return [
         ("Fréchet distance to drawings, psi 1", f"{q.frechet:.4f}"),
-        ("  of other drawings (floor)", f"{q.frechet_floor:.4f}"),
-        ("  of blurred drawings (scale)", f"{q.frechet_blur:.4f}"),
-        ("  as a share of the scale", f"{q.frechet / q.frechet_blur:.3f}" if q.frechet_blur else "-"),
+        ("  distance of other drawings (floor)", f"{q.frechet_floor:.4f}"),
+        ("  distance of blurred drawings (scale)", f"{q.frechet_blur:.4f}"),
+        ("  distance as a share of the scale", f"{q.frechet / q.frechet_blur:.3f}" if q.frechet_blur else "-"),
         ("precision, recall", f"{q.precision:.3f}, {q.recall:.3f}"),
         ("part sanity, psi 0.7", f"{q.part_sanity:.3f}"),
-        ("  of drawings", f"{q.part_sanity_drawings:.3f}"),
+        ("  part sanity of drawings", f"{q.part_sanity_drawings:.3f}"),
         ("teacher's mIoU on drawings", f"{q.teacher_miou:.4f}"),
-        ("  blurred and warped", f"{q.teacher_miou_degraded:.4f}"),
+        ("  teacher's mIoU, blurred and warped", f"{q.teacher_miou_degraded:.4f}"),
     ]
-    return "\n".join(f"{name:<40}{value:>16}" for name, value in lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -148,6 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--teacher", default="avatars-128", help="a shipped teacher, or a file")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "linsem-lab", help="rendered drawings")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    parser.add_argument("--out", type=Path, help="a folder for the table")
     parser.add_argument("--quick", action="store_true", help=f"few images: {asdict(QUICK)}")
     args = parser.parse_args(arguments)
     try:
@@ -157,6 +161,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{args.model}, judged by {args.teacher}\n{table(quality)}")
+    if args.out is not None:
+        title = f"Quality of {args.model}, judged by the teacher" + (" (quick)" if args.quick else "")
+        rows = [{"figure": name.strip(), "value": value} for name, value in _lines(quality)]
+        tables.write(tables.Table("quality", title, asdict(quality), rows), args.out)
     if args.json:
         print(json.dumps(asdict(quality)))
     return 0

@@ -6,13 +6,15 @@ import numpy as np
 
 from linsem.pixels import IGNORE
 
+_CANDIDATES = 16  # places that a stroke may start at, of which the emptiest is taken
+
 
 def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.ndarray:
     """Labels (H, W) with about `share` of the pixels kept, as strokes, and the rest unknown (255).
 
     Each category that is there gets pixels by the root of its area, so a large one more, and none nothing; what a small
-    one cannot use goes to the others. A stroke starts at a random pixel of the category and walks straight, keeping to
-    it, for a while.
+    one cannot use goes to the others. A stroke starts where the category has none near, as a person who goes from one
+    eye to the other does, and walks straight, keeping to the category, for a while.
     """
     rng = np.random.default_rng(seed)
     sparse = np.full(labels.shape, IGNORE, dtype=np.uint8)
@@ -33,7 +35,7 @@ def _fill(sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: n
     for _ in range(50 * quota):
         if painted >= quota:
             break
-        start = rng.integers(len(rows))
+        start = _far_start(sparse, label, rows, columns, rng)
         angle = rng.uniform(0, 2 * np.pi)
         y, x = float(rows[start]), float(columns[start])
         for _ in range(int(rng.integers(3, 3 + _side(inside) // 6))):
@@ -47,6 +49,17 @@ def _fill(sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: n
                 break
             y, x = y + np.sin(angle), x + np.cos(angle)
     return painted
+
+
+def _far_start(sparse: np.ndarray, label: int, rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -> int:
+    """Of some random pixels of the category, the one farthest from where it is painted already."""
+    candidates = rng.integers(len(rows), size=_CANDIDATES)
+    there = np.argwhere(sparse == label)
+    if len(there) == 0:
+        return int(candidates[0])
+    points = np.stack([rows[candidates], columns[candidates]], axis=1)
+    distance = np.square(points[:, None] - there[None]).sum(-1).min(1)
+    return int(candidates[distance.argmax()])
 
 
 def _side(inside: np.ndarray) -> int:

@@ -1,6 +1,6 @@
 """Train the extractor that ships with a generator: an LSE, fully supervised by the teacher.
 
-python -m linsem.lab.ship_extractor avatars-64 --images 10000
+python -m linsem.lab.ship_extractor avatars-128 --images 10000
 """
 
 from __future__ import annotations

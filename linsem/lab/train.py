@@ -5,8 +5,7 @@
 
 The mapping network starts as `linsem.lab.mapping_start` builds it: w holds what a code decides.
 
-1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing. Half of the
-   ws are truncated by a random psi, so that truncation stays on the drawings.
+1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing.
 2. *adversarial*: the usual game (non-saturating, R1), half of whose latents are fresh and style-mixed, the other half
    codes on which that term is kept.
 
@@ -31,6 +30,7 @@ from torch import nn
 from linsem import pixels
 from linsem.lab import dataset, drawings, mapping_start
 from linsem.lab.discriminator import Discriminator
+from linsem.lab.muon import Muon
 from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
 
 CONFIG = StyleGAN2Config(
@@ -43,6 +43,7 @@ CONFIG = StyleGAN2Config(
 )
 DISCRIMINATOR_CHANNELS = (256, 256, 192, 96, 48, 32)
 DTYPE = torch.bfloat16
+MUON_PACE = 0.8
 
 
 @dataclass
@@ -101,14 +102,13 @@ def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
     return pixels.resize_image(pixels.to_image(rgb[np.sort(rows)]), (size, size))
 
 
-def _draw(run: Run, z: torch.Tensor, size: int, *, mix: bool = False, truncate: bool = False) -> torch.Tensor:
-    """The image at a size, with the gradient; with `mix`, styles from another sample beyond a random layer; with
-    `truncate`, every other sample by a psi of its own in 0.5..1."""
+def _draw(run: Run, z: torch.Tensor, size: int, *, mix: bool = False) -> torch.Tensor:
+    """The image at a size, with the gradient; with `mix`, styles from another sample beyond a random layer.
+
+    Nothing is truncated here: the drawing of a code is not that of its truncated w, and a network that is asked for it
+    all the same blurs whatever is continuous, the pose first.
+    """
     w = run.mapping(z)
-    if truncate:
-        psi = torch.ones(len(w), 1)
-        psi[::2] = 0.5 + 0.5 * torch.rand(len(psi[::2]), 1)
-        w = torch.lerp(run.mapping.w_avg.expand_as(w), w, psi.expand_as(w))
     ws = w[:, None].repeat(1, CONFIG.num_ws, 1)
     if mix:
         cut = int(torch.randint(1, CONFIG.num_ws, []))
@@ -150,24 +150,24 @@ def _batches(count: int, batch: int, seed: int) -> Iterator[np.ndarray]:
             yield np.sort(order[start : start + batch])
 
 
-def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float) -> None:
-    """G(code) towards the drawing."""
-    groups = [
-        {"params": [*run.mapping.parameters()], "pace": 20.0},
-        {"params": [*run.synthesis.parameters()], "pace": 1.0},
-    ]
-    optimizer = torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.99), fused=True)
+def reconstruct(
+    run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float,
+    decay: float = 0.3,
+) -> None:  # fmt: skip
+    """G(code) towards the drawing; over the last part `decay` of the images the steps shrink."""
+    optimizers = _optimizers(run, lr)
     steps = images // batch
     rows = _batches(len(codes), batch, run.seen)
     clock, total = time.time(), 0.0
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = group["pace"] * lr * min(1.0, (steps - step) / (0.3 * steps) + 0.05)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = group["pace"] * lr * min(1.0, (steps - step) / (decay * steps + 1) + 0.02)
         pick = next(rows)
-        loss = _difference(_draw(run, codes[pick], size, truncate=True), _targets(rgb, pick, size))
-        optimizer.zero_grad(set_to_none=True)
+        loss = _difference(_draw(run, codes[pick], size), _targets(rgb, pick, size))
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         run.seen += batch
         total += loss.item()
         run.average(batch, 5000)
@@ -179,6 +179,18 @@ def reconstruct(run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, image
             _recentre(run)
             run.save()
             sheet(run, size, f"rec-{size}-{run.seen:07d}.png")
+
+
+def _optimizers(run: Run, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the convolutions and the affine maps, Adam for the rest; `pace` is relative to lr."""
+    matrices = [p for p in run.synthesis.parameters() if p.ndim == 2 or (p.ndim == 4 and p.shape[-1] == 3)]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in run.synthesis.parameters() if id(p) not in chosen]
+    adam = [{"params": [*run.mapping.parameters()], "pace": 20.0}, {"params": rest, "pace": 1.0}]
+    return [
+        Muon([{"params": matrices, "pace": MUON_PACE}], lr),
+        torch.optim.Adam(adam, lr=lr, betas=(0.9, 0.99), fused=True),
+    ]
 
 
 def adversarial(
@@ -275,6 +287,7 @@ def main() -> None:
     parser.add_argument("--drawings", type=int, default=36_000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--r1", type=float, default=1.0)
     parser.add_argument("--keep", type=float, default=1.0)
     args = parser.parse_args()
@@ -282,7 +295,7 @@ def main() -> None:
     rgb, _ = dataset.cached(args.cache, 0, args.drawings, 128, labels=False)
     codes = torch.from_numpy(dataset.codes(0, args.drawings))
     if args.stage == "reconstruction":
-        reconstruct(run, rgb, codes, args.size, args.images, args.batch, args.lr)
+        reconstruct(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.decay)
     else:
         adversarial(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.r1, args.keep)
 

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from linsem import pixels
 from linsem.lab import dataset, degrade, drawings
 from linsem.lab.judge import scores_of
+from linsem.lab.muon import Muon
 from linsem.palette import Category
 from linsem.teacher import Teacher, TeacherConfig, UNet, save_teacher
 
@@ -53,17 +54,20 @@ class Run:
         self.folder = folder
         self.network = UNet(config).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.optimizers = _optimizers(self.network, lr)
         self.seen, self.best = 0, 0.0
         if (folder / "state.pt").exists():
             state = torch.load(folder / "state.pt", weights_only=True)
-            for name in ("network", "ema", "optimizer"):
+            for name in ("network", "ema"):
                 getattr(self, name).load_state_dict(state[name])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
             self.seen, self.best = state["seen"], state["best"]
 
     def save(self) -> None:
         """Write `state.pt` in one move."""
-        state = {name: getattr(self, name).state_dict() for name in ("network", "ema", "optimizer")}
+        state = {name: getattr(self, name).state_dict() for name in ("network", "ema")}
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         torch.save(state | {"seen": self.seen, "best": self.best}, self.folder / "state.part")
         (self.folder / "state.part").replace(self.folder / "state.pt")
 
@@ -76,6 +80,17 @@ class Run:
                 average.lerp_(value, 1 - keep)
             else:
                 average.copy_(value)
+
+
+def _optimizers(network: UNet, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the convolutions before a normalisation, whose directions alone count; AdamW for the rest."""
+    matrices = [p for name, p in network.named_parameters() if p.ndim == 4 and not name.startswith("head")]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    with torch.no_grad():
+        for matrix in matrices:
+            matrix /= matrix.square().mean().sqrt()  # steps are relative to weights of about 1
+    return [Muon(matrices, lr), torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)]
 
 
 def class_weights(shares: tuple[float, ...]) -> torch.Tensor:
@@ -107,7 +122,7 @@ def train(
     shares = SHARES if len(SHARES) == categories else (1 / categories,) * categories
     weights, losses, clock = class_weights(shares), [], time.monotonic()
     while run.seen < images:
-        for group in run.optimizer.param_groups:
+        for group in (group for optimizer in run.optimizers for group in optimizer.param_groups):
             group["lr"] = _rate(run.seen, images, lr)
         small = run.seen < min(9600, 0.4 * images) or run.seen // batch % 4 == 3
         losses.append(_learn(run, rgb, labels, batch, weights, small=small))
@@ -139,9 +154,10 @@ def _learn(run: Run, rgb: np.ndarray, labels: np.ndarray, batch: int, weights: t
     with torch.autocast("cpu", torch.bfloat16):
         logits = run.network.train()(image)
     loss = loss_of(logits.float(), truth, weights)
-    run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    run.optimizer.step()
+    for optimizer in run.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return loss.item()
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from linsem.ui.services import Services
 from linsem.ui.show import text
-from linsem.zoo import assets
+from linsem.zoo import GeneratorSpec, assets, is_available, is_here, offered
 
 WHAT = """
 ### What this is
@@ -36,28 +35,36 @@ Everything here is a named endpoint too (*Use via API*, below), and a command li
 """
 
 
-def build(services: Services) -> None:
+def build() -> None:
     """Lay the tab out."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=330):
             gr.Markdown(WHAT)
             gr.Markdown(API)
         with gr.Column(scale=4, min_width=330):
-            gr.HTML(_models(services))
+            gr.HTML(_models())
     _evidence()
 
 
-def _models(services: Services) -> str:
+def _models() -> str:
     rows = "".join(
-        f"<tr><td>{text(row['id'])}</td><td>{text(row['family'])}</td><td>{row['resolution'] or ''}</td>"
-        f"<td>{'ready' if row['available'] else 'not here'}</td><td>{text(row['source'])}</td>"
-        f"<td>{text(row['licence'])}</td></tr>"
-        for row in services.studio.models()
+        f"<tr><td>{text(spec.id)}</td><td>{text(spec.family)}</td><td>{spec.resolution or ''}</td>"
+        f"<td>{state(spec)}</td><td>{text(spec.source)}</td><td>{text(spec.licence)}</td></tr>"
+        for spec in offered().values()
     )
     return (
         '<div class="ls-table"><h3>Generators and their licences</h3><table><thead><tr><th>name</th><th>family</th>'
         f"<th>px</th><th>state</th><th>source</th><th>licence</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def state(spec: GeneratorSpec) -> str:
+    """Whether a generator can be used at once, after a download, or not at all, in words."""
+    if is_here(spec):
+        return "ready"
+    if not is_available(spec):
+        return "not here"
+    return "downloads on first use" + (f" ({spec.size / 1e6:.0f} MB)" if spec.size else "")
 
 
 def _evidence() -> None:

@@ -183,54 +183,55 @@ def _ranking(frame: SampleFrame) -> dict[str, object]:
     return {"results": rows, "step": frame.index, "of": frame.total}
 
 
+def _text(value: str) -> gr.Textbox:
+    return gr.Textbox(value, visible=False)
+
+
+def _number(value: float) -> gr.Number:
+    return gr.Number(value, visible=False)
+
+
+def _file(count: str = "single") -> gr.File:
+    return gr.File(visible=False, file_count=count, type="filepath")
+
+
+def _image() -> gr.Image:
+    return gr.Image(visible=False, format="png")
+
+
+def _gallery() -> gr.Gallery:
+    return gr.Gallery(visible=False, format="png")
+
+
+def _json() -> gr.JSON:
+    return gr.JSON(None, visible=False)
+
+
+def _endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, object]) -> None:
+    gr.Button(visible=False).click(in_words(function), inputs, outputs, api_name=function.__name__, **queue)
+
+
 def build(services: Services) -> None:
     """Add the endpoints to the Blocks that is being built: hidden inputs and outputs, one hidden button each."""
     api, default = Api(services), _default_model(services)
-
-    def text(value: str = "") -> gr.Textbox:
-        return gr.Textbox(value, visible=False)
-
-    def number(value: float) -> gr.Number:
-        return gr.Number(value, visible=False)
-
-    def file(count: str = "single") -> gr.File:
-        return gr.File(visible=False, file_count=count, type="filepath")
-
-    def image() -> gr.Image:
-        return gr.Image(visible=False, format="png")
-
-    def gallery() -> gr.Gallery:
-        return gr.Gallery(visible=False, format="png")
-
-    def report() -> gr.JSON:
-        return gr.JSON(visible=False)
-
-    def endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, object]) -> None:
-        gr.Button(visible=False).click(in_words(function), inputs, outputs, api_name=function.__name__, **queue)
+    short, long = services.short, services.long
 
     def model() -> gr.Textbox:
-        return text(default)
+        return _text(default)
 
     with gr.Column(visible=False):
-        endpoint(api.models, [], [report()], services.short)
-        endpoint(api.generate, [model(), text("0-7"), number(0.7)], [gallery()], services.short)
-        endpoint(
-            api.fit, [model(), text("0"), file("multiple"), gr.JSON(None, visible=False), number(0.7)],
-            [file(), report()], services.short,
-        )  # fmt: skip
-        endpoint(
-            api.segment, [model(), text("0-7"), number(0.7), file()], [file("multiple"), gallery(), report()],
-            services.short,
-        )  # fmt: skip
-        endpoint(
-            api.edit, [model(), number(0), file(), number(0.7), file(), file(), file(), number(50)],
-            [image(), file(), file(), report()], services.long,
-        )  # fmt: skip
-        endpoint(
-            api.sample, [model(), file(), number(4), number(200), number(30), number(0), file()],
-            [gallery(), file("multiple"), file(), report()], services.long,
-        )  # fmt: skip
-        endpoint(api.export, [model(), file(), number(100), number(0), number(0.7)], [file(), report()], services.long)
+        _endpoint(api.models, [], [_json()], short)
+        _endpoint(api.generate, [model(), _text("0-7"), _number(0.7)], [_gallery()], short)
+        asked = [model(), _text("0"), _file("multiple"), _json(), _number(0.7)]
+        _endpoint(api.fit, asked, [_file(), _json()], short)
+        asked = [model(), _text("0-7"), _number(0.7), _file()]
+        _endpoint(api.segment, asked, [_file("multiple"), _gallery(), _json()], short)
+        asked = [model(), _number(0), _file(), _number(0.7), _file(), _file(), _file(), _number(50)]
+        _endpoint(api.edit, asked, [_image(), _file(), _file(), _json()], long)
+        asked = [model(), _file(), _number(4), _number(200), _number(30), _number(0), _file()]
+        _endpoint(api.sample, asked, [_gallery(), _file("multiple"), _file(), _json()], long)
+        asked = [model(), _file(), _number(100), _number(0), _number(0.7)]
+        _endpoint(api.export, asked, [_file(), _json()], long)
 
 
 def _default_model(services: Services) -> str:

@@ -14,7 +14,7 @@ from linsem.ui.bench import caption
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing
-from linsem.ui.errors import in_words
+from linsem.ui.events import on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
@@ -23,8 +23,6 @@ HINT = (
     "Paint what should be there (hair where there is none, a hat, glasses) and press Run: the image changes until it "
     "obeys. Everything you do not paint is held as it is."
 )
-
-
 BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update', interactive: on}))"
 
 
@@ -37,104 +35,138 @@ class EditTab:
     arrive: Callable[[object], object]
 
 
-def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
-    """Lay the tab out and wire it."""
-    logic = Editing(services)
-    track = bench.track
-    gr.HTML(show.hint(HINT))
-    with gr.Accordion("Choose an image", open=True, elem_id="edit-choose"):
-        strip = Thumbs(label="Images on the bench", empty="The images of the tab Label appear here.", size=68,
-                       elem_id="edit-strip")  # fmt: skip
-        with gr.Row(elem_classes="ls-tight ls-end"):
-            seed = gr.Number(12, label="Or a seed", precision=0, minimum=0, elem_id="edit-seed", scale=1, min_width=110)
-            psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
-            take = gr.Button("Edit this seed", elem_id="edit-take", scale=1, min_width=120)
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=340):
-            painter = LabelPainter(
-                categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=560
-            )
-        with gr.Column(scale=1, min_width=320):
-            with gr.Row(elem_classes="ls-tight"):
-                run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=74)
-                stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=74)
-                undo = gr.Button("Undo", interactive=False, elem_id="edit-undo", min_width=74)
-                redo = gr.Button("Redo", interactive=False, elem_id="edit-redo", min_width=74)
-            line = gr.HTML(show.status(READY), elem_id="edit-status")
-            frames = Thumbs(label="Before and now", empty="The result appears here.", size=210, elem_id="edit-frames")
-            with gr.Row(elem_classes="ls-tight ls-end"):
-                gone = gr.Dropdown([], label="Or take something away", elem_id="edit-gone", scale=2, min_width=140)
-                remove = gr.Button("Remove it", elem_id="edit-remove", scale=1, min_width=100)
-            with gr.Accordion("How", open=False):
-                steps = gr.Slider(5, services.settings.max_steps, 50, step=5, label="Most steps", elem_id="edit-steps")
-                everywhere = gr.Checkbox(False, label="The whole image may change, not only around my strokes")
+class _Layout:
+    """The components of this tab, laid out where it is made."""
+
+    def __init__(self, services: Services) -> None:
+        gr.HTML(show.hint(HINT))
+        with gr.Accordion("Choose an image", open=True, elem_id="edit-choose"):
+            self._choose()
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=340):
+                self.painter = LabelPainter(
+                    categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=560
+                )
+            with gr.Column(scale=1, min_width=320):
+                self._run()
+                with gr.Accordion("How", open=False):
+                    self._how(services.settings.max_steps)
+                with gr.Accordion("Compare with the first image", open=True):
+                    self.slider = Compare(elem_id="edit-slider")
                 with gr.Row(elem_classes="ls-tight"):
-                    colored = gr.Checkbox(False, label="Where I paint, ask for this colour too", scale=2)
-                    color = gr.ColorPicker("#d1495b", label="Colour", scale=1, min_width=80)
-            with gr.Accordion("Compare with the first image", open=True):
-                slider = Compare(elem_id="edit-slider")
-            with gr.Row(elem_classes="ls-tight"):
-                files = [
-                    gr.DownloadButton(name, size="sm", interactive=False, min_width=74)
-                    for name in ("Image", "Label map", "Latent")
-                ]
+                    self.files = [
+                        gr.DownloadButton(name, size="sm", interactive=False, min_width=74)
+                        for name in ("Image", "Label map", "Latent")
+                    ]
 
-    def event(register: object, function: object, inputs: list, outputs: list, **more: object) -> object:
-        return register(in_words(function), inputs, outputs, api_visibility="private", **more)
+    def _choose(self) -> None:
+        self.strip = Thumbs(
+            label="Images on the bench", empty="The images of the tab Label appear here.", size=68, elem_id="edit-strip"
+        )
+        with gr.Row(elem_classes="ls-tight ls-end"):
+            self.seed = gr.Number(
+                12, label="Or a seed", precision=0, minimum=0, elem_id="edit-seed", scale=1, min_width=110
+            )
+            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
+            self.take = gr.Button("Edit this seed", elem_id="edit-take", scale=1, min_width=120)
 
-    settle = ([track], [painter, slider, undo, redo, gone, *files])
-    quiet = {**services.short, "show_progress": "hidden"}
+    def _run(self) -> None:
+        with gr.Row(elem_classes="ls-tight"):
+            self.run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=74)
+            self.stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=74)
+            self.undo = gr.Button("Undo", interactive=False, elem_id="edit-undo", min_width=74)
+            self.redo = gr.Button("Redo", interactive=False, elem_id="edit-redo", min_width=74)
+        self.line = gr.HTML(show.status(READY), elem_id="edit-status")
+        self.frames = Thumbs(label="Before and now", empty="The result appears here.", size=210, elem_id="edit-frames")
+        with gr.Row(elem_classes="ls-tight ls-end"):
+            self.gone = gr.Dropdown([], label="Or take something away", elem_id="edit-gone", scale=2, min_width=140)
+            self.remove = gr.Button("Remove it", elem_id="edit-remove", scale=1, min_width=100)
 
-    busy = [run, remove, undo, redo, stop]
+    def _how(self, most: int) -> None:
+        self.steps = gr.Slider(5, most, 50, step=5, label="Most steps", elem_id="edit-steps")
+        self.everywhere = gr.Checkbox(False, label="The whole image may change, not only around my strokes")
+        with gr.Row(elem_classes="ls-tight"):
+            self.colored = gr.Checkbox(False, label="Where I paint, ask for this colour too", scale=2)
+            self.color = gr.ColorPicker("#d1495b", label="Colour", scale=1, min_width=80)
 
-    def idle(after: object) -> None:
+
+class _Wiring:
+    """What happens at each event of this tab."""
+
+    def __init__(self, services: Services, logic: Editing, bench: LabelTab, at: _Layout) -> None:
+        self.services, self.logic, self.bench, self.track, self.at = services, logic, bench, bench.track, at
+        self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files])
+        self.changed = [self.track, at.frames, at.line]
+        self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
+        self.quiet = {**services.short, "show_progress": "hidden"}
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Register everything."""
+        at, logic, who = self.at, self.logic, [self.bench.session, self.bench.fitted]
+        opened = on(tab.select, self.visit, [*who, self.track], [at.strip, self.track, at.line], **self.quiet)
+        still = [gr.skip()] * len(self.settle[1])
+        on(opened.then, lambda now: logic.settle(now) if now else still, *self.settle, **self.quiet)
+        self.arrive(on(at.strip.select, self.choose, who, [self.track], **self.quiet))
+        taken = on(at.take.click, logic.from_seed, [*who, at.seed, at.psi], [self.track], **self.services.short)
+        self.arrive(taken)
+        for button, by in ((at.undo, -1), (at.redo, 1)):
+            moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **self.quiet)
+            on(moved.then, logic.settle, *self.settle, **self.quiet)
+        self._wire_runs()
+
+    def _wire_runs(self) -> None:
+        at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
+        wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color]
+        going = [
+            on(at.run.click, logic.run, wishes, self.changed, **long),
+            on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], self.changed, **long),
+        ]
+        for button, each in zip((at.run, at.remove), going, strict=True):
+            # In the browser, at once: an answer from the server could come after that of a run that fails at once.
+            button.click(None, None, self.busy, js=BUSY, api_visibility="private")
+            self.idle(on(each.then, logic.settle, *self.settle, **self.quiet).then)
+            self.idle(each.failure)  # which `then` does not follow
+        stopped = at.stop.click(None, None, None, cancels=going, api_visibility="private")
+        self.idle(self.arrive(stopped).then)
+
+    def idle(self, after: Callable) -> None:
         """After a run, however it ended: what may be pressed."""
 
         def states(now: Track | None) -> list[gr.Button]:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
-            return [gr.Button(interactive=on) for on in (True, True, position > 0, position < last, False)]
+            return [gr.Button(interactive=free) for free in (True, True, position > 0, position < last, False)]
 
-        event(after, states, [track], busy, concurrency_limit=None, show_progress="hidden")
+        on(after, states, [self.track], self.busy, concurrency_limit=None, show_progress="hidden")
 
-    def arrive(source: object) -> object:
+    def arrive(self, source: object) -> object:
         """After the track has changed: everything that shows it."""
-        looked = event(source.then, lambda t: logic.look(t) if t else (Strip(()), show.status(READY)), [track],
-                       [frames, line], **quiet)  # fmt: skip
-        return event(looked.then, logic.settle, *settle, **quiet)
 
-    def bench_strip(session: Session) -> Strip:
+        def look(now: Track | None) -> tuple[Strip, str]:
+            return self.logic.look(now) if now else (Strip(()), show.status(READY))
+
+        looked = on(source.then, look, [self.track], [self.at.frames, self.at.line], **self.quiet)
+        return on(looked.then, self.logic.settle, *self.settle, **self.quiet)
+
+    def choose(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
+        return self.logic.from_bench(session, fitted, int(event.index))
+
+    def visit(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, object, object]:
+        strip = self._bench_strip(session)
+        try:
+            return strip, self.logic.visit(session, fitted, now), gr.skip()
+        except ValueError as error:
+            return strip, None, show.status(str(error), "bad")
+
+    def _bench_strip(self, session: Session) -> Strip:
         if not session.pictures:
             return Strip(())
-        rgb = services.gpu.render(session.model, [picture.ws for picture in session.pictures])
+        rgb = self.services.gpu.render(session.model, [picture.ws for picture in session.pictures])
         return Strip(tuple(Thumb(rgb[i], caption(p)[0]) for i, p in enumerate(session.pictures)))
 
-    def choose(session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
-        return logic.from_bench(session, fitted, int(event.index))
 
-    def visit(session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, object, object]:
-        try:
-            return bench_strip(session), logic.visit(session, fitted, now), gr.skip()
-        except ValueError as error:
-            return bench_strip(session), None, show.status(str(error), "bad")
-
-    opened = event(tab.select, visit, [bench.session, bench.fitted, track], [strip, track, line], **quiet)
-    event(opened.then, lambda t: logic.settle(t) if t else [gr.skip()] * len(settle[1]), *settle, **quiet)
-    arrive(event(strip.select, choose, [bench.session, bench.fitted], [track], **quiet))
-    arrive(event(take.click, logic.from_seed, [bench.session, bench.fitted, seed, psi], [track], **services.short))
-    going = [
-        event(run.click, logic.run, [track, painter, steps, everywhere, colored, color], [track, frames, line],
-              **services.long, show_progress="hidden"),
-        event(remove.click, logic.remove, [track, gone, steps], [track, frames, line], **services.long,
-              show_progress="hidden"),
-    ]  # fmt: skip
-    for button, each in zip((run, remove), going, strict=True):
-        # In the browser, at once: an answer from the server could come after that of a run that fails at once.
-        button.click(None, None, busy, js=BUSY, api_visibility="private")
-        idle(event(each.then, logic.settle, *settle, **quiet).then)
-        idle(each.failure)  # which `then` does not follow
-    stopped = stop.click(None, None, None, cancels=going, api_visibility="private")
-    idle(arrive(stopped).then)
-    for button, by in ((undo, -1), (redo, 1)):
-        moved = event(button.click, lambda t, by=by: logic.move(t, by), [track], [track, frames, line], **quiet)
-        event(moved.then, logic.settle, *settle, **quiet)
-    return EditTab(track, logic, arrive)
+def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
+    """Lay the tab out and wire it."""
+    logic = Editing(services)
+    wiring = _Wiring(services, logic, bench, _Layout(services))
+    wiring.wire(tab)
+    return EditTab(bench.track, logic, wiring.arrive)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+SWEEP_SECONDS = 60  # between two looks for what is too old
+
 
 class UploadError(ValueError):
     """A file that was not uploaded here."""
@@ -35,6 +37,7 @@ class Downloads:
     def __init__(self, keep_hours: float) -> None:
         self.keep_seconds = keep_hours * 3600
         self.root = Path(get_upload_folder()) / "made"
+        self._swept = 0.0
 
     def path(self, name: str) -> Path:
         """Where to write a file of this name; what is too old is deleted on the way."""
@@ -50,11 +53,18 @@ class Downloads:
         return str(path)
 
     def _sweep(self) -> None:
-        if not self.root.is_dir():
+        """Delete what was made long ago, by this process or one before it, and what cut uploads have left behind."""
+        now = time.time()
+        if now - self._swept < SWEEP_SECONDS or not self.root.is_dir():
             return
-        for folder in self.root.iterdir():
+        self._swept = now
+        for entry in (*self.root.iterdir(), *self.root.parent.glob("tmp*")):
             try:
-                if time.time() - folder.stat().st_mtime > self.keep_seconds:
-                    shutil.rmtree(folder, ignore_errors=True)
+                if now - entry.stat().st_mtime <= self.keep_seconds:
+                    continue
+                if entry.parent == self.root:
+                    shutil.rmtree(entry, ignore_errors=True)
+                elif entry.is_file():  # Gradio's own: uploads on their way, and an empty file for each that is read
+                    entry.unlink()
             except OSError:  # another request was faster
                 continue

@@ -1,18 +1,22 @@
-"""What runs on the accelerator: pure functions, numpy and numbers in, numpy out, each with a bound on its seconds.
+"""What runs on the accelerator: pure jobs, numpy and plain values in, numpy out, each with a bound on its seconds.
 
-On ZeroGPU each of these runs in a forked worker: arguments and results are pickled, nothing global is kept, and only a
-generator can be stopped. Elsewhere `spaces.GPU` hands the function back as it is, so a CPU runs the same path.
+On ZeroGPU a job runs in a forked worker: arguments and results are pickled, nothing that it changes is ever seen by the
+server, and only a generator can be stopped. Each function that `spaces.GPU` decorates has workers of its own; there is
+one such function here, `work`, so that a worker that drew images for a fit still has them for the reading after it.
+Elsewhere `spaces.GPU` hands the function back as it is, so a CPU runs the same path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import gradio as gr
 import numpy as np
 
 from linsem.export import Labelled
 from linsem.extractor import Extractor
 from linsem.palette import Category
+from linsem.pixels import IGNORE
 from linsem.studio import EditFrame, Reading, SampleFrame, Studio
 from linsem.ui.errors import in_words
 
@@ -21,12 +25,17 @@ try:
 except ImportError:  # a machine of one's own needs no scheduler
     spaces = None
 
-# Seconds on the hosted GPU: (fixed, for each item). Generous, since what is exceeded may be aborted.
-LOAD = 10.0
+LOAD = 10.0  # seconds on the hosted GPU before a job begins; below, those for each item. Generous: more may be aborted
+PART = 64  # images of a data set in one job: its seconds stay bounded, and so does what waits to be written
+WORKER = "ZeroGPU worker error"  # the title that `spaces` gives when a worker died
+ABORTED = "The GPU was taken away before this was done; nothing of yours was lost. Please try again."
 
 
-def draw_seconds(model: object, seeds: Sequence[int], *args: object, **kwargs: object) -> int:
-    """Generating `seeds`."""
+# --- seconds ---------------------------------------------------------------------------------------------------------
+
+
+def draw_seconds(model: object, seeds: Sequence[object], *args: object, **kwargs: object) -> int:
+    """Generating `seeds`, or the images of as many latents."""
     return _bounded(LOAD + 0.2 * len(seeds))
 
 
@@ -65,69 +74,127 @@ def _bounded(seconds: float) -> int:
     return int(min(max(seconds, 10), 120))
 
 
+SECONDS: dict[str, Callable[..., int]] = {
+    "draw": draw_seconds, "render": draw_seconds, "fit": fit_seconds, "read": read_seconds, "fit_and_read": fit_seconds,
+    "edit": edit_seconds, "remove": edit_seconds, "sample": sample_seconds, "label": label_seconds,
+}  # fmt: skip
+
+
+def job_seconds(job: str, *args: object, **kwargs: object) -> int:
+    """The seconds that a job asks for with these arguments."""
+    return SECONDS[job](*args, **kwargs)
+
+
 def on_gpu(function: Callable, seconds: Callable[..., int]) -> Callable:
     """The function, run by ZeroGPU where there is one; its errors are sentences already."""
     function = in_words(function)
     return function if spaces is None else spaces.GPU(duration=seconds)(function)
 
 
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
 class Accelerator:
     """The studio's functions as the accelerator runs them. The tabs and the API call these, never the studio's."""
 
     def __init__(self, studio: Studio) -> None:
-        def draw(model: str, seeds: Sequence[int], psi: float) -> tuple[np.ndarray, np.ndarray]:
-            return studio.draw(model, seeds, psi)
+        self._studio = studio
+        jobs = {
+            "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
+            "fit_and_read": lambda *args: _fit_and_read(studio, *args), "edit": studio.edit,
+            "remove": lambda *args: _remove(studio, *args), "sample": studio.sample, "label": studio.label,
+        }  # fmt: skip
 
-        def render(model: str, ws: Sequence[np.ndarray]) -> np.ndarray:
-            return studio.render(model, ws)
+        def work(job: str, *args: object, **kwargs: object) -> Iterator[object]:
+            done = jobs[job](*args, **kwargs)
+            if isinstance(done, Iterator):
+                yield from done
+            else:
+                yield done
 
-        def fit(
-            model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
-            start: Extractor | None = None,
-        ) -> Extractor:  # fmt: skip
-            return studio.fit(model, ws, labels, categories, start)
+        self._work = on_gpu(work, job_seconds)
 
-        def read(model: str, extractor: Extractor, ws: Sequence[np.ndarray]) -> Reading:
-            return studio.read(model, extractor, ws)
+    def draw(self, model: str, seeds: Sequence[int], psi: float) -> tuple[np.ndarray, np.ndarray]:
+        """As `Studio.draw`."""
+        return self._one("draw", model, seeds, psi)
 
-        def fit_and_read(
-            model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
-            start: Extractor | None, shown: np.ndarray,
-        ) -> tuple[Extractor, Reading]:  # fmt: skip
-            extractor = studio.fit(model, ws, labels, categories, start)
-            return extractor, studio.read(model, extractor, [shown])
+    def render(self, model: str, ws: Sequence[np.ndarray]) -> np.ndarray:
+        """As `Studio.render`."""
+        return self._one("render", model, ws)
 
-        def edit(
-            model: str, extractor: Extractor, ws: np.ndarray, target: np.ndarray, region: np.ndarray | None = None,
-            steps: int = 50, color: np.ndarray | None = None, color_mask: np.ndarray | None = None,
-        ) -> Iterator[EditFrame]:  # fmt: skip
-            yield from studio.edit(model, extractor, ws, target, region, steps, color=color, color_mask=color_mask)
+    def fit(
+        self, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
+        start: Extractor | None = None,
+    ) -> Extractor:  # fmt: skip
+        """As `Studio.fit`."""
+        return self._one("fit", model, ws, labels, categories, start)
 
-        def remove(
-            model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None,
-            steps: int = 50,
-        ) -> Iterator[EditFrame]:  # fmt: skip
-            target = studio.removal(model, extractor, ws, category, region)
-            if (target == 255).all():
-                name = extractor.categories[category].name
-                raise ValueError(f"there is no {name} in this image, so there is nothing to remove")
-            yield from studio.edit(model, extractor, ws, target, None, steps)
+    def read(self, model: str, extractor: Extractor, ws: Sequence[np.ndarray]) -> Reading:
+        """As `Studio.read`."""
+        return self._one("read", model, extractor, ws)
 
-        def sample(
-            model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = 200,
-            steps: int = 30, seed: int = 0, psi: float = 1.0,
-        ) -> Iterator[SampleFrame]:  # fmt: skip
-            yield from studio.sample(model, extractor, layout, count, candidates, steps, seed, psi)
+    def fit_and_read(
+        self, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
+        start: Extractor | None, shown: np.ndarray,
+    ) -> tuple[Extractor, Reading]:  # fmt: skip
+        """A fit, and what it reads in the image of the latent `shown`: one job, since each asks for the GPU anew."""
+        return self._one("fit_and_read", model, ws, labels, categories, start, shown)
 
-        def label(model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
-            yield from studio.label(model, extractor, seeds, psi)
+    def edit(
+        self, model: str, extractor: Extractor, ws: np.ndarray, target: np.ndarray, region: np.ndarray | None = None,
+        steps: int = 50, color: np.ndarray | None = None, color_mask: np.ndarray | None = None,
+    ) -> Iterator[EditFrame]:  # fmt: skip
+        """As `Studio.edit`; closing it stops the worker after the step that it is in."""
+        wish = {} if color is None else {"color": color, "color_mask": color_mask}
+        return self._stream("edit", model, extractor, ws, target, region, steps, **wish)
 
-        self.draw = on_gpu(draw, draw_seconds)
-        self.render = on_gpu(render, draw_seconds)
-        self.fit = on_gpu(fit, fit_seconds)
-        self.read = on_gpu(read, read_seconds)
-        self.fit_and_read = on_gpu(fit_and_read, fit_seconds)
-        self.edit = on_gpu(edit, edit_seconds)
-        self.remove = on_gpu(remove, edit_seconds)
-        self.sample = on_gpu(sample, sample_seconds)
-        self.label = on_gpu(label, label_seconds)
+    def remove(
+        self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None,
+        steps: int = 50,
+    ) -> Iterator[EditFrame]:  # fmt: skip
+        """An edit that takes a category away, within the region (default: everywhere)."""
+        return self._stream("remove", model, extractor, ws, category, region, steps)
+
+    def sample(
+        self, model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = 200,
+        steps: int = 30, seed: int = 0, psi: float = 1.0,
+    ) -> Iterator[SampleFrame]:  # fmt: skip
+        """As `Studio.sample`."""
+        return self._stream("sample", model, extractor, layout, count, candidates, steps, seed, psi)
+
+    def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
+        """As `Studio.label`, in jobs of `PART` images."""
+        for start in range(0, len(seeds), PART):
+            yield from self._stream("label", model, extractor, seeds[start : start + PART], psi)
+
+    def _one(self, job: str, *args: object) -> object:
+        *_, result = self._stream(job, *args)
+        return result
+
+    def _stream(self, job: str, model: str, *args: object, **kwargs: object) -> Iterator:
+        self._studio.fetch(model)  # in the server: a download on the GPU would be paid for in a visitor's seconds
+        try:
+            yield from self._work(job, model, *args, **kwargs)
+        except gr.Error as error:
+            if getattr(error, "title", "") == WORKER:
+                raise gr.Error(ABORTED, print_exception=False) from None
+            raise
+
+
+def _fit_and_read(
+    studio: Studio, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
+    start: Extractor | None, shown: np.ndarray,
+) -> tuple[Extractor, Reading]:  # fmt: skip
+    extractor = studio.fit(model, ws, labels, categories, start)
+    return extractor, studio.read(model, extractor, [shown])
+
+
+def _remove(
+    studio: Studio, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None,
+    steps: int,
+) -> Iterator[EditFrame]:  # fmt: skip
+    target = studio.removal(model, extractor, ws, category, region)
+    if (target == IGNORE).all():
+        name = extractor.categories[category].name
+        raise ValueError(f"there is no {name} in this image, so there is nothing to remove")
+    yield from studio.edit(model, extractor, ws, target, None, steps)

@@ -1,18 +1,20 @@
-"""The tab Label: its layout, and what happens at each event."""
+"""The tab Label: scribble on some images, and all are segmented."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import gradio as gr
 
-from linsem.session import Fitted, Session, remove_picture, set_labels, undo
+from linsem.session import Session
 from linsem.ui import show
-from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET, Bench, absorb, shown, usable
-from linsem.ui.canvas import LabelPainter, PainterLabels
+from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET
+from linsem.ui.canvas import LabelPainter
 from linsem.ui.categories import CategoryEditor
-from linsem.ui.errors import in_words, said
+from linsem.ui.events import on
 from linsem.ui.examples import example_project
+from linsem.ui.labelling import START, Labelling
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
@@ -22,7 +24,6 @@ HINT = (
     "second. What you leave unpainted means unknown."
 )
 KEPT_SECRET = "linsem"  # the copy is the visitor's own and in their own browser: nothing to hide
-START = "Paint strokes of two categories, and the segmentation appears here and on all images."
 VIEWS = ("Overlay", "Image", "Uncertainty")
 
 
@@ -35,210 +36,155 @@ class LabelTab:
     track: gr.State  # of the tab Edit: it is here because a project holds it too
 
 
-class Wiring:
-    """Handlers of this tab: each takes and gives values of components, and no handler gives a state that it does not
-    change, so that a slow one never puts an old value back."""
+class _Layout:
+    """The components of this tab, laid out where it is made."""
 
     def __init__(self, services: Services) -> None:
-        self.services, self.bench = services, Bench(services)
+        gr.HTML(show.hint(HINT))
+        self.resume = gr.Button("Go on with what this browser kept", visible=False, elem_id="resume")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=340):
+                self._painting(services)
+            with gr.Column(scale=4, min_width=320):
+                self._learning()
+                self._images()
+                self.sure = gr.HTML(NOT_YET, elem_id="label-sure")
+                self.editor = CategoryEditor(services)
+                with gr.Accordion("Save and load", open=False, elem_id="projects"):
+                    self._files()
 
-    def begin(self, model: str) -> tuple[object, ...]:
-        session = self.bench.begin(model)
-        return session, None, self.bench.show_picture(session, None, 0), show.status(START)
+    def _painting(self, services: Services) -> None:
+        self.painter = LabelPainter(
+            categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620
+        )
+        with gr.Row(elem_classes="ls-tight"):
+            self.clear = gr.Button("Clear image", size="sm", min_width=90)
+            self.remove = gr.Button("Remove image", size="sm", min_width=90)
+            self.back = gr.Button("Undo clear or remove", size="sm", min_width=90)
 
-    def switch(self, model: str, session: Session) -> tuple[object, ...]:
-        """Another generator; if it cannot be had, everything stays, and the list says again which one is there."""
-        try:
-            return *self.begin(model), model
-        except (ValueError, gr.Error) as error:
-            gr.Warning(said(error).message)
-            return *[gr.skip()] * 4, session.model
+    def _learning(self) -> None:
+        with gr.Row(elem_classes="ls-tight"):
+            self.live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2, min_width=200)
+            self.fit = gr.Button("Fit now", variant="primary", elem_id="fit-now", scale=1, min_width=110)
+        self.line = gr.HTML(show.status(START), elem_id="label-status")
+        self.next_one = gr.Button("Label this one next", visible=False, elem_id="label-next", size="sm")
+        self.view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
 
-    def keep(self, session: Session, painted: PainterLabels | None) -> Session:
-        return absorb(session, painted)
+    def _images(self) -> None:
+        self.strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip", size=108)
+        with gr.Row(elem_classes="ls-tight"):
+            self.seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
+            self.psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)
+        with gr.Row(elem_classes="ls-tight"):
+            self.load = gr.Button("Show these seeds", size="sm", elem_id="label-load")
+            self.more = gr.Button("New images", size="sm", elem_id="label-more")
+            self.example = gr.Button("Load a labelled example", size="sm", visible=False, elem_id="label-example")
 
-    def live(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
-    ) -> tuple[object, ...]:
-        if not live:
-            return gr.skip(), gr.skip(), show.status("Live is off: press Fit now when you are ready.")
-        return self.bench.fit(session, fitted, painted)
+    def _files(self) -> None:
+        with gr.Row(elem_classes="ls-tight"):
+            self.save = gr.Button("Save the project", size="sm", elem_id="project-save", min_width=110)
+            self.make = gr.Button("Save the extractor", size="sm", elem_id="extractor-save", min_width=110)
+            self.load_file = gr.UploadButton(
+                "Load a project", size="sm", file_types=[".zip"], elem_id="project-load", min_width=110
+            )
+        self.file = gr.File(label="Saved", interactive=False, visible=False, elem_id="saved-file")
 
-    def choose(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, event: gr.SelectData
-    ) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        return session, self.bench.show_picture(session, fitted, int(event.index))
 
-    def next_one(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, suggested: int | None
-    ) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        return session, self.bench.show_picture(session, fitted, suggested or 0)
+class _Wiring:
+    """What happens at each event of this tab."""
 
-    def refit(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
-    ) -> tuple[object, ...]:
-        """After another image was chosen: fit if there are strokes that no fit has seen, and show what is read in it.
+    def __init__(self, services: Services, at: _Layout) -> None:
+        self.at, self.logic = at, Labelling(services)
+        self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
+        self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
+        self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
+        self.short, self.quick = services.short, {"concurrency_limit": None, "show_progress": "hidden"}
+        self.quiet = {**self.short, "show_progress": "hidden"}
+        self.now = [self.session, self.fitted, at.painter]
+        self.fits = [self.fitted, at.painter, at.line]
 
-        The second even where there was a fit: it may have come in while the image was being fetched.
-        """
-        session = absorb(session, painted)
-        if live and session.labelled and (fitted is None or fitted.version != session.version):
-            return self.bench.fit(session, fitted, painted)
-        if not usable(session, fitted):
-            return gr.skip(), gr.skip(), gr.skip()
-        state = self.bench.show_picture(session, fitted, shown(session, painted))
-        return gr.skip(), replace(state, opens=False), gr.skip()
+    def wire(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
+        """Register everything."""
+        self._wire_strokes()
+        self._wire_images()
+        self._wire_files(model, blocks)
+        at, logic, began = self.at, self.logic, [self.session, self.fitted, self.at.painter, self.at.line]
+        for begun in (
+            on(blocks.load, logic.begin, [model], began, **self.short),
+            on(model.input, logic.switch, [model, self.session], [*began, model], **self.short),
+        ):
+            self._overview(on(begun.then, at.editor.choices, [self.session], at.editor.lists, **self.quick))
+            on(begun.then, lambda now: gr.Button(visible=example_project(now.model) is not None), [self.session],
+               [at.example], **self.quick)  # fmt: skip
 
-    def first_fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """After a project was loaded: fit, unless it brought its extractor."""
-        if fitted is not None or not session.labelled:
-            return gr.skip(), gr.skip(), gr.skip()
-        return self.bench.fit(session, fitted, painted)
+    def _wire_strokes(self) -> None:
+        at, logic = self.at, self.logic
+        on(at.painter.input, logic.keep, [self.session, at.painter], [self.session], trigger_mode="multiple",
+           **self.quick)  # fmt: skip
+        self._learn(at.painter.input, trigger_mode="always_last")
+        self._overview(on(at.fit.click, self.bench.fit, self.now, self.fits, **self.quiet))
+        self._learn(at.live.input)
+        self._see(at.view.input)
+        chosen = [self.session, at.painter]
+        for moved in (
+            on(at.strip.select, logic.choose, self.now, chosen, **self.quiet),
+            on(at.next_one.click, logic.next_one, [*self.now, self.suggested], chosen, **self.quiet),
+        ):
+            self._overview(on(moved.then, logic.refit, [*self.now, at.live], self.fits, **self.quiet))
 
-    def add(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
-    ) -> tuple[object, ...]:
-        before = absorb(session, painted)
-        session = self.bench.add(session, painted, seeds, psi)
-        fresh = len(before.labelled) if len(session.pictures) > len(before.labelled) else 0
-        return session, self.bench.show_picture(session, fitted, fresh)
+    def _wire_images(self) -> None:
+        at, logic, changed = self.at, self.logic, [self.session, self.at.painter]
+        for done in (
+            on(at.load.click, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
+            on(at.more.click, logic.more, [*self.now, at.seeds, at.psi], [*changed, at.seeds], **self.short),
+            on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
+            on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
+            on(at.back.click, logic.back, self.now, changed, **self.quiet),
+        ):
+            self._learn(on(done.then, at.editor.choices, [self.session], at.editor.lists, **self.quick).then)
+        at.editor.wire(
+            on, self.now, [self.session, self.fitted, at.painter], self.bench, self.quiet,
+            lambda done: self._learn(done.then),
+        )  # fmt: skip
 
-    def more(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
-    ) -> tuple[object, ...]:
-        """The next seeds after the largest one that is here."""
-        last = max((picture.seed for picture in session.pictures), default=0)
-        kept = len(absorb(session, painted).labelled)
-        count = max(1, min(8, self.services.settings.max_pictures - kept))
-        seeds = f"{last + 1}-{last + count}"
-        return (*self.add(session, fitted, painted, seeds, psi), seeds)
+    def _wire_files(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
+        at, projects, quick = self.at, self.projects, self.quick
+        on(at.make.click, lambda *v: gr.File(self.bench.extractor_file(*v), visible=True), [self.session, self.fitted],
+           [at.file], **quick)  # fmt: skip
+        on(at.save.click, lambda *v: gr.File(projects.save(*v), visible=True), [*self.now, self.track], [at.file],
+           **quick)  # fmt: skip
+        opened = [self.session, self.fitted, self.track, at.painter, at.line, model]
+        for arrived in (
+            on(at.load_file.upload, projects.load, [at.load_file], opened, **self.quiet),
+            on(at.example.click, projects.example, [self.session], opened, **self.quiet),
+            on(at.resume.click, projects.resume, [self.kept], opened, **self.quiet),
+        ):
+            named = on(arrived.success, at.editor.choices, [self.session], at.editor.lists, **quick)
+            self._overview(on(named.then, self.logic.first_fit, self.now, self.fits, **self.quiet))
+            on(arrived.then, lambda: gr.Button(visible=False), [], [at.resume], **quick)
+        on(blocks.load, lambda copy: gr.Button(visible=bool(copy)), [self.kept], [at.resume], **quick)
 
-    def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        index = shown(session, painted)
-        session = set_labels(session, index, session.pictures[index].labels * 0 + 255)
-        return session, self.bench.show_picture(session, fitted, index)
+    def _learn(self, register: Callable, **more: object) -> None:
+        """Fit, if that is to be live, and then read all images."""
+        self._overview(on(register, self.logic.live, [*self.now, self.at.live], self.fits, **more, **self.quiet))
 
-    def remove(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        index = shown(session, painted)
-        session = remove_picture(session, index)
-        return session, self.bench.show_picture(session, fitted, index)
+    def _overview(self, source: object) -> None:
+        """Read all images, and have the browser keep a copy of the project."""
+        seen = self._see(source.then, trigger_mode="always_last")
+        on(seen.then, self.projects.keep, [self.session, self.at.painter, self.track], [self.kept],
+           trigger_mode="always_last", **self.quick)  # fmt: skip
 
-    def back(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        session = undo(absorb(session, painted))
-        return session, self.bench.show_picture(session, fitted, 0)
+    def _see(self, register: Callable, **more: object) -> object:
+        at = self.at
+        shown = [at.strip, at.sure, at.next_one, self.suggested]
+        return on(register, self.bench.overview, [*self.now, at.view], shown, **more, **self.quiet)
 
 
 def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:
     """Lay the tab out and wire it."""
-    wiring = Wiring(services)
-    bench = wiring.bench
-    projects = Projects(services, bench)
-    session, fitted, suggested, track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
-    kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
-    gr.HTML(show.hint(HINT))
-    resume = gr.Button("Go on with what this browser kept", visible=False, elem_id="resume")
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=340):
-            painter = LabelPainter(
-                categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620
-            )
-            with gr.Row(elem_classes="ls-tight"):
-                clear = gr.Button("Clear image", size="sm", min_width=90)
-                remove = gr.Button("Remove image", size="sm", min_width=90)
-                back = gr.Button("Undo clear or remove", size="sm", min_width=90)
-        with gr.Column(scale=4, min_width=320):
-            with gr.Row(elem_classes="ls-tight"):
-                live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2, min_width=200)
-                fit = gr.Button("Fit now", variant="primary", elem_id="fit-now", scale=1, min_width=110)
-            line = gr.HTML(show.status(START), elem_id="label-status")
-            next_one = gr.Button("Label this one next", visible=False, elem_id="label-next", size="sm")
-            view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
-            strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip", size=108)
-            with gr.Row(elem_classes="ls-tight"):
-                seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
-                psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)
-            with gr.Row(elem_classes="ls-tight"):
-                load = gr.Button("Show these seeds", size="sm", elem_id="label-load")
-                more = gr.Button("New images", size="sm", elem_id="label-more")
-                example = gr.Button("Load a labelled example", size="sm", visible=False, elem_id="label-example")
-            sure = gr.HTML(NOT_YET, elem_id="label-sure")
-            editor = CategoryEditor(services)
-            with gr.Accordion("Save and load", open=False, elem_id="projects"):
-                with gr.Row(elem_classes="ls-tight"):
-                    save = gr.Button("Save the project", size="sm", elem_id="project-save", min_width=110)
-                    make = gr.Button("Save the extractor", size="sm", elem_id="extractor-save", min_width=110)
-                    load_file = gr.UploadButton(
-                        "Load a project", size="sm", file_types=[".zip"], elem_id="project-load", min_width=110
-                    )
-                file = gr.File(label="Saved", interactive=False, visible=False, elem_id="saved-file")
-
-    def event(register: object, function: object, inputs: list, outputs: list, **more: object) -> object:
-        return register(in_words(function), inputs, outputs, api_visibility="private", **more)
-
-    short, quick = services.short, {"concurrency_limit": None, "show_progress": "hidden"}
-    now = [session, fitted, painter]
-    look = ([session, fitted, painter, view], [strip, sure, next_one, suggested])
-    fits = [fitted, painter, line]
-    quiet = {**short, "show_progress": "hidden"}
-
-    def overview_after(source: object) -> object:
-        seen = event(source.then, bench.overview, *look, trigger_mode="always_last", **quiet)
-        event(seen.then, projects.keep, [session, painter, track], [kept], trigger_mode="always_last", **quick)
-        return seen
-
-    event(painter.input, wiring.keep, [session, painter], [session], trigger_mode="multiple", **quick)
-    stroke = event(painter.input, wiring.live, [*now, live], fits, trigger_mode="always_last", **quiet)
-    overview_after(stroke)
-    once = event(fit.click, bench.fit, now, fits, **quiet)
-    overview_after(once)
-    overview_after(event(live.input, wiring.live, [*now, live], fits, **quiet))
-    event(view.input, bench.overview, *look, **quiet)
-    for chosen in (
-        event(strip.select, wiring.choose, now, [session, painter], **quiet),
-        event(next_one.click, wiring.next_one, [*now, suggested], [session, painter], **quiet),
-    ):
-        overview_after(event(chosen.then, wiring.refit, [*now, live], fits, **quiet))
-    for changed in (
-        event(load.click, wiring.add, [*now, seeds, psi], [session, painter], **short),
-        event(more.click, wiring.more, [*now, seeds, psi], [session, painter, seeds], **short),
-        event(clear.click, wiring.clear, now, [session, painter], **quiet),
-        event(remove.click, wiring.remove, now, [session, painter], **quiet),
-        event(back.click, wiring.back, now, [session, painter], **quiet),
-    ):
-        named = event(changed.then, editor.choices, [session], editor.lists, **quick)
-        overview_after(event(named.then, wiring.live, [*now, live], fits, **quiet))
-    editor.wire(
-        event,
-        now,
-        [session, fitted, painter],
-        bench,
-        quiet,
-        lambda changed: overview_after(event(changed.then, wiring.live, [*now, live], fits, **quiet)),
-    )
-    event(make.click, lambda *v: gr.File(bench.extractor_file(*v), visible=True), [session, fitted], [file], **quick)
-    event(save.click, lambda *v: gr.File(projects.save(*v), visible=True), [*now, track], [file], **quick)
-    opened = [session, fitted, track, painter, line, model]
-    for arrived in (
-        event(load_file.upload, projects.load, [load_file], opened, **quiet),
-        event(example.click, projects.example, [session], opened, **quiet),
-        event(resume.click, projects.resume, [kept], opened, **quiet),
-    ):
-        named = event(arrived.success, editor.choices, [session], editor.lists, **quick)
-        overview_after(event(named.then, wiring.first_fit, now, fits, **quiet))
-        event(arrived.then, lambda: gr.Button(visible=False), [], [resume], **quick)
-    event(blocks.load, lambda copy: gr.Button(visible=bool(copy)), [kept], [resume], **quick)
-    for begun in (
-        event(blocks.load, wiring.begin, [model], [session, fitted, painter, line], **short),
-        event(model.input, wiring.switch, [model, session], [session, fitted, painter, line, model], **short),
-    ):
-        overview_after(event(begun.then, editor.choices, [session], editor.lists, **quick))
-        event(begun.then, lambda now: gr.Button(visible=example_project(now.model) is not None), [session], [example],
-              **quick)  # fmt: skip
-    return LabelTab(session, fitted, track)
+    wiring = _Wiring(services, _Layout(services))
+    wiring.wire(model, blocks)
+    return LabelTab(wiring.session, wiring.fitted, wiring.track)
 
 
 def first_categories(services: Services) -> tuple:

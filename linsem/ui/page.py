@@ -7,10 +7,12 @@ from pathlib import Path
 import gradio as gr
 import torch
 from PIL import Image
+from starlette.middleware import Middleware
 
 from linsem.settings import Settings
 from linsem.studio import preload
 from linsem.ui import about, api, edit, label, sample, segment
+from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services
 
 HERE = Path(__file__).parent
@@ -26,7 +28,7 @@ def build(settings: Settings) -> gr.Blocks:
     services = Services.make(settings)
     default = preload(services.studio)
     keep = settings.keep_hours * 3600
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
+    with GuardedBlocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
         model = _header(services, default)
         api.build(services)  # first, so that its names are its own
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -39,7 +41,7 @@ def build(settings: Settings) -> gr.Blocks:
             with gr.Tab("Sample", id="sample") as sample_tab:
                 sample.build(services, bench, editing, sample_tab, tabs)
             with gr.Tab("About", id="about"):
-                about.build(services)
+                about.build()
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 
@@ -51,6 +53,7 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
         server_port=settings.port or None,
         root_path=settings.root_path or None,
         max_file_size=f"{settings.upload_mb}mb",
+        app_kwargs={"middleware": [Middleware(Gate, upload_bytes=(settings.upload_mb + 1) << 20)]},
         state_session_capacity=settings.sessions,
         theme=theme(),
         css=(HERE / "page.css").read_text(encoding="utf-8"),

@@ -15,7 +15,7 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
-from linsem.ui.errors import in_words
+from linsem.ui.events import on
 from linsem.ui.label import LabelTab
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
@@ -125,51 +125,59 @@ class Segment:
         yield gr.File(str(path), visible=True), line
 
 
+class _Layout:
+    """The components of this tab, laid out where it is made."""
+
+    def __init__(self, services: Services) -> None:
+        gr.HTML(show.hint(HINT))
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=6, min_width=340):
+                self._images()
+            with gr.Column(scale=3, min_width=300):
+                self.line = gr.HTML(show.status("Opening ...", "busy"), elem_id="segment-status")
+                self.legend = gr.HTML("", elem_id="segment-legend")
+                self.sides = Thumbs(
+                    label="The chosen image", empty="Click an image to see it from all sides.", size=130,
+                    elem_id="segment-sides",
+                )  # fmt: skip
+                with gr.Accordion("Export a data set", open=False, elem_id="export"):
+                    self._export(services.settings.max_export)
+
+    def _images(self) -> None:
+        with gr.Row(elem_classes="ls-tight ls-end"):
+            self.seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="segment-seeds", scale=2, min_width=110)
+            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
+            self.run = gr.Button("Segment", variant="primary", elem_id="segment-run", scale=1, min_width=110)
+            self.fresh = gr.Button("Fresh seeds", elem_id="segment-fresh", scale=1, min_width=110)
+        self.view = gr.Radio(
+            list(show.ALL_VIEWS), value="Overlay", show_label=False, container=False, elem_id="segment-view"
+        )
+        self.grid = Thumbs(label="Segmented images", empty="Press Segment.", size=170, elem_id="segment-grid")
+
+    def _export(self, most: int) -> None:
+        with gr.Row(elem_classes="ls-tight"):
+            self.many = gr.Number(min(100, most), label="Images", precision=0, minimum=1, maximum=most, min_width=90)
+            self.first = gr.Number(1000, label="First seed", precision=0, minimum=0, min_width=90)
+        with gr.Row(elem_classes="ls-tight"):
+            self.export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
+            self.stop = gr.Button("Stop", size="sm", min_width=90)
+        self.told = gr.HTML("")
+        self.zipped = gr.File(label="The data set", interactive=False, visible=False, elem_id="export-file")
+
+
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
     """Lay the tab out and wire it."""
-    logic = Segment(services)
-    shown = gr.State(None)
-    gr.HTML(show.hint(HINT))
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=6, min_width=340):
-            with gr.Row(elem_classes="ls-tight ls-end"):
-                seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="segment-seeds", scale=2, min_width=110)
-                psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
-                run = gr.Button("Segment", variant="primary", elem_id="segment-run", scale=1, min_width=110)
-                fresh = gr.Button("Fresh seeds", elem_id="segment-fresh", scale=1, min_width=110)
-            view = gr.Radio(list(show.ALL_VIEWS), value="Overlay", show_label=False, container=False,
-                            elem_id="segment-view")  # fmt: skip
-            grid = Thumbs(label="Segmented images", empty="Press Segment.", size=170, elem_id="segment-grid")
-        with gr.Column(scale=3, min_width=300):
-            line = gr.HTML(show.status("Opening ...", "busy"), elem_id="segment-status")
-            legend = gr.HTML("", elem_id="segment-legend")
-            sides = Thumbs(label="The chosen image", empty="Click an image to see it from all sides.", size=130,
-                           elem_id="segment-sides")  # fmt: skip
-            with gr.Accordion("Export a data set", open=False, elem_id="export"):
-                with gr.Row(elem_classes="ls-tight"):
-                    most = services.settings.max_export
-                    many = gr.Number(min(100, most), label="Images", precision=0, minimum=1, maximum=most, min_width=90)
-                    first = gr.Number(1000, label="First seed", precision=0, minimum=0, min_width=90)
-                with gr.Row(elem_classes="ls-tight"):
-                    export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
-                    stop = gr.Button("Stop", size="sm", min_width=90)
-                told = gr.HTML("")
-                zipped = gr.File(label="The data set", interactive=False, visible=False, elem_id="export-file")
-
-    def event(register: object, function: object, inputs: list, outputs: list, **more: object) -> object:
-        return register(in_words(function), inputs, outputs, api_visibility="private", **services.short, **more)
-
-    picture = [grid, legend, sides]
-    inputs = [bench.session, bench.fitted, seeds, psi, view]
-    event(run.click, logic.run, inputs, [shown, *picture, line])
-    event(seeds.submit, logic.run, inputs, [shown, *picture, line])
-    event(fresh.click, logic.fresh, inputs, [shown, *picture, line, seeds])
-    event(tab.select, logic.visit, [*inputs, shown], [shown, *picture, line])
-    event(view.input, logic.draw, [shown, view], picture, show_progress="hidden")
-    going = export.click(
-        in_words(logic.export), [bench.session, bench.fitted, many, first, psi], [zipped, told],
-        api_visibility="private", show_progress="hidden", **services.long,
-    )  # fmt: skip
-    stop.click(lambda: show.status("Stopped: nothing was kept."), None, [told], cancels=[going],
-               api_visibility="private")  # fmt: skip
-    event(grid.select, logic.choose, [shown, view], [shown, *picture], show_progress="hidden")
+    logic, at, shown = Segment(services), _Layout(services), gr.State(None)
+    picture, short = [at.grid, at.legend, at.sides], services.short
+    quiet = {**short, "show_progress": "hidden"}
+    inputs, outputs = [bench.session, bench.fitted, at.seeds, at.psi, at.view], [shown, *picture, at.line]
+    on(at.run.click, logic.run, inputs, outputs, **short)
+    on(at.seeds.submit, logic.run, inputs, outputs, **short)
+    on(at.fresh.click, logic.fresh, inputs, [*outputs, at.seeds], **short)
+    on(tab.select, logic.visit, [*inputs, shown], outputs, **short)
+    on(at.view.input, logic.draw, [shown, at.view], picture, **quiet)
+    on(at.grid.select, logic.choose, [shown, at.view], [shown, *picture], **quiet)
+    asked = [bench.session, bench.fitted, at.many, at.first, at.psi]
+    going = on(at.export.click, logic.export, asked, [at.zipped, at.told], **services.long, show_progress="hidden")
+    at.stop.click(lambda: show.status("Stopped: nothing was kept."), None, [at.told], cancels=[going],
+                  api_visibility="private")  # fmt: skip

@@ -1,4 +1,4 @@
-"""A strip of thumbnails to choose from: a `gr.HTML` component of our own, with badges, keyboard and a current one.
+"""A strip of thumbnails to choose from: a component of our own, with badges, keyboard and a current one.
 
 The images cross the wire inside the value, small: a strip changes with each stroke, and nothing is left on the disk.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 from PIL import Image
 
-HERE = Path(__file__).parent
+from linsem.ui.html import Html
+
 LARGEST = 384  # pixels of a side
 
 
@@ -38,7 +37,7 @@ class Strip:
     current: int | None = None
 
 
-class Thumbs(gr.HTML):
+class Thumbs(Html):
     """Shows a `Strip`; `.select` fires with the position as `gr.SelectData.index`. `empty` is said of no images."""
 
     def __init__(
@@ -52,23 +51,13 @@ class Thumbs(gr.HTML):
     ) -> None:
         super().__init__(
             value,
+            "thumbs",
+            '<div class="th" role="listbox"></div>',
             label=label,
-            html_template='<div class="th" role="listbox"></div>',
-            css_template=(HERE / "thumbs.css").read_text(encoding="utf-8"),
-            js_on_load=(HERE / "thumbs.js").read_text(encoding="utf-8"),
-            apply_default_css=False,
             empty_text=empty,
             thumb_size=int(size),
             **kw,
         )
-
-    def get_block_name(self) -> str:
-        """The frontend draws it as an HTML component."""
-        return "html"
-
-    def preprocess(self, payload: object) -> None:
-        """Nothing that the browser sends is needed: the position comes with the event."""
-        return None
 
     def postprocess(self, value: Strip | None) -> dict[str, Any] | None:
         """A strip as plain JSON."""
@@ -79,18 +68,6 @@ class Thumbs(gr.HTML):
             for each in value.items
         ]
         return {"items": items, "current": value.current}
-
-    def api_info(self) -> dict[str, Any]:
-        """Any JSON: it is not read."""
-        return {"type": "object"}
-
-    def example_payload(self) -> None:
-        """Nothing."""
-        return None
-
-    def example_value(self) -> None:
-        """Nothing: a strip holds images."""
-        return None
 
 
 def data_url(rgb: np.ndarray, crisp: bool = False) -> str:

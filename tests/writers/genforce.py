@@ -65,7 +65,7 @@ def stylegan_state(state: dict[str, torch.Tensor], dialect: str) -> dict[str, to
             conv = ".conv" if inner == "weight" and not plain else ""
             found[f"synthesis.output{last}{conv}.{inner}"] = value
         elif inner == "const":
-            found["synthesis.layer0.const"] = value[None]
+            found["synthesis.layer0." + ("first_layer" if dialect == "interfacegan" else "const")] = value[None]
         elif inner == "weight":
             index = int(part[1][5:])
             fused = index % 2 == 0 and 4 * 2 ** (index // 2) >= 128

@@ -1,0 +1,47 @@
+"""Put the tables of `assets/evidence/` into the README, each after its marker `<!-- table: NAME -->`.
+
+    python -m linsem.lab.readme_tables [--check]
+
+The tables are what the commands of the evidence wrote with `--out`; a marker without a table stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from linsem.zoo import assets
+
+_MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n)(?:.*?<!-- end of \2 -->\n)?", re.DOTALL)
+
+
+def filled(text: str, folder: Path) -> str:
+    """The same text with each marked table replaced by the one in `folder`/NAME.md, its title as a line above it."""
+
+    def table(match: re.Match) -> str:
+        path = folder / f"{match[2]}.md"
+        if not path.exists():
+            return match[1]
+        title, _, body = path.read_text(encoding="utf-8").partition("\n")
+        return f"{match[1]}\n{title.lstrip('# ')}:\n\n{body.strip()}\n\n<!-- end of {match[2]} -->\n"
+
+    return _MARK.sub(table, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite the README; with `--check` only say, by 1, that it would change."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--readme", type=Path, default=Path(__file__).parents[2] / "README.md")
+    args = parser.parse_args(arguments)
+    text = args.readme.read_text(encoding="utf-8")
+    wanted = filled(text, assets() / "evidence")
+    if not args.check:
+        args.readme.write_text(wanted, encoding="utf-8")
+    return int(args.check and text != wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

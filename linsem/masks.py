@@ -1,0 +1,274 @@
+"""Label maps in files: out as an indexed PNG that carries its categories, in as whatever a person has.
+
+What comes in may be indexed, grayscale or colour-coded and of any size; the report says what was understood, and a
+pixel that belongs to no category is an error that names it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin
+
+from linsem.categories import SNAP, UNLABELLED_COLOR, Category, checked_labels, color_table, parse_categories, rgb_of
+from linsem.pixels import IGNORE, resize_labels
+
+MAX_PIXELS = 16_000_000  # of a label map that comes in
+MAX_BYTES = 64_000_000  # of its file
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_COLORS = 65_536  # that a picture may have and still be asked whether it is a label map
+TEXT_KEY = "linsem:categories"  # the PNG text chunk: JSON [{name, color}]
+
+
+class LabelMapError(ValueError):
+    """A file that cannot be read as a label map of the given categories; the message says why."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What was read: labels (H, W) uint8 in {0..K-1} or 255, and a JSON-able report of how it was understood.
+
+    `report` has `mode` ("names", "indexed", "grayscale" or "colours"), `format`, `width` and `height` of the file,
+    `resized`, `counts` {name: pixels} and `unlabelled` (both after resizing), `snapped` (pixels whose colour was not
+    exact), and `notes`, sentences for the person who sent it.
+    """
+
+    labels: np.ndarray
+    report: dict
+
+
+def write_label_map(labels: np.ndarray, categories: Sequence[Category]) -> bytes:
+    """Labels (H, W) to an indexed PNG: index = category, 255 = unlabelled and transparent, names in a text chunk."""
+    labels = checked_labels(labels, categories)
+    if labels.ndim != 2 or 0 in labels.shape:
+        raise ValueError(f"labels: expected (H, W), got {labels.shape}")
+    image = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
+    image.putpalette(color_table(categories).tobytes())
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(TEXT_KEY, json.dumps([asdict(category) for category in categories], ensure_ascii=False))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=info, transparency=IGNORE, optimize=False)
+    return buffer.getvalue()
+
+
+def read_label_map(
+    source: bytes | str | Path, categories: Sequence[Category], *, size: tuple[int, int] | None = None
+) -> LabelMap:
+    """A label map in a file (its bytes, or a path), indexed, grayscale or colour-coded, resized to `size` (H, W).
+
+    Our own files are read by the names that they carry. Others are read by colour where every colour is a category's,
+    and by index where the indices (of a palette, or of gray values) are; 255 and transparent pixels are unlabelled. A
+    colour within 12 of a category's in every channel is taken for it, which the report says.
+
+    Raises LabelMapError for a file that is no picture or too large, and for any pixel that belongs to no category: the
+    message names the unknown colours or indices, most frequent first, and how many pixels have them.
+    """
+    image = _open(source)
+    opaque = _opaque(image)
+    mode, labels, snapped = _understand(image, opaque, categories)
+    labels = np.where(opaque, labels, IGNORE).astype(np.uint8)
+    before = np.bincount(labels.ravel(), minlength=256)
+    if size is not None:
+        labels = np.ascontiguousarray(resize_labels(labels, size))
+    after = np.bincount(labels.ravel(), minlength=256)
+    report = {
+        "mode": mode, "format": image.format, "width": image.width, "height": image.height,
+        "resized": size is not None and (image.height, image.width) != tuple(size),
+        "counts": {category.name: int(after[k]) for k, category in enumerate(categories) if after[k]},
+        "unlabelled": int(after[IGNORE]), "snapped": snapped,
+        "notes": _notes(before, after, snapped, categories),
+    }  # fmt: skip
+    return LabelMap(labels, report)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _open(source: bytes | str | Path) -> Image.Image:
+    """The decoded picture, upright, or LabelMapError."""
+    data = source if isinstance(source, bytes) else _bytes_of(Path(source))
+    if len(data) > MAX_BYTES:
+        raise LabelMapError(f"label map: expected a file of at most {MAX_BYTES // 10**6} MB, got {len(data)} bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LabelMapError(f"label map: expected at most {MAX_PIXELS} pixels, got far more") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
+        raise LabelMapError(f"label map: expected a picture ({', '.join(FORMATS)}), got something else") from error
+    if image.width * image.height > MAX_PIXELS:
+        got = f"{image.width} x {image.height}"
+        raise LabelMapError(f"label map: expected at most {MAX_PIXELS // 10**6} megapixels, got {got}")
+    try:
+        format_, image.filename = image.format, ""
+        image.load()
+        text = getattr(image, "text", {})
+        image = ImageOps.exif_transpose(image)
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
+            image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
+    except Exception as error:  # as above: a file may start well and end badly
+        raise LabelMapError("label map: the picture is damaged or incomplete") from error
+    image.format = format_
+    image.info[TEXT_KEY] = text.get(TEXT_KEY)
+    return image
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise LabelMapError(f"label map: there is no readable file {path.name!r}") from error
+
+
+def _opaque(image: Image.Image) -> np.ndarray:
+    """(H, W) bool: where the picture says anything."""
+    if image.mode.startswith("I") or ("A" not in image.getbands() and "transparency" not in image.info):
+        return np.ones((image.height, image.width), dtype=bool)
+    return np.asarray(image.convert("RGBA").getchannel("A")) >= 128
+
+
+def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Category]) -> tuple[str, np.ndarray, int]:
+    """The way to read it that fits, the labels (H, W) that it gives, and how many pixels were snapped."""
+    indices, gray_mode = _indices(image)
+    fits = indices is not None and bool(_valid(indices[opaque], categories).all())
+    if gray_mode and fits:
+        return "grayscale", indices, 0
+    rgb = _gray_rgb(indices) if gray_mode else np.asarray(image.convert("RGB"))
+    if image.mode == "P" and (named := _by_name(image, indices, rgb, opaque, categories)) is not None:
+        return "names", named, 0
+    packed = rgb[..., 0].astype(np.int32) << 16 | rgb[..., 1].astype(np.int32) << 8 | rgb[..., 2]
+    colors, counts = np.unique(packed[opaque], return_counts=True)
+    if len(colors) > MAX_COLORS:
+        raise LabelMapError(f"label map: expected a colour for each category, got a picture of {len(colors)} colours")
+    exact, near = _match(colors, categories)
+    gray = bool(((colors >> 16 == colors & 255) & (colors >> 8 & 255 == colors & 255)).all())
+    if indices is None and gray:
+        indices = rgb[..., 0]
+        fits = bool(_valid(indices[opaque], categories).all())
+    index_mode = "indexed" if image.mode == "P" else "grayscale"
+    if (exact >= 0).all():
+        return "colours", _look_up(packed, opaque, colors, exact), 0
+    if gray and fits:
+        return index_mode, indices, 0
+    if (near >= 0).all():
+        return "colours", _look_up(packed, opaque, colors, near), int(counts[exact < 0].sum())
+    if fits:
+        return index_mode, indices, 0
+    if gray_mode:
+        raise LabelMapError(_unknown_indices(indices[opaque], categories))
+    raise LabelMapError(_unknown_colors(colors[near < 0], counts[near < 0], categories))
+
+
+def _look_up(packed: np.ndarray, opaque: np.ndarray, colors: np.ndarray, table: np.ndarray) -> np.ndarray:
+    labels = np.full(packed.shape, IGNORE, dtype=np.uint8)
+    labels[opaque] = table.astype(np.uint8)[np.searchsorted(colors, packed[opaque])]
+    return labels
+
+
+def _indices(image: Image.Image) -> tuple[np.ndarray | None, bool]:
+    """(H, W) the numbers that the file itself holds (None: it holds colours), and whether they are gray values."""
+    if image.mode == "1":
+        return np.asarray(image.convert("L")) // 255, True
+    if image.mode == "P":
+        return np.asarray(image), False
+    if image.mode in ("L", "LA"):
+        return np.asarray(image.getchannel(0)), True
+    if image.mode.startswith("I"):
+        return np.asarray(image), True
+    return None, False
+
+
+def _gray_rgb(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _by_name(
+    image: Image.Image, indices: np.ndarray, rgb: np.ndarray, opaque: np.ndarray, categories: Sequence[Category]
+) -> np.ndarray | None:
+    """Labels by the names in the file's own text chunk; None where it has none, or where it no longer fits.
+
+    A paint program may keep the chunk and make a palette of its own: the chunk counts only if the colours agree.
+    """
+    try:
+        theirs = parse_categories(image.info.get(TEXT_KEY) or "")
+    except ValueError:
+        return None
+    used, counts = np.unique(indices[opaque], return_counts=True)
+    used, counts = used[used != IGNORE], counts[used != IGNORE]
+    if not theirs or (used >= len(theirs)).any():
+        return None
+    if not (rgb[opaque] == color_table(theirs)[indices[opaque]]).all():
+        return None
+    ours = {category.name: index for index, category in enumerate(categories)}
+    foreign = [(theirs[k].name, n) for k, n in zip(used, counts, strict=True) if theirs[k].name not in ours]
+    if foreign:
+        listed = ", ".join(f"{name!r} ({n} pixels)" for name, n in foreign[:8])
+        raise LabelMapError(f"label map: its categories {listed} are none of: {_names(categories)}")
+    table = np.full(256, IGNORE, dtype=np.uint8)
+    for k in used:
+        table[k] = ours[theirs[k].name]
+    return table[indices]
+
+
+def _match(colors: np.ndarray, categories: Sequence[Category]) -> tuple[np.ndarray, np.ndarray]:
+    """For packed colours (M,): the label of the same colour, and of the nearest within SNAP; -1 where there is none."""
+    known = np.array([rgb_of(c) for c in (*(category.color for category in categories), UNLABELLED_COLOR)])
+    labels = np.array([*range(len(categories)), IGNORE])
+    rgb = colors[:, None] >> np.array([16, 8, 0]) & 255
+    distance = np.stack([np.abs(rgb - color).max(-1) for color in known])  # (K + 1, M)
+    nearest, least = distance.argmin(0), distance.min(0)
+    exact = np.where(least == 0, labels[nearest], -1)
+    distance[-1][distance[-1] > 0] = 256  # the unlabelled colour is never guessed
+    nearest, least = distance.argmin(0), distance.min(0)
+    near = np.where(least <= SNAP, labels[nearest], -1)
+    return exact, near
+
+
+def _valid(indices: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
+    return ((indices >= 0) & (indices < len(categories))) | (indices == IGNORE)
+
+
+def _unknown_indices(indices: np.ndarray, categories: Sequence[Category]) -> str:
+    values, counts = np.unique(indices[~_valid(indices, categories)], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    listed = ", ".join(f"{values[i]} ({counts[i]} pixels)" for i in order[:5])
+    more = f" and {len(order) - 5} more" if len(order) > 5 else ""
+    return (
+        f"label map: {int(counts.sum())} pixels have an index that belongs to no category: {listed}{more}; expected "
+        f"0..{len(categories) - 1} or {IGNORE} for unlabelled"
+    )
+
+
+def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence[Category]) -> str:
+    order = np.argsort(-counts, kind="stable")
+    listed = ", ".join(f"#{colors[i]:06x} ({counts[i]} pixels)" for i in order[:5])
+    more = f" and {len(order) - 5} more" if len(order) > 5 else ""
+    known = ", ".join(f"{category.color} {category.name}" for category in categories[:24])
+    return (
+        f"label map: {int(counts.sum())} pixels have a colour that belongs to no category: {listed}{more}; expected "
+        f"{known} (saved as PNG, without smoothing), or transparent for unlabelled"
+    )
+
+
+def _names(categories: Sequence[Category]) -> str:
+    return ", ".join(category.name for category in categories[:24])
+
+
+def _notes(before: np.ndarray, after: np.ndarray, snapped: int, categories: Sequence[Category]) -> list[str]:
+    notes = []
+    present = [category.name for k, category in enumerate(categories) if after[k]]
+    if not present:
+        notes.append("every pixel is unlabelled")
+    if len(present) == 1:
+        notes.append(f"only one category is there: {present[0]}")
+    if snapped:
+        notes.append(f"{snapped} pixels have a colour near a category's, and were taken for it")
+    lost = [category.name for k, category in enumerate(categories) if before[k] and not after[k]]
+    if lost:
+        notes.append(f"lost in resizing, being too small: {', '.join(lost)}")
+    return notes

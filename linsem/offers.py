@@ -1,0 +1,179 @@
+"""Which generators an installation offers, and the row that belongs to a name, a file or a Hub address.
+
+`LINSEM_MODELS` picks what is offered: comma separated zoo names, local files, `hub://owner/repo/file[@revision]`, and
+`name=file` for a zoo row whose weights one has; `all` stands for the whole zoo. Without it the shipped generators and
+the nine networks of the paper are listed.
+
+A conditional network draws one of its labels under a name that ends in it: `ada-cifar10~3`, `mine.pkl~0`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from linsem.categories import Category, parse_categories
+from linsem.checkpoints import Checkpoint, CheckpointError, read_checkpoint
+from linsem.generators import GENERATORS, PAPER, GeneratorSpec
+
+HUB = "hub://"
+DEFAULT_CATEGORIES = parse_categories(["background", "object"])  # of a file that names none: something to start from
+_SHIPPED = tuple(spec.id for spec in GENERATORS.values() if spec.asset or spec.package)
+
+
+class ModelError(ValueError):
+    """A generator cannot be had; the message is a sentence that says what to do."""
+
+
+def offered(setting: str | None = None) -> dict[str, GeneratorSpec]:
+    """The generators that `LINSEM_MODELS` (or `setting`) names, in its order.
+
+    An entry that is none, or whose file is damaged, is a row without a file, whose `source` and `help` say why: one bad
+    entry does not take the others away.
+    """
+    setting = os.environ.get("LINSEM_MODELS", "") if setting is None else setting
+    entries = [entry.strip() for entry in setting.split(",") if entry.strip()] or [*_SHIPPED, *PAPER]
+    specs: dict[str, GeneratorSpec] = {}
+    for entry in entries:
+        chosen = GENERATORS.values() if entry == "all" else [_offer(entry)]
+        specs.update({spec.id: spec for spec in chosen})
+    return specs
+
+
+def spec_of(source: str | Path) -> GeneratorSpec:
+    """The row of a name that is offered here or in the zoo, or a row made for a file or a Hub address."""
+    name, label = split_label(source)
+    if label is not None:
+        return offered().get(str(source)) or _labelled(spec_of(name), label)
+    entries = [entry.strip() for entry in os.environ.get("LINSEM_MODELS", "").split(",")]
+    for entry in entries:
+        if not entry.startswith(HUB) and "=" in entry and entry.partition("=")[0].strip() == name:
+            return _entry(entry)
+    if name in GENERATORS or name.startswith(HUB) or as_file(name):
+        return _entry(name)
+    return offered().get(name) or _entry(name)
+
+
+def split_label(source: str | Path) -> tuple[str, int | None]:
+    """The name and the label of a conditional network, of "NAME~3"; any other source itself and None."""
+    text = str(source)
+    name, _, label = text.rpartition("~")
+    if not name or not (label.isascii() and label.isdigit() and len(label) <= 6) or as_file(text):
+        return text, None
+    return name, int(label)
+
+
+def as_file(source: str | Path) -> Path | None:
+    """The file that a source names, unless it is a name of the zoo or a Hub address."""
+    text = str(source)
+    if not text or text in GENERATORS or text.startswith(HUB):
+        return None
+    try:
+        path = Path(text).expanduser()
+        return path if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, no such home
+        return None
+
+
+def read_file(path: Path) -> Checkpoint:
+    """What a checkpoint holds; raises `ModelError`."""
+    try:
+        return read_checkpoint(path)
+    except CheckpointError as error:
+        raise ModelError(f"{path.name} cannot be loaded: {error}") from error
+
+
+def _offer(entry: str) -> GeneratorSpec:
+    try:
+        return _entry(entry)
+    except ModelError as error:
+        name = Path(entry.rpartition("=")[2]).name[:64] or entry[:64]
+        return GeneratorSpec(name, "", 0, DEFAULT_CATEGORIES, str(error), "unknown", help=str(error))
+
+
+def _entry(entry: str) -> GeneratorSpec:
+    """One entry of `LINSEM_MODELS`, or one source of `load_generator`."""
+    entry, label = split_label(entry)
+    if label is not None:
+        return _labelled(_entry(entry), label)
+    if entry in GENERATORS:
+        return GENERATORS[entry]
+    if entry.startswith(HUB):
+        return _hub_row(entry)
+    name, _, file = entry.partition("=")
+    if file and name.strip() in GENERATORS:
+        return _own(GENERATORS[name.strip()], file.strip())
+    path = as_file(entry)
+    if path is not None:
+        return _file_row(path, path.stat().st_mtime_ns)
+    names = ", ".join(list(GENERATORS)[:6])
+    raise ModelError(
+        f"{entry[:200]!r} is no generator: expected a name of the zoo ({names}, ...), a checkpoint file that "
+        f"exists, or {HUB}owner/repo/file"
+    )
+
+
+def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
+    return replace(spec, id=f"{spec.id}~{label}")
+
+
+def _own(spec: GeneratorSpec, file: str) -> GeneratorSpec:
+    """A row of the zoo with somebody's own weights."""
+    if file.startswith(HUB):
+        row = _hub_row(file)
+        where = {"repo": row.repo, "repo_type": row.repo_type, "file": row.file, "commit": row.commit}
+    else:
+        path = as_file(file)
+        if path is None:
+            raise ModelError(f"{spec.id}: expected a checkpoint, found no file {file!r}; correct LINSEM_MODELS")
+        where = {"path": str(path), "repo": None, "file": None, "commit": None}
+    return replace(spec, **where, asset=None, package=None, sha256=None, size=None)
+
+
+@lru_cache(maxsize=64)
+def _file_row(path: Path, modified: int) -> GeneratorSpec:
+    """A row for a local file; it is read for what it holds, once for each time that it is changed."""
+    return described(read_file(path), path)
+
+
+def _hub_row(url: str) -> GeneratorSpec:
+    """A row for a Hub address; what it holds is known once it is in the cache."""
+    from linsem import hub
+
+    try:
+        file = hub.parse_url(url)
+    except hub.HubError as error:
+        raise ModelError(str(error)) from error
+    where = {"repo": file.repo, "repo_type": file.repo_type, "file": file.file, "commit": file.revision}
+    unknown = GeneratorSpec(url, "", 0, DEFAULT_CATEGORIES, url, "see its page on the Hub", **where)
+    here = hub.cached(file)
+    if here is None:
+        return unknown
+    try:
+        row = _file_row(here, here.stat().st_mtime_ns)
+    except ModelError:  # damaged: the download will see that and mend it
+        return unknown
+    return replace(row, id=url, path=None, source=url, **where)
+
+
+def described(checkpoint: Checkpoint, path: Path) -> GeneratorSpec:
+    """A row of what a file says of itself: its own id if it has one that is not taken, else the file's name."""
+    config, metadata = checkpoint.config, checkpoint.metadata
+    own = metadata.get("id", "")
+    return GeneratorSpec(
+        own if own and own not in GENERATORS else path.name, checkpoint.family, config.size[0],
+        categories_of(metadata) or DEFAULT_CATEGORIES, f"a local file ({checkpoint.source_format})",
+        metadata.get("licence", "unknown: its author's"), path=str(path), z_dim=config.z_dim,
+        w_dim=getattr(config, "w_dim", config.z_dim), c_dim=getattr(config, "c_dim", 0),
+    )  # fmt: skip
+
+
+def categories_of(metadata: Mapping[str, str]) -> tuple[Category, ...]:
+    """The categories that a checkpoint names, () for none; raises `ModelError`."""
+    try:
+        return parse_categories(metadata.get("categories"))
+    except ValueError as error:
+        raise ModelError(f"the checkpoint's metadata is damaged: {error}") from error

@@ -1,0 +1,37 @@
+"""What is made once and then shared: whoever asks while it is being made waits for it, and for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from linsem.forks import ForkLock
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """Values by key, each made when it is first asked for. Making one may take minutes and holds up no other."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, T] = {}
+        self._making: dict[str, ForkLock] = {}
+        self._lock = ForkLock()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """The value, made by `make` if there is none; if that fails, the next one who asks tries again."""
+        if key in self._values:
+            return self._values[key]
+        with self._lock:
+            making = self._making.setdefault(key, ForkLock())
+        try:
+            with making:
+                if key not in self._values:
+                    self._values[key] = make()
+                return self._values[key]
+        finally:
+            with self._lock:
+                self._making.pop(key, None)

@@ -1,0 +1,86 @@
+"""What StyleGAN and StyleGAN2 share as generators: z to truncated ws, checked inputs, and the noise of the layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from linsem.generator import check_last_layer, seeded
+
+NOISE_MODES = ("const", "random", "none")
+
+
+class Styled(nn.Module):
+    """A network of `mapping` and synthesis; a family sets `config`, `z_dim`, `w_dim`, `num_ws` and `layers`.
+
+    `label` is what a conditional one draws where nothing else is asked for (None: all labels zero).
+    """
+
+    label: int | None = None
+
+    def with_label(self, label: int | None) -> Styled:
+        """The same network, of the same parameters, that draws one of its labels, a whole number from 0 (None: none).
+
+        Raises ValueError if it was trained without labels, or does not know this one.
+        """
+        count = self.config.c_dim
+        if count == 0 and label is not None:
+            raise ValueError(f"label: {self.id!r} was trained without labels, so none can be chosen")
+        if label is not None and not 0 <= label < count:
+            raise ValueError(f"label: {self.id!r} knows 0..{count - 1}, got {label}")
+        other = copy.copy(self)
+        other.label = label
+        return other
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.mapping.w_avg.device
+
+    def map(
+        self, z: torch.Tensor, psi: float = 1.0, *, cutoff: int | None = None, c: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """z (N, z_dim) to ws (N, num_ws, w_dim); with psi != 1 those below `cutoff` (None: all) move to the mean w.
+
+        NVIDIA's StyleGANs were shown with psi 0.7 and cutoff 8. `c` (N, c_dim) is the label of a conditional net
+        (default: that of `with_label`).
+        """
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
+        if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):
+            raise ValueError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
+        if c is None and self.label is not None:
+            chosen = torch.full((len(z),), self.label, device=z.device)
+            c = F.one_hot(chosen, self.config.c_dim).float()
+        ws = self.mapping(z, c)[:, None].repeat(1, self.num_ws, 1)
+        if psi == 1:
+            return ws
+        head = self.mapping.w_avg.lerp(ws[:, :cutoff], psi)
+        return head if cutoff is None else torch.cat([head, ws[:, cutoff:]], dim=1)
+
+    def checked_last(
+        self, ws: torch.Tensor, image: bool, last_layer: int | None, noise_mode: str, noise_seeds: Sequence[int] | None
+    ) -> int:
+        """The index of the last feature map to compute; ValueError for anything that `synthesize` does not take."""
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
+        last = check_last_layer(last_layer, len(self.layers), image)
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
+        if noise_mode == "random" and (noise_seeds is None or len(noise_seeds) != len(ws)):
+            raise ValueError(f"noise_seeds: expected one a sample ({len(ws)}) with noise_mode='random'")
+        return last
+
+
+def noise_of(const: torch.Tensor, mode: str, seeds: Sequence[int] | None, index: int) -> torch.Tensor | None:
+    """(H, W), (N, 1, H, W) or None. Random noise follows from each sample's own seed and the layer's index."""
+    if mode == "none":
+        return None
+    if mode == "const" or seeds is None:
+        return const
+    rows = [torch.randn((1, *const.shape), generator=seeded(int(seed) * 64 + index)) for seed in seeds]
+    return torch.stack(rows).to(const.device)

@@ -1,0 +1,152 @@
+"""What stands between a request and the page's functions: every refusal is a sentence, and no body is too large.
+
+Gradio answers an input that no component can read with an error that says nothing, and a call that names nothing with a
+bare 500. Here both become sentences. Gradio reads a JSON body whole, whatever its size, and keeps the values of an
+event's inputs with the visitor's session; here a body has a limit, and what came in is not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import gradio as gr
+
+from linsem.ui.errors import OURS
+
+log = logging.getLogger("linsem")
+MAX_JSON = 8 << 20  # bytes of a body that is no upload: the painter's largest label map is 6 million characters
+DRAINED = 64 << 20  # bytes of a body too large that are read and thrown away: who is still sending hears no answer
+STALLED = 2.0  # seconds after which a sender of such a body is no longer waited for
+UNREAD = "This input could not be read: reload the page and try again."
+NO_SUCH_CALL = "There is no such call here, or its body is not what it takes: the page's footer lists the API."
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class GuardedBlocks(gr.Blocks):
+    """Blocks that refuse in words whatever cannot be read."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list:
+        """As Gradio does it; what it cannot read is a `gr.Error` that says what the endpoint expects."""
+        try:
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception:
+            raise gr.Error(unread(block_fn, inputs), print_exception=False) from None
+        finally:
+            forget(block_fn, state)
+
+    async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As Gradio does it; an error that no handler put into words is logged, and is one that says so."""
+        try:
+            return await super().process_api(block_fn, *args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            log.error("around a request", exc_info=error)
+            raise gr.Error(OURS, print_exception=False) from None
+
+
+def unread(block_fn: Any, inputs: list[Any]) -> str:
+    """The sentence for inputs that do not fit an event: of an endpoint it names the kinds of its parameters."""
+    name = block_fn.api_name
+    if not name or block_fn.api_visibility != "public":
+        return UNREAD
+    kinds = ", ".join(block.get_block_name() for block in block_fn.inputs) or "nothing"
+    expected, got = len(block_fn.inputs), len(inputs)
+    if expected != got:
+        return f"/{name}: expected {expected} values ({kinds}), got {got}."
+    return f"/{name}: expected {kinds}, with files that were uploaded; one of the values is something else."
+
+
+def forget(block_fn: Any, state: Any) -> None:
+    """Drop the copies of an event's inputs that Gradio keeps for links to a page's state, which this page has not."""
+    values = getattr(state, "config_values", {})
+    for block in block_fn.inputs:
+        if block._id in values:
+            values[block._id].get("props", {}).pop("value", None)
+
+
+class Gate:
+    """ASGI middleware: bodies have a limit, and an error that nobody caught is answered in words."""
+
+    def __init__(self, app: Callable, upload_bytes: int) -> None:
+        self.app, self.upload_bytes = app, upload_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        upload = scope["path"].rstrip("/").endswith("/upload")
+        body, started = _Body(receive, self.upload_bytes if upload else MAX_JSON, _declared(scope)), False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if body.over and not started:
+                return  # what was made of a body that was cut off is no answer
+            started = True
+            await send(message)
+
+        try:
+            if not body.over:
+                await self.app(scope, body.receive, sending)
+        except Exception as error:
+            if started:  # a stream: it has said what it could, and now it ends
+                log.info("in the stream %s: %s", scope["path"], error)
+                await send({"type": "http.response.body", "body": b""})
+            elif not body.over:
+                log.error("in the request %s", scope["path"], exc_info=error)
+                await _answer(send, 400, NO_SUCH_CALL)
+        if body.over and not started:
+            await body.drain()
+            await _answer(send, 413, f"The request is too large: expected at most {body.limit >> 20} MB.")
+
+
+class _Body:
+    """The body of a request, counted."""
+
+    def __init__(self, receive: Receive, limit: int, declared: int) -> None:
+        self._receive, self.limit, self.seen, self.over, self.ended = receive, limit, 0, declared > limit, False
+
+    async def receive(self) -> Message:
+        """The next piece. Raises once there have been too many."""
+        message = await self._next()
+        if self.over:
+            raise ValueError("the body went on after its limit")
+        return message
+
+    async def drain(self) -> None:
+        """Read what still comes, within reason."""
+        while not self.ended and self.seen < DRAINED:
+            try:
+                await asyncio.wait_for(self._next(), STALLED)
+            except (TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
+                return
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self.seen += len(message.get("body", b""))
+        self.over = self.over or self.seen > self.limit
+        self.ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+
+def _declared(scope: Message) -> int:
+    lengths = [value for name, value in scope["headers"] if name.lower() == b"content-length" and value.isdigit()]
+    return int(lengths[0][:18]) if lengths else 0
+
+
+async def _answer(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"detail": sentence, "error": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

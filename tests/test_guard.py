@@ -1,0 +1,158 @@
+"""The gate in front of the page: bodies have a limit, and whatever goes wrong is said in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import gradio as gr
+import pytest
+from gradio.components.json_component import JsonData
+
+from linsem.ui import guard
+from linsem.ui.guard import MAX_JSON, NO_SUCH_CALL, UNREAD, Gate, GuardedBlocks
+
+UPLOAD = 4 * MAX_JSON
+
+
+@pytest.fixture(scope="module")
+def loop():
+    """A loop for all that is awaited here."""
+    own = asyncio.new_event_loop()
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def through(loop):
+    """`through_gate` on the loop."""
+    return lambda app, **more: loop.run_until_complete(asyncio.wait_for(through_gate(app, **more), 20))
+
+
+async def through_gate(app, *, path="/gradio_api/call/x", pieces=(b"{}",), declared=None):
+    """What a client gets whose body comes in pieces: (status, JSON or text), and how many pieces were asked for."""
+    headers = [(b"content-type", b"application/json")]
+    headers += [] if declared is None else [(b"Content-Length", str(declared).encode())]
+    coming = [
+        {"type": "http.request", "body": piece, "more_body": i < len(pieces) - 1} for i, piece in enumerate(pieces)
+    ]
+    asked, sent = [], []
+
+    async def receive():
+        asked.append(1)
+        if not coming:
+            await asyncio.sleep(3600)
+        return coming.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "headers": headers}
+    await Gate(app, UPLOAD)(scope, receive, send)
+    status = sent[0]["status"]
+    text = b"".join(message.get("body", b"") for message in sent[1:]).decode()
+    return status, text, len(asked)
+
+
+async def echo(scope, receive, send):
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(len(body)).encode()})
+
+
+async def hides_errors(scope, receive, send):
+    """As FastAPI does: whatever happens to the body is an answer of its own."""
+    try:
+        await echo(scope, receive, send)
+    except Exception:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"the framework's own words"})
+
+
+def test_what_is_small_enough_goes_through_untouched(through):
+    assert through(echo, pieces=(b"ab", b"c"))[:2] == (200, "3")
+    assert through(echo, pieces=(bytes(MAX_JSON),), declared=MAX_JSON)[:2] == (200, str(MAX_JSON))
+    assert through(echo, path="/gradio_api/upload", pieces=(bytes(MAX_JSON), b"x"))[:2] == (200, str(MAX_JSON + 1))
+
+
+@pytest.mark.parametrize("app", [echo, hides_errors])
+@pytest.mark.parametrize("declared", [None, MAX_JSON + 2])
+def test_a_body_beyond_the_limit_is_refused_in_a_sentence(through, app, declared):
+    status, text, _ = through(app, pieces=(bytes(MAX_JSON), b"xy", b"z"), declared=declared)
+    assert status == 413 and "at most 8 MB" in json.loads(text)["detail"]
+
+
+def test_an_upload_has_its_own_limit(through):
+    status, text, _ = through(echo, path="/gradio_api/upload", pieces=(bytes(UPLOAD), b"x"))
+    assert status == 413 and "at most 32 MB" in json.loads(text)["detail"]
+
+
+def test_a_sender_that_stalls_is_answered_and_one_without_end_is_not_read_to_its_end(through, monkeypatch):
+    monkeypatch.setattr(guard, "STALLED", 0.05)
+    assert through(echo, pieces=(), declared=10**12)[0] == 413
+    endless = [bytes(MAX_JSON)] * 100
+    status, _, asked = through(echo, pieces=endless, declared=10**12)
+    assert status == 413 and asked <= 1 + guard.DRAINED // MAX_JSON
+
+
+def test_an_error_that_nobody_caught_is_a_sentence_and_not_its_text(through, caplog):
+    async def fails(scope, receive, send):
+        raise KeyError("/secret/path")
+
+    status, text, _ = through(fails)
+    assert (status, json.loads(text)["detail"]) == (400, NO_SUCH_CALL) and "secret" in caplog.text
+
+
+def test_a_stream_that_breaks_ends(through):
+    async def breaks(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1", "more_body": True})
+        raise RuntimeError("/secret/path")
+
+    assert through(breaks)[:2] == (200, "data: 1")
+
+
+async def build():
+    """Blocks with three events; within a running loop Gradio makes none of its own, which nobody would close."""
+    with GuardedBlocks(analytics_enabled=False) as demo:
+        number, file, out = gr.Number(), gr.File(), gr.JSON()
+        button = gr.Button()
+        button.click(lambda n, f: {"n": n}, [number, file], [out], api_name="public")
+        button.click(lambda n: {"n": len(str(n))}, [number], [out], api_name="own", api_visibility="private")
+        button.click(lambda n: {}[n], [number], [out], api_name="broken")
+    return demo
+
+
+@pytest.fixture
+def blocks(loop):
+    return loop.run_until_complete(build())
+
+
+def called(loop, demo, name, inputs):
+    """What an event answers to inputs, or the `gr.Error`'s sentence; and the session."""
+    function = next(fn for fn in demo.fns.values() if fn.api_name == name)
+    state = gr.state_holder.SessionState(demo)
+    try:
+        return loop.run_until_complete(demo.process_api(function, inputs, state))["data"], state
+    except gr.Error as error:
+        return error.message if not error.print_exception else "it is printed", state
+
+
+def test_inputs_that_no_component_reads_get_a_sentence(loop, blocks):
+    assert called(loop, blocks, "public", [3, None])[0] == [JsonData({"n": 3})]
+    for wrong in ([3], [3, None, 5], []):
+        assert "expected 2 values (number, file)" in called(loop, blocks, "public", wrong)[0]
+    for wrong in ("x", 5, {}, [[]], {"path": "/etc/passwd"}, {"path": "x", "meta": {"_type": "gradio.FileData"}}):
+        assert "number, file" in called(loop, blocks, "public", [3, wrong])[0]
+    assert called(loop, blocks, "own", [])[0] == UNREAD
+    assert called(loop, blocks, "broken", [3])[0] == guard.OURS
+
+
+def test_what_came_in_is_not_kept_with_the_session(loop, blocks):
+    answer, state = called(loop, blocks, "own", ["x" * 1000])
+    assert answer == [JsonData({"n": 1000})] and "xxx" not in repr(state.config_values)
+    state._update_value_in_config(next(iter(state.config_values)), "xxx")
+    assert "xxx" in repr(state.config_values)  # the twin: this is where Gradio keeps it

@@ -1,0 +1,86 @@
+"""What is made once: who waits for whom while it is being made."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from linsem import zoo
+from linsem.once import Once
+from linsem.settings import Settings
+from linsem.studio import Studio
+from tests.toys import ToyGenerator
+
+SOON = 30  # seconds; nothing here takes one
+
+
+class Slow:
+    """Something that is made when it is told to go on."""
+
+    def __init__(self):
+        self.begun, self.go, self.times = threading.Event(), threading.Event(), 0
+
+    def __call__(self):
+        self.times += 1
+        self.begun.set()
+        assert self.go.wait(SOON)
+        return "slow"
+
+
+def started(function):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
+    thread.start()
+    return thread, results
+
+
+def test_one_that_takes_long_holds_up_no_other():
+    once, slow = Once(), Slow()
+    thread, results = started(lambda: once.get("a", slow))
+    assert slow.begun.wait(SOON)
+    other, quick = started(lambda: once.get("b", lambda: "quick"))
+    other.join(SOON)
+    assert quick == ["quick"] and results == [] and "a" not in once  # the first is still at it
+    slow.go.set()
+    thread.join(SOON)
+    assert results == ["slow"] and "a" in once
+
+
+def test_whoever_asks_for_the_same_waits_for_it_and_it_is_made_once():
+    once, slow = Once(), Slow()
+    threads = [started(lambda: once.get("a", slow)) for _ in range(3)]
+    assert slow.begun.wait(SOON)
+    assert [results for _, results in threads] == [[]] * 3
+    slow.go.set()
+    for thread, _ in threads:
+        thread.join(SOON)
+    assert [results for _, results in threads] == [["slow"]] * 3 and slow.times == 1
+
+
+def test_nothing_is_kept_of_what_failed():
+    once = Once()
+    with pytest.raises(ZeroDivisionError):
+        once.get("a", lambda: 1 / 0)
+    assert "a" not in once
+    assert once.get("a", lambda: None) is None and "a" in once
+    assert once.get("a", lambda: 1) is None  # nothing is a value too
+
+
+def test_a_download_of_one_visitor_holds_up_nobody_with_another_generator(monkeypatch):
+    slow = Slow()
+
+    def load(model, **options):
+        return ToyGenerator(16, id=model) if model == "here" else slow()
+
+    monkeypatch.setattr(zoo, "load_generator", load)
+    studio = Studio(Settings())
+    monkeypatch.setattr(studio, "check_model", lambda model: model)
+    thread, _ = started(lambda: studio.generator("far"))
+    assert slow.begun.wait(SOON)
+    other, found = started(lambda: studio.draw("here", [1], 0.7)[1].shape)
+    other.join(SOON)
+    assert found == [(1, 16, 16, 3)] and thread.is_alive()
+    slow.go.set()
+    thread.join(SOON)
+    assert studio.generator("far") == "slow"

@@ -1,0 +1,122 @@
+"""No file is half there: a process that dies at any byte of a write leaves what was there before, or nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linsem.whole import whole
+
+ROOT = Path(__file__).parents[1]
+WRITERS = ("extractor", "latents", "project", "data set", "bank", "checkpoint", "plain")
+
+# Each writer runs in a child that the kernel kills once a file has grown to so many bytes: no code of ours can tidy up.
+CHILD = """
+import json, os, resource, signal, sys
+from pathlib import Path
+import numpy as np, torch
+from linsem import conditional, export
+from linsem.checkpoints.own import write_safetensors
+from linsem.extractor import save_extractor
+from linsem.latents import save_latents
+from linsem.project import Project, ProjectImage, save_project
+from linsem.stylegan2 import StyleGAN2Config
+from tests.toys import CATEGORIES, ToyGenerator
+
+torch.set_num_threads(1)
+folder, G = Path(sys.argv[1]), ToyGenerator()
+E = G.known_extractor()
+labels = np.random.default_rng(0).integers(0, 4, (64, 64), dtype=np.uint8)
+state = {"x": torch.zeros(2000)}
+
+def plain(path):
+    path.write_bytes(bytes(9000))
+
+def bank(path):
+    bank = conditional.cached_bank(path.parent / "banks", G, E, range(40))
+    os.link(next((path.parent / "banks").glob("bank-*[0-9a-f].npz")), path)
+
+WRITERS = {
+    "extractor": lambda path: save_extractor(E, path),
+    "latents": lambda path: save_latents(path, np.ones((30, 5, 24), np.float32), "toy"),
+    "project": lambda path: save_project(Project("toy", 0.7, CATEGORIES, (ProjectImage(1, None, labels),)), path),
+    "data set": lambda path: export.export(G, E, count=6, out_path=path),
+    "bank": bank,
+    "checkpoint": lambda path: write_safetensors(path, "stylegan2", StyleGAN2Config(channels=(8, 8, 8)), state),
+    "plain": plain,
+}
+
+def die_at(size, write, path):
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        write(path)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+found = {}
+for name, write in WRITERS.items():
+    path = folder / name.replace(" ", "-")
+    rows = []
+    for size in (1, 200, 500):
+        path.unlink(missing_ok=True)
+        rows.append([die_at(size, write, path), path.exists()])
+        path.write_bytes(b"old")
+        rows.append([die_at(size, write, path) if name != "bank" else True, path.read_bytes() != b"old"])
+    path.unlink()
+    write(path)
+    found[name] = {"died, changed": rows, "whole": path.stat().st_size, "mode": path.stat().st_mode & 0o777}
+reference = folder / "reference"
+reference.touch()
+print(json.dumps({"mode": reference.stat().st_mode & 0o777, "found": found}))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    child = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHILD, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert child.returncode == 0, child.stderr[-3000:]
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("writer", [name for name in WRITERS if name != "plain"])
+def test_whoever_dies_while_writing_leaves_no_half(found, writer):
+    row = found["found"][writer]
+    assert row["whole"] > 500  # so that each death came in the middle
+    assert row["died, changed"] == [[True, False]] * 6
+    assert row["mode"] == found["mode"]  # and what is whole may be read by whom any new file may be
+
+
+def test_plain_writing_does_leave_a_half(found):
+    assert found["found"]["plain"]["died, changed"] == [[True, True]] * 6
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail():
+        with whole(path) as partial:
+            partial.write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with whole(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
