@@ -14,6 +14,8 @@ from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 
+LEAST_WEIGHT = 0.005  # of all weight, for a category that is there at all
+
 
 class AnnotationError(ValueError):
     """Annotations that cannot be learnt from; the sentence names the image and the category."""
@@ -176,8 +178,11 @@ def _blocks(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _weights(y: torch.Tensor, stands: torch.Tensor, classes: int, balance: float) -> torch.Tensor:
-    """(n,) weights that sum to one."""
+    """(n,) weights that sum to one; a category of a few pixels gets a share that can be heard."""
     totals = stands.new_zeros(classes).index_add_(0, y, stands)
     share = (totals / totals.sum()).clamp_min(1e-7)
     weight = stands * share.pow(-balance)[y]
+    weight = weight / weight.sum()
+    parts = weight.new_zeros(classes).index_add_(0, y, weight)
+    weight = weight * (LEAST_WEIGHT / parts.clamp_min(1e-12)).clamp_min(1)[y]
     return weight / weight.sum()

@@ -27,11 +27,11 @@ from linsem.softmax import Problem, common_shares, cross_validate, logits_of, so
 
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
-MAX_PIXELS = 8_000  # more labelled pixels than this are subsampled, evenly over images
+MAX_PIXELS = 16_000  # more labelled pixels than this are subsampled, evenly over images
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
-RIDGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-POWERS = (1.0, 0.5)
-ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.15, 0.5  # of one image nothing can be left out that tells how another looks
+RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
+POWERS = (0.5,)
+ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
 DENSE = 0.5  # labels of fewer pixels than this share do not tell how common a category is
 LEAST_SHARE = 1e-3
 NEVER = -60.0  # the bias of a category that has no pixel
@@ -62,7 +62,7 @@ def iter_few_shot(
     *,
     layers: Sequence[int] | None = None,
     ridge: float | None = None,
-    balance: float = 0.5,
+    balance: float = 0.0,
     power: float | None = None,
     rank: int | None = 64,
     iterations: int = 60,

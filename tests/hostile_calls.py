@@ -38,7 +38,7 @@ from tests.hostile_values import BAD, META, ODD, bad_paths
 from tests.served import ROOT, Server, server
 from tests.watched import Watched
 
-SECRET = "canary-7f3a9c"  # in every file outside that must not be read
+SECRET = "canary-7f3a9c"  # in a file that must not be read
 LEAKS = ("Traceback (most recent call last)", "site-packages", 'File "', "root:x:0:0", SECRET, "The composition root")
 PARAMETERS = {
     "models": (),
@@ -96,7 +96,7 @@ class Attack:
         self.here = {kind: self._upload(f"good.{kind}", data) for kind, data in self._inputs().items()}
         self.paths = {}
         for kind, data in self._inputs().items():
-            path = outside / f"{SECRET}.{kind}"
+            path = outside / f"outside.{kind}"
             path.write_bytes(data)
             self.paths[kind] = bad_paths(str(path), str(target.folder), listener)
         self.files = [
@@ -104,13 +104,15 @@ class Attack:
         ]
         self.first = self._picture()
         self.events = self._events()
-        self.routes = routes(str(outside / f"{SECRET}.map"), str(target.folder), listener, str(ROOT))
+        (outside / "secret.txt").write_text(SECRET)
+        self.routes = routes(str(outside / "secret.txt"), str(target.folder), listener, str(ROOT))
 
     # --- what it starts from -----------------------------------------------------------------------------------------
 
     def _model(self) -> str:
-        rows = self.door.call("models", []).value[0]
-        return next(row["id"] for row in rows if row["available"])
+        """The first generator that is ready and comes with an extractor."""
+        ready = [row["id"] for row in self.door.call("models", []).value[0] if row["available"]]
+        return next(name for name in ready if self.door.call("segment", [name, "0", 0.7, None]).kind == "done")
 
     def _good(self) -> Good:
         """A label map, an extractor and latents that the server itself has made, and a project of them."""
@@ -240,7 +242,7 @@ class Attack:
         """A path of the server that leads somewhere else, or nowhere."""
         method, path, body, headers = rng.choice(self.routes)
         answer = self.door.request(method, path, body, headers)
-        self._judge(f"{method} {path[:90]!r}", answer, must_refuse=False, page=True)
+        self._judge(f"{method} {path[:300]!r}", answer, must_refuse=False, page=True)
 
     def _cut(self, rng: random.Random) -> None:
         """A connection that breaks off."""
@@ -270,7 +272,7 @@ class Attack:
             self._wrong_answer(call, f"no sentence: {answer.text[:300]}")
         elif told == OURS and not call.startswith("event"):
             self._wrong_answer(call, "an error of ours that nobody foresaw")
-        elif str(ROOT) in told or str(self.target.folder) in told:
+        elif any(folder in told and folder not in call for folder in (str(ROOT), str(self.target.folder))):
             self._wrong_answer(call, f"names a folder of the server: {told[:300]}")
 
     def _wrong_answer(self, call: str, what: str) -> None:
@@ -336,7 +338,7 @@ def _listener() -> Iterator[tuple[str, list[str]]]:
     listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.server_address[1]}/{SECRET}.map", heard
+        yield f"http://127.0.0.1:{listener.server_address[1]}/map.png", heard
     finally:
         listener.shutdown()
         listener.server_close()

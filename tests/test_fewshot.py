@@ -66,16 +66,18 @@ def test_scribbles_are_the_same_code_and_an_unknown_pixel_takes_no_part(toy, den
 
 
 def test_a_small_category_does_not_vanish(toy, dense):
-    """Five pixels of it in all, among two thousand of the others."""
+    """Five pixels of it in all, among two thousand of the others; `balance` decides how loud they are."""
     rare = [replace(a, labels=np.where(a.labels == 3, IGNORE, a.labels).astype(np.uint8)) for a in dense]
     rows, columns = np.nonzero(dense[0].labels == 3)
     chosen = np.random.default_rng(0).permutation(len(rows))[:5]
     rare[0].labels[rows[chosen], columns[chosen]] = 3
-    extractor = fit_few_shot(toy, rare, CATEGORIES)
     ws = toy.map(seed_z(toy, range(100, 110)), psi=0.7)
-    truth, found = toy.truth(ws) == 3, extractor.predict(toy.synthesize(ws)[1]) == 3
-    assert (truth & found).sum() / truth.sum() > 0.5
-    assert (truth & found).sum() / found.sum() > 0.5
+    truth, features, recall = toy.truth(ws) == 3, toy.synthesize(ws)[1], {}
+    for balance in (0.0, 0.5):
+        found = fit_few_shot(toy, rare, CATEGORIES, balance=balance).predict(features) == 3
+        assert (truth & found).sum() / found.sum() > 0.5
+        recall[balance] = (truth & found).sum() / truth.sum()
+    assert recall[0.5] > 0.5 and recall[0.5] > recall[0.0] > 0
 
 
 def test_the_plain_function_is_the_last_step_of_the_streaming_one(toy, dense, fitted):
