@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from gradio_client import Client, handle_file
-from gradio_client.exceptions import QueueError
+from gradio_client.utils import QueueError
 from PIL import Image
 
 from linsem.extractor import load_extractor

@@ -9,7 +9,7 @@ from linsem.pixels import IGNORE
 _CANDIDATES = 16  # places that a stroke may start at, of which the emptiest is taken
 
 
-def scribble(labels: np.ndarray, share: float, seed: int, width: int = 2) -> np.ndarray:
+def scribble(labels: np.ndarray, share: float, seed: int, width: int = 1) -> np.ndarray:
     """Labels (H, W) with about `share` of the pixels kept, as strokes, and the rest unknown (255).
 
     Each category that is there gets pixels by the root of its area, so a large one more, and none nothing; what a small
