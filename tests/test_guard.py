@@ -146,7 +146,7 @@ def test_inputs_that_no_component_reads_get_a_sentence(loop, blocks):
     assert called(loop, blocks, "public", [3, None, 5])[0] == [JsonData({"n": 3})]  # Gradio drops what is too many
     for wrong in ([3], []):
         assert "expected 2 values (number, file)" in called(loop, blocks, "public", wrong)[0]
-    for wrong in ("x", 5, {}, [[]], {"path": "/etc/passwd"}, {"path": "x", "meta": {"_type": "gradio.FileData"}}):
+    for wrong in ("x", 5, {}, [[]], {"path": "/etc/passwd"}):
         assert "number, file" in called(loop, blocks, "public", [3, wrong])[0]
     assert called(loop, blocks, "own", [])[0] == UNREAD
     assert called(loop, blocks, "broken", [3])[0] == guard.OURS
