@@ -13,6 +13,16 @@ from torch import nn
 SQRT2 = math.sqrt(2.0)
 
 
+def normal(*shape: int, scale: float = 1.0) -> torch.Tensor:
+    """Normal numbers of this deviation, which a fresh network starts from.
+
+    On the meta device, where a network is only shaped, none are drawn: arithmetic there loads torch's compiler, which
+    costs a second and 100 MB.
+    """
+    empty = torch.empty(shape)
+    return empty if empty.is_meta else empty.normal_() * scale
+
+
 def pixel_norm(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
     """Divide each position by the root mean square of its channels (dim 1)."""
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
@@ -86,7 +96,7 @@ class Linear(nn.Module):
         activate: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_features, in_features).normal_() / lr_multiplier)
+        self.weight = nn.Parameter(normal(out_features, in_features, scale=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier

@@ -42,7 +42,7 @@ class DenseLayer(nn.Module):
 
     def __init__(self, z_dim: int, out: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out, z_dim, 4, 4).normal_())
+        self.weight = nn.Parameter(ops.normal(out, z_dim, 4, 4))
         self.bias = nn.Parameter(torch.zeros(out))
         self.gain = ops.SQRT2 / (4 * math.sqrt(z_dim))
 
@@ -58,7 +58,7 @@ class ConvLayer(nn.Module):
     def __init__(self, into: int, out: int, *, up: bool) -> None:
         super().__init__()
         self.up = up
-        self.weight = nn.Parameter(torch.empty(out, into, 3, 3).normal_())
+        self.weight = nn.Parameter(ops.normal(out, into, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out))
         self.gain = ops.SQRT2 / math.sqrt(9 * into)
 

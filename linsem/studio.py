@@ -255,6 +255,11 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
     return model
 
 
+def warm() -> None:
+    """Load what torch loads when something is first optimised, which takes a second: no first stroke shall wait."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
 def _precision(name: str) -> torch.dtype:
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name not in known:

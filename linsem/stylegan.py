@@ -74,7 +74,7 @@ class Mapping(nn.Module):
         self.config = config
         features = config.z_dim
         if config.c_dim > 0:
-            self.label_weight = nn.Parameter(torch.empty(config.c_dim, config.z_dim).normal_())
+            self.label_weight = nn.Parameter(ops.normal(config.c_dim, config.z_dim))
             features += config.z_dim
         for i in range(config.mapping_layers):
             width = config.w_dim if i == config.mapping_layers - 1 else config.mapping_width or config.w_dim
@@ -106,11 +106,11 @@ class StyledLayer(nn.Module):
         if into is None:
             self.const = nn.Parameter(torch.ones(out, side, side))
         else:
-            self.weight = nn.Parameter(torch.empty(out, into, 3, 3).normal_())
+            self.weight = nn.Parameter(ops.normal(out, into, 3, 3))
             self.gain = ops.SQRT2 / math.sqrt(9 * into)
         self.bias = nn.Parameter(torch.zeros(out))
         self.noise_weight = nn.Parameter(torch.zeros(out))
-        self.register_buffer("noise_const", torch.randn(side, side))
+        self.register_buffer("noise_const", ops.normal(side, side))
         self.style = ops.Linear(w_dim, 2 * out)
 
     def forward(self, x: torch.Tensor | None, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
@@ -135,7 +135,7 @@ class ToRGB(nn.Module):
 
     def __init__(self, into: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(3, into, 1, 1).normal_())
+        self.weight = nn.Parameter(ops.normal(3, into, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
         self.gain = 1 / math.sqrt(into)
 

@@ -88,10 +88,10 @@ class StyledConv(nn.Module):
         super().__init__()
         self.up, self.clamp = up, clamp
         self.affine = ops.Linear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3).normal_())
+        self.weight = nn.Parameter(ops.normal(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(size))
+        self.register_buffer("noise_const", ops.normal(*size))
         self._squares: tuple[nn.Parameter, tuple[int, int], torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
@@ -168,7 +168,7 @@ class ToRGB(nn.Module):
         super().__init__()
         self.clamp = clamp
         self.affine = ops.Linear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.empty(img_channels, in_channels, 1, 1).normal_())
+        self.weight = nn.Parameter(ops.normal(img_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(img_channels))
         self.gain = 1 / math.sqrt(in_channels)
 
@@ -191,7 +191,7 @@ class Block(nn.Module):
         size = (config.const_size[0] * scale, config.const_size[1] * scale)
         out = config.channels[index]
         if index == 0:
-            self.const = nn.Parameter(torch.randn(out, *size))
+            self.const = nn.Parameter(ops.normal(out, *size))
         else:
             into = config.channels[index - 1]
             self.conv0 = StyledConv(into, out, config.w_dim, size, up=True, clamp=config.conv_clamp)

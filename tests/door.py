@@ -157,7 +157,8 @@ def _of_status(status: int, data: bytes) -> Answer:
         value = json.loads(text)
     if status < 400:
         return Answer("done", text, None, value)
-    if status >= 500 and status != 503:
+    in_words = isinstance(value, dict) and "error" in value  # the direct route's own way to refuse
+    if status >= 500 and status != 503 and not in_words:
         return Answer("broken", f"{status}: {text}")
     told = value.get("detail", value.get("error")) if isinstance(value, dict) else text
     return Answer("refused", text, told)

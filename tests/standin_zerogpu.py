@@ -163,8 +163,6 @@ def _accepted(listener: Listener, process: subprocess.Popen, log: Path) -> Conne
 
 def _end(process: subprocess.Popen) -> None:
     """A server that is killed leaves its workers behind: the whole session ends."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -33,6 +33,7 @@ from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 JOBS = ("draw", "render", "fit", "read", "fit_and_read", "edit", "remove", "sample", "label")
 STREAMS = ("edit", "remove", "sample", "label")
+PATIENT = {"timeout": 120}
 STEP = 0.04  # seconds at least that a step takes here, so that a stream can be stopped between two
 
 
@@ -481,7 +482,7 @@ def test_a_worker_forked_while_another_thread_holds_the_locks_does_its_job(space
 @pytest.mark.filterwarnings("ignore")
 def test_the_page_draws_reads_and_stops(space: Space, local, tmp_path):
     space.main(open_page)
-    client = Client(f"http://127.0.0.1:{space.port}/", verbose=False, download_files=tmp_path)
+    client = Client(f"http://127.0.0.1:{space.port}/", verbose=False, download_files=tmp_path, httpx_kwargs=PATIENT)
     studio, model = local
     reading = studio.read(model, studio.shipped(model), list(studio.latents(model, [7], 0.7)))
     before = len(space.scheduler.released)

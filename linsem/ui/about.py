@@ -85,7 +85,7 @@ def _figure(path: Path) -> str:
         image = image.convert("RGB")
     image.thumbnail((1400, 1400))
     buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=88)
+    image.save(buffer, "WEBP", quality=88, method=0)  # at each start: the fastest way, at some bytes more
     data, name = base64.b64encode(buffer.getvalue()).decode("ascii"), text(path.stem.replace("-", " "))
     picture = f'<img alt="{name}" src="data:image/webp;base64,{data}">'
     return f'<figure class="ls-figure">{picture}<figcaption>{name}</figcaption></figure>'

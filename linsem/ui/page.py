@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import gradio as gr
@@ -10,7 +12,7 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from linsem.settings import Settings
-from linsem.studio import preload
+from linsem.studio import preload, warm
 from linsem.ui import about, api, edit, label, sample, segment
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services
@@ -18,6 +20,7 @@ from linsem.ui.services import Services
 HERE = Path(__file__).parent
 TITLE = "linsem: label a few images, and the GAN does the rest"
 MAX_IMAGE_PIXELS = 16_000_000  # Pillow refuses twice as many
+WARM_AFTER = 1.5  # seconds: the page is served by then
 
 
 def build(settings: Settings) -> gr.Blocks:
@@ -48,6 +51,12 @@ def build(settings: Settings) -> gr.Blocks:
 
 def launch(demo: gr.Blocks, settings: Settings) -> None:
     """Serve it until it is stopped."""
+    if os.environ.get("SPACES_ZERO_GPU"):
+        warm()  # now, since workers are forked from this process, which must not be in the middle of an import
+    else:
+        later = threading.Timer(WARM_AFTER, warm)
+        later.daemon = True
+        later.start()
     demo.launch(
         server_name=settings.host,
         server_port=settings.port or None,
