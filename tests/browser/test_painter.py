@@ -661,6 +661,7 @@ def test_a_finger_paints_and_the_page_stays(open_hand):
 def test_two_fingers_zoom_and_move_and_paint_nothing(open_hand):
     hand = open_hand(**PHONE)
     hand.page.locator(".lp-view").scroll_into_view_if_needed()
+    hand.page.wait_for_timeout(600)  # until the page is at rest
     wide = hand.box()["width"]
     start = [(24, 32), (40, 32)]
     places = [hand.at(*point) for point in start]
