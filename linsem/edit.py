@@ -14,13 +14,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from linsem import jump
 from linsem import steer as loop
 from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator
+from linsem.jump import Atlas
 from linsem.pixels import IGNORE
 
 GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
 FEATHER = 0.03  # and over how much more the hold on the rest sets in
+JUMP_LR = 0.1  # in standard deviations of what the generator's samples vary in
+PATIENCE = 20
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
 
 
@@ -66,12 +70,14 @@ def iter_edit(
     enough: float = 0.985,
     color: np.ndarray | None = None,
     color_mask: np.ndarray | None = None,
+    atlas: Atlas | None = None,
 ) -> Iterator[EditResult]:
     """Yield the best result so far after each step.
 
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
     change (default: the wished pixels, grown). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
-    of wish. A target that already holds returns at once, and the report says so.
+    of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump. A target that
+    already holds returns at once, and the report says so.
     """
     clock = time.monotonic()
     check_fits(extractor, generator)
@@ -90,13 +96,42 @@ def iter_edit(
         report = _report(before, before, wished, 0.0, 0, clock, "the image already shows what is asked for")
         yield EditResult(origin, before, start[0].cpu(), report)
         return
+    for step in _moves(generator, extractor, start, wish, atlas, steps, lr, weights):
+        best = int(step.loss.argmin())
+        image, labels = step.image[best : best + 1], step.labels[best]
+        change = outside_change(image, origin, region)
+        report = _report(before, labels, wished, change, step.index, clock, "")
+        yield EditResult(image, labels, step.ws[best].cpu(), report)
+
+
+def _moves(
+    generator: Generator,
+    extractor: Extractor,
+    ws: torch.Tensor,
+    wish: loop.Wish,
+    atlas: Atlas | None,
+    steps: int,
+    lr: float,
+    weights: loop.Weights,
+) -> Iterator[loop.SteerStep]:
+    """With an atlas the first half of the steps goes from ws and from the best jump, all layers alike, along what the
+    generator's samples vary in; the rest, from the better of the two, moves each layer for itself."""
+    start, first = ws, 0
+    if atlas is not None and steps > 1 and (wish.target != IGNORE).any():
+        candidates = jump.starts(atlas, ws[0], wish.target, wish.weight)
+        *_, seen = loop.steer(generator, extractor, candidates, wish, steps=0, weights=weights, anchor=ws)
+        pair = candidates[[0, 1 + int(seen.loss[1:].argmin())]]
+        for step in loop.steer(
+            generator, extractor, pair, wish, space=atlas.basis, steps=steps // 2, lr=JUMP_LR, patience=PATIENCE,
+            weights=replace(weights, close=0.0), with_image=True, enough=2.0, anchor=ws,
+        ):  # fmt: skip
+            yield replace(step, total=steps, done=False)
+        first, start = step.index, step.ws[[int(step.loss.argmin())]]
     for step in loop.steer(
-        generator, extractor, start, wish, lr=lr, steps=steps, weights=weights,
-        enough=2.0 if painted is not None else enough, patience=20, with_image=True,
+        generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, enough=2.0, patience=PATIENCE,
+        with_image=True, anchor=ws,
     ):  # fmt: skip
-        change = outside_change(step.image, origin, region)
-        report = _report(before, step.labels[0], wished, change, step.index, clock, "")
-        yield EditResult(step.image, step.labels[0], step.ws[0].cpu(), report)
+        yield replace(step, index=first + step.index, total=steps)
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ The best iterate of each sample is kept and yielded, never merely the last.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,41 +20,15 @@ import torch.nn.functional as F
 
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, fitting
-from linsem.pixels import IGNORE, resize_labels
+from linsem.pixels import IGNORE
+from linsem.wish import SteerError, Weights, Wish, WishMaps, fit_layout
 
+__all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "fit_layout", "steer", "teacher_segmenter"]
+
+LEAST_GAIN = 0.003  # of the loss: what falls by less has not fallen, as far as patience goes
 SPACES = ("z", "z_layers", "ws")
+Basis = torch.Tensor  # (D, w_dim): a space of its own, in which a latent (N, D) is a step of all layers alike
 Segmenter = Callable[[torch.Tensor | None, list[torch.Tensor], tuple[int, int]], torch.Tensor]
-
-
-class SteerError(ValueError):
-    """A wish that cannot be pursued; the sentence says what was expected and what came."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the images shall become. All maps are (H, W) or (N, H, W) at the generator's size.
-
-    `target`: uint8 labels, 255 = free. `weight`: float >= 0, how much a target pixel counts (default 1).
-    `keep`: float >= 0, how much a pixel shall stay as it was. `color`: (H, W, 3) uint8 with `color_weight` (H, W).
-    """
-
-    target: np.ndarray
-    weight: np.ndarray | None = None
-    keep: np.ndarray | None = None
-    color: np.ndarray | None = None
-    color_weight: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weight of each named term, and the power p of differences between pixels (in units of [-1, 1])."""
-
-    agree: float = 1.0
-    preserve: float = 0.0
-    color: float = 0.0
-    prior: float = 0.0
-    close: float = 0.0
-    power: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +51,7 @@ def steer(
     start: torch.Tensor,
     wish: Wish,
     *,
-    space: str = "ws",
+    space: str | Basis = "ws",
     steps: int = 50,
     lr: float = 0.02,
     weights: Weights | None = None,
@@ -87,20 +60,25 @@ def steer(
     patience: int | None = None,
     keep_best: bool = True,
     with_image: bool = False,
+    anchor: torch.Tensor | None = None,
 ) -> Iterator[SteerStep]:
     """Yield a step before the first move (index 0) and after each of at most `steps` moves of Adam.
 
     `start` is (N, z_dim) in space "z" (one z), (N, num_ws, z_dim) in "z_layers" (one z a layer, paper §4), else ws
-    (N, num_ws, w_dim). It stops early when each sample's agreement has reached `enough`, or when no sample's loss has
-    fallen for `patience` moves. Images are drawn where a term needs them, or `with_image`. Closing the iterator stops
+    (N, num_ws, w_dim), which in a `Basis` is what the latent, at first zero, is added to. `anchor`, of the shape of a
+    start or of one sample, is the z0 of the terms that hold the image where it was (default: the start). It stops
+    early when each sample's agreement has reached `enough`, or when no sample's loss has fallen for `patience` moves.
+    Images are drawn where a term needs them, or `with_image`. Closing the iterator stops
     it within one move. A move that yields numbers that are not finite ends it with the best state so far
     (`SteerError` if there is none).
     """
-    if space not in SPACES:
+    if not isinstance(space, torch.Tensor) and space not in SPACES:
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
     if not 0 <= steps <= 10_000:
         raise SteerError(f"steps: expected 0..10000, got {steps}")
     loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(), psi, keep_best, with_image)
+    if anchor is not None:
+        loop.hold(anchor)
     stale = 0
     for index in range(steps + 1):
         with torch.enable_grad():
@@ -123,7 +101,7 @@ class _Loop:
         segmenter: Extractor | Segmenter,
         start: torch.Tensor,
         wish: Wish,
-        space: str,
+        space: str | Basis,
         lr: float,
         weights: Weights,
         psi: float,
@@ -134,12 +112,15 @@ class _Loop:
         self.segment = as_segmenter(segmenter)
         self.needs_image = with_image or not isinstance(segmenter, Extractor) or weights.preserve + weights.color > 0
         self.last_layer = None if self.needs_image else segmenter.last_layer
-        self.start = _checked_start(generator, start, space)
+        self.base, self.start = None, _checked_start(generator, start, space)
+        if isinstance(space, torch.Tensor):
+            self.space, self.base = space.to(self.start), self.start
+            self.start = self.start.new_zeros(len(start), len(space))
         self.latent = self.start.clone().requires_grad_(True)
         self.adam = torch.optim.Adam([self.latent], lr=lr)
-        self.terms = _Maps(wish, generator, len(self.start))
+        self.terms = WishMaps(wish, generator, len(self.start))
         self.part = fitting(generator, len(self.start), self.last_layer)
-        self.origin: torch.Tensor | None = None
+        self.anchor, self.origin = self.start, None
         count = len(self.start)
         self.best_loss = torch.full((count,), torch.inf)
         self.best_agreement = torch.zeros(count)
@@ -147,8 +128,20 @@ class _Loop:
         self.best_image: torch.Tensor | None = None
         self.best_labels: torch.Tensor | None = None
 
-    def ws(self, latent: torch.Tensor) -> torch.Tensor:
+    def hold(self, anchor: torch.Tensor) -> None:
+        """Hold the images to that of another latent than the start (in a `Basis`: of other styles than the base)."""
+        anchor = _checked_start(self.generator, anchor, self.space)
+        if self.base is None:
+            self.anchor = anchor
+        if self.needs_image:
+            with torch.no_grad():
+                ws = anchor if self.base is not None else self.ws(anchor)
+                self.origin = self.generator.synthesize(ws)[0].expand(len(self.start), -1, -1, -1)
+
+    def ws(self, latent: torch.Tensor, part: slice = slice(None)) -> torch.Tensor:
         """The styles of a latent of this space."""
+        if self.base is not None:
+            return self.base[part] + (latent @ self.space)[:, None]
         if self.space == "ws":
             return latent
         if self.space == "z":
@@ -177,7 +170,7 @@ class _Loop:
 
     def _pass(self, part: slice, gradient: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """The loss (n,), the labels (n, H, W) and the image of some samples; adds to the gradient of the latent."""
-        ws = self.ws(self.latent[part])
+        ws = self.ws(self.latent[part], part)
         image, features = self.generator.synthesize(ws, image=self.needs_image, last_layer=self.last_layer)
         logits = self.segment(image, features, tuple(self.generator.size))
         loss = self._loss(part, logits, image)
@@ -199,12 +192,14 @@ class _Loop:
         if w.prior:
             loss = loss + w.prior * self.latent[part].flatten(1).square().sum(1)
         if w.close:
-            loss = loss + w.close * (self.latent[part] - self.start[part]).flatten(1).square().sum(1)
+            anchor = self.anchor[part] if len(self.anchor) > 1 else self.anchor
+            loss = loss + w.close * (self.latent[part] - anchor).flatten(1).square().sum(1)
         return loss
 
     def _keep(self, loss: torch.Tensor, labels: torch.Tensor, image: torch.Tensor | None) -> bool:
         agreement = ((labels == self.terms.target) * self.terms.weight).sum(dim=(1, 2)).cpu()
         better = loss < self.best_loss - 1e-6 if self.keep_best else torch.ones(len(loss), dtype=torch.bool)
+        worth = bool((loss < self.best_loss - LEAST_GAIN * loss.abs()).any()) or not self.keep_best
         first = self.best_labels is None
         if first:
             self.best_labels = labels
@@ -217,7 +212,7 @@ class _Loop:
             self.best_labels[where] = labels[where]
             if image is not None:
                 self.best_image[where] = image[where]
-        return bool(better.any())
+        return worth
 
     def move(self) -> None:
         """One step of Adam."""
@@ -234,49 +229,8 @@ class _Loop:
         )
 
 
-class _Maps:
-    """A wish as tensors, (N or 1, H, W); the weights of each map sum to one, so that terms compare across sizes."""
-
-    def __init__(self, wish: Wish, generator: Generator, count: int) -> None:
-        size, device = tuple(generator.size), generator.device
-        target = _map(wish.target, size, count, "target")
-        self.target = torch.from_numpy(target.astype(np.int64)).to(device).expand(count, -1, -1)
-        weight = np.ones(size, np.float32) if wish.weight is None else wish.weight
-        weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
-        self.weight = _unit(weight * (self.target != IGNORE))
-        keep = np.ones(size, np.float32) if wish.keep is None else wish.keep
-        self.keep = _unit(torch.from_numpy(_map(keep, size, count, "keep").astype(np.float32)).to(device))
-        self.color = self.color_weight = None
-        if wish.color is not None and wish.color_weight is not None:
-            rgb = torch.from_numpy(np.ascontiguousarray(wish.color)).to(device).permute(2, 0, 1)[None]
-            self.color = rgb.float() / 127.5 - 1
-            paint = _map(wish.color_weight, size, count, "color_weight").astype(np.float32)
-            self.color_weight = _unit(torch.from_numpy(paint).to(device))
-
-    def of(self, part: slice) -> _Maps:
-        """Those of some samples."""
-        some = copy.copy(self)
-        for name, value in vars(self).items():
-            if value is not None and len(value) > 1:
-                setattr(some, name, value[part])
-        return some
-
-
-def _unit(weight: torch.Tensor) -> torch.Tensor:
-    return weight / weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-8)
-
-
-def _map(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> np.ndarray:
-    values = np.asarray(values)
-    values = values[None] if values.ndim == 2 else values
-    if values.shape[1:] != size or len(values) not in (1, count):
-        raise SteerError(f"{name}: expected {size} or ({count}, {size[0]}, {size[1]}), got {values.shape}")
-    if np.issubdtype(values.dtype, np.floating) and not (np.isfinite(values).all() and (values >= 0).all()):
-        raise SteerError(f"{name}: expected finite numbers of at least 0")
-    return values
-
-
-def _checked_start(generator: Generator, start: torch.Tensor, space: str) -> torch.Tensor:
+def _checked_start(generator: Generator, start: torch.Tensor, space: str | Basis) -> torch.Tensor:
+    space = "ws" if isinstance(space, torch.Tensor) else space
     shapes = {
         "z": (generator.z_dim,),
         "z_layers": (generator.num_ws, generator.z_dim),
@@ -306,8 +260,3 @@ def teacher_segmenter(teacher: object) -> Segmenter:
         return teacher.logits(image)
 
     return segment
-
-
-def fit_layout(layout: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A label map of any size, (h, w) uint8, at the generator's size by the nearest neighbour."""
-    return resize_labels(np.asarray(layout), size)

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from linsem import zoo
-from linsem.conditional import iter_sample
+from linsem.conditional import bank_key, iter_sample, make_bank
 from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation, iter_few_shot
 from linsem.frames import EditFrame, Reading, SampleFrame
 from linsem.generator import Generator, seed_z
+from linsem.jump import Atlas, make_atlas
 from linsem.looks import Looks
 from linsem.once import Once
 from linsem.palette import Category
@@ -29,6 +30,8 @@ from linsem.zoo import ModelError
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
 
 BATCH = 8
+SAMPLES = 200  # looked at before an edit
+QUICK = 128  # on a CPU only generators up to this size are drawn that often for an edit
 
 
 class Studio:
@@ -41,6 +44,7 @@ class Studio:
         self._looks: Once[Looks] = Once()
         self._shipped: Once[Extractor | None] = Once()
         self._fetched: set[str] = set()
+        self._atlas: tuple[str, Atlas] | None = None
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -180,6 +184,7 @@ class Studio:
     ) -> Iterator[EditFrame]:
         """Semantic editing, a frame a step; the last one is the result."""
         looks, ready = self._ready(model, extractor)
+        options = {"atlas": self._atlas_of(model, ready), **options}
         start = torch.from_numpy(self._checked_ws(looks.generator, ws))
         for each in iter_edit(looks.generator, ready, start, target, region, steps=steps, **options):
             yield EditFrame.of(each)
@@ -227,6 +232,18 @@ class Studio:
             return Looks(generator, self.settings.cache_mb << 20)
 
         return self._looks.get(zoo.split_label(model)[0], load)
+
+    def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | None:
+        """What the generator's samples tell about wishes; the last one is kept. None where that would take long."""
+        generator = self.generator(model)
+        if generator.device.type == "cpu" and max(generator.size) > QUICK:
+            return None
+        key = bank_key(generator, extractor, range(SAMPLES), 1.0)
+        kept = self._atlas
+        if kept is None or kept[0] != key:
+            kept = key, make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
+            self._atlas = kept
+        return kept[1]
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:
         looks = self._looks_of(model)

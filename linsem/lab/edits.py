@@ -1,247 +1,147 @@
-"""Scripted edits: what a person would repaint, derived from an image's label map alone.
+"""Scripted edits: what a person would repaint who knows what the generator can draw, derived from label maps alone.
 
-Each edit is a function (labels (H, W) uint8, rng) -> target (H, W) uint8 with 255 = no wish, or None where it does not
-apply (no hat to take off). Lengths are in units of the face's height, so that they hold at any resolution.
+Each script names the categories it repaints and when another image is a *donor* for it: a hat on, for one that has no
+hat, from one that has. The wish is the donor's label map where either of the two has those categories; of all donors
+the one is taken that is most like the image everywhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from linsem.lab.drawings import (
-    BACKGROUND,
-    BROWS,
-    CLOTHES,
-    EYES,
-    FACIAL_HAIR,
-    GLASSES,
-    HAIR,
-    HAT,
-    MOUTH,
-    SKIN,
-)  # fmt: skip
+from linsem.lab.drawings import BACKGROUND, BROWS, CLOTHES, EYES, FACIAL_HAIR, GLASSES, HAIR, HAT, MOUTH, SKIN
 from linsem.pixels import IGNORE
 
-Script = Callable[[np.ndarray, np.random.Generator], "np.ndarray | None"]
+LEAST = 0.002  # the share of all pixels that an edit changes at least
 
 
 @dataclass(frozen=True)
-class Face:
-    """Where the face is: rows and columns of the eyes' and mouth's middle, and the distance between them."""
+class Facts:
+    """What the scripts ask of a label map: the share of the image that each category has, and some heights (in units
+    of the image's; 1 is the bottom)."""
 
-    eye_row: float
-    mouth_row: float
-    column: float
+    hair: float
+    hair_below: float  # hair below the eyes
+    hair_top: float
+    hat: float
+    glasses: float
+    beard: float
+    mouth: float
+    brow: float  # the height of the brows
+    clothes: float
+    eyes: float
 
-    @property
-    def unit(self) -> float:
-        """The distance from eyes to mouth, in pixels."""
-        return self.mouth_row - self.eye_row
 
-
-def find_face(labels: np.ndarray) -> Face | None:
-    """The face of a label map, or None where eyes (or glasses) and mouth are not found one above the other."""
-    eyes = np.argwhere((labels == EYES) | (labels == GLASSES))
-    mouth = np.argwhere(labels == MOUTH)
-    if len(eyes) < 4 or len(mouth) < 4:
+def facts(labels: np.ndarray) -> Facts | None:
+    """Of (H, W) uint8, or None where no face is found: eyes (or glasses) above a mouth."""
+    height = labels.shape[0]
+    rows = np.arange(height)[:, None] / height
+    share = np.bincount(labels.ravel(), minlength=11) / labels.size
+    eyes, mouth = (labels == EYES) | (labels == GLASSES), labels == MOUTH
+    if eyes.sum() < 4 or mouth.sum() < 4:
         return None
-    face = Face(eyes[:, 0].mean(), mouth[:, 0].mean(), (eyes[:, 1].mean() + mouth[:, 1].mean()) / 2)
-    return face if face.unit >= 0.06 * labels.shape[0] else None
-
-
-def _grids(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows, columns = np.indices(labels.shape)
-    return rows.astype(np.float32), columns.astype(np.float32)
-
-
-def _wish(labels: np.ndarray, mask: np.ndarray, category: int | np.ndarray, least: float = 0.002) -> np.ndarray | None:
-    """A target that asks for a category where the mask is; None where it would change less than `least` of all."""
-    target = np.full(labels.shape, IGNORE, np.uint8)
-    target[mask] = category[mask] if isinstance(category, np.ndarray) else category
-    asked = (target != IGNORE) & (target != labels)
-    return target if asked.mean() >= least else None
-
-
-def _ellipse(labels: np.ndarray, row: float, column: float, height: float, width: float) -> np.ndarray:
-    rows, columns = _grids(labels)
-    return ((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 <= 1
-
-
-def longer_hair(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Hair down both sides of the face to below the mouth."""
-    face = find_face(labels)
-    if face is None or not (labels == HAIR).mean() > 0.01:
+    level = _mean_row(eyes)
+    if _mean_row(mouth) - level < 0.06:
         return None
-    rows, columns = _grids(labels)
-    aside = np.abs(columns - face.column) / face.unit
-    mask = (rows > face.eye_row - face.unit) & (rows < face.mouth_row + 0.8 * face.unit)
-    mask &= (aside > 1.55) & (aside < 2.1) & (labels == BACKGROUND)
-    return _wish(labels, mask, HAIR)
-
-
-def shorter_hair(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """No hair below the eyes: background beside the head, clothes where the shoulders are."""
-    face = find_face(labels)
-    if face is None:
-        return None
-    rows, columns = _grids(labels)
-    mask = (labels == HAIR) & (rows > face.eye_row + 0.3 * face.unit)
-    clothes = (labels == CLOTHES).any(1)
-    top = int(np.argmax(clothes)) if clothes.any() else labels.shape[0]
-    instead = np.where(rows < top, BACKGROUND, CLOTHES).astype(np.uint8)
-    return _wish(labels, mask & (np.abs(columns - face.column) > 1.3 * face.unit), instead)
-
-
-def hat_on(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """A hat where the hair above the brows is."""
-    face = find_face(labels)
-    if face is None or (labels == HAT).any():
-        return None
-    rows, _ = _grids(labels)
-    return _wish(labels, (labels == HAIR) & (rows < face.eye_row - 0.8 * face.unit), HAT, 0.01)
-
-
-def hat_off(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Hair where the hat was, above the brows."""
-    face = find_face(labels)
-    if face is None or not (labels == HAT).mean() > 0.01:
-        return None
-    rows, _ = _grids(labels)
-    near = _ellipse(labels, face.eye_row - 0.6 * face.unit, face.column, 2.2 * face.unit, 2.0 * face.unit)
-    return _wish(labels, (labels == HAT) & near & (rows < face.eye_row - 0.4 * face.unit), HAIR)
-
-
-def glasses_on(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Two rings around the eyes and a bridge."""
-    face = find_face(labels)
-    if face is None or (labels == GLASSES).any():
-        return None
-    rows, columns = _grids(labels)
-    mask = (np.abs(rows - face.eye_row) < 0.08 * face.unit) & (np.abs(columns - face.column) < 0.25 * face.unit)
-    for side in (-1, 1):
-        middle = face.column + side * 0.72 * face.unit
-        outer = _ellipse(labels, face.eye_row, middle, 0.55 * face.unit, 0.6 * face.unit)
-        inner = _ellipse(labels, face.eye_row, middle, 0.38 * face.unit, 0.43 * face.unit)
-        mask |= outer & ~inner
-    return _wish(labels, mask & (labels != HAIR) & (labels != HAT) & (labels != EYES), GLASSES)
-
-
-def glasses_off(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Skin where the glasses' outer parts were; what appears behind the lenses is left free."""
-    face = find_face(labels)
-    if face is None or not (labels == GLASSES).any():
-        return None
-    free = np.zeros(labels.shape, bool)
-    for side in (-1, 1):
-        free |= _ellipse(labels, face.eye_row, face.column + side * 0.65 * face.unit, 0.3 * face.unit, 0.35 * face.unit)
-    return _wish(labels, (labels == GLASSES) & ~free, SKIN)
-
-
-def open_mouth(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """A tall mouth."""
-    face = find_face(labels)
-    if face is None or (labels == FACIAL_HAIR).any():
-        return None
-    return _wish(labels, _ellipse(labels, face.mouth_row, face.column, 0.42 * face.unit, 0.42 * face.unit), MOUTH)
-
-
-def close_mouth(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Skin where the mouth was, but for a line in its middle."""
-    face = find_face(labels)
-    if face is None or not (labels == MOUTH).mean() > 0.008:
-        return None
-    rows, _ = _grids(labels)
-    line = np.abs(rows - face.mouth_row) < 0.1 * face.unit
-    around = np.where(line, MOUTH, SKIN).astype(np.uint8)
-    return _wish(labels, labels == MOUTH, around)
-
-
-def raise_brows(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """The brows higher by a quarter of a unit, skin where they were."""
-    face = find_face(labels)
-    if face is None or not (labels == BROWS).mean() > 0.002:
-        return None
-    up = max(2, round(0.22 * face.unit))
-    brows = labels == BROWS
-    moved = np.roll(brows, -up, axis=0) & np.isin(labels, (SKIN, BROWS))
-    target = np.where(moved, BROWS, SKIN).astype(np.uint8)
-    return _wish(labels, moved | brows, target, 0.001)
-
-
-def more_clothing(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Clothes up the neck."""
-    face = find_face(labels)
-    if face is None:
-        return None
-    rows, _ = _grids(labels)
-    return _wish(labels, (labels == SKIN) & (rows > face.mouth_row + 0.95 * face.unit), CLOTHES, 0.004)
-
-
-def less_clothing(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """A lower neckline."""
-    face = find_face(labels)
-    if face is None:
-        return None
-    mask = _ellipse(labels, face.mouth_row + 1.3 * face.unit, face.column, 0.7 * face.unit, 0.75 * face.unit)
-    return _wish(labels, mask & (labels == CLOTHES), SKIN, 0.004)
-
-
-def beard_on(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """A full beard around the mouth."""
-    face = find_face(labels)
-    if face is None or (labels == FACIAL_HAIR).any():
-        return None
-    rows, _ = _grids(labels)
-    mask = _ellipse(labels, face.mouth_row + 0.25 * face.unit, face.column, 0.75 * face.unit, 1.1 * face.unit)
-    return _wish(labels, mask & (labels == SKIN) & (rows > face.mouth_row - 0.2 * face.unit), FACIAL_HAIR)
-
-
-def beard_off(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Skin where the facial hair was."""
-    if find_face(labels) is None or not (labels == FACIAL_HAIR).mean() > 0.004:
-        return None
-    return _wish(labels, labels == FACIAL_HAIR, SKIN)
-
-
-def bald(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Less hair above: background where the hair's top third was."""
-    hair = labels == HAIR
-    if find_face(labels) is None or not hair.mean() > 0.03:
-        return None
-    rows, _ = _grids(labels)
-    heights = np.flatnonzero(hair.any(1))
-    limit = heights[0] + 0.15 * (heights[-1] - heights[0])
-    return _wish(labels, hair & (rows < limit), BACKGROUND)
-
-
-SCRIPTS: dict[str, Script] = {
-    each.__name__.replace("_", " "): each
-    for each in (
-        longer_hair, shorter_hair, hat_on, hat_off, glasses_on, glasses_off, open_mouth, close_mouth, raise_brows,
-        more_clothing, less_clothing, beard_on, beard_off, bald,
+    hair, brows = labels == HAIR, labels == BROWS
+    return Facts(
+        hair=share[HAIR],
+        hair_below=float((hair & (rows > level)).mean()),
+        hair_top=float(np.flatnonzero(hair.any(1))[0] / height) if hair.any() else 1.0,
+        hat=share[HAT],
+        glasses=share[GLASSES],
+        beard=share[FACIAL_HAIR],
+        mouth=share[MOUTH],
+        brow=_mean_row(brows) if share[BROWS] > 0.002 else float("nan"),
+        clothes=share[CLOTHES],
+        eyes=level,
     )
-}  # fmt: skip
 
 
-def scripted(
-    label_maps: Iterator[tuple[int, np.ndarray]], count: int, seed: int = 0
-) -> list[tuple[int, str, np.ndarray]]:
-    """`count` edits as (image seed, name, target), the scripts taken in turn, each on the next image that it fits."""
-    rng = np.random.default_rng(seed)
-    names = list(SCRIPTS)
+def _mean_row(mask: np.ndarray) -> float:
+    return float(np.argwhere(mask)[:, 0].mean() / mask.shape[0])
+
+
+@dataclass(frozen=True)
+class Script:
+    """The categories that are repainted, and whether a donor (second) serves an image (first)."""
+
+    categories: tuple[int, ...]
+    serves: Callable[[Facts, Facts], bool]
+
+
+def _hatless(own: Facts, donor: Facts) -> bool:
+    return own.hat == donor.hat == 0
+
+
+def _shaven(own: Facts, donor: Facts) -> bool:
+    return own.beard == donor.beard == 0
+
+
+_TOP = (HAIR, HAT)  # in the drawings a head wears the one or the other
+SCRIPTS: dict[str, Script] = {
+    "longer hair": Script((HAIR,), lambda a, b: _hatless(a, b) and b.hair_below > a.hair_below + 0.03),
+    "shorter hair": Script((HAIR,), lambda a, b: _hatless(a, b) and a.hair_below > b.hair_below + 0.03),
+    "hat on": Script(_TOP, lambda a, b: a.hat == 0 and b.hat > 0.03),
+    "hat off": Script(_TOP, lambda a, b: b.hat == 0 and a.hat > 0.03),
+    "glasses on": Script((GLASSES,), lambda a, b: a.glasses == 0 and b.glasses > 0.005),
+    "glasses off": Script((GLASSES,), lambda a, b: b.glasses == 0 and a.glasses > 0.005),
+    "open mouth": Script((MOUTH,), lambda a, b: _shaven(a, b) and b.mouth > 1.5 * a.mouth),
+    "close mouth": Script((MOUTH,), lambda a, b: _shaven(a, b) and a.mouth > 1.5 * b.mouth),
+    "raise brows": Script((BROWS,), lambda a, b: b.brow - b.eyes < a.brow - a.eyes - 0.012),
+    "more clothing": Script((CLOTHES,), lambda a, b: b.clothes > a.clothes + 0.015),
+    "less clothing": Script((CLOTHES,), lambda a, b: a.clothes > b.clothes + 0.015),
+    "beard on": Script((FACIAL_HAIR,), lambda a, b: a.beard == 0 and b.beard > 0.005),
+    "beard off": Script((FACIAL_HAIR,), lambda a, b: b.beard == 0 and a.beard > 0.005),
+    "less hair on top": Script((HAIR,), lambda a, b: _hatless(a, b) and b.hair_top > a.hair_top + 0.04),
+}
+_SURE = (BACKGROUND, SKIN, CLOTHES, HAIR)  # what a person would paint where the category goes away
+
+
+Known = tuple[np.ndarray, "Facts | None"]
+
+
+def known(labels: np.ndarray) -> Known:
+    """A label map with its facts."""
+    return labels, facts(labels)
+
+
+def wish(script: Script, image: Known, donors: Sequence[Known]) -> np.ndarray | None:
+    """The target (H, W) uint8, 255 = no wish, or None where the script does not fit the image or nothing serves it."""
+    labels, own = image
+    if own is None:
+        return None
+    best, most = None, -1.0
+    for donor, theirs in donors:
+        if theirs is None or not script.serves(own, theirs):
+            continue
+        painted = np.isin(donor, script.categories)
+        zone = painted | np.isin(labels, script.categories)
+        alike = float((labels == donor)[~zone].mean())
+        asked = zone & (painted | np.isin(donor, _SURE))
+        if alike > most and (asked & (labels != donor)).mean() >= LEAST:
+            best, most = np.where(asked, donor, IGNORE).astype(np.uint8), alike
+    return best
+
+
+def scripted(label_maps: Sequence[tuple[int, np.ndarray]], count: int) -> list[tuple[int, str, np.ndarray]]:
+    """`count` edits as (image seed, name, target), the scripts taken in turn, each on the next image that it fits; the
+    donors are all the other images."""
     edits: list[tuple[int, str, np.ndarray]] = []
-    waiting = names.copy()
-    for image_seed, labels in label_maps:
+    images = [known(labels) for _, labels in label_maps]
+    waiting = list(SCRIPTS)
+    for position, (image_seed, _) in enumerate(label_maps):
+        donors = images[:position] + images[position + 1 :]
         for name in waiting:
-            target = SCRIPTS[name](labels, rng)
+            target = wish(SCRIPTS[name], images[position], donors)
             if target is not None:
                 edits.append((image_seed, name, target))
                 waiting.remove(name)
                 break
-        waiting = waiting or names.copy()
+        waiting = waiting or list(SCRIPTS)
         if len(edits) == count:
             return edits
     raise ValueError(f"scripted: only {len(edits)} of {count} edits fit the images given")

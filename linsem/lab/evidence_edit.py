@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from linsem import pixels
+from linsem.conditional import make_bank
 from linsem.extractor import Extractor, load_extractor
 from linsem.generator import Generator, seed_z
+from linsem.jump import make_atlas
 from linsem.lab import edits, reference_steer, sheets, steer_judge
 from linsem.lab.tables import Table
 from linsem.palette import overlay
@@ -24,6 +26,7 @@ from linsem.zoo import load_generator
 editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
 PSI = 1.0  # the reference protocol truncates nothing
 FIRST_SEED = 20_000
+SAMPLES = 200  # as many as the app looks at
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def cases(generator: Generator, teacher: Teacher, count: int) -> list[Case]:
     maps = steer_judge.label_images(generator, teacher, range(FIRST_SEED, FIRST_SEED + 3 * count + 40), PSI)
     grow = max(1, round(editing.GROW * generator.size[0]))
     made = []
-    for seed, name, target in edits.scripted(iter(maps), count):
+    for seed, name, target in edits.scripted(maps, count):
         z = seed_z(generator, [seed])
         ws = generator.map(z, PSI)
         with torch.no_grad():
@@ -63,7 +66,10 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
     segment = teacher_segmenter(teacher)
 
     def ours(extractor: Extractor) -> Method:
-        return lambda case: editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps).image
+        atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
+        return lambda case: (
+            editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
+        )
 
     def reference(case: Case) -> torch.Tensor:
         with torch.no_grad():

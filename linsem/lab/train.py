@@ -1,13 +1,13 @@
 """How the shipped generators were made: a StyleGAN2 trained on the drawings, in stages that resume.
 
     python -m linsem.lab.train RUN --cache CACHE --stage reconstruction --size 32 --images 200000
-    python -m linsem.lab.train RUN --cache CACHE --stage adversarial --size 64 --images 100000
+    python -m linsem.lab.train RUN --cache CACHE --stage adversarial --size 128 --images 50000 --decay 1
 
 The mapping network starts as `linsem.lab.mapping_start` builds it: w holds what a code decides.
 
 1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing.
-2. *adversarial*: the usual game (non-saturating, R1), half of whose latents are fresh and style-mixed, the other half
-   codes on which that term is kept.
+2. *adversarial* (the finish): that term is kept, and a discriminator of patches (non-saturating, R1) sharpens what
+   it leaves soft.
 
 RUN holds `state.pt` (resumed from when it is there), `log.txt`, and sample sheets. Runs in bf16.
 """
@@ -41,9 +41,9 @@ CONFIG = StyleGAN2Config(
     mapping_width=512,
     normalize_z=False,
 )
-DISCRIMINATOR_CHANNELS = (256, 256, 192, 96, 48, 32)
 DTYPE = torch.bfloat16
 MUON_PACE = 0.8
+ALONE = 150  # steps of the discriminator before the generator hears of it
 
 
 @dataclass
@@ -102,17 +102,14 @@ def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
     return pixels.resize_image(pixels.to_image(rgb[np.sort(rows)]), (size, size))
 
 
-def _draw(run: Run, z: torch.Tensor, size: int, *, mix: bool = False) -> torch.Tensor:
-    """The image at a size, with the gradient; with `mix`, styles from another sample beyond a random layer.
+def _draw(run: Run, z: torch.Tensor, size: int) -> torch.Tensor:
+    """The image at a size, with the gradient.
 
     Nothing is truncated here: the drawing of a code is not that of its truncated w, and a network that is asked for it
     all the same blurs whatever is continuous, the pose first.
     """
     w = run.mapping(z)
     ws = w[:, None].repeat(1, CONFIG.num_ws, 1)
-    if mix:
-        cut = int(torch.randint(1, CONFIG.num_ws, []))
-        ws = torch.cat([ws[:, :cut], ws.roll(1, 0)[:, cut:]], dim=1)
     last = 2 * (size.bit_length() - 3)
     return run.synthesis(ws, last_layer=last, noise_mode="none", dtype=DTYPE)[0]
 
@@ -160,14 +157,11 @@ def reconstruct(
     rows = _batches(len(codes), batch, run.seen)
     clock, total = time.time(), 0.0
     for step in range(steps):
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = group["pace"] * lr * min(1.0, (steps - step) / (decay * steps + 1) + 0.02)
+        _pace(optimizers, lr, (steps - step) / (decay * steps + 1))
         pick = next(rows)
         loss = _difference(_draw(run, codes[pick], size), _targets(rgb, pick, size))
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        _step(optimizers)
         run.seen += batch
         total += loss.item()
         run.average(batch, 5000)
@@ -193,52 +187,59 @@ def _optimizers(run: Run, lr: float) -> list[torch.optim.Optimizer]:
     ]
 
 
+def _pace(optimizers: list[torch.optim.Optimizer], lr: float, left: float) -> None:
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = group["pace"] * lr * min(1.0, left + 0.02)
+
+
+def _step(optimizers: list[torch.optim.Optimizer]) -> None:
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
 def adversarial(
     run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float, r1: float,
-    keep: float,
+    keep: float, decay: float = 1.0,
 ) -> None:  # fmt: skip
-    """The game, with the reconstruction term weighted by `keep` on half of the latents."""
-    blocks = size.bit_length() - 2
-    discriminator = Discriminator(DISCRIMINATOR_CHANNELS[:blocks]).to(memory_format=torch.channels_last)
-    opt_g = torch.optim.Adam([*run.mapping.parameters(), *run.synthesis.parameters()], lr, (0.0, 0.99), fused=True)
-    opt_d = torch.optim.Adam(discriminator.parameters(), lr, (0.0, 0.99), fused=True)
+    """The same, with a discriminator of patches against what is still soft; `keep` weighs the reconstruction.
+
+    For the first steps the discriminator learns alone.
+    """
+    discriminator = Discriminator().to(memory_format=torch.channels_last)
+    judge = torch.optim.Adam(discriminator.parameters(), 4e-4, (0.5, 0.9), fused=True)
     saved = run.folder / f"game-{size}.pt"
     if saved.exists():
         state = torch.load(saved, weights_only=True)
         discriminator.load_state_dict(state["discriminator"])
-        opt_g.load_state_dict(state["opt_g"])
-        opt_d.load_state_dict(state["opt_d"])
-    for group in (*opt_g.param_groups, *opt_d.param_groups):
-        group["lr"] = lr
-    rows, reals = _batches(len(codes), batch // 2, run.seen), _batches(len(codes), batch, run.seen + 1)
-    clock, sums = time.time(), np.zeros(4)
-    for step in range(images // batch):
+        judge.load_state_dict(state["judge"])
+    optimizers, steps = _optimizers(run, lr), images // batch
+    rows, reals = _batches(len(codes), batch, run.seen), _batches(len(codes), batch, run.seen + 1)
+    clock, sums = time.time(), np.zeros(3)
+    for step in range(steps):
+        _pace(optimizers, lr, (steps - step) / (decay * steps + 1))
         pick = next(rows)
-        paired = _draw(run, codes[pick], size)
-        fresh = _draw(run, torch.randn(batch - len(pick), CONFIG.z_dim), size, mix=step % 2 == 0)
-        fake = torch.cat([paired, fresh])
-        sums[0] += _discriminator_step(discriminator, opt_d, fake.detach(), _targets(rgb, next(reals), size),
-                                       r1 if step % 16 == 0 else 0.0)  # fmt: skip
+        fake = _draw(run, codes[pick], size)
+        real = _targets(rgb, next(reals), size)
+        judged = _discriminator_step(discriminator, judge, fake.detach(), real, r1 if step % 16 == 0 else 0.0)
         discriminator.requires_grad_(False)
         game = F.softplus(-discriminator(fake, DTYPE)).mean()
-        rec = _difference(paired, _targets(rgb, pick, size))
-        opt_g.zero_grad(set_to_none=True)
-        (game + keep * rec).backward()
-        opt_g.step()
+        difference = _difference(fake, _targets(rgb, pick, size))
+        (game * (saved.exists() or step >= ALONE) + keep * difference).backward()
         discriminator.requires_grad_(True)
+        _step(optimizers)
         run.seen += batch
         run.average(batch, 5000)
-        sums[1:3] += game.item(), rec.item()
+        sums += judged, game.item(), difference.item()
         if (step + 1) % 100 == 0:
             rate = 100 * batch / (time.time() - clock)
-            d, g, r, _ = sums / 100
-            run.log(f"adversarial {size} seen {run.seen} D {d:.3f} G {g:.3f} rec {r:.4f} {rate:.1f} img/s")
-            clock, sums = time.time(), np.zeros(4)
-        if (step + 1) % 500 == 0 or step == images // batch - 1:
+            d, g, r = sums / 100
+            run.log(f"adversarial {size} seen {run.seen} D {d:.3f} G {g:.3f} loss {r:.4f} {rate:.1f} img/s")
+            clock, sums = time.time(), np.zeros(3)
+        if (step + 1) % 250 == 0 or step == steps - 1:
             _recentre(run)
             run.save()
-            torch.save({"discriminator": discriminator.state_dict(), "opt_g": opt_g.state_dict(),
-                        "opt_d": opt_d.state_dict()}, saved)  # fmt: skip
+            torch.save({"discriminator": discriminator.state_dict(), "judge": judge.state_dict()}, saved)
             sheet(run, size, f"adv-{size}-{run.seen:07d}.png")
 
 
@@ -249,11 +250,11 @@ def _discriminator_step(
     value = loss.item()
     if r1:
         half = real[: max(8, len(real) // 2)].requires_grad_()
-        (slope,) = torch.autograd.grad(discriminator(half, DTYPE).sum(), half, create_graph=True)
-        loss = loss + 16 * r1 / 2 * slope.square().sum(dim=(1, 2, 3)).mean()
-    optimizer.zero_grad(set_to_none=True)
+        logits = discriminator(half, DTYPE)
+        (slope,) = torch.autograd.grad(logits.sum(), half, create_graph=True)
+        loss = loss + 16 * r1 / 2 * slope.square().sum() / logits.numel()  # a patch's share
     loss.backward()
-    optimizer.step()
+    _step([optimizer])
     return value
 
 
@@ -288,8 +289,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=0.3)
-    parser.add_argument("--r1", type=float, default=1.0)
-    parser.add_argument("--keep", type=float, default=1.0)
+    parser.add_argument("--r1", type=float, default=0.01)
+    parser.add_argument("--keep", type=float, default=2.0)
     args = parser.parse_args()
     run = Run.open(args.run)
     rgb, _ = dataset.cached(args.cache, 0, args.drawings, 128, labels=False)
@@ -297,7 +298,8 @@ def main() -> None:
     if args.stage == "reconstruction":
         reconstruct(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.decay)
     else:
-        adversarial(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.r1, args.keep)
+        adversarial(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.r1, args.keep,
+                    args.decay)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""Where an edit may start: the image's latent, moved along what the generator's own samples tell about the wish.
+
+A hat does not appear in small steps: no gradient leads from hair to it. But over a bank of labelled seeds the share of
+a wish that a sample meets is a function of its w, and the regression of w on that share is the direction in which the
+wish comes true and little else does (compare the boundaries of InterFaceGAN, Shen et al., CVPR 2020; here there is one
+for each wish, with its place, and no classifier). The same samples say which directions of w are the generator's own:
+an optimisation that keeps to them changes what is drawn, not what the extractor is fooled by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from linsem.conditional import Bank
+from linsem.generator import Generator, seed_z
+from linsem.pixels import IGNORE, resize_labels
+
+STRENGTHS = (0.5, 1.0, 1.5, 2.0)  # of the step that, by the regression, fulfils the wish
+TOP = 0.03  # the share of the bank whose mean is a start of its own
+LEAST_VARIANCE = 1e-4  # of the largest: what varies less is not the generator's own
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """w (N, w_dim) and labels (N, h, w) of the samples of a bank, and the directions in which w varies.
+
+    `basis` (D, w_dim): unit variance of a coordinate is a standard deviation of w along its direction.
+    """
+
+    w: torch.Tensor
+    labels: np.ndarray
+    basis: torch.Tensor
+
+
+def make_atlas(generator: Generator, bank: Bank) -> Atlas:
+    """From a bank of at least two seeds."""
+    with torch.no_grad():
+        w = generator.map(seed_z(generator, bank.seeds), bank.psi)[:, 0]
+    spread, vectors = torch.linalg.eigh(torch.cov(w.double().T))
+    own = spread > LEAST_VARIANCE * spread[-1]
+    basis = (vectors[:, own] * spread[own].sqrt()).T.to(w.dtype)
+    return Atlas(w, bank.labels, basis)
+
+
+def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarray) -> torch.Tensor:
+    """Candidates (C, num_ws, w_dim): ws itself, then ws moved by each strength, then towards the best of the bank.
+
+    Args:
+        atlas: of the generator that ws is a latent of.
+        ws: (num_ws, w_dim).
+        wished: (H, W) uint8 labels, 255 = no wish.
+        weight: (H, W) float >= 0, how much each wished pixel counts.
+    """
+    met = torch.from_numpy(share_met(atlas.labels, wished, weight)).to(atlas.w)
+    middle = atlas.w.mean(0)
+    slope = ((met - met.mean())[:, None] * (atlas.w - middle)).mean(0) / met.var(correction=0).clamp_min(1e-6)
+    best = met.topk(max(2, round(TOP * len(met)))).indices
+    towards = atlas.w[best].mean(0) - middle
+    unit = towards / towards.norm().clamp_min(1e-8)
+    lacking = (towards.norm() - (ws.mean(0) - middle) @ unit).clamp_min(0)
+    moves = [0 * slope, *(strength * slope for strength in STRENGTHS), lacking * unit, 1.3 * lacking * unit]
+    return ws[None] + torch.stack(moves)[:, None]
+
+
+def share_met(labels: np.ndarray, wished: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(N,) float: the weighted share of the wish that label maps (N, h, w), which may be smaller, already show."""
+    height, width = labels.shape[1:]
+    small = resize_labels(wished, (height, width))
+    rows = ((np.arange(height) + 0.5) * wished.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * wished.shape[1] / width).astype(int)
+    counted = np.where(small == IGNORE, 0.0, weight[np.ix_(rows, columns)])
+    return (((labels == small) * counted).sum((1, 2)) / max(counted.sum(), 1e-8)).astype(np.float32)

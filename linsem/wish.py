@@ -1,0 +1,90 @@
+"""What an optimisation of latents is asked for: the maps of a wish, and the weight of each term."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from linsem.generator import Generator
+from linsem.pixels import IGNORE, resize_labels
+
+
+class SteerError(ValueError):
+    """A wish that cannot be pursued; the sentence says what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the images shall become. All maps are (H, W) or (N, H, W) at the generator's size.
+
+    `target`: uint8 labels, 255 = free. `weight`: float >= 0, how much a target pixel counts (default 1).
+    `keep`: float >= 0, how much a pixel shall stay as it was. `color`: (H, W, 3) uint8 with `color_weight` (H, W).
+    """
+
+    target: np.ndarray
+    weight: np.ndarray | None = None
+    keep: np.ndarray | None = None
+    color: np.ndarray | None = None
+    color_weight: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight of each named term, and the power p of differences between pixels (in units of [-1, 1])."""
+
+    agree: float = 1.0
+    preserve: float = 0.0
+    color: float = 0.0
+    prior: float = 0.0
+    close: float = 0.0
+    power: float = 1.0
+
+
+class WishMaps:
+    """A wish as tensors, (N or 1, H, W); the weights of each map sum to one, so that terms compare across sizes."""
+
+    def __init__(self, wish: Wish, generator: Generator, count: int) -> None:
+        size, device = tuple(generator.size), generator.device
+        target = _map(wish.target, size, count, "target")
+        self.target = torch.from_numpy(target.astype(np.int64)).to(device).expand(count, -1, -1)
+        weight = np.ones(size, np.float32) if wish.weight is None else wish.weight
+        weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
+        self.weight = _unit(weight * (self.target != IGNORE))
+        keep = np.ones(size, np.float32) if wish.keep is None else wish.keep
+        self.keep = _unit(torch.from_numpy(_map(keep, size, count, "keep").astype(np.float32)).to(device))
+        self.color = self.color_weight = None
+        if wish.color is not None and wish.color_weight is not None:
+            rgb = torch.from_numpy(np.ascontiguousarray(wish.color)).to(device).permute(2, 0, 1)[None]
+            self.color = rgb.float() / 127.5 - 1
+            paint = _map(wish.color_weight, size, count, "color_weight").astype(np.float32)
+            self.color_weight = _unit(torch.from_numpy(paint).to(device))
+
+    def of(self, part: slice) -> WishMaps:
+        """Those of some samples."""
+        some = copy.copy(self)
+        for name, value in vars(self).items():
+            if value is not None and len(value) > 1:
+                setattr(some, name, value[part])
+        return some
+
+
+def _unit(weight: torch.Tensor) -> torch.Tensor:
+    return weight / weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-8)
+
+
+def _map(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    values = values[None] if values.ndim == 2 else values
+    if values.shape[1:] != size or len(values) not in (1, count):
+        raise SteerError(f"{name}: expected {size} or ({count}, {size[0]}, {size[1]}), got {values.shape}")
+    if np.issubdtype(values.dtype, np.floating) and not (np.isfinite(values).all() and (values >= 0).all()):
+        raise SteerError(f"{name}: expected finite numbers of at least 0")
+    return values
+
+
+def fit_layout(layout: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A label map of any size, (h, w) uint8, at the generator's size by the nearest neighbour."""
+    return resize_labels(np.asarray(layout), size)

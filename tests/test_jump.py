@@ -1,0 +1,110 @@
+"""Jumps: the bank's samples show in which direction a wish comes true, and what the generator's own directions are."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import jump, steer
+from linsem.conditional import make_bank
+from linsem.generator import seed_z
+from linsem.pixels import IGNORE
+from linsem.studio import Studio
+
+editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
+
+
+@pytest.fixture
+def atlas(toy, extractor):
+    return jump.make_atlas(toy, make_bank(toy, extractor, range(300)))
+
+
+def small_disc_elsewhere(toy, ws, donor):
+    """A wish: the smallest disc where it is in another image."""
+    there = toy.truth(toy.map(seed_z(toy, [donor])))[0] == 3
+    return np.where(there, 3, IGNORE).astype(np.uint8), toy.truth(ws)[0]
+
+
+def test_the_basis_is_what_samples_vary_in(toy, atlas):
+    w = toy.map(seed_z(toy, range(1000, 1100)))[:, 0] - atlas.w.mean(0)
+    coordinates = torch.linalg.lstsq(atlas.basis.T, w.T).solution
+    assert torch.allclose(atlas.basis.T @ coordinates, w.T, atol=1e-3)
+    assert float(coordinates.std()) == pytest.approx(1.0, abs=0.2)
+
+
+def test_share_met_is_the_weighted_agreement():
+    labels = np.zeros((2, 4, 4), np.uint8)
+    labels[1, :2] = 5
+    wished = np.full((8, 8), IGNORE, np.uint8)
+    wished[:4] = 5
+    weight = np.ones((8, 8))
+    weight[:2] = 3.0
+    assert jump.share_met(labels, wished, weight).tolist() == [0.0, 1.0]
+    wished[4:] = 5  # half of it is not met by the second, and counts less
+    assert jump.share_met(labels, wished, weight)[1] == pytest.approx(8 / 12)
+
+
+def test_a_jump_comes_nearer_to_the_wish_than_the_image(toy, extractor, atlas):
+    nearer = 0
+    for seed in range(8):
+        ws = toy.map(seed_z(toy, [seed]))
+        target, _ = small_disc_elsewhere(toy, ws, seed + 40)
+        candidates = jump.starts(atlas, ws[0], target, np.ones(target.shape))
+        assert torch.equal(candidates[0], ws[0])
+        agreed = [editing.agreement(labels, target) for labels in toy.truth(candidates)]
+        nearer += max(agreed[1:]) > agreed[0]
+    assert nearer >= 6
+
+
+def test_an_edit_with_an_atlas_holds_to_the_image_it_began_with(toy, extractor, atlas):
+    ws = toy.map(seed_z(toy, [5]))
+    target, labels = small_disc_elsewhere(toy, ws, 44)
+    target[(labels == 3) & (target == IGNORE)] = 0
+    with torch.no_grad():
+        before = toy.synthesize(ws)[0]
+    results = list(editing.iter_edit(toy, extractor, ws[0], target, steps=40, atlas=atlas))
+    region = editing.region_of(target != IGNORE, 1)
+    report = results[-1].report
+    assert report["agreement_after"] > 0.8 > report["agreement_before"]
+    assert report["outside_change"] == pytest.approx(
+        editing.outside_change(results[-1].image, before, region), abs=0.02
+    )
+    steps = [each.report["steps"] for each in results]
+    assert steps == sorted(steps) and steps[-1] <= 40
+
+
+def test_a_latent_of_a_basis_is_a_step_of_all_layers(toy, extractor, atlas):
+    ws = toy.map(seed_z(toy, [5, 6]))
+    target, _ = small_disc_elsewhere(toy, ws[:1], 44)
+    first, *_, last = steer.steer(toy, extractor, ws, steer.Wish(target), space=atlas.basis, steps=5, lr=0.1)
+    assert torch.equal(first.ws, ws)
+    moved = last.ws - ws
+    assert moved.abs().max() > 0 and torch.allclose(moved, moved[:, :1].expand_as(moved), atol=1e-5)
+
+
+def test_what_holds_is_the_anchor_and_not_the_start(toy, extractor):
+    ws = toy.map(seed_z(toy, [5, 6]))
+    free = np.full(tuple(toy.size), IGNORE, np.uint8)
+    weights = steer.Weights(agree=0.0, preserve=1.0)
+    loss = {}
+    for name, anchor in (("own", None), ("other", ws[:1])):
+        step = next(steer.steer(toy, extractor, ws[1:], steer.Wish(free), steps=1, weights=weights, anchor=anchor))
+        loss[name] = float(step.loss[0])
+    assert loss["own"] == 0 and loss["other"] > 0.01
+
+
+def test_the_studio_makes_an_atlas_once(monkeypatch):
+    made = []
+    monkeypatch.setattr("linsem.studio.SAMPLES", 20)
+    monkeypatch.setattr("linsem.studio.make_atlas", lambda *a: made.append(1) or jump.make_atlas(*a))
+    studio = Studio()
+    model = studio.default_model()
+    first, second = studio.shipped(model), studio.shipped("avatars-64")
+    atlas = studio._atlas_of(model, first)
+    assert studio._atlas_of(model, first) is atlas and len(made) == 1
+    assert studio._atlas_of("avatars-64", second) is not atlas and len(made) == 2
+    monkeypatch.setattr("linsem.studio.QUICK", 32)
+    assert studio._atlas_of(model, first) is None  # so large that it would take long
