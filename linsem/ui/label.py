@@ -98,7 +98,8 @@ class _Wiring:
         self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
         self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
-        self.short, self.quick = services.short, {"concurrency_limit": None, "show_progress": "hidden"}
+        self.short, self.loading = services.short, services.loading
+        self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
         self.quiet = {**self.short, "show_progress": "hidden"}
         self.now = [self.session, self.fitted, at.painter]
         self.fits = [self.fitted, at.painter, at.line]
@@ -111,7 +112,7 @@ class _Wiring:
         at, logic, began = self.at, self.logic, [self.session, self.fitted, self.at.painter, self.at.line]
         for begun in (
             on(blocks.load, logic.begin, [model], began, **self.short),
-            on(model.input, logic.switch, [model, self.session], [*began, model], **self.short),
+            on(model.input, logic.switch, [model, self.session], [*began, model], **self.loading),
         ):
             self._overview(on(begun.then, at.editor.choices, [self.session], at.editor.lists, **self.quick))
             on(begun.then, lambda now: gr.Button(visible=example_project(now.model) is not None), [self.session],

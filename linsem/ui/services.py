@@ -16,6 +16,7 @@ from linsem.ui.files import Downloads
 from linsem.ui.gpu import Accelerator
 
 LONG, SHORT = "gpu", "live"  # the queues: edits, samplings and exports; and what a visitor waits for at each stroke
+LOADING = "models"  # a chosen network may have to be downloaded first, which takes minutes and must hold up nobody
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Services:
     def short(self) -> dict[str, object]:
         """How an event that takes less than about a second is queued."""
         return {"concurrency_id": SHORT, "concurrency_limit": self.settings.short_jobs}
+
+    @property
+    def loading(self) -> dict[str, object]:
+        """How the choice of a generator is queued."""
+        return {"concurrency_id": LOADING, "concurrency_limit": self.settings.short_jobs}
 
 
 def whole(name: str, value: object, low: int, high: int) -> int:
