@@ -120,10 +120,13 @@ def _image(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
         return generator.synthesize(ws)[0]
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50) -> Table:
-    """The table; with `out` also a sheet of before, target and after for 24 uncurated edits."""
+def run(
+    model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50, count: int | None = None
+) -> Table:
+    """The table of `count` edits (default: 100, `quick`: 14); with `out` also a sheet of before, target and after for
+    24 uncurated edits."""
     generator, teacher = load_generator(model), load_teacher(model)
-    todo = cases(generator, teacher, 14 if quick else 100)
+    todo = cases(generator, teacher, count or (14 if quick else 100))
     table, rows = {}, []
     for name, method in methods(generator, teacher, steps).items():
         images = [method(case) for case in todo]

@@ -56,10 +56,11 @@ def diversity(images: torch.Tensor) -> float:
     return float(np.mean([(a - b).abs().mean() * 127.5 for a, b in combinations(images, 2)]))
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
-    """The table; with `out` also a sheet of 12 layouts by 4 results. Seconds are per result, the bank's share in."""
+def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
+    """The table of `count` layouts (default: 100, `quick`: 6); with `out` also a sheet of 12 layouts by 4 results.
+    Seconds are per result, the bank's share in."""
     generator, teacher = load_generator(model), load_teacher(model)
-    count = 6 if quick else 100
+    count = count or (6 if quick else 100)
     layouts = [drawings.render_seed(FIRST_LAYOUT + i, generator.size[0])[1] for i in range(count)]
     setting = {"steps": reference_steer.STEPS, "inits": 20 if quick else 100, "bank": 200 if quick else BANK}
     table, rows = {}, []
