@@ -31,6 +31,7 @@ __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
 
 BATCH = 8
 SAMPLES = 200  # looked at before an edit
+KEPT = 16  # of what was learnt from them, a megabyte each
 QUICK = 128  # on a CPU only generators up to this size are drawn that often for an edit
 
 
@@ -44,7 +45,7 @@ class Studio:
         self._looks: Once[Looks] = Once()
         self._shipped: Once[Extractor | None] = Once()
         self._fetched: set[str] = set()
-        self._atlas: tuple[str, Atlas] | None = None
+        self._atlases: dict[str, Atlas] = {}
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -234,16 +235,14 @@ class Studio:
         return self._looks.get(zoo.split_label(model)[0], load)
 
     def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | None:
-        """What the generator's samples tell about wishes; the last one is kept. None where that would take long."""
+        """What the generator's samples tell about wishes; the last ones are kept. None where that would take long."""
         generator = self.generator(model)
         if generator.device.type == "cpu" and max(generator.size) > QUICK:
             return None
         key = bank_key(generator, extractor, range(SAMPLES), 1.0)
-        kept = self._atlas
-        if kept is None or kept[0] != key:
-            kept = key, make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
-            self._atlas = kept
-        return kept[1]
+        atlas = self._atlases.get(key) or make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
+        self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced, for others may read it
+        return atlas
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:
         looks = self._looks_of(model)

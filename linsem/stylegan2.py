@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from linsem import ops
+from linsem import ops, winograd
 from linsem.generator import Layer
+from linsem.remembered import Remembered
 from linsem.styled import Styled, noise_of
 
 
@@ -79,6 +80,11 @@ class Mapping(nn.Module):
         return x
 
 
+def _squares(weight: torch.Tensor) -> torch.Tensor:
+    """(O, I): the sum of squares of each 3x3 kernel, in the order of the values, whatever that in memory is."""
+    return weight.contiguous().square().sum(dim=(2, 3))
+
+
 class StyledConv(nn.Module):
     """One synthesis layer: modulated 3x3 convolution (doubling the size if `up`), noise, bias, leaky ReLU."""
 
@@ -92,20 +98,24 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", ops.normal(*size))
-        self._squares: tuple[nn.Parameter, tuple[int, int], torch.Tensor] | None = None
+        self.squares, self.kernel = Remembered(_squares), Remembered(winograd.transformed)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """x (N, I, h, w), w (N, w_dim), noise (H, W), (N, 1, H, W) or None to (N, O, H, W).
 
         On large maps most of the time goes into memory that is touched for the first time. So what can be done in
         place is, the gain of the activation is moved into what is added up before it (leaky(g a) = g leaky(a)), and
-        for one image, whose map is larger than the kernel, the kernel is scaled instead of the map.
+        for one image, whose map is larger than the kernel, the kernel is scaled instead of the map. Wide layers are
+        convolved with fewer multiplications (`linsem.winograd`).
         """
         style = self.affine(w)
-        demodulation = (style.square() @ self.squares().t() + 1e-8).rsqrt() * ops.SQRT2
+        demodulation = (style.square() @ self.squares(self.weight).t() + 1e-8).rsqrt() * ops.SQRT2
         bias = (self.bias * ops.SQRT2).to(x.dtype)
         moves = torch.is_grad_enabled() and (x.requires_grad or style.requires_grad or self.weight.requires_grad)
-        if len(x) == 1 and not moves and x[0, 0].numel() > 9 * len(bias):
+        frozen = not moves and not self.weight.requires_grad
+        if frozen and not self.up and winograd.fits(x, self.weight):
+            x = winograd.convolve(x, self.kernel(self.weight), style, demodulation).add_(bias[:, None, None])
+        elif len(x) == 1 and not moves and x[0, 0].numel() > 9 * len(bias):
             scale = demodulation[0, :, None] * style[0]
             x = self.convolve(x, (self.weight * scale[:, :, None, None]).to(x.dtype), bias)
         else:
@@ -141,18 +151,6 @@ class StyledConv(nn.Module):
         if not self.up:
             return F.conv_transpose2d(gradient, weight, padding=1)
         return F.conv2d(ops.fir(gradient, 2, 4.0), weight.transpose(0, 1), stride=2)
-
-    def squares(self) -> torch.Tensor:
-        """(O, I): the sum of squares of each 3x3 kernel; remembered for a frozen weight until it is changed."""
-        weight = self.weight
-        if weight.requires_grad or weight.is_inference():
-            return weight.square().sum(dim=(2, 3))
-        version = (weight.data_ptr(), weight._version)
-        if self._squares is None or self._squares[0] is not weight or self._squares[1] != version:
-            with torch.inference_mode(False), torch.no_grad():  # else no gradient could be taken through it later
-                # In the order of the values, whatever that in memory is, so that both give the same sums to the bit.
-                self._squares = (weight, version, weight.contiguous().square().sum(dim=(2, 3)))
-        return self._squares[2]
 
     def lay_out(self) -> None:
         """Store the kernel in the order in which the convolution reads it; its shape and its values stay."""
