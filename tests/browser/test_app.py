@@ -17,6 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 from served import served
 
 from linsem.palette import parse_categories, read_label_map, write_label_map
+from tests.readme import block
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 SHOTS = Path(__file__).parents[1] / "screenshots"
@@ -302,6 +303,13 @@ def test_a_mask_with_foreign_colours_is_refused_and_nothing_is_lost(visitor, tmp
     visitor.page.locator("#sample-mask input[type=file]").set_input_files(bad)
     expect(visitor.page.locator(".toast-body")).to_contain_text("#010203")
     expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
+
+
+def test_the_calls_of_the_readmes_javascript(visitor, address):
+    code = block("js")
+    assert "http://127.0.0.1:7860" in code
+    code = code.replace("http://127.0.0.1:7860", address.rstrip("/")).replace("console.log", "return ")
+    assert visitor.page.evaluate(f"async () => {{ {code} }}").endswith(".png")
 
 
 def test_a_second_visitor_sees_nothing_of_the_first(chromium, address, visitor):
