@@ -6,37 +6,32 @@ milliseconds; the best starts that are unlike each other are then optimised all 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from linsem import steer as loop
+from linsem.bank import Bank, bank_key, cached_bank, iter_bank, make_bank
 from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.jump import make_atlas
 from linsem.pixels import IGNORE, resize_labels
 
-BANK_SIZE = 64  # label maps in a bank are kept at most this high: enough to rank, small enough to scan
+__all__ = [
+    "Bank", "LayoutError", "SampleResult", "SampleStep", "bank_key", "cached_bank", "category_weight", "choose_starts",
+    "iter_bank", "iter_sample", "make_bank", "rank_starts", "sample", "score",
+]  # fmt: skip
+
 CANDIDATES = 200
+TOGETHER_LR = 0.1  # in standard deviations of what the generator's samples vary in
+LEAST_BANK = 32  # seeds that tell what that is
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
 
 
 class LayoutError(loop.SteerError):
     """A layout that cannot be sampled; the sentence says why."""
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Seeds with their labels, (N, h, w) uint8, for one generator, extractor and psi."""
-
-    seeds: tuple[int, ...]
-    labels: np.ndarray
-    psi: float
 
 
 @dataclass(frozen=True)
@@ -58,55 +53,6 @@ class SampleStep:
     index: int
     total: int
     results: tuple[SampleResult, ...]
-
-
-def make_bank(
-    generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0, batch: int = 8
-) -> Bank:
-    """Generate and label the seeds: the last step of `iter_bank`."""
-    *_, last = iter_bank(generator, extractor, seeds, psi=psi, batch=batch)
-    return last
-
-
-def iter_bank(
-    generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0, batch: int = 8
-) -> Iterator[Bank]:
-    """Yield the bank as it grows, batch by batch. Only the layers that the extractor reads are run."""
-    check_fits(extractor, generator)
-    height, width = generator.size
-    scale = min(1.0, BANK_SIZE / height)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    rows: list[np.ndarray] = []
-    for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
-        with torch.no_grad():
-            ws = generator.map(seed_z(generator, seeds[part]), psi)
-            _, features = generator.synthesize(ws, image=False, last_layer=extractor.last_layer)
-            rows.append(extractor.predict(features, size))
-        yield Bank(tuple(seeds[: part.stop]), np.concatenate(rows), psi)
-
-
-def cached_bank(
-    folder: Path, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
-) -> Bank:
-    """`make_bank`, kept on disk under a name that depends on everything that it depends on."""
-    path = folder / f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            return Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]))
-    bank = make_bank(generator, extractor, seeds, psi=psi)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part.npz")
-    np.savez_compressed(partial, seeds=np.array(bank.seeds), labels=bank.labels, psi=psi)
-    partial.replace(path)
-    return bank
-
-
-def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float) -> str:
-    """A digest of the generator's id, the extractor's weights, the seeds and psi."""
-    digest = hashlib.sha256(json.dumps([generator.id, list(map(int, seeds)), psi, extractor.layers]).encode())
-    for name in sorted(extractor.weights):
-        digest.update(extractor.weights[name].detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:24]
 
 
 def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
@@ -180,7 +126,7 @@ def iter_sample(
     with torch.no_grad():
         start = generator.map(seed_z(generator, seeds), bank.psi)
     wish = loop.Wish(layout, weight=category_weight(layout))
-    for step in loop.steer(generator, extractor, start, wish, lr=lr, steps=steps, weights=weights, patience=20):
+    for step in _moves(generator, extractor, start, wish, bank, steps, lr, weights):
         image = step.image
         if image is None:
             image = _draw(generator, step.ws)
@@ -190,6 +136,35 @@ def iter_sample(
         ]
         results.sort(key=lambda each: -each.score)
         yield SampleStep(step.index, steps, tuple(results))
+
+
+def _moves(
+    generator: Generator,
+    extractor: Extractor,
+    start: torch.Tensor,
+    wish: loop.Wish,
+    bank: Bank,
+    steps: int,
+    lr: float,
+    weights: loop.Weights,
+) -> Iterator[loop.SteerStep]:
+    """The first half of the steps moves all layers alike, along what the bank's samples vary in; then each for itself.
+
+    So the image changes in what it shows before it changes in how the extractor takes it.
+    """
+    first = 0
+    if steps > 1 and len(bank.seeds) >= LEAST_BANK:
+        basis = make_atlas(generator, bank).basis
+        for step in loop.steer(
+            generator, extractor, start, wish, space=basis, steps=steps // 2, lr=TOGETHER_LR,
+            weights=replace(weights, close=0.0, prior=1e-4), patience=20,
+        ):  # fmt: skip
+            yield replace(step, total=steps, done=False)
+        first, start = step.index, step.ws
+    for step in loop.steer(
+        generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, patience=20
+    ):  # fmt: skip
+        yield replace(step, index=first + step.index, total=steps)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from linsem.conditional import Bank
+from linsem.bank import Bank
 from linsem.generator import Generator, seed_z
 from linsem.pixels import IGNORE, resize_labels
 

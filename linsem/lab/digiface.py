@@ -80,14 +80,16 @@ def make_sheet(generator: Generator, extractor: Extractor, seeds: Sequence[int],
     save_columns(cases, path, per_row=8)
 
 
-def make_project(generator: Generator, labels: dict[int, np.ndarray], extractor: Extractor, path: Path) -> None:
-    """The hand labels and the extractor as a project that the page loads."""
+def make_project(
+    generator: Generator, labels: dict[int, np.ndarray], extractor: Extractor, path: Path, psi: float = PSI
+) -> None:
+    """Labels by seed and the extractor as a project that the page loads."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "extractor.safetensors"
         save_extractor(extractor, file)
         data = file.read_bytes()
-    images = tuple(ProjectImage(seed, None, one, PSI) for seed, one in labels.items())
-    save_project(Project(generator.id, PSI, tuple(generator.categories), images, extractor=data), path)
+    images = tuple(ProjectImage(seed, None, one, psi) for seed, one in labels.items())
+    save_project(Project(generator.id, psi, tuple(generator.categories), images, extractor=data), path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,6 +24,7 @@ TABLES = {
     "edit": "linsem.lab.evidence_edit",
     "sample": "linsem.lab.evidence_sample",
 }
+COUNTED = ("few-shot", "edit", "sample")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,11 +40,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, help="extractors: write the LSE here")
     parser.add_argument("--state", type=Path, help="extractors: keep the training state here, and go on from it")
     parser.add_argument("--accelerate", action="store_true", help="extractors: share batches under `accelerate launch`")
-    parser.add_argument("--count", type=int, help="edit, sample: how many edits or layouts (100; quick: 14, 6)")
+    parser.add_argument(
+        "--count",
+        type=int,
+        help="few-shot: how many repeats (5; quick: 2); edit, sample: how many edits or layouts (100; quick: 14, 6)",
+    )
     args = parser.parse_args(arguments)
     module = importlib.import_module(TABLES[args.table])
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
-    more = more if args.table == "extractors" else {"count": args.count} if args.table in ("edit", "sample") else {}
+    more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
     result = module.run(args.model, quick=args.quick, out=args.out, **more)
     print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
     if args.out is not None:

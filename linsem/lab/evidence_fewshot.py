@@ -16,11 +16,11 @@ from linsem.lab.tables import Plot, Table
 SHOTS = (1, 4, 8, 16)
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
-    """mIoU with 1, 4, 8 and 16 labelled images, five repeats (`quick`: two), and that of the full LSE."""
+def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
+    """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and that of the full LSE."""
     setting = common.setting_of(model, quick=quick)
     extractors, seconds = {"full": common.full_lse(setting)}, {}
-    for repeat in SEEDS[:2] if quick else SEEDS:
+    for repeat in SEEDS[: count or (2 if quick else len(SEEDS))]:
         annotations = common.annotate(setting, common.random_seeds(repeat, max(SHOTS)))
         for shots in SHOTS:
             for way in ("ours", "reference"):
