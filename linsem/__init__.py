@@ -6,8 +6,11 @@ from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.fewshot import Annotation, fit_few_shot, iter_few_shot
 from linsem.generator import Generator, Layer, seed_z
 from linsem.palette import Category
-from linsem.pixels import IGNORE
+from linsem.pixels import IGNORE, to_rgb
 from linsem.publish import push_extractor
+from linsem.spread import spread
+from linsem.suggest import suggest_next
+from linsem.supervised import fit_supervised
 from linsem.teacher import load_teacher
 from linsem.zoo import load_generator
 
@@ -20,6 +23,7 @@ __all__ = [
     "Layer",
     "edit",
     "fit_few_shot",
+    "fit_supervised",
     "iter_edit",
     "iter_few_shot",
     "iter_sample",
@@ -30,4 +34,7 @@ __all__ = [
     "sample",
     "save_extractor",
     "seed_z",
+    "spread",
+    "suggest_next",
+    "to_rgb",
 ]

@@ -25,6 +25,7 @@ from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
+from linsem.spread import Spreads
 from linsem.zoo import ModelError
 
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
@@ -45,6 +46,7 @@ class Studio:
         self._looks: Once[Looks] = Once()
         self._shipped: Once[Extractor | None] = Once()
         self._fetched: set[str] = set()
+        self._spreads = Spreads()
         self._atlases: dict[str, Atlas] = {}
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -141,16 +143,23 @@ class Studio:
         labels: Sequence[np.ndarray],
         categories: Sequence[Category],
         start: Extractor | None = None,
+        spread: bool = False,
     ) -> Extractor:
         """The extractor that the labels ask for: ws (num_ws, w_dim) and labels (H, W) of each image; on the CPU.
 
         Labels of another size than the image's are resized. A category that is painted nowhere is never predicted.
+        With `spread`, strokes take what they touch of one colour (`linsem.spread`) before anything is fitted.
         """
         looks = self._looks_of(model)
         size = tuple(looks.generator.size)
+        maps = [resize_labels(each, size) for each in labels]
+        if spread:
+            maps = [
+                self._spreads(looks.look(self._checked_ws(looks.generator, w))[0], each)
+                for w, each in zip(ws, maps, strict=True)
+            ]
         annotations = [
-            Annotation(torch.from_numpy(np.ascontiguousarray(w)), resize_labels(each, size))
-            for w, each in zip(ws, labels, strict=True)
+            Annotation(torch.from_numpy(np.ascontiguousarray(w)), each) for w, each in zip(ws, maps, strict=True)
         ]
         start = None if start is None or start.generator_id != looks.generator.id else start
         *_, last = iter_few_shot(

@@ -2,9 +2,9 @@
 
     python -m linsem.lab.one_image avatars-128 --out assets/evidence/one-image.png [--seed 3] [--share 0.01]
 
-Strokes over about `share` of the pixels of one image, made from the teacher's label map as a person would; the
-extractor that follows from them alone; and what it says of other seeds: image, labels, overlay. The seeds are the
-first ones, uncurated.
+Strokes over about `share` of the pixels of one image, made from the teacher's label map as a person would, and spread
+over what they touch of one colour as on the page; the extractor that follows from them alone; and what it says of other
+seeds: image, labels, overlay. The seeds are the first ones, uncurated.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from linsem.lab import sheets
 from linsem.lab.scribble import scribble
 from linsem.metrics import paper_miou
 from linsem.palette import colorize, overlay
+from linsem.spread import spread
 from linsem.teacher import load_teacher
 from linsem.zoo import load_generator
 
@@ -36,9 +37,10 @@ def run(model: str, out: Path, *, seed: int, share: float, psi: float, enlarge: 
         image, features = generator.synthesize(ws)
     known = teacher(image)
     sparse = scribble(known[0].cpu().numpy(), share, seed)
-    extractor = fit_few_shot(generator, [Annotation(ws[0], sparse)], teacher.categories, missing="keep")
-    labels = extractor.predict(features)
     rgb = pixels.to_rgb(image)
+    wider = spread(rgb[0], sparse)
+    extractor = fit_few_shot(generator, [Annotation(ws[0], wider)], teacher.categories, missing="keep")
+    labels = extractor.predict(features)
     columns = [[rgb[0], overlay(rgb[0], sparse, teacher.categories, 0.9), colorize(labels[0], teacher.categories)]]
     for picture, label in zip(rgb[1:], labels[1:], strict=True):
         columns.append([picture, colorize(label, teacher.categories), overlay(picture, label, teacher.categories, 0.6)])

@@ -185,7 +185,7 @@ def _fit_and_read(
     studio: Studio, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
     start: Extractor | None, shown: np.ndarray,
 ) -> tuple[Extractor, Reading]:  # fmt: skip
-    extractor = studio.fit(model, ws, labels, categories, start)
+    extractor = studio.fit(model, ws, labels, categories, start, bool(studio.settings.spread))
     return extractor, studio.read(model, extractor, [shown])
 
 

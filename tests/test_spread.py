@@ -1,0 +1,112 @@
+"""Strokes spread over what they touch of one colour, and no further."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import spread as module
+from linsem.generator import seed_z
+from linsem.pixels import IGNORE, to_rgb
+from linsem.settings import Settings
+from linsem.spread import Spreads, spread
+from linsem.studio import Studio
+
+
+def scene(size=64):
+    """A face on a wall, with two eyes: rgb and the four regions' masks."""
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    face = x**2 + y**2 < 0.3**2
+    left, right = ((x - at) ** 2 + (y + 0.05) ** 2 < 0.05**2 for at in (-0.12, 0.12))
+    rgb = np.full((size, size, 3), (90, 140, 200), np.uint8)
+    rgb[face] = (230, 180, 140)
+    rgb[left | right] = (30, 30, 30)
+    rgb = (rgb + np.random.default_rng(0).integers(0, 4, rgb.shape)).astype(np.uint8)
+    return rgb, {"wall": ~face, "face": face & ~left & ~right, "left": left, "right": right}
+
+
+def strokes(size=64):
+    labels = np.full((size, size), IGNORE, np.uint8)
+    labels[3, 5:15] = 0
+    labels[size * 2 // 3, size // 2 - 6 : size // 2 + 6] = 1
+    labels[int(0.45 * size), int(0.38 * size)] = 2  # one pixel of the left eye
+    return labels
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_each_region_takes_its_strokes_label_and_an_untouched_one_stays_unknown(size):
+    rgb, parts = scene(size)
+    before = strokes(size)
+    found = spread(rgb, before)
+    assert np.array_equal(found[before != IGNORE], before[before != IGNORE])
+    for name, label in (("wall", 0), ("face", 1), ("left", 2)):
+        inside = found[parts[name]]
+        assert (inside == label).mean() > 0.7 > 0.2 > (before[parts[name]] != IGNORE).mean()
+        assert ((inside != label) & (inside != IGNORE)).mean() < 0.05
+    assert (found[parts["right"]] == IGNORE).mean() > 0.8  # no stroke lies in it
+
+
+def test_without_edges_the_other_eye_would_be_skin(monkeypatch):
+    rgb, parts = scene()
+    monkeypatch.setattr(module_of(), "SHARP", 0.01)
+    assert (spread(rgb, strokes())[parts["right"]] == 1).mean() > 0.6
+
+
+def module_of():
+    assert callable(module)  # the name in the package is the function
+    return sys.modules["linsem.spread"]
+
+
+def test_nothing_and_everything_stay_what_they_are():
+    rgb, _ = scene()
+    for labels in (np.full((64, 64), IGNORE, np.uint8), np.zeros((64, 64), np.uint8)):
+        assert np.array_equal(spread(rgb, labels), labels)
+    with pytest.raises(ValueError, match=r"\(64, 64, 3\)"):
+        spread(rgb[:32], strokes())
+
+
+def test_what_was_spread_is_remembered(monkeypatch):
+    rgb, _ = scene()
+    again = Spreads(most=1)
+    first = again(rgb, strokes())
+    assert again(rgb, strokes()) is first
+    again(rgb, np.full((64, 64), 1, np.uint8))
+    assert again(rgb, strokes()) is not first  # it was the oldest of more than one
+
+
+def test_the_studio_spreads_only_when_asked():
+    studio = Studio(Settings())
+    model = studio.default_model()
+    ws, _ = studio.draw(model, [3], 0.7)
+    with torch.no_grad():
+        generator = studio.generator(model)
+        labels = studio.shipped(model).predict(generator.synthesize(torch.from_numpy(ws))[1])[0]
+    sparse = np.full_like(labels, IGNORE)
+    for k in np.unique(labels):
+        where = np.flatnonzero(labels == k)
+        sparse.ravel()[where[:: max(1, len(where) // 6)]] = k
+    pixels = {
+        on: int(studio.fit(model, ws, [sparse], studio.categories(model), spread=on).notes["pixels"]) for on in (0, 1)
+    }
+    assert pixels[0] == (sparse != IGNORE).sum() < 0.2 * pixels[1]
+
+
+def test_spread_strokes_say_more_of_other_images(toy):
+    from linsem.fewshot import Annotation, fit_few_shot
+
+    ws = toy.map(seed_z(toy, [5]))
+    rgb, truth = to_rgb(toy.synthesize(ws)[0])[0], toy.truth(ws)[0]
+    sparse = np.full_like(truth, IGNORE)
+    for k in np.unique(truth):
+        rows, columns = np.nonzero(truth == k)
+        sparse[rows[len(rows) // 2], columns[len(rows) // 2]] = k
+    others = toy.map(seed_z(toy, range(60, 80)))
+    features = toy.synthesize(others, image=False)[1]
+    right = []
+    for labels in (sparse, spread(rgb, sparse)):
+        extractor = fit_few_shot(toy, [Annotation(ws[0], labels)], toy.categories, missing="keep")
+        right.append((extractor.predict(features) == toy.truth(others)).mean())
+    assert right[1] > right[0]
