@@ -54,7 +54,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
                     "of dense": common.rounded(alone / means[1])})  # fmt: skip
     values = {
         "dense": common.rounded(means[1]), "scribbles": common.rounded(means[TOLD]),
-        "pixels": common.rounded(np.mean(painted[TOLD])), "alone": common.rounded(alone),
+        "pixels": common.rounded(np.mean(painted[TOLD])),
     }  # fmt: skip
     line = [(100 * float(np.mean(painted[s])), means[s]) for s in SHARES]
     plot = Plot(f"Strokes on {SHOTS} images", "labelled pixels, %", "mIoU",
