@@ -111,9 +111,16 @@ def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     return sum(pixels.resize_logits(each, size) for each in by_size.values())
 
 
+def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
+    return torch.einsum("kc,nchw->nkhw", weight, x)
+
+
 def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     """Sum of upsampled 1x1 convolutions, plus one bias a class."""
-    maps = [torch.einsum("kc,nchw->nkhw", weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
+    maps = [_pointwise(weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
     return _fuse(maps, size) + weights["bias"][:, None, None]
 
 

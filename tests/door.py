@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import socket
+import time
 import urllib.parse
 import uuid
 from dataclasses import dataclass
@@ -27,6 +29,13 @@ class Answer:
     """The results of a call that was done."""
 
 
+def _heard(answer: http.client.HTTPResponse, until: float) -> bytes:
+    heard = b""
+    while time.monotonic() < until and (more := answer.read1(1 << 16)):
+        heard += more
+    return heard
+
+
 class Door:
     """Calls to one server."""
 
@@ -35,9 +44,13 @@ class Door:
         self.host, self.port = parts.hostname, parts.port
 
     def send(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, timeout: float = TIMEOUT
-    ) -> tuple[int, bytes]:
-        """One request: its status and body. OSError or HTTPException where there was none."""
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None,
+        timeout: float = TIMEOUT, listen: float = math.inf,
+    ) -> tuple[int, bytes]:  # fmt: skip
+        """One request: its status and body, or what came of it in `listen` seconds, for some streams never end.
+
+        OSError or HTTPException where there was no answer.
+        """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may answer before all is sent
@@ -47,16 +60,19 @@ class Door:
                 connection.endheaders(body or None)
             answer = connection.getresponse()
             try:
-                return answer.status, answer.read()
+                return answer.status, _heard(answer, time.monotonic() + listen)
             except http.client.IncompleteRead as error:  # a stream that broke off: what was in it counts
                 return answer.status, error.partial
         finally:
             connection.close()
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None,
+        listen: float = math.inf,
+    ) -> Answer:  # fmt: skip
         """One request as an `Answer`."""
         try:
-            status, data = self.send(method, path, body, headers)
+            status, data = self.send(method, path, body, headers, listen=listen)
         except (OSError, http.client.HTTPException) as error:
             return Answer("broken", f"{type(error).__name__}: {error}")
         return _of_status(status, data)

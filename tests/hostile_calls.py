@@ -38,6 +38,7 @@ from tests.hostile_values import BAD, META, ODD, bad_paths
 from tests.served import ROOT, Server, server
 from tests.watched import Watched
 
+LISTEN = 15.0  # seconds to a route that may stream for ever
 SECRET = "canary-7f3a9c"  # in a file that must not be read
 LEAKS = ("Traceback (most recent call last)", "site-packages", 'File "', "root:x:0:0", SECRET, "The composition root")
 PARAMETERS = {
@@ -241,7 +242,7 @@ class Attack:
     def _route(self, rng: random.Random) -> None:
         """A path of the server that leads somewhere else, or nowhere."""
         method, path, body, headers = rng.choice(self.routes)
-        answer = self.door.request(method, path, body, headers)
+        answer = self.door.request(method, path, body, headers, listen=LISTEN)
         self._judge(f"{method} {path[:300]!r}", answer, must_refuse=False, page=True)
 
     def _cut(self, rng: random.Random) -> None:
