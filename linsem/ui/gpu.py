@@ -15,6 +15,7 @@ import numpy as np
 
 from linsem.export import Labelled
 from linsem.extractor import Extractor
+from linsem.heap import give_back
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.studio import SAMPLES, EditFrame, Reading, SampleFrame, Studio
@@ -179,6 +180,9 @@ class Accelerator:
             if getattr(error, "title", "") == WORKER:
                 raise gr.Error(ABORTED, print_exception=False) from None
             raise
+        finally:
+            if job in ("edit", "remove", "sample", "label"):
+                give_back()
 
 
 def _fit_and_read(

@@ -21,7 +21,7 @@ from linsem.ui.thumbs import Thumbs
 
 HINT = (
     "Pick a category and scribble on the image, then do the same with another one: every image is segmented within a "
-    "second. What you leave unpainted means unknown."
+    "second. A stroke takes what it touches of one colour; what it does not reach stays unknown."
 )
 KEPT_SECRET = "linsem"  # the copy is the visitor's own and in their own browser: nothing to hide
 VIEWS = ("Overlay", "Image", "Uncertainty")

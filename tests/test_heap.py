@@ -1,0 +1,46 @@
+"""Freed memory goes back to the system, and threads share arenas, where the C library knows of such things."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from linsem import heap
+
+MANY = """
+import sys, threading
+from linsem.heap import give_back, share_arenas
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+if sys.argv[1] == "shared":
+    assert share_arenas()
+
+def work():  # many small pieces, freed but for one now and then
+    kept.append([bytes(4000) for _ in range(5000)][::500])
+
+kept = []
+before = resident()
+for _ in range(3):
+    crowd = [threading.Thread(target=work) for _ in range(12)]
+    [each.start() for each in crowd]
+    [each.join() for each in crowd]
+if sys.argv[1] == "shared":
+    give_back()
+print(resident() - before)
+"""
+
+
+def test_less_stays_after_many_threads():
+    held = {
+        way: float(subprocess.run([sys.executable, "-c", MANY, way], capture_output=True, text=True, check=True).stdout)
+        for way in ("alone", "shared")
+    }
+    assert held["shared"] < 0.8 * held["alone"]
+
+
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setattr(heap, "_library", lambda: None)
+    assert heap.share_arenas() is heap.give_back() is False
