@@ -7,7 +7,7 @@ milliseconds; the best starts that are unlike each other are then optimised all 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from linsem import steer as loop
 from linsem.bank import Bank, bank_key, cached_bank, iter_bank, make_bank
 from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, fitting, seed_z
-from linsem.jump import make_atlas
+from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
 ]  # fmt: skip
 
 CANDIDATES = 200
-TOGETHER_LR = 0.1  # in standard deviations of what the generator's samples vary in
 LEAST_BANK = 32  # seeds that tell what that is
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
 
@@ -126,7 +125,10 @@ def iter_sample(
     with torch.no_grad():
         start = generator.map(seed_z(generator, seeds), bank.psi)
     wish = loop.Wish(layout, weight=category_weight(layout))
-    for step in _moves(generator, extractor, start, wish, bank, steps, lr, weights):
+    basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
+    for step in together_then_apart(
+        generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
+    ):
         image = step.image
         if image is None:
             image = _draw(generator, step.ws)
@@ -136,35 +138,6 @@ def iter_sample(
         ]
         results.sort(key=lambda each: -each.score)
         yield SampleStep(step.index, steps, tuple(results))
-
-
-def _moves(
-    generator: Generator,
-    extractor: Extractor,
-    start: torch.Tensor,
-    wish: loop.Wish,
-    bank: Bank,
-    steps: int,
-    lr: float,
-    weights: loop.Weights,
-) -> Iterator[loop.SteerStep]:
-    """The first half of the steps moves all layers alike, along what the bank's samples vary in; then each for itself.
-
-    So the image changes in what it shows before it changes in how the extractor takes it.
-    """
-    first = 0
-    if steps > 1 and len(bank.seeds) >= LEAST_BANK:
-        basis = make_atlas(generator, bank).basis
-        for step in loop.steer(
-            generator, extractor, start, wish, space=basis, steps=steps // 2, lr=TOGETHER_LR,
-            weights=replace(weights, close=0.0, prior=1e-4), patience=20,
-        ):  # fmt: skip
-            yield replace(step, total=steps, done=False)
-        first, start = step.index, step.ws
-    for step in loop.steer(
-        generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, patience=20
-    ):  # fmt: skip
-        yield replace(step, index=first + step.index, total=steps)
 
 
 @torch.no_grad()

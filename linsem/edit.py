@@ -23,7 +23,6 @@ from linsem.pixels import IGNORE
 
 GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
 FEATHER = 0.03  # and over how much more the hold on the rest sets in
-JUMP_LR = 0.1  # in standard deviations of what the generator's samples vary in
 PATIENCE = 20
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
 
@@ -77,7 +76,7 @@ def iter_edit(
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
     change (default: the wished pixels, grown). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
     of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump. A target that
-    already holds returns at once, and the report says so.
+    already holds (`enough` of it) returns at once, and the report says so.
     """
     clock = time.monotonic()
     check_fits(extractor, generator)
@@ -114,24 +113,16 @@ def _moves(
     lr: float,
     weights: loop.Weights,
 ) -> Iterator[loop.SteerStep]:
-    """With an atlas the first half of the steps goes from ws and from the best jump, all layers alike, along what the
-    generator's samples vary in; the rest, from the better of the two, moves each layer for itself."""
-    start, first = ws, 0
-    if atlas is not None and steps > 1 and (wish.target != IGNORE).any():
+    """From ws alone, or with an atlas from the better of ws and the best jump."""
+    start = ws
+    if atlas is not None and (wish.target != IGNORE).any():
         candidates = jump.starts(atlas, ws[0], wish.target, wish.weight)
         *_, seen = loop.steer(generator, extractor, candidates, wish, steps=0, weights=weights, anchor=ws)
-        pair = candidates[[0, 1 + int(seen.loss[1:].argmin())]]
-        for step in loop.steer(
-            generator, extractor, pair, wish, space=atlas.basis, steps=steps // 2, lr=JUMP_LR, patience=PATIENCE,
-            weights=replace(weights, close=0.0), with_image=True, enough=2.0, anchor=ws,
-        ):  # fmt: skip
-            yield replace(step, total=steps, done=False)
-        first, start = step.index, step.ws[[int(step.loss.argmin())]]
-    for step in loop.steer(
-        generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, enough=2.0, patience=PATIENCE,
-        with_image=True, anchor=ws,
-    ):  # fmt: skip
-        yield replace(step, index=first + step.index, total=steps)
+        start = candidates[[0, 1 + int(seen.loss[1:].argmin())]]
+    yield from jump.together_then_apart(
+        generator, extractor, start, wish, None if start is ws else atlas.basis, steps=steps, lr=lr, weights=weights,
+        best_only=True, enough=jump.NEVER, patience=PATIENCE, with_image=True, anchor=ws,
+    )  # fmt: skip
 
 
 @torch.no_grad()

@@ -9,17 +9,22 @@ an optimisation that keeps to them changes what is drawn, not what the extractor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from linsem import steer as loop
 from linsem.bank import Bank
+from linsem.extractor import Extractor
 from linsem.generator import Generator, seed_z
 from linsem.pixels import IGNORE, resize_labels
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)  # of the step that, by the regression, fulfils the wish
 TOP = 0.03  # the share of the bank whose mean is a start of its own
+TOGETHER_LR = 0.1  # in standard deviations of what the generator's samples vary in
+NEVER = 2.0  # an agreement that is never reached: it goes on as long as the loss falls
 LEAST_VARIANCE = 1e-4  # of the largest: what varies less is not the generator's own
 
 
@@ -73,3 +78,37 @@ def share_met(labels: np.ndarray, wished: np.ndarray, weight: np.ndarray) -> np.
     columns = ((np.arange(width) + 0.5) * wished.shape[1] / width).astype(int)
     counted = np.where(small == IGNORE, 0.0, weight[np.ix_(rows, columns)])
     return (((labels == small) * counted).sum((1, 2)) / max(counted.sum(), 1e-8)).astype(np.float32)
+
+
+def together_then_apart(
+    generator: Generator,
+    extractor: Extractor,
+    start: torch.Tensor,
+    wish: loop.Wish,
+    basis: torch.Tensor | None,
+    *,
+    steps: int,
+    lr: float,
+    weights: loop.Weights,
+    prior: float = 0.0,
+    best_only: bool = False,
+    **options: object,
+) -> Iterator[loop.SteerStep]:
+    """The latent loop, whose first half moves all layers alike along a basis (None: there is no such half).
+
+    So the image changes in what it shows before it changes in how the extractor takes it. `prior` weighs the first
+    half's moves; with `best_only` the second half goes on from the best of the samples alone. Options as of `steer`.
+    """
+    first = 0
+    if basis is not None and steps > 1:
+        alike = replace(weights, close=0.0, prior=prior)
+        for step in loop.steer(
+            generator, extractor, start, wish, space=basis, steps=steps // 2, lr=TOGETHER_LR, weights=alike, **options
+        ):
+            yield replace(step, total=steps, done=False)
+        first, start = step.index, step.ws
+        start = start[[int(step.loss.argmin())]] if best_only else start
+    for step in loop.steer(
+        generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, **options
+    ):  # fmt: skip
+        yield replace(step, index=first + step.index, total=steps)

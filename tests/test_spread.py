@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 
 import numpy as np
 import pytest
 import torch
 
-from linsem import spread as module
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE, to_rgb
 from linsem.settings import Settings
 from linsem.spread import Spreads, spread
 from linsem.studio import Studio
+
+module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is the function
 
 
 def scene(size=64):
@@ -51,13 +52,8 @@ def test_each_region_takes_its_strokes_label_and_an_untouched_one_stays_unknown(
 
 def test_without_edges_the_other_eye_would_be_skin(monkeypatch):
     rgb, parts = scene()
-    monkeypatch.setattr(module_of(), "SHARP", 0.01)
+    monkeypatch.setattr(module, "SHARP", 0.01)
     assert (spread(rgb, strokes())[parts["right"]] == 1).mean() > 0.6
-
-
-def module_of():
-    assert callable(module)  # the name in the package is the function
-    return sys.modules["linsem.spread"]
 
 
 def test_nothing_and_everything_stay_what_they_are():
