@@ -17,23 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from linsem import pixels
 from linsem.generator import Generator
 from linsem.palette import Category, parse_categories
+from linsem.readout import FORWARD, KINDS, ExtractorError, weight_shapes
 from linsem.whole import whole
 
-KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
 FORMAT, VERSION = "linsem-extractor", "1"
 _MAX_BYTES = 512 << 20
-Weights = Mapping[str, torch.Tensor]  # by the names of `weight_shapes`
-
-
-class ExtractorError(ValueError):
-    """A file that is no extractor, or an extractor that does not fit the generator."""
 
 
 @dataclass(frozen=True)
@@ -97,105 +90,6 @@ def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tens
     """One minus the margin between the two most likely classes: (N, K, H, W) to (N, H, W) in [0, 1]."""
     top = (logits / temperature).softmax(dim=1).topk(2, dim=1).values
     return 1 - (top[:, 0] - top[:, 1])
-
-
-# --- the forward passes ----------------------------------------------------------------------------------------------
-
-
-def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Sum maps of equal size, then upsample each sum directly to `size`, and add."""
-    by_size: dict[tuple[int, ...], torch.Tensor] = {}
-    for each in maps:
-        key = tuple(each.shape[-2:])
-        by_size[key] = by_size[key] + each if key in by_size else each
-    return sum(pixels.resize_logits(each, size) for each in by_size.values())
-
-
-def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
-    if x.is_contiguous(memory_format=torch.channels_last):
-        return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
-    return torch.einsum("kc,nchw->nkhw", weight, x)
-
-
-def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Sum of upsampled 1x1 convolutions, plus one bias a class."""
-    maps = [_pointwise(weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
-    return _fuse(maps, size) + weights["bias"][:, None, None]
-
-
-def forward_nse1(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Three 1x1 convolutions with ReLU a layer, summed with one weight a layer."""
-    maps = []
-    for i, x in enumerate(features):
-        for j in range(3):
-            x = F.conv2d(x, weights[f"layer{i}.conv{j}.weight"], weights[f"layer{i}.conv{j}.bias"])
-            x = F.relu(x) if j < 2 else x
-        maps.append(x)
-    share = _shares(weights["mix"])
-    return _fuse([s * x for s, x in zip(share, maps, strict=True)], size)
-
-
-def forward_nse2(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """A decoder: 3x3 convolution of each layer, added to the upsampled hidden map of the layers before."""
-    hidden = None
-    for i, x in enumerate(features):
-        new = F.relu(F.conv2d(x, weights[f"layer{i}.ext.weight"], weights[f"layer{i}.ext.bias"], padding=1))
-        if hidden is not None:
-            if hidden.shape[-2:] != new.shape[-2:]:
-                hidden = F.interpolate(hidden, size=new.shape[-2:], mode="nearest")
-            join = F.conv2d(hidden, weights[f"layer{i}.join.weight"], weights[f"layer{i}.join.bias"], padding=1)
-            new = F.relu(join) + new
-        hidden = new
-    head = F.conv2d(hidden, weights["head.weight"], weights["head.bias"], padding=1)
-    return pixels.resize_logits(head, size)
-
-
-def _shares(mix: torch.Tensor) -> torch.Tensor:
-    """Softplus weights of the layers that sum to one (uniform where `mix` is constant)."""
-    return F.softplus(mix) / F.softplus(mix).sum()
-
-
-FORWARD = {"LSE": forward_lse, "centroid": forward_lse, "NSE-1": forward_nse1, "NSE-2": forward_nse2}
-
-
-def weight_shapes(kind: str, channels: Sequence[int], classes: int) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every weight of an extractor over layers of these channel counts."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for i, c in enumerate(channels):
-        if kind in ("LSE", "centroid"):
-            shapes[f"layer{i}.weight"] = (classes, c)
-        elif kind == "NSE-1":
-            middle = (c + classes) // 2
-            for j, (into, out) in enumerate(((c, middle), (middle, middle), (middle, classes))):
-                shapes[f"layer{i}.conv{j}.weight"], shapes[f"layer{i}.conv{j}.bias"] = (out, into, 1, 1), (out,)
-        elif kind == "NSE-2":
-            shapes[f"layer{i}.ext.weight"], shapes[f"layer{i}.ext.bias"] = (c, c, 3, 3), (c,)
-            if i > 0:
-                shapes[f"layer{i}.join.weight"], shapes[f"layer{i}.join.bias"] = (c, channels[i - 1], 3, 3), (c,)
-        else:
-            raise ExtractorError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if kind in ("LSE", "centroid"):
-        shapes["bias"] = (classes,)
-    elif kind == "NSE-1":
-        shapes["mix"] = (len(channels),)
-    else:
-        shapes["head.weight"], shapes["head.bias"] = (classes, channels[-1], 3, 3), (classes,)
-    return shapes
-
-
-def initial_weights(kind: str, channels: Sequence[int], classes: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Fresh weights, uniform by fan-in as `torch.nn.Conv2d` draws them; an LSE starts at zero."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, shape in weight_shapes(kind, channels, classes).items():
-        if kind in ("LSE", "centroid") or name == "mix":
-            weights[name] = torch.zeros(shape)
-            continue
-        source = shape if len(shape) > 1 else weight_shapes(kind, channels, classes)[name.replace("bias", "weight")]
-        bound = 1 / math.sqrt(math.prod(source[1:]))
-        weights[name] = (torch.rand(shape, generator=generator) * 2 - 1) * bound
-    return weights
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

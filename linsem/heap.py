@@ -10,7 +10,8 @@ import ctypes
 import sys
 from functools import cache
 
-_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_... of malloc.h
+_LARGEST = 32 << 20  # bytes: what glibc takes as M_MMAP_THRESHOLD at most
 
 
 @cache
@@ -25,6 +26,19 @@ def share_arenas(count: int = 2) -> bool:
     """Let all threads share a few arenas; before they are many. Returns whether that could be asked for."""
     library = _library()
     return library is not None and bool(library.mallopt(_ARENA_MAX, count))
+
+
+def keep_freed(most: int = 1 << 30) -> bool:
+    """Keep up to `most` freed bytes for what comes next, instead of returning each large block at once.
+
+    A pass of a network frees what the next one asks for again, and memory that comes fresh from the system is cleared
+    page by page first: that took a fifth of the time of an edit. `give_back` returns it. Returns whether that could be
+    asked for.
+    """
+    library = _library()
+    if library is None:
+        return False
+    return bool(library.mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(library.mallopt(_TRIM_THRESHOLD, most))
 
 
 def give_back() -> bool:

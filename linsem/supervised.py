@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 
 from linsem.calibrate import temperature_of
-from linsem.extractor import FORWARD, KINDS, Extractor, initial_weights
+from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
 from linsem.generator import Generator, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
+from linsem.readout import FORWARD, KINDS, initial_weights
 
 FIRST_SEED = 20_000_000  # training images; the evidence evaluates on other seeds
 _CENTRE_PIXELS = 512  # of each image, that the class centres are averaged over

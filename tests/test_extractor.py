@@ -10,18 +10,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from linsem.extractor import (
-    FORWARD,
-    KINDS,
-    Extractor,
-    ExtractorError,
-    initial_weights,
-    load_extractor,
-    save_extractor,
-    uncertainty_of,
-    weight_shapes,
-)
+from linsem import pixels, readout
+from linsem.extractor import Extractor, ExtractorError, load_extractor, save_extractor, uncertainty_of
 from linsem.palette import Category
+from linsem.readout import FORWARD, KINDS, initial_weights, weight_shapes
 
 CATEGORIES = (Category("sky", "#0000ff"), Category("tree", "#00ff00"), Category("road", "#ff0000"))
 CHANNELS, SIZES = (6, 5, 5, 4), ((4, 4), (8, 8), (8, 8), (16, 16))
@@ -68,11 +60,46 @@ def test_the_identity_is_one_of_linear_upsampling_with_the_same_corners():
 
 
 def test_an_lse_upsamples_one_map_of_classes_a_size_and_never_the_features(monkeypatch):
-    shapes = []
-    plain = F.interpolate
-    monkeypatch.setattr(F, "interpolate", lambda x, **more: shapes.append(tuple(x.shape)) or plain(x, **more))
+    shapes, plain = [], readout._together
+    monkeypatch.setattr(
+        readout, "_together", lambda maps, size: shapes.extend(tuple(x.shape) for x in maps) or plain(maps, size)
+    )
     FORWARD["LSE"](weights_of("LSE"), features_of(0), (32, 32))
     assert shapes == [(2, 3, 4, 4), (2, 3, 8, 8), (2, 3, 16, 16)]  # four layers, of three sizes
+
+
+@pytest.mark.parametrize("size", [(70, 70), (40, 130), (16, 16)])
+def test_maps_that_are_upsampled_together_are_the_sum_of_each_alone(size):
+    """Small maps by matrices, large ones one by one; the same values either way, and the same gradient."""
+    random = torch.Generator().manual_seed(1)
+    maps = [torch.randn(2, 3, n, n, generator=random).requires_grad_() for n in (4, 16, 65)]
+    wished = torch.randn(2, 3, *size, generator=random)
+    one, other = readout._fuse(maps, size), sum(pixels.resize_logits(x, size) for x in maps)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for a, b in zip(*(torch.autograd.grad((y * wished).sum(), maps) for y in (one, other)), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_what_was_first_asked_for_without_gradients_serves_with_them():
+    readout._upsampling.cache_clear()
+    with torch.inference_mode():
+        FORWARD["LSE"](weights_of("LSE"), features_of(0), (32, 32))
+    features = [x.requires_grad_() for x in features_of(0)]
+    FORWARD["LSE"](weights_of("LSE"), features, (32, 32)).sum().backward()
+    assert all(x.grad.abs().sum() > 0 for x in features)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_order_in_memory_changes_neither_logits_nor_gradients(trained):
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        weights = {name: w.clone().requires_grad_(trained) for name, w in weights_of("LSE").items()}
+        features = [x.contiguous(memory_format=order).requires_grad_() for x in features_of(0)]
+        logits = FORWARD["LSE"](weights, features, (32, 32))
+        logits.square().sum().backward()
+        found.append([logits, *(x.grad for x in features), *(w.grad for w in weights.values() if trained)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-4)
 
 
 def test_a_nonlinear_kind_does_not_commute_with_upsampling():

@@ -41,6 +41,43 @@ def test_less_stays_after_many_threads():
     assert held["shared"] < 0.8 * held["alone"]
 
 
+AGAIN = """
+import resource, sys
+import torch
+from linsem.heap import give_back, keep_freed
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+if sys.argv[1] == "kept":
+    assert keep_freed()
+empty = resident()
+
+def work():
+    one, other = torch.zeros(2_000_000), torch.zeros(5_000_000)
+    one.add_(1), other.add_(1)
+
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+give_back()
+print(resident() - empty)
+"""
+
+
+def test_kept_memory_is_not_asked_for_again_and_goes_back_when_told():
+    def run(way):
+        command = [sys.executable, "-c", AGAIN, way]
+        return map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+    faults, left = run("kept")
+    assert faults < 10_000 < 40_000 < next(iter(run("returned")))
+    assert left < 20  # MB
+
+
 def test_elsewhere_nothing_happens(monkeypatch):
     monkeypatch.setattr(heap, "_library", lambda: None)
-    assert heap.share_arenas() is heap.give_back() is False
+    assert heap.share_arenas() is heap.give_back() is heap.keep_freed() is False

@@ -15,9 +15,10 @@ from huggingface_hub import constants
 
 from linsem import hub, transfer
 from linsem.categories import parse_categories
-from linsem.extractor import Extractor, initial_weights, load_extractor, save_extractor
+from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.hub import HubError, HubFile
 from linsem.publish import push_extractor
+from linsem.readout import initial_weights
 
 WEIGHTS = bytes(range(256)) * 4000  # a megabyte, so an LFS file
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

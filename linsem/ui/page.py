@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from starlette.middleware import Middleware
 
-from linsem.heap import share_arenas
+from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.studio import preload, warm
 from linsem.ui import about, api, edit, label, sample, segment
@@ -53,6 +53,7 @@ def build(settings: Settings) -> gr.Blocks:
 def launch(demo: gr.Blocks, settings: Settings) -> None:
     """Serve it until it is stopped."""
     share_arenas()
+    keep_freed()
     if os.environ.get("SPACES_ZERO_GPU"):
         warm()  # now, since workers are forked from this process, which must not be in the middle of an import
     else:

@@ -1,0 +1,148 @@
+"""The functions that extractors are: from features to the logits of each pixel, and the weights that they take.
+
+An LSE is S = sum_i up(T_i x_i) (paper, eq. 1). A 1x1 convolution commutes with linear upsampling (eq. 2), so the
+classes are computed at each layer's own size, maps of equal size are summed, and only then upsampled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+from linsem import ops, pixels
+
+KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
+SMALL = 64  # pixels a side: maps up to here are upsampled together, by two products of matrices
+Weights = Mapping[str, torch.Tensor]  # by the names of `weight_shapes`
+
+
+class ExtractorError(ValueError):
+    """A file that is no extractor, or an extractor that does not fit the generator."""
+
+
+def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Sum maps of equal size, then upsample each sum directly to `size`, and add."""
+    by_size: dict[tuple[int, ...], torch.Tensor] = {}
+    for each in maps:
+        key = tuple(each.shape[-2:])
+        by_size[key] = by_size[key] + each if key in by_size else each
+    small = [each for key, each in by_size.items() if max(key) <= min(SMALL, min(size) - 1)]
+    rest = [pixels.resize_logits(each, size) for key, each in by_size.items() if max(key) > min(SMALL, min(size) - 1)]
+    return sum([*rest, *([_together(small, size)] if small else [])])
+
+
+def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """The sum of maps (N, K, h, w) of several sizes, each upsampled to `size` as `pixels.resize_logits` does it.
+
+    Upsampling is a product with a matrix from the left and one from the right. The left ones stand side by side, so one
+    product does for all of them: an optimisation of latents spends a seventh of its time otherwise.
+    """
+    left = torch.cat([_upsampling(x.shape[-2], size[0], x.device) for x in maps], dim=1)
+    wide = [x.contiguous() @ _upsampling(x.shape[-1], size[1], x.device).T for x in maps]
+    return left @ torch.cat(wide, dim=-2)
+
+
+@cache
+def _upsampling(count: int, size: int, device: torch.device) -> torch.Tensor:
+    """(size, count): linear interpolation with aligned corners, as a matrix."""
+    with torch.inference_mode(False), torch.no_grad():  # whoever asks first: others may need gradients through it
+        eye = torch.eye(count, device=device)[None]
+        return F.interpolate(eye, size=size, mode="linear", align_corners=True)[0].T.contiguous()
+
+
+def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.einsum("kc,nchw->nkhw", weight, x)
+    if weight.requires_grad:
+        return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
+    kernel = weight[:, :, None, None].contiguous(memory_format=torch.channels_last)
+
+    def adjoint(gradient: torch.Tensor) -> torch.Tensor:
+        return (gradient.permute(0, 2, 3, 1) @ weight).permute(0, 3, 1, 2)
+
+    return ops.LinearMap.apply(x, lambda x: F.conv2d(x, kernel), adjoint)
+
+
+def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Sum of upsampled 1x1 convolutions, plus one bias a class."""
+    maps = [_pointwise(weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
+    return _fuse(maps, size) + weights["bias"][:, None, None]
+
+
+def forward_nse1(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Three 1x1 convolutions with ReLU a layer, summed with one weight a layer."""
+    maps = []
+    for i, x in enumerate(features):
+        for j in range(3):
+            x = F.conv2d(x, weights[f"layer{i}.conv{j}.weight"], weights[f"layer{i}.conv{j}.bias"])
+            x = F.relu(x) if j < 2 else x
+        maps.append(x)
+    share = _shares(weights["mix"])
+    return _fuse([s * x for s, x in zip(share, maps, strict=True)], size)
+
+
+def forward_nse2(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """A decoder: 3x3 convolution of each layer, added to the upsampled hidden map of the layers before."""
+    hidden = None
+    for i, x in enumerate(features):
+        new = F.relu(F.conv2d(x, weights[f"layer{i}.ext.weight"], weights[f"layer{i}.ext.bias"], padding=1))
+        if hidden is not None:
+            if hidden.shape[-2:] != new.shape[-2:]:
+                hidden = F.interpolate(hidden, size=new.shape[-2:], mode="nearest")
+            join = F.conv2d(hidden, weights[f"layer{i}.join.weight"], weights[f"layer{i}.join.bias"], padding=1)
+            new = F.relu(join) + new
+        hidden = new
+    head = F.conv2d(hidden, weights["head.weight"], weights["head.bias"], padding=1)
+    return pixels.resize_logits(head, size)
+
+
+def _shares(mix: torch.Tensor) -> torch.Tensor:
+    """Softplus weights of the layers that sum to one (uniform where `mix` is constant)."""
+    return F.softplus(mix) / F.softplus(mix).sum()
+
+
+FORWARD = {"LSE": forward_lse, "centroid": forward_lse, "NSE-1": forward_nse1, "NSE-2": forward_nse2}
+
+
+def weight_shapes(kind: str, channels: Sequence[int], classes: int) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every weight of an extractor over layers of these channel counts."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, c in enumerate(channels):
+        if kind in ("LSE", "centroid"):
+            shapes[f"layer{i}.weight"] = (classes, c)
+        elif kind == "NSE-1":
+            middle = (c + classes) // 2
+            for j, (into, out) in enumerate(((c, middle), (middle, middle), (middle, classes))):
+                shapes[f"layer{i}.conv{j}.weight"], shapes[f"layer{i}.conv{j}.bias"] = (out, into, 1, 1), (out,)
+        elif kind == "NSE-2":
+            shapes[f"layer{i}.ext.weight"], shapes[f"layer{i}.ext.bias"] = (c, c, 3, 3), (c,)
+            if i > 0:
+                shapes[f"layer{i}.join.weight"], shapes[f"layer{i}.join.bias"] = (c, channels[i - 1], 3, 3), (c,)
+        else:
+            raise ExtractorError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if kind in ("LSE", "centroid"):
+        shapes["bias"] = (classes,)
+    elif kind == "NSE-1":
+        shapes["mix"] = (len(channels),)
+    else:
+        shapes["head.weight"], shapes["head.bias"] = (classes, channels[-1], 3, 3), (classes,)
+    return shapes
+
+
+def initial_weights(kind: str, channels: Sequence[int], classes: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Fresh weights, uniform by fan-in as `torch.nn.Conv2d` draws them; an LSE starts at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, shape in weight_shapes(kind, channels, classes).items():
+        if kind in ("LSE", "centroid") or name == "mix":
+            weights[name] = torch.zeros(shape)
+            continue
+        source = shape if len(shape) > 1 else weight_shapes(kind, channels, classes)[name.replace("bias", "weight")]
+        bound = 1 / math.sqrt(math.prod(source[1:]))
+        weights[name] = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+    return weights
