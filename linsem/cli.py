@@ -26,6 +26,7 @@ from PIL import Image
 
 from linsem.checkpoints import read_checkpoint
 from linsem.checkpoints.own import write_safetensors
+from linsem.conditional import STEPS
 from linsem.export import iter_export
 from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.latents import load_latents, save_latents
@@ -220,7 +221,7 @@ def _add_searches(command: Command) -> None:
     each.add_argument("--layout", required=True)
     each.add_argument("--count", type=int, default=4)
     each.add_argument("--candidates", type=int, default=200)
-    each.add_argument("--steps", type=int, default=30)
+    each.add_argument("--steps", type=int, default=STEPS)
     each.add_argument("--seed", type=int, default=0)
     each.add_argument("--extractor")
     each.set_defaults(psi=1.0)

@@ -25,6 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 CANDIDATES = 200
+STEPS = 18  # moves; more raise the agreement by the extractor, hardly that by other judges
+DIVERSITY = 1.0
 LEAST_BANK = 32  # seeds that tell what that is
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
 
@@ -69,7 +71,7 @@ def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
     return np.mean(scores, axis=0)
 
 
-def choose_starts(bank: Bank, layout: np.ndarray, count: int, *, diversity: float = 0.25) -> list[int]:
+def choose_starts(bank: Bank, layout: np.ndarray, count: int, *, diversity: float = DIVERSITY) -> list[int]:
     """Positions in the bank of `count` starts: good for the layout, and unlike each other in their own labels.
 
     Greedy: the score minus `diversity` times the largest agreement with a start already chosen.
@@ -91,7 +93,7 @@ def sample(
     generator: Generator, extractor: Extractor, layout: np.ndarray, count: int = 4, **options: object
 ) -> tuple[SampleResult, ...]:
     """The results of the last step of `iter_sample`, best first."""
-    *_, last = iter_sample(generator, extractor, layout, count, **options)
+    *_, last = iter_sample(generator, extractor, layout, count, **{"draw_every": 10_000, **options})
     return last.results
 
 
@@ -102,18 +104,20 @@ def iter_sample(
     count: int = 4,
     *,
     candidates: int = CANDIDATES,
-    steps: int = 30,
+    steps: int = STEPS,
     seed: int = 0,
     psi: float = 1.0,
     lr: float = 0.03,
     bank: Bank | None = None,
-    diversity: float = 0.25,
+    diversity: float = DIVERSITY,
+    draw_every: int = 1,
     weights: loop.Weights = WEIGHTS,
 ) -> Iterator[SampleStep]:
     """Yield the results so far, at the starts and after each move.
 
     `layout` (H, W) uint8 of any size, 255 = free. Candidates are the seeds `seed`..`seed + candidates - 1` unless a
-    `bank` is given. While the bank is made, steps with no results are yielded (index 0), so that Stop acts.
+    `bank` is given. While the bank is made, steps with no results are yielded (index 0), so that Stop acts. The results
+    are drawn at the starts, every `draw_every` moves and at the end; a step in between carries the last ones.
     """
     layout = _checked(generator, extractor, layout, count, candidates)
     if bank is None:
@@ -126,18 +130,24 @@ def iter_sample(
         start = generator.map(seed_z(generator, seeds), bank.psi)
     wish = loop.Wish(layout, weight=category_weight(layout))
     basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
+    results: tuple[SampleResult, ...] = ()
     for step in together_then_apart(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
     ):
-        image = step.image
-        if image is None:
-            image = _draw(generator, step.ws)
-        results = [
-            SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), score(step.labels[i], layout), seeds[i])
-            for i in range(len(seeds))
-        ]
-        results.sort(key=lambda each: -each.score)
-        yield SampleStep(step.index, steps, tuple(results))
+        if step.done or step.index % draw_every == 0:
+            results = _results(generator, step, layout, seeds)
+        yield SampleStep(step.index, steps, results)
+
+
+def _results(
+    generator: Generator, step: loop.SteerStep, layout: np.ndarray, seeds: list[int]
+) -> tuple[SampleResult, ...]:
+    image = _draw(generator, step.ws) if step.image is None else step.image
+    results = (
+        SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), score(step.labels[i], layout), seeds[i])
+        for i in range(len(seeds))
+    )
+    return tuple(sorted(results, key=lambda each: -each.score))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from linsem import zoo
-from linsem.conditional import bank_key, iter_sample, make_bank
+from linsem.conditional import STEPS, bank_key, iter_sample, make_bank
 from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
@@ -33,6 +33,7 @@ __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
 BATCH = 8
 SAMPLES = 200  # looked at before an edit
 KEPT = 16  # of what was learnt from them, a megabyte each
+DRAW_EVERY = 3  # moves of a sampling
 QUICK = 128  # on a CPU only generators up to this size are drawn that often for an edit
 
 
@@ -217,16 +218,15 @@ class Studio:
         layout: np.ndarray,
         count: int = 4,
         candidates: int = 200,
-        steps: int = 30,
+        steps: int = STEPS,
         seed: int = 0,
         psi: float = 1.0,
     ) -> Iterator[SampleFrame]:
-        """Semantic-conditional sampling, a frame a step; the last one is the result."""
+        """Semantic-conditional sampling, a frame a step, some of them redrawn; the last one is the result."""
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)
-        for each in iter_sample(
-            generator, ready, layout, count, candidates=candidates, steps=steps, seed=seed, psi=psi
-        ):
+        options = {"candidates": candidates, "steps": steps, "seed": seed, "psi": psi, "draw_every": DRAW_EVERY}
+        for each in iter_sample(generator, ready, layout, count, **options):
             yield SampleFrame.of(each, generator)
 
     def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:

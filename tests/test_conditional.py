@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,19 @@ def test_results_obey_better_than_their_starts_and_than_chance(toy, extractor, b
     assert [r.score for r in last] == sorted((r.score for r in last), reverse=True)
     for result in last:
         assert conditional.score(toy.truth(result.ws[None])[0], layout) == pytest.approx(result.score)
+
+
+def test_steps_that_are_not_drawn_carry_the_last_results_and_the_end_is_the_same(toy, extractor, bank, layout):
+    each, some = (
+        list(conditional.iter_sample(toy, extractor, layout, 2, bank=bank, steps=8, draw_every=every))
+        for every in (1, 3)
+    )
+    assert [step.index for step in each] == [step.index for step in some]
+    for before, step in pairwise(some[:-1]):
+        assert (step.results is before.results) == (step.index % 3 != 0)
+    assert all(a.results is not b.results for a, b in pairwise(each))
+    assert [r.score for r in each[-1].results] == [r.score for r in some[-1].results]
+    assert torch.equal(each[-1].results[0].image, some[-1].results[0].image)
 
 
 def test_a_result_s_seed_draws_its_start(toy, extractor, layout):

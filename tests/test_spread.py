@@ -56,6 +56,39 @@ def test_without_edges_the_other_eye_would_be_skin(monkeypatch):
     assert (spread(rgb, strokes())[parts["right"]] == 1).mean() > 0.6
 
 
+def careless(size=64):
+    """A dab for the left eye that is twice as wide as it, and one for the face."""
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    labels = np.full((size, size), IGNORE, np.uint8)
+    labels[(x + 0.12) ** 2 + (y + 0.05) ** 2 < 0.1**2] = 2
+    labels[(x - 0.02) ** 2 + (y - 0.15) ** 2 < 0.06**2] = 1
+    return labels
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_the_rim_of_a_careless_stroke_does_not_spread(size, monkeypatch):
+    rgb, parts = scene(size)
+    before = careless(size)
+    face = parts["face"] & (before == IGNORE)
+    found = spread(rgb, before)
+    assert np.array_equal(found[before != IGNORE], before[before != IGNORE])  # what was painted stays
+    assert (found[face] == 2).mean() < 0.05 < 0.7 < (found[face] == 1).mean()
+    monkeypatch.setattr(module, "_middles", lambda labels: labels)
+    monkeypatch.setattr(module, "_settled", lambda seeds, picture: seeds)
+    assert (spread(rgb, before)[face] == 2).mean() > 0.2  # else the eye takes its share of the face
+
+
+def test_where_another_category_was_painted_far_more_a_stray_stroke_stays_alone():
+    rgb, parts = scene()
+    labels = np.full((64, 64), IGNORE, np.uint8)
+    labels[44, 22:42] = 1
+    labels[34, 32:34] = 2  # between the eyes
+    found = spread(rgb, labels)
+    assert (found == 2).sum() == 2 and (found[parts["face"]] == 1).mean() > 0.7
+    labels[44, 22:42] = IGNORE
+    assert (spread(rgb, labels) == 2).sum() > 50  # nobody else claims the area
+
+
 def test_nothing_and_everything_stay_what_they_are():
     rgb, _ = scene()
     for labels in (np.full((64, 64), IGNORE, np.uint8), np.zeros((64, 64), np.uint8)):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import gradio as gr
 import numpy as np
 
+from linsem.conditional import STEPS
 from linsem.export import Labelled
 from linsem.extractor import Extractor
 from linsem.heap import give_back
@@ -59,7 +60,7 @@ def edit_seconds(
 
 
 def sample_seconds(
-    model: object, extractor: object, layout: object, count: float = 4, candidates: float = 200, steps: float = 30,
+    model: object, extractor: object, layout: object, count: float = 4, candidates: float = 200, steps: float = STEPS,
     *args: object, **kwargs: object,
 ) -> int:  # fmt: skip
     """A sampling: the candidates once, then `steps` steps of `count` images."""
@@ -158,7 +159,7 @@ class Accelerator:
 
     def sample(
         self, model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = 200,
-        steps: int = 30, seed: int = 0, psi: float = 1.0,
+        steps: int = STEPS, seed: int = 0, psi: float = 1.0,
     ) -> Iterator[SampleFrame]:  # fmt: skip
         """As `Studio.sample`."""
         return self._stream("sample", model, extractor, layout, count, candidates, steps, seed, psi)

@@ -92,7 +92,7 @@ function open(form, labels) {
   if (store.records.size > IMAGES) store.records.delete(store.records.keys().next().value);
   now = { key, width, height, record, labels: record.labels, prediction: null, heat: null, url: null };
   for (const { canvas } of Object.values(sheets)) { canvas.width = width; canvas.height = height; }
-  if (!ui.sizes.brush) ui.sizes.brush = Math.max(2, Math.round(Math.min(width, height) / 18));
+  if (!ui.sizes.brush) ui.sizes.brush = Math.max(2, Math.round(Math.min(width, height) / 32));
   if (!ui.sizes.eraser) ui.sizes.eraser = Math.round(ui.sizes.brush * 1.6);
   part("size").max = String(Math.min(96, Math.max(16, Math.round(Math.min(width, height) / 4))));
   view.style.aspectRatio = `${width} / ${height}`;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from linsem.conditional import STEPS
 from linsem.session import Fitted, Session
 from linsem.settings import Settings
 from linsem.track import Track
@@ -66,7 +67,7 @@ class _Layout:
             self.count = gr.Slider(1, limits.max_results, few, step=1, label="Results", min_width=200)
             self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110)
         with gr.Accordion("How", open=False), gr.Row(elem_classes="ls-tight"):
-            some, most = min(30, limits.max_steps), min(limits.max_candidates, 1000)
+            some, most = min(STEPS, limits.max_steps), min(limits.max_candidates, 1000)
             self.steps = gr.Slider(0, limits.max_steps, some, step=1, label="Most steps", min_width=200)
             self.candidates = gr.Slider(
                 12, most, min(200, most), step=4, label="Candidates", min_width=200, elem_id="sample-candidates"
