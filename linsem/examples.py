@@ -128,12 +128,14 @@ def collect(
     rest: int,
     balance: float,
     rng: np.random.Generator,
+    rows_of: Callable[..., torch.Tensor] | None = None,
 ) -> Examples:
     """Gather the rows. `features_of` maps one ws to one or more versions of its features (list of (1, C, h, w)).
 
     `most` labelled pixels are used at most, and `rest` more of any kind, for what needs no labels. `balance` is the
     power of a category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every category
-    does). No upsampled map is held, and no image's features longer than its turn.
+    does). No upsampled map is held, and no image's features longer than its turn. `rows_of` (a `Gathered`)
+    remembers the rows under the constant noise.
     """
     maps = [np.asarray(a.labels) for a in annotations]
     picks = pick_pixels(maps, len(categories), most, rng)
@@ -144,8 +146,14 @@ def collect(
         if len(pick) == 0 and len(free) == 0:
             continue
         versions = features_of(each.ws)
-        for features in versions:
-            x = gather(features, layers, pick, size)
+        for k, features in enumerate(versions):
+            if k or rows_of is None:
+                x = gather(features, layers, pick if k else np.concatenate([pick, free]), size)
+            else:
+                x = rows_of(each.ws, features, layers, np.concatenate([pick, free]), size)
+            if k == 0:
+                others.append(x[len(pick) :])
+            x = x[: len(pick)]
             if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
                 raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")
             rows.append(x)
@@ -153,7 +161,6 @@ def collect(
             labels.append(y)
             groups.append(torch.full_like(y, i) if len(annotations) > 1 else _blocks(pick, size).to(x.device))
             stands.append(torch.from_numpy(stand).to(x.device))
-        others.append(gather(versions[0], layers, free, size))
     y, stand = torch.cat(labels), torch.cat(stands)
     weight = _weights(y, stand, len(categories), balance)
     covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(each.size for each in maps)

@@ -20,6 +20,7 @@ from linsem.basis import Basis, fit_basis
 from linsem.calibrate import temperature_of
 from linsem.examples import Annotation, AnnotationError, Examples, check_annotations, collect
 from linsem.extractor import Extractor
+from linsem.gather import Gathered
 from linsem.generator import Generator, check_features
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
@@ -68,6 +69,7 @@ def iter_few_shot(
     iterations: int = 60,
     start: Extractor | None = None,
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
+    rows_of: Gathered | None = None,
     noise: int = 1,
     missing: str = "error",
     seed: int = 0,
@@ -78,7 +80,8 @@ def iter_few_shot(
     those of `start`, an earlier extractor of the same layers and number of images, from which the solution is begun.
     `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the
     same, 1: every category does); `power` and `rank` are explained in `linsem.basis`. `features_of` maps one ws to
-    its features (default: a pass of the generator each, no further than the layers need). `noise` is the number of
+    its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
+    was read off them at the labelled pixels. `noise` is the number of
     fresh noise draws that each image is seen with besides the constant one, where the generator has noise. `missing`
     says what becomes of a category without a pixel: "error", or "keep" it without ever predicting it. Raises
     `AnnotationError` (a ValueError).
@@ -92,12 +95,15 @@ def iter_few_shot(
         start = None
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
     rng = np.random.default_rng(seed)
-    examples = collect(annotations, categories, layers, versions, most=MAX_PIXELS, rest=1000, balance=balance, rng=rng)
+    examples = collect(
+        annotations, categories, layers, versions,
+        most=MAX_PIXELS, rest=1000, balance=balance, rng=rng, rows_of=rows_of,
+    )  # fmt: skip
     fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
     fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
-    for done, loss in solve(theta, fit.problem, fit.ridge, iterations):
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations, every=8 if start is None else 4):
         yield FitStep(done, iterations, loss, fit.extractor(theta))
 
 
@@ -244,7 +250,7 @@ class _Fit:
 
 def _basis(examples: Examples, channels: Sequence[int], rank: int | None) -> Basis:
     """Half from labelled rows, in which small categories count as in the fit, and half from unlabelled ones."""
-    rows = _spread(len(examples.y), 2000, examples.y.device)
+    rows = _spread(len(examples.y), 1000, examples.y.device)
     x = torch.cat([examples.x[rows], examples.rest])
     weight = examples.weight[rows] / examples.weight[rows].sum()
     if len(examples.rest):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+
+from linsem.forks import ForkLock
+
+SMALL = 256  # positions of a map: up to here a product of matrices is faster than to fetch rows
 
 
 def gather(
@@ -24,15 +30,62 @@ def gather(
         shape = tuple(features[i].shape[-2:])
         if shape not in grids:
             grids[shape] = _corners(rows, columns, size, shape, x.device)
-        index, share = grids[shape]
         flat = features[i][0].detach().flatten(1).t()  # (h w, C)
         stop = start + flat.shape[1]
-        block = x[:, start:stop]
-        torch.mul(flat[index[0]], share[0][:, None], out=block)
-        for corner in range(1, 4):
-            block.addcmul_(flat[index[corner]].float(), share[corner][:, None])
+        _blend(flat, *grids[shape], out=x[:, start:stop])
         start = stop
     return x
+
+
+class Gathered:
+    """`gather`, remembered for the images seen last: of several images a stroke changes but one."""
+
+    def __init__(self, bytes_limit: int = 64 << 20) -> None:
+        self.bytes_limit = bytes_limit
+        self._rows: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+        self._bytes = 0
+        self._lock = ForkLock()
+
+    def __call__(
+        self,
+        ws: torch.Tensor,
+        features: Sequence[torch.Tensor],
+        layers: Sequence[int],
+        pixels: np.ndarray,
+        size: tuple[int, int],
+    ) -> torch.Tensor:
+        """The rows of the features of ws; not to be written to."""
+        said = repr((tuple(layers), tuple(size))).encode() + np.asarray(pixels, np.int64).tobytes()
+        key = hashlib.sha256(ws.detach().cpu().numpy().tobytes() + said).digest()
+        with self._lock:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+                return self._rows[key]
+        rows = gather(features, layers, pixels, size)
+        with self._lock:
+            self._keep(key, rows)
+        return rows
+
+    def _keep(self, key: bytes, rows: torch.Tensor) -> None:
+        size = rows.numel() * rows.element_size()
+        if key in self._rows or size > self.bytes_limit:
+            return
+        self._rows[key] = rows
+        self._bytes += size
+        while self._bytes > self.bytes_limit:
+            oldest = self._rows.popitem(last=False)[1]
+            self._bytes -= oldest.numel() * oldest.element_size()
+
+
+def _blend(flat: torch.Tensor, index: torch.Tensor, share: torch.Tensor, out: torch.Tensor) -> None:
+    """Rows of flat (h w, C) at index (4, n), weighted by share (4, n) and summed, to out (n, C)."""
+    if len(flat) <= SMALL:
+        weights = out.new_zeros(len(out), len(flat)).scatter_add_(1, index.t(), share.t())
+        torch.mm(weights, flat.float(), out=out)
+        return
+    torch.mul(flat[index[0]], share[0][:, None], out=out)
+    for corner in range(1, 4):
+        out.addcmul_(flat[index[corner]].float(), share[corner][:, None])
 
 
 def _corners(

@@ -8,18 +8,23 @@ import numpy as np
 import torch
 
 from linsem.forks import ForkLock
+from linsem.gather import Gathered
 from linsem.generator import Generator
 from linsem.pixels import to_rgb
 
 
 class Looks:
-    """The images and features of the latents seen last, at most `bytes_limit` of them, for one generator."""
+    """The images and features of the latents seen last, at most `bytes_limit` of them, for one generator.
+
+    `rows` remembers, in an eighth of that again, what was read off the features at labelled pixels.
+    """
 
     def __init__(self, generator: Generator, bytes_limit: int = 512 << 20) -> None:
         self.generator, self.bytes_limit = generator, bytes_limit
         self._entries: OrderedDict[bytes, tuple[np.ndarray, list[torch.Tensor], int]] = OrderedDict()
         self._bytes = 0
         self._lock = ForkLock()
+        self.rows = Gathered(bytes_limit // 8)
 
     def features(self, ws: torch.Tensor) -> list[torch.Tensor]:
         """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""

@@ -169,6 +169,7 @@ class Studio:
             tuple(categories),
             start=start,
             features_of=looks.features,
+            rows_of=looks.rows,
             missing="keep",
         )
         return last.extractor.to("cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from linsem.lab import dataset, drawings, edits, mapping_start, train
+from linsem.lab import dataset, drawings, edits, mapping_start, train, training_run
 from linsem.lab.discriminator import Discriminator
 from linsem.lab.muon import Muon, orthogonalize
 from linsem.stylegan2 import Mapping, StyleGAN2Config
@@ -62,27 +62,58 @@ def probe(mapping: Mapping) -> float:
 
 def test_the_mapping_starts_out_reading_codes():
     torch.manual_seed(0)
-    mapping = Mapping(train.CONFIG)
+    mapping = Mapping(training_run.CONFIG)
     assert probe(mapping) < 0.6  # it was not so before
     mapping_start.construct(mapping)
     assert probe(mapping) > 0.9
-    assert mapping_start.units_needed() <= train.CONFIG.mapping_width
+    assert mapping_start.units_needed() <= training_run.CONFIG.mapping_width
+
+
+def test_narrower_ramps_change_nothing_but_codes_that_lay_in_them():
+    torch.manual_seed(0)
+    mapping = Mapping(training_run.CONFIG)
+    mapping_start.construct(mapping)
+    with torch.no_grad():  # as training leaves it: not quite what was written
+        for layer in (mapping.fc0, mapping.fc1):
+            layer.weight *= 1 + 0.02 * torch.randn_like(layer.weight)
+    coordinate, cut = mapping_start._plan()[0][0]
+    codes = torch.randn(4000, drawings.CODE_DIM)
+    far = torch.stack([(codes[:, c] - v).abs() for c, v in mapping_start._plan()[0]]).amin(0) > 1.5 * mapping_start.RAMP
+    line = torch.zeros(41, drawings.CODE_DIM)
+    line[:, coordinate] = cut + torch.linspace(-0.1, 0.1, 41)
+
+    def steepest(w):
+        return float((w[1:] - w[:-1]).norm(dim=1).max() / (w[-1] - w[0]).norm())
+
+    with torch.no_grad():
+        before, slow = mapping(codes), steepest(mapping(line))
+        mapping_start.sharpen(mapping, 4.0)
+        after, fast = mapping(codes), steepest(mapping(line))
+    change = (after - before).norm(dim=1) / before.norm(dim=1)
+    assert far.sum() > 5 and float(change[far].max()) < 0.1 < float(change[~far].max())
+    assert fast > 2 * slow
+
+
+def test_a_face_weighs_more_than_what_surrounds_it():
+    weight = train._busyness(torch.zeros(1, 3, 64, 64))[0, 0]
+    assert float(weight[32, 32]) == train.FACE_WEIGHT and float(weight[2, 2]) == float(weight[60, 32]) == 1
 
 
 def test_training_resumes_where_it_was(tmp_path, monkeypatch):
     small = StyleGAN2Config(
         channels=(8, 8, 8), z_dim=drawings.CODE_DIM, w_dim=32, mapping_layers=4, mapping_width=512, normalize_z=False
     )
-    monkeypatch.setattr(train, "CONFIG", small)
+    for module in (train, training_run):
+        monkeypatch.setattr(module, "CONFIG", small)
     monkeypatch.setattr(train, "ALONE", 1)
     monkeypatch.setattr(train, "DTYPE", torch.float32)
     rgb, _ = dataset.cached(tmp_path, 0, 16, 32, labels=False)
     codes = torch.from_numpy(dataset.codes(0, 16))
-    run = train.Run.open(tmp_path / "run")
+    run = training_run.Run.open(tmp_path / "run")
     train.reconstruct(run, rgb, codes, 16, images=160, batch=8, lr=5e-3)
     losses = [float(line.split("loss ")[1].split()[0]) for line in (tmp_path / "run/log.txt").read_text().splitlines()]
     assert np.isfinite(losses).all() and run.seen == 160
-    again = train.Run.open(tmp_path / "run")
+    again = training_run.Run.open(tmp_path / "run")
     assert again.seen == 160
     for mine, theirs in zip(run.synthesis.parameters(), again.synthesis.parameters(), strict=True):
         assert torch.equal(mine, theirs)

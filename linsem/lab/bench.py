@@ -1,8 +1,9 @@
 """Ratios measured side by side in one run: what a figure is compared with is timed here too, on the same machine.
 
-    python -m linsem.lab.bench [MODEL] [--only NAME ...] [--quick] [--json]
+    python -m linsem.lab.bench [MODEL] [--only NAME ...] [--quick] [--json] [--out assets/evidence]
 
-Each figure is a function of the model's name and `quick`; FIGURES lists them in the order of the output.
+Each figure is a function of the model's name and `quick`; FIGURES lists them in the order of the output. Freed memory
+is kept between passes, as it is in the app (`linsem.heap`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -21,7 +23,8 @@ import torch
 
 from linsem.fewshot import fit_few_shot
 from linsem.generator import freeze
-from linsem.lab import bench_speed
+from linsem.heap import keep_freed
+from linsem.lab import bench_speed, tables
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
 from linsem.lab.scribble import scribble
@@ -55,8 +58,9 @@ def stroke_in_passes(model: str, quick: bool) -> float:
     setting = common.setting_of(model, quick=quick)
     dense = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
     before = [replace(a, labels=scribble(a.labels, 0.01, i)) for i, a in enumerate(dense)]
-    features_of = Looks(setting.generator).features
-    options = {"missing": "keep", "features_of": features_of}
+    looks = Looks(setting.generator)
+    features_of = looks.features
+    options = {"missing": "keep", "features_of": features_of, "rows_of": looks.rows}
     extractor = fit_few_shot(setting.generator, before, setting.teacher.categories, **options)
     waits, passes = [], []
     for i in range(5):
@@ -125,13 +129,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    parser.add_argument("--out", type=Path, help="a folder for the table")
     args = parser.parse_args(arguments)
+    keep_freed()
     found = {}
     for name in args.only:
         found[name] = round(FIGURES[name](args.model, args.quick), 3)
         print(f"{name}: {found[name]}", flush=True)
+    if args.out is not None:
+        rows = [{"figure": name, "value": value, "what": meaning(name)} for name, value in found.items()]
+        title = f"Ratios and costs on {args.model}, {torch.get_num_threads()} threads" + " (quick)" * args.quick
+        tables.write(tables.Table("bench", title, found, rows), args.out)
     if args.json:
         print(json.dumps(found), flush=True)
+
+
+def meaning(name: str) -> str:
+    """What a figure is: the first sentence of its function's description."""
+    return " ".join((FIGURES[name].__doc__ or "").split("\n\n")[0].split()).rstrip(".")
 
 
 if __name__ == "__main__":

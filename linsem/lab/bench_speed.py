@@ -58,17 +58,17 @@ def synthesis_speedup_256(model: str, quick: bool) -> float:
 
 
 def synthesis_speedup_256_of_four(model: str, quick: bool) -> float:
-    """The same for four images at once."""
+    """The same at 256 px for four images at once."""
     return synthesis_speedup(256, 1 if quick else 4, batch=4)
 
 
 def synthesis_speedup_1024(model: str, quick: bool) -> float:
-    """The same at 1024 px."""
+    """The same at 1024 px for one image."""
     return synthesis_speedup(1024, 1 if quick else 3)
 
 
 def synthesis_speedup_1024_of_four(model: str, quick: bool) -> float:
-    """The same for four images at once."""
+    """The same at 1024 px for four images at once."""
     return synthesis_speedup(1024, 1 if quick else 2, batch=4)
 
 
@@ -81,7 +81,7 @@ def bfloat16_speedup_256(model: str, quick: bool) -> float:
 
 
 def bfloat16_error_256(model: str, quick: bool) -> float:
-    """What that costs: the root mean square of the image's error, over that of the image about its mean."""
+    """What bfloat16 costs at 256 px: the root mean square of the error, over that of the image about its mean."""
     network, ws = random_network(256, 1 if quick else 4)
     with torch.inference_mode():
         exact, rough = (network.synthesize(ws, dtype=dtype)[0] for dtype in (torch.float32, torch.bfloat16))

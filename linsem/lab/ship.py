@@ -14,7 +14,7 @@ import torch
 
 from linsem.checkpoints.own import write_safetensors
 from linsem.lab import drawings
-from linsem.lab.train import CONFIG
+from linsem.lab.training_run import CONFIG
 
 LICENCE = (
     "Weights: MIT, as this repository. Trained on drawings of Avataaars by Pablo Stanley "

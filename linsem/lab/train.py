@@ -15,89 +15,26 @@ RUN holds `state.pt` (resumed from when it is there), `log.txt`, and sample shee
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
 
 from linsem import pixels
-from linsem.lab import dataset, drawings, mapping_start
+from linsem.lab import dataset, mapping_start
 from linsem.lab.discriminator import Discriminator
 from linsem.lab.muon import Muon
-from linsem.stylegan2 import Mapping, StyleGAN2Config, Synthesis
+from linsem.lab.training_run import CONFIG, Run
 
-CONFIG = StyleGAN2Config(
-    channels=(256, 256, 192, 96, 48, 32),
-    z_dim=drawings.CODE_DIM,
-    w_dim=256,
-    mapping_layers=4,
-    mapping_width=512,
-    normalize_z=False,
-)
 DTYPE = torch.bfloat16
 MUON_PACE = 0.8
 FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: where eyes, brows, mouth and glasses are
 FACE_WEIGHT = 2.5
 ALONE = 150  # steps of the discriminator before the generator hears of it
-
-
-@dataclass
-class Run:
-    """Everything that a stage reads and changes, and that is saved."""
-
-    folder: Path
-    mapping: Mapping
-    synthesis: Synthesis
-    ema: nn.ModuleDict
-    seen: int = 0
-
-    @classmethod
-    def open(cls, folder: Path) -> Run:
-        """A new run, or the one that is in the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(0)
-        mapping, synthesis = Mapping(CONFIG), Synthesis(CONFIG)
-        mapping_start.construct(mapping)
-        synthesis.to(memory_format=torch.channels_last)
-        ema = nn.ModuleDict({"mapping": copy.deepcopy(mapping), "synthesis": copy.deepcopy(synthesis)})
-        run = cls(folder, mapping, synthesis, ema)
-        if (folder / "state.pt").exists():
-            state = torch.load(folder / "state.pt", weights_only=True)
-            for name in ("mapping", "synthesis", "ema"):
-                getattr(run, name).load_state_dict(state[name])
-            run.seen = state["seen"]
-        return run
-
-    def save(self, **more: object) -> None:
-        """Write `state.pt` in one move."""
-        names = ("mapping", "synthesis", "ema")
-        state = {name: getattr(self, name).state_dict() for name in names} | {"seen": self.seen} | more
-        torch.save(state, self.folder / "state.part")
-        (self.folder / "state.part").replace(self.folder / "state.pt")
-
-    def log(self, text: str) -> None:
-        """One line to the screen and the log."""
-        print(text, flush=True)
-        with open(self.folder / "log.txt", "a") as file:
-            file.write(text + "\n")
-
-    @torch.no_grad()
-    def average(self, batch: int, half_life: float) -> None:
-        """Move the EMA towards the weights."""
-        keep = 0.5 ** (batch / half_life)
-        for name, module in (("mapping", self.mapping), ("synthesis", self.synthesis)):
-            torch._foreach_lerp_(list(self.ema[name].parameters()), list(module.parameters()), 1 - keep)
-        self.ema["mapping"].w_avg.copy_(self.mapping.w_avg)
-
-
-# --- the stages ------------------------------------------------------------------------------------------------------
 
 
 def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
