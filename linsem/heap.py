@@ -28,7 +28,7 @@ def share_arenas(count: int = 2) -> bool:
     return library is not None and bool(library.mallopt(_ARENA_MAX, count))
 
 
-def keep_freed(most: int = 1 << 30) -> bool:
+def keep_freed(most: int = 256 << 20) -> bool:
     """Keep up to `most` freed bytes for what comes next, instead of returning each large block at once.
 
     A pass of a network frees what the next one asks for again, and memory that comes fresh from the system is cleared

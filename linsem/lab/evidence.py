@@ -13,6 +13,7 @@ import importlib
 import json
 from pathlib import Path
 
+from linsem.heap import keep_freed
 from linsem.lab.tables import markdown, write
 
 TABLES = {
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="few-shot: how many repeats (5; quick: 2); edit, sample: how many edits or layouts (100; quick: 14, 6)",
     )
     args = parser.parse_args(arguments)
+    keep_freed()  # as the app does
     module = importlib.import_module(TABLES[args.table])
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
