@@ -11,6 +11,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH ?=
+# The index of CPU builds, where it can be reached: pip would try it again for every package.
+CPU_INDEX = $(shell $(BIN)/python -c "import socket; socket.create_connection(('download.pytorch.org', 443), 5)" \
+	2>/dev/null && echo --extra-index-url https://download.pytorch.org/whl/cpu)
 found = $(firstword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python) $(shell command -v python$(1)))
 PYTHONS ?= $(foreach version,3.10 3.12,$(call found,$(version)))
 
@@ -57,8 +60,7 @@ $(BIN)/python:
 $(VENV)/.torch: | $(BIN)/python
 	@if [ -n "$(TORCH)" ]; then echo "installing $(TORCH)"; $(PIP) $(TORCH); \
 	elif command -v nvidia-smi >/dev/null 2>&1; then echo "installing torch"; $(PIP) torch==2.13.0; \
-	else echo "installing torch (CPU)"; $(PIP) torch==2.13.0+cpu 2>/dev/null || \
-		$(PIP) --timeout 20 --retries 1 torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu; fi
+	else echo "installing torch (CPU)"; $(PIP) torch==2.13.0+cpu 2>/dev/null || $(PIP) torch==2.13.0 $(CPU_INDEX); fi
 	@touch $@
 
 $(VENV)/.app: requirements.txt | $(VENV)/.torch
