@@ -120,6 +120,8 @@ def iter_sample(
     are drawn at the starts, every `draw_every` moves and at the end; a step in between carries the last ones.
     """
     layout = _checked(generator, extractor, layout, count, candidates)
+    if draw_every < 1:
+        raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")
     if bank is None:
         for grown in iter_bank(generator, extractor, range(seed, seed + candidates), psi=psi):
             bank = grown

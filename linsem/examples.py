@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from linsem.gather import gather
+from linsem.gather import gather, random_pixels
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.pixels import IGNORE
@@ -89,17 +89,17 @@ def _count(generator: Generator, annotation: Annotation, categories: Sequence[Ca
 
 
 def pick_pixels(
-    labels: Sequence[np.ndarray], classes: int, most: int, rng: np.random.Generator
+    labels: Sequence[np.ndarray], classes: int, most: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each stands for.
 
     All where they are at most `most` in sum; else each image gets an equal part, of which small categories are taken
-    whole before large ones share what is left.
+    whole before large ones share what is left. What is picked of one image does not depend on the others' labels.
     """
     total = sum(int((each != IGNORE).sum()) for each in labels)
     picks = []
-    for each in labels:
-        flat = each.ravel()
+    for number, each in enumerate(labels):
+        flat, rng = each.ravel(), np.random.default_rng([seed, number])
         if total <= most:
             chosen = np.flatnonzero(flat != IGNORE)
             picks.append((chosen, np.ones(len(chosen), dtype=np.float32)))
@@ -127,7 +127,7 @@ def collect(
     most: int,
     rest: int,
     balance: float,
-    rng: np.random.Generator,
+    seed: int,
     rows_of: Callable[..., torch.Tensor] | None = None,
 ) -> Examples:
     """Gather the rows. `features_of` maps one ws to one or more versions of its features (list of (1, C, h, w)).
@@ -138,11 +138,11 @@ def collect(
     remembers the rows under the constant noise.
     """
     maps = [np.asarray(a.labels) for a in annotations]
-    picks = pick_pixels(maps, len(categories), most, rng)
+    picks = pick_pixels(maps, len(categories), most, seed)
     rows, labels, groups, stands, others = [], [], [], [], []
     for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
         size = maps[i].shape
-        free = np.sort(rng.choice(maps[i].size, min(rest // len(annotations), maps[i].size), replace=False))
+        free = random_pixels(size, rest // len(annotations), 1_000_003 * seed + i)
         if len(pick) == 0 and len(free) == 0:
             continue
         versions = features_of(each.ws)
@@ -152,7 +152,7 @@ def collect(
             else:
                 x = rows_of(each.ws, features, layers, np.concatenate([pick, free]), size)
             if k == 0:
-                others.append(x[len(pick) :])
+                others.append(x[len(pick) :].clone())  # a view would keep the labelled rows in memory
             x = x[: len(pick)]
             if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
                 raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from linsem.basis import Basis, fit_basis
@@ -74,14 +73,14 @@ def iter_few_shot(
     missing: str = "error",
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit, yielding a step about every eight iterations of the solver; the last one is calibrated.
+    """Fit, yielding a step about every eight iterations of the solver (four from a `start`); the last is calibrated.
 
     `ridge` is the strength of the prior and `power` its shape; None chooses them by leaving images out, or takes
     those of `start`, an earlier extractor of the same layers and number of images, from which the solution is begun.
     `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the
     same, 1: every category does); `power` and `rank` are explained in `linsem.basis`. `features_of` maps one ws to
     its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
-    was read off them at the labelled pixels. `noise` is the number of
+    was read off them at the labelled pixels, of one generator. `noise` is the number of
     fresh noise draws that each image is seen with besides the constant one, where the generator has noise. `missing`
     says what becomes of a category without a pixel: "error", or "keep" it without ever predicting it. Raises
     `AnnotationError` (a ValueError).
@@ -94,16 +93,16 @@ def iter_few_shot(
     if start is not None and not _continues(start, generator, layers):
         start = None
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
-    rng = np.random.default_rng(seed)
     examples = collect(
         annotations, categories, layers, versions,
-        most=MAX_PIXELS, rest=1000, balance=balance, rng=rng, rows_of=rows_of,
+        most=MAX_PIXELS, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
     )  # fmt: skip
     fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
     fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
-    for done, loss in solve(theta, fit.problem, fit.ridge, iterations, every=8 if start is None else 4):
+    pace = {} if start is None else {"every": 4, "tolerance": 1e-3}  # the same fall an iteration
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations, **pace):
         yield FitStep(done, iterations, loss, fit.extractor(theta))
 
 

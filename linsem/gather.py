@@ -38,7 +38,7 @@ def gather(
 
 
 class Gathered:
-    """`gather`, remembered for the images seen last: of several images a stroke changes but one."""
+    """`gather`, remembered for the images of one generator seen last: of several images a stroke changes but one."""
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
         self.bytes_limit = bytes_limit

@@ -16,7 +16,7 @@ from linsem.pixels import to_rgb
 class Looks:
     """The images and features of the latents seen last, at most `bytes_limit` of them, for one generator.
 
-    `rows` remembers, in an eighth of that again, what was read off the features at labelled pixels.
+    `rows` remembers, in a quarter of that again, what was read off the features at labelled pixels.
     """
 
     def __init__(self, generator: Generator, bytes_limit: int = 512 << 20) -> None:
@@ -24,7 +24,7 @@ class Looks:
         self._entries: OrderedDict[bytes, tuple[np.ndarray, list[torch.Tensor], int]] = OrderedDict()
         self._bytes = 0
         self._lock = ForkLock()
-        self.rows = Gathered(bytes_limit // 8)
+        self.rows = Gathered(bytes_limit // 4)
 
     def features(self, ws: torch.Tensor) -> list[torch.Tensor]:
         """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""

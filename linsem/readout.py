@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -48,12 +48,13 @@ def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tens
     """
     (count, classes), (height, width) = maps[0].shape[:2], size
     wide = [x.transpose(1, 2).reshape(-1, x.shape[-1]) @ _upsampling(x.shape[-1], width, x.device).T for x in maps]
-    rows = torch.cat([y.view(count, -1, classes * width) for y in wide], dim=1)  # (N, all h, K * W)
+    wide = [y.view(count, x.shape[-2], classes * width) for x, y in zip(maps, wide, strict=True)]
+    rows = torch.cat(wide, dim=1)  # (N, all h, K * W)
     left = torch.cat([_upsampling(x.shape[-2], height, x.device) for x in maps], dim=1)  # (H, all h)
     return (left @ rows).view(count, height, classes, width).transpose(1, 2)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _upsampling(count: int, size: int, device: torch.device) -> torch.Tensor:
     """(size, count): linear interpolation with aligned corners, as a matrix."""
     with torch.inference_mode(False), torch.no_grad():  # whoever asks first: others may need gradients through it
@@ -65,12 +66,12 @@ def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
     if not x.is_contiguous(memory_format=torch.channels_last):
         return torch.einsum("kc,nchw->nkhw", weight, x)
-    if weight.requires_grad or x.shape[-1] < SMALL:
+    if weight.requires_grad or x.shape[-1] < SMALL or x.device.type != "cpu":
         return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
     kernel = weight[:, :, None, None].contiguous(memory_format=torch.channels_last)
 
     def adjoint(gradient: torch.Tensor) -> torch.Tensor:
-        return (gradient.permute(0, 2, 3, 1) @ weight).permute(0, 3, 1, 2)
+        return (gradient.permute(0, 2, 3, 1) @ weight.to(gradient.dtype)).permute(0, 3, 1, 2)
 
     return ops.LinearMap.apply(x, lambda x: F.conv2d(x, kernel), adjoint)
 

@@ -27,6 +27,8 @@ ARRIVE = 0.05  # of all walkers: the share that has to meet one
 STEPS, ENOUGH = 300, 1e-3
 THICK = 16  # pixels: how deep the middle of a stroke lies at most
 HARDLY = 0.25  # of the strokes' pixels in an area: a category with less than this of the most has strayed there
+OTHER = 0.01  # squared difference, in 0..1, of a stray stroke's colour from theirs that shows it to have its own reason
+FEW = 120  # pixels of each category that are enough to fit to, of what an image's strokes spread to
 ALIKE = 0.002  # squared difference, in 0..1, of neighbouring colours that belong to one area
 
 
@@ -53,6 +55,18 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     sure = (arrived >= ARRIVE) & (most >= LEAST * arrived)
     found = np.where(sure.numpy(), categories[which.numpy()], IGNORE).astype(np.uint8)
     return np.where(known, labels, resize_labels(found, labels.shape))
+
+
+def thinned(found: np.ndarray, painted: np.ndarray) -> np.ndarray:
+    """What was painted, and of what it spread to at most `FEW` pixels of each category: as good to fit to, and small.
+
+    Both (H, W) uint8 with 255 = unknown.
+    """
+    kept, rng = painted.copy(), np.random.default_rng(0)
+    for category in np.unique(found[found != IGNORE]):
+        new = np.flatnonzero((found == category) & (painted == IGNORE))
+        kept.ravel()[rng.permutation(new)[:FEW]] = category
+    return kept
 
 
 class Spreads:
@@ -103,7 +117,10 @@ def _middles(labels: np.ndarray) -> np.ndarray:
 
 
 def _settled(seeds: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Seeds (h, w) without those of categories that have hardly any in the area of colour in which they lie."""
+    """Seeds (h, w) without those of categories that have hardly any in the area of colour in which they lie.
+
+    Soft edges join areas; there a small part has a colour of its own, and so its seeds are no strays.
+    """
     colors = picture.reshape(3, -1)
     close = []
     for a, b in _neighbours(seeds.shape):
@@ -112,9 +129,16 @@ def _settled(seeds: np.ndarray, picture: np.ndarray) -> np.ndarray:
     area = _pieces(seeds.size, close)
     flat = seeds.ravel()
     at = np.flatnonzero(flat != IGNORE)
-    counts = np.zeros((int(area.max()) + 1, int(flat[at].max()) + 1 if len(at) else 1))
+    if not len(at):
+        return seeds
+    counts = np.zeros((int(area.max()) + 1, int(flat[at].max()) + 1))
     np.add.at(counts, (area[at], flat[at]), 1)
-    stray = counts[area[at], flat[at]] < HARDLY * counts[area[at]].max(1)
+    sums = np.zeros((*counts.shape, 3))
+    np.add.at(sums, (area[at], flat[at]), colors[:, at].T)
+    most = counts[area[at]].argmax(1)
+    theirs = sums[area[at], most] / counts[area[at], most][:, None]
+    few = counts[area[at], flat[at]] < HARDLY * counts[area[at], most]
+    stray = few & (np.square(colors[:, at].T - theirs).sum(1) < OTHER)
     settled = flat.copy()
     settled[at[stray]] = IGNORE
     return settled.reshape(seeds.shape)

@@ -25,7 +25,7 @@ from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
-from linsem.spread import Spreads
+from linsem.spread import Spreads, thinned
 from linsem.zoo import ModelError
 
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
@@ -155,10 +155,8 @@ class Studio:
         size = tuple(looks.generator.size)
         maps = [resize_labels(each, size) for each in labels]
         if spread:
-            maps = [
-                self._spreads(looks.look(self._checked_ws(looks.generator, w))[0], each)
-                for w, each in zip(ws, maps, strict=True)
-            ]
+            pictures = [looks.look(self._checked_ws(looks.generator, w))[0] for w in ws]
+            maps = [thinned(self._spreads(rgb, each), each) for rgb, each in zip(pictures, maps, strict=True)]
         annotations = [
             Annotation(torch.from_numpy(np.ascontiguousarray(w)), each) for w, each in zip(ws, maps, strict=True)
         ]
@@ -223,12 +221,15 @@ class Studio:
         seed: int = 0,
         psi: float = 1.0,
     ) -> Iterator[SampleFrame]:
-        """Semantic-conditional sampling, a frame a step, some of them redrawn; the last one is the result."""
+        """Semantic-conditional sampling, a frame a step, or the last one again; the last one is the result."""
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)
         options = {"candidates": candidates, "steps": steps, "seed": seed, "psi": psi, "draw_every": DRAW_EVERY}
+        results, frame = None, None
         for each in iter_sample(generator, ready, layout, count, **options):
-            yield SampleFrame.of(each, generator)
+            if frame is None or each.results is not results:
+                results, frame = each.results, SampleFrame.of(each, generator)
+            yield frame
 
     def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
         """Generate and label seeds, a batch at a time, without keeping anything."""

@@ -322,14 +322,14 @@ def test_picked_pixels_are_shared_out_over_images_and_small_categories_are_kept_
     labels = np.zeros((40, 40), dtype=np.uint8)
     labels[:2, :5], labels[10:30] = 1, 2
     labels[35:] = IGNORE
-    picks = pick_pixels([labels, labels], 3, 300, np.random.default_rng(0))
+    picks = pick_pixels([labels, labels], 3, 300, 0)
     for chosen, stands in picks:
         found = labels.ravel()[chosen]
         assert len(chosen) <= 150 and len(np.unique(chosen)) == len(chosen) and (found == 1).sum() == 10
         assert (found != IGNORE).all()
         for k in range(3):
             assert stands[found == k].sum() == pytest.approx((labels == k).sum(), rel=1e-4)
-    everything = pick_pixels([labels], 3, 10_000, np.random.default_rng(0))[0][0]
+    everything = pick_pixels([labels], 3, 10_000, 0)[0][0]
     assert np.array_equal(everything, np.flatnonzero(labels.ravel() != IGNORE))
 
 

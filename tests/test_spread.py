@@ -11,7 +11,7 @@ import torch
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE, to_rgb
 from linsem.settings import Settings
-from linsem.spread import Spreads, spread
+from linsem.spread import Spreads, spread, thinned
 from linsem.studio import Studio
 
 module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is the function
@@ -87,6 +87,31 @@ def test_where_another_category_was_painted_far_more_a_stray_stroke_stays_alone(
     assert (found == 2).sum() == 2 and (found[parts["face"]] == 1).mean() > 0.7
     labels[44, 22:42] = IGNORE
     assert (spread(rgb, labels) == 2).sum() > 50  # nobody else claims the area
+
+
+def test_a_small_part_with_a_colour_of_its_own_is_no_stray_where_edges_are_soft(monkeypatch):
+    y, x = np.mgrid[:96, :96] / 96 - 0.5
+    soft = 1 / (1 + np.exp((np.hypot(x / 1.5, y - 0.1) - 0.15) * 30))[..., None]
+    rgb = ((1 - soft) * (225, 175, 140) + soft * (190, 90, 90)).astype(np.uint8)
+    labels = np.full((96, 96), IGNORE, np.uint8)
+    labels[20:24, 10:70] = 1
+    labels[56:59, 45:51] = 2
+    mouth = soft[..., 0] > 0.9
+    assert (spread(rgb, labels)[mouth] == 2).mean() > 0.8
+    monkeypatch.setattr(module, "OTHER", 10.0)
+    assert (spread(rgb, labels)[mouth] == 2).mean() < 0.5
+
+
+def test_of_what_strokes_spread_to_some_pixels_of_each_category_are_kept():
+    rgb, _ = scene()
+    painted = strokes()
+    found = spread(rgb, painted)
+    kept = thinned(found, painted)
+    assert np.array_equal(kept[painted != IGNORE], painted[painted != IGNORE])
+    assert np.array_equal(kept[kept != IGNORE], found[kept != IGNORE])
+    for k in range(3):
+        new = ((found == k) & (painted == IGNORE)).sum()
+        assert ((kept == k) & (painted == IGNORE)).sum() == min(new, module.FEW)
 
 
 def test_nothing_and_everything_stay_what_they_are():

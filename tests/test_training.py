@@ -94,6 +94,21 @@ def test_narrower_ramps_change_nothing_but_codes_that_lay_in_them():
     assert fast > 2 * slow
 
 
+def test_ramps_are_narrowed_once(tmp_path, monkeypatch):
+    small = StyleGAN2Config(
+        channels=(8, 8), z_dim=drawings.CODE_DIM, w_dim=32, mapping_layers=4, mapping_width=512, normalize_z=False
+    )
+    monkeypatch.setattr(training_run, "CONFIG", small)
+    run = training_run.Run.open(tmp_path)
+    written = run.mapping.fc1.weight.detach().clone()
+    run.sharpen(4.0)
+    once = run.mapping.fc1.weight.detach().clone()
+    run.save()
+    again = training_run.Run.open(tmp_path)
+    again.sharpen(4.0)
+    assert torch.equal(again.mapping.fc1.weight, once) and not torch.equal(once, written)
+
+
 def test_a_face_weighs_more_than_what_surrounds_it():
     weight = train._busyness(torch.zeros(1, 3, 64, 64))[0, 0]
     assert float(weight[32, 32]) == train.FACE_WEIGHT and float(weight[2, 2]) == float(weight[60, 32]) == 1

@@ -3,7 +3,7 @@
     python -m linsem.lab.bench [MODEL] [--only NAME ...] [--quick] [--json] [--out assets/evidence]
 
 Each figure is a function of the model's name and `quick`; FIGURES lists them in the order of the output. Freed memory
-is kept between passes, as it is in the app (`linsem.heap`).
+is kept between passes (`linsem.heap`), as in the app.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def fit_speedup(model: str, quick: bool) -> float:
 def stroke_in_passes(model: str, quick: bool) -> float:
     """The wait after a stroke, to the new labels of that image, in generator passes of one image of the same size.
 
-    Eight images have strokes and an extractor; one gets another stroke. Features are cached, the solution is begun from
-    the last one.
+    Eight images have strokes and an extractor; one gets another stroke. Features, and what was read off them, are
+    cached, the solution is begun from the last one. Strokes are not spread, which the page does before a fit.
     """
     setting = common.setting_of(model, quick=quick)
     dense = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
@@ -131,6 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--out", type=Path, help="a folder for the table")
     args = parser.parse_args(arguments)
+    if args.out is not None and args.only != list(FIGURES):
+        parser.error("--out keeps the whole table: leave --only away")
     keep_freed()
     found = {}
     for name in args.only:

@@ -14,7 +14,7 @@ from linsem.lab.reference_fewshot import SEEDS
 from linsem.lab.scribble import scribble
 from linsem.lab.tables import Plot, Table
 from linsem.pixels import IGNORE, to_rgb
-from linsem.spread import spread
+from linsem.spread import spread, thinned
 
 SHOTS, SHARES = 8, (0.003, 0.01, 0.03)
 TOLD = 0.01  # the share that the values speak of
@@ -66,4 +66,4 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
 @torch.no_grad()
 def _spread(setting: common.Setting, annotation: Annotation) -> Annotation:
     rgb = to_rgb(setting.generator.synthesize(annotation.ws[None])[0])[0]
-    return replace(annotation, labels=spread(rgb, annotation.labels))
+    return replace(annotation, labels=thinned(spread(rgb, annotation.labels), annotation.labels))

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from linsem import pixels
-from linsem.lab import dataset, mapping_start
+from linsem.lab import dataset
 from linsem.lab.discriminator import Discriminator
 from linsem.lab.muon import Muon
 from linsem.lab.training_run import CONFIG, Run
@@ -236,12 +236,11 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--r1", type=float, default=0.01)
     parser.add_argument("--keep", type=float, default=2.0)
-    parser.add_argument("--sharpen", type=float, default=1.0, help="narrow the ramps of the mapping network first")
+    parser.add_argument("--sharpen", type=float, help="how much narrower than written the mapping's ramps shall be")
     args = parser.parse_args()
     run = Run.open(args.run)
-    if args.sharpen != 1:
-        for mapping in (run.mapping, run.ema["mapping"]):
-            mapping_start.sharpen(mapping, args.sharpen)
+    if args.sharpen is not None:
+        run.sharpen(args.sharpen)
     rgb, _ = dataset.cached(args.cache, 0, args.drawings, 128, labels=False)
     codes = torch.from_numpy(dataset.codes(0, args.drawings))
     if args.stage == "reconstruction":

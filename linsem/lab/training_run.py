@@ -31,6 +31,7 @@ class Run:
     synthesis: Synthesis
     ema: nn.ModuleDict
     seen: int = 0
+    sharpened: float = 1.0
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -46,15 +47,27 @@ class Run:
             state = torch.load(folder / "state.pt", weights_only=True)
             for name in ("mapping", "synthesis", "ema"):
                 getattr(run, name).load_state_dict(state[name])
-            run.seen = state["seen"]
+            run.seen, run.sharpened = state["seen"], state.get("sharpened", 1.0)
         return run
 
     def save(self, **more: object) -> None:
         """Write `state.pt` in one move."""
         names = ("mapping", "synthesis", "ema")
-        state = {name: getattr(self, name).state_dict() for name in names} | {"seen": self.seen} | more
+        state = (
+            {name: getattr(self, name).state_dict() for name in names}
+            | {"seen": self.seen, "sharpened": self.sharpened}
+            | more
+        )
         torch.save(state, self.folder / "state.part")
         (self.folder / "state.part").replace(self.folder / "state.pt")
+
+    def sharpen(self, factor: float) -> None:
+        """Narrow the ramps of the mapping network; once, however often a training is begun again."""
+        if self.sharpened == factor:
+            return
+        for mapping in (self.mapping, self.ema["mapping"]):
+            mapping_start.sharpen(mapping, factor / self.sharpened)
+        self.sharpened = factor
 
     def log(self, text: str) -> None:
         """One line to the screen and the log."""

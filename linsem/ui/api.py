@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import gradio as gr
 import numpy as np
 
+from linsem.conditional import STEPS
 from linsem.export import write_dataset
 from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.latents import load_latents, save_latents
@@ -127,9 +128,10 @@ class Api:
         if (path := uploaded(layout, "layout")) is None:
             raise ValueError("layout: expected a label map, got nothing")
         asked = read_label_map(path, chosen.categories)
-        frame, every = None, max(1, steps // FRAMES)
+        frame, every, sent = None, max(1, steps // FRAMES), -steps
         for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed):
-            if frame.seeds and frame.index % every == 0:
+            if frame.seeds and frame.index >= sent + every:
+                sent = frame.index
                 yield _captioned(frame), None, None, _ranking(frame)
         files = [
             self.downloads.write(f"labels-{i + 1}-seed{s}.png", write_label_map(frame.labels[i], chosen.categories))
@@ -228,7 +230,7 @@ def build(services: Services) -> None:
         _endpoint(api.segment, asked, [_file("multiple"), _gallery(), _json()], short)
         asked = [model(), _number(0), _file(), _number(0.7), _file(), _file(), _file(), _number(50)]
         _endpoint(api.edit, asked, [_image(), _file(), _file(), _json()], long)
-        asked = [model(), _file(), _number(4), _number(200), _number(30), _number(0), _file()]
+        asked = [model(), _file(), _number(4), _number(200), _number(STEPS), _number(0), _file()]
         _endpoint(api.sample, asked, [_gallery(), _file("multiple"), _file(), _json()], long)
         asked = [model(), _file(), _number(100), _number(0), _number(0.7)]
         _endpoint(api.export, asked, [_file(), _json()], long)

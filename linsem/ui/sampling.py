@@ -128,12 +128,12 @@ class Sampling:
         labels = _in_terms_of(layout, extractor.categories)
         frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed)
         yield None, Strip(()), show.progress(0, f"Looking at {candidates} candidates ...")
-        clock, last, seen, frame = time.monotonic(), 0.0, 0, None
+        clock, last, seen, frame, shown = time.monotonic(), 0.0, 0, None, None
         for frame in frames:
             seen += 1
-            if time.monotonic() - last < EVERY:
+            if time.monotonic() - last < EVERY or (frame.seeds and frame.index == shown):
                 continue
-            last = time.monotonic()
+            last, shown = time.monotonic(), frame.index if frame.seeds else None
             if not frame.seeds:
                 yield gr.skip(), gr.skip(), show.progress(0.3 * seen * 8 / candidates, f"{candidates} candidates ...")
                 continue
