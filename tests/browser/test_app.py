@@ -124,16 +124,21 @@ def label_two(visitor):
     visitor.category("label-painter", "background")
     visitor.stroke("label-painter", [(0.04, 0.05), (0.04, 0.5)])
     visitor.category("label-painter", "skin")
+    seconds = until_followed(visitor, [(0.42, 0.5), (0.58, 0.55)])
+    expect(visitor.page.locator("#label-status .ls-good")).to_be_visible()
+    expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
+    return seconds
+
+
+def until_followed(visitor, points):
+    """A stroke, and the seconds until the overlay on the same image is another one."""
     before = visitor.canvas("label-painter", "prediction").copy()
-    visitor.stroke("label-painter", [(0.42, 0.5), (0.58, 0.55)])
+    visitor.stroke("label-painter", points)
     clock = time.monotonic()
     while np.array_equal(visitor.canvas("label-painter", "prediction"), before):
         assert time.monotonic() - clock < SLOW / 1000
         time.sleep(0.02)
-    seconds = time.monotonic() - clock
-    expect(visitor.page.locator("#label-status .ls-good")).to_be_visible()
-    expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
-    return seconds
+    return time.monotonic() - clock
 
 
 def close_to(rgba, color, slack=40):
@@ -145,8 +150,7 @@ def close_to(rgba, color, slack=40):
 def test_scribbles_are_followed_on_this_image_and_on_the_others(visitor, model):
     colors = {c["name"]: c["color"] for c in model["categories"]}
     untouched = [item.get_attribute("src") for item in visitor.page.locator("#label-strip img").all()]
-    seconds = label_two(visitor)
-    print(f"\nstroke to overlay: {seconds:.2f} s; {visitor.said('label-status')}")
+    label_two(visitor)
     strokes, prediction = visitor.canvas("label-painter", "strokes"), visitor.canvas("label-painter", "prediction")
     for name in ("background", "skin"):
         painted = close_to(strokes, colors[name])
@@ -163,6 +167,29 @@ def test_scribbles_are_followed_on_this_image_and_on_the_others(visitor, model):
     expect(visitor.page.locator("#label-strip .th button").first).to_have_attribute("aria-selected", "false")
     visitor.page.locator("#label-strip .th button").first.click()
     visitor.until(lambda: np.array_equal(visitor.canvas("label-painter", "strokes"), strokes))  # nothing was lost
+
+
+def test_an_overlay_follows_a_stroke_within_a_second_or_so(visitor):
+    """The median is printed, with what of it the server says that it took; two seconds are for a machine at work."""
+    label_two(visitor)
+    strokes = [
+        ("hair", [(0.42, 0.2), (0.58, 0.2)]), ("clothes", [(0.35, 0.95), (0.65, 0.95)]),
+        ("background", [(0.96, 0.05), (0.96, 0.4)]), ("mouth", [(0.47, 0.62), (0.53, 0.62)]),
+        ("eyes", [(0.4, 0.48), (0.43, 0.48)]), ("skin", [(0.48, 0.7), (0.52, 0.71)]),
+        ("eyes", [(0.57, 0.48), (0.6, 0.48)]),
+    ]  # fmt: skip
+    waits, shares = [], []
+    for name, points in strokes:
+        visitor.category("label-painter", name)
+        waits.append(until_followed(visitor, points))
+        expect(visitor.page.locator("#label-status")).to_contain_text("Learnt from")
+        shares.append(float(re.search(r"in ([\d.]+) s", visitor.said("label-status"))[1]))
+        visitor.page.wait_for_timeout(1500)  # a hand is slower than the other thumbnails
+    median = sorted(waits)[len(waits) // 2]
+    print(
+        f"\nstroke to overlay, median of {len(waits)}: {median:.2f} s; server {sorted(shares)[len(shares) // 2]:.2f} s"
+    )
+    assert median < 2
 
 
 def test_strokes_in_a_hurry_over_several_images_are_all_followed(visitor, model):
