@@ -55,7 +55,7 @@ if sys.argv[1] == "kept":
 empty = resident()
 
 def work():
-    blocks = [torch.zeros(7_500_000) for _ in range(4)]
+    blocks = [torch.zeros(7_500_000) for _ in range(7)]
     [block.add_(1) for block in blocks]
 
 def run(times):  # as a job of the app, in a thread
