@@ -27,7 +27,7 @@ from linsem.softmax import Problem, common_shares, cross_validate, logits_of, so
 
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
-MAX_PIXELS = 16_000  # more labelled pixels than this are subsampled, evenly over images
+MAX_PIXELS = 16_000
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (0.5,)
@@ -70,6 +70,7 @@ def iter_few_shot(
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
     rows_of: Gathered | None = None,
     noise: int = 1,
+    pixels: int = MAX_PIXELS,
     missing: str = "error",
     seed: int = 0,
 ) -> Iterator[FitStep]:
@@ -80,10 +81,10 @@ def iter_few_shot(
     `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the
     same, 1: every category does); `power` and `rank` are explained in `linsem.basis`. `features_of` maps one ws to
     its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
-    was read off them at the labelled pixels, of one generator. `noise` is the number of
-    fresh noise draws that each image is seen with besides the constant one, where the generator has noise. `missing`
-    says what becomes of a category without a pixel: "error", or "keep" it without ever predicting it. Raises
-    `AnnotationError` (a ValueError).
+    was read off them at the labelled pixels, of one generator. `noise` is the number of fresh noise draws that each
+    image is seen with besides the constant one, where the generator has noise. Of more than `pixels` labelled pixels
+    only as many are used, evenly over the images. `missing` says what becomes of a category without a pixel: "error",
+    or "keep" it without ever predicting it. Raises `AnnotationError` (a ValueError).
     """
     categories = tuple(categories)
     if missing not in ("error", "keep"):
@@ -95,7 +96,7 @@ def iter_few_shot(
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
     examples = collect(
         annotations, categories, layers, versions,
-        most=MAX_PIXELS, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
+        most=pixels, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
     )  # fmt: skip
     fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
     fit.weigh(balance, start)

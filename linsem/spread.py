@@ -28,7 +28,7 @@ STEPS, ENOUGH = 300, 1e-3
 THICK = 16  # pixels: how deep the middle of a stroke lies at most
 HARDLY = 0.25  # of the strokes' pixels in an area: a category with less than this of the most has strayed there
 OTHER = 0.01  # squared difference, in 0..1, of a stray stroke's colour from theirs that shows it to have its own reason
-FEW = 120  # pixels of each category that are enough to fit to, of what an image's strokes spread to
+PIXELS = 8_000  # enough to fit to, of all that strokes spread to: each stroke waits for a fit
 ALIKE = 0.002  # squared difference, in 0..1, of neighbouring colours that belong to one area
 
 
@@ -55,18 +55,6 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     sure = (arrived >= ARRIVE) & (most >= LEAST * arrived)
     found = np.where(sure.numpy(), categories[which.numpy()], IGNORE).astype(np.uint8)
     return np.where(known, labels, resize_labels(found, labels.shape))
-
-
-def thinned(found: np.ndarray, painted: np.ndarray) -> np.ndarray:
-    """What was painted, and of what it spread to at most `FEW` pixels of each category: as good to fit to, and small.
-
-    Both (H, W) uint8 with 255 = unknown.
-    """
-    kept, rng = painted.copy(), np.random.default_rng(0)
-    for category in np.unique(found[found != IGNORE]):
-        new = np.flatnonzero((found == category) & (painted == IGNORE))
-        kept.ravel()[rng.permutation(new)[:FEW]] = category
-    return kept
 
 
 class Spreads:

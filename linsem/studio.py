@@ -16,7 +16,7 @@ from linsem.conditional import STEPS, bank_key, iter_sample, make_bank
 from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
-from linsem.fewshot import Annotation, iter_few_shot
+from linsem.fewshot import MAX_PIXELS, Annotation, iter_few_shot
 from linsem.frames import EditFrame, Reading, SampleFrame
 from linsem.generator import Generator, seed_z
 from linsem.jump import Atlas, make_atlas
@@ -25,7 +25,7 @@ from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
-from linsem.spread import Spreads, thinned
+from linsem.spread import PIXELS, Spreads
 from linsem.zoo import ModelError
 
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
@@ -156,7 +156,7 @@ class Studio:
         maps = [resize_labels(each, size) for each in labels]
         if spread:
             pictures = [looks.look(self._checked_ws(looks.generator, w))[0] for w in ws]
-            maps = [thinned(self._spreads(rgb, each), each) for rgb, each in zip(pictures, maps, strict=True)]
+            maps = [self._spreads(rgb, each) for rgb, each in zip(pictures, maps, strict=True)]
         annotations = [
             Annotation(torch.from_numpy(np.ascontiguousarray(w)), each) for w, each in zip(ws, maps, strict=True)
         ]
@@ -169,6 +169,7 @@ class Studio:
             features_of=looks.features,
             rows_of=looks.rows,
             missing="keep",
+            pixels=PIXELS if spread else MAX_PIXELS,
         )
         return last.extractor.to("cpu")
 

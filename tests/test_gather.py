@@ -32,15 +32,15 @@ def test_only_what_changed_is_gathered_again(monkeypatch):
     ws = toy.map(seed_z(toy, range(3)), psi=0.7)
     labels = toy.truth(ws)
     labels[:, ::2] = IGNORE
-    monkeypatch.setattr("linsem.fewshot.MAX_PIXELS", 300)  # so what is used of an image must not hang on the others
     annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
-    plain = fit_few_shot(toy, annotations, toy.categories)
+    some = {"pixels": 300}  # not all, and what is used of an image must not hang on the others
+    plain = fit_few_shot(toy, annotations, toy.categories, **some)
     monkeypatch.setattr(module, "gather", lambda *options: counted.append(1) or gather(*options))
     rows_of = Gathered()
-    remembered = [fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of) for _ in range(2)]
+    remembered = [fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of, **some) for _ in range(2)]
     assert len(counted) == 3
     labels[1, 5] = IGNORE
-    changed = fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of)
+    changed = fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of, **some)
     assert len(counted) == 4
     for each in remembered:
         assert all(torch.equal(each.weights[name], w) for name, w in plain.weights.items())

@@ -11,7 +11,7 @@ import torch
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE, to_rgb
 from linsem.settings import Settings
-from linsem.spread import Spreads, spread, thinned
+from linsem.spread import Spreads, spread
 from linsem.studio import Studio
 
 module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is the function
@@ -100,18 +100,6 @@ def test_a_small_part_with_a_colour_of_its_own_is_no_stray_where_edges_are_soft(
     assert (spread(rgb, labels)[mouth] == 2).mean() > 0.8
     monkeypatch.setattr(module, "OTHER", 10.0)
     assert (spread(rgb, labels)[mouth] == 2).mean() < 0.5
-
-
-def test_of_what_strokes_spread_to_some_pixels_of_each_category_are_kept():
-    rgb, _ = scene()
-    painted = strokes()
-    found = spread(rgb, painted)
-    kept = thinned(found, painted)
-    assert np.array_equal(kept[painted != IGNORE], painted[painted != IGNORE])
-    assert np.array_equal(kept[kept != IGNORE], found[kept != IGNORE])
-    for k in range(3):
-        new = ((found == k) & (painted == IGNORE)).sum()
-        assert ((kept == k) & (painted == IGNORE)).sum() == min(new, module.FEW)
 
 
 def test_nothing_and_everything_stay_what_they_are():

@@ -14,7 +14,7 @@ from linsem.lab.reference_fewshot import SEEDS
 from linsem.lab.scribble import scribble
 from linsem.lab.tables import Plot, Table
 from linsem.pixels import IGNORE, to_rgb
-from linsem.spread import spread, thinned
+from linsem.spread import PIXELS, spread
 
 SHOTS, SHARES = 8, (0.003, 0.01, 0.03)
 TOLD = 0.01  # the share that the values speak of
@@ -35,8 +35,9 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         for share in SHARES:
             sparse = [replace(a, labels=scribble(a.labels, share, repeat + i)) for i, a in enumerate(dense)]
             painted[share] += [float((a.labels != IGNORE).mean()) for a in sparse]
+            wider = [_spread(setting, each) for each in sparse]
             extractors[f"{share} {repeat}"] = fit_few_shot(
-                setting.generator, [_spread(setting, each) for each in sparse], setting.teacher.categories, **options
+                setting.generator, wider, setting.teacher.categories, pixels=PIXELS, **options
             )
             if share == TOLD:
                 fitted = fit_few_shot(setting.generator, sparse, setting.teacher.categories, **options)
@@ -66,4 +67,4 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
 @torch.no_grad()
 def _spread(setting: common.Setting, annotation: Annotation) -> Annotation:
     rgb = to_rgb(setting.generator.synthesize(annotation.ws[None])[0])[0]
-    return replace(annotation, labels=thinned(spread(rgb, annotation.labels), annotation.labels))
+    return replace(annotation, labels=spread(rgb, annotation.labels))
