@@ -28,7 +28,7 @@ STEPS, ENOUGH = 300, 1e-3
 THICK = 16  # pixels: how deep the middle of a stroke lies at most
 HARDLY = 0.25  # of the strokes' pixels in an area: a category with less than this of the most has strayed there
 OTHER = 0.01  # squared difference, in 0..1, of a stray stroke's colour from theirs that shows it to have its own reason
-PIXELS = 8_000  # enough to fit to, of all that strokes spread to: each stroke waits for a fit
+PIXELS = 5_000  # enough to fit to, of all that strokes spread to: each stroke waits for a fit
 ALIKE = 0.002  # squared difference, in 0..1, of neighbouring colours that belong to one area
 
 
