@@ -102,8 +102,8 @@ def iter_few_shot(
     fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
-    pace = {} if start is None else {"every": 4, "tolerance": 2e-3}  # it began near the end
-    for done, loss in solve(theta, fit.problem, fit.ridge, iterations, **pace):
+    every = 8 if start is None else 4  # it begins near the end
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations, every=every):
         yield FitStep(done, iterations, loss, fit.extractor(theta))
 
 

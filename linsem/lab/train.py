@@ -1,6 +1,6 @@
 """How the shipped generators were made: a StyleGAN2 trained on the drawings, in stages that resume.
 
-    python -m linsem.lab.train RUN --cache CACHE --stage reconstruction --size 32 --images 200000
+    python -m linsem.lab.train RUN --cache CACHE --stage reconstruction --size 32 --images 200000 --sharpen 4
     python -m linsem.lab.train RUN --cache CACHE --stage adversarial --size 128 --images 50000 --decay 1
 
 The mapping network starts as `linsem.lab.mapping_start` builds it: w holds what a code decides.
