@@ -24,6 +24,7 @@ from linsem.pixels import IGNORE
 GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
 FEATHER = 0.03  # and over how much more the hold on the rest sets in
 PATIENCE = 20
+HELD_MORE = 1.75  # times the hold on the rest, where a jump fulfils most of the wish
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
 
 
@@ -75,7 +76,8 @@ def iter_edit(
 
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
     change (default: the wished pixels, grown). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
-    of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump. A target that
+    of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump,
+    and the rest is held more firmly. A target that
     already holds (`enough` of it) returns at once, and the report says so.
     """
     clock = time.monotonic()
@@ -119,6 +121,7 @@ def _moves(
         candidates = jump.starts(atlas, ws[0], wish.target, wish.weight)
         *_, seen = loop.steer(generator, extractor, candidates, wish, steps=0, weights=weights, anchor=ws)
         start = candidates[[0, 1 + int(seen.loss[1:].argmin())]]
+        weights = replace(weights, preserve=HELD_MORE * weights.preserve)
     yield from jump.together_then_apart(
         generator, extractor, start, wish, None if start is ws else atlas.basis, steps=steps, lr=lr, weights=weights,
         best_only=True, enough=jump.NEVER, patience=PATIENCE, with_image=True, anchor=ws,

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from linsem.agree import labels_of
 from linsem.extractor import Extractor, check_fits, uncertainty_of
 from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.palette import Category, write_label_map
@@ -94,7 +95,7 @@ def iter_labelled(
         image, features = generator.synthesize(generator.map(seed_z(generator, seeds[part]), psi))
         logits = extractor.logits(features, generator.size)
         unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()
-        labels = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+        labels = labels_of(logits).cpu().numpy()
         rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
         yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
 

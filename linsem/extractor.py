@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from linsem.agree import labels_of, margin_of
 from linsem.generator import Generator
 from linsem.palette import Category, parse_categories
 from linsem.readout import FORWARD, KINDS, ExtractorError, weight_shapes
@@ -65,7 +66,7 @@ class Extractor:
     @torch.no_grad()
     def predict(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
         """The most likely category of each pixel, (N, *size) uint8."""
-        return self.logits(features, size).argmax(dim=1).to(torch.uint8).cpu().numpy()
+        return labels_of(self.logits(features, size)).cpu().numpy()
 
     @torch.no_grad()
     def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
@@ -88,8 +89,7 @@ class Extractor:
 
 def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
     """One minus the margin between the two most likely classes: (N, K, H, W) to (N, H, W) in [0, 1]."""
-    top = (logits / temperature).softmax(dim=1).topk(2, dim=1).values
-    return 1 - (top[:, 0] - top[:, 1])
+    return 1 - margin_of((logits / temperature).softmax(dim=1))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ from linsem.softmax import Problem, common_shares, cross_validate, logits_of, so
 
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
-MAX_PIXELS = 16_000
+LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
+COARSE = 4_000  # pixels that a fit from nothing begins with, and so many of its iterations:
+COARSELY = 0.6
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (0.5,)
@@ -70,7 +72,7 @@ def iter_few_shot(
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
     rows_of: Gathered | None = None,
     noise: int = 1,
-    pixels: int = MAX_PIXELS,
+    pixels: int | None = None,
     missing: str = "error",
     seed: int = 0,
 ) -> Iterator[FitStep]:
@@ -83,8 +85,9 @@ def iter_few_shot(
     its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
     was read off them at the labelled pixels, of one generator. `noise` is the number of fresh noise draws that each
     image is seen with besides the constant one, where the generator has noise. Of more than `pixels` labelled pixels
-    only as many are used, evenly over the images. `missing` says what becomes of a category without a pixel: "error",
-    or "keep" it without ever predicting it. Raises `AnnotationError` (a ValueError).
+    (default: 3,000 for each image, but 16,000 to 48,000 in all) only as many are used, evenly over the images.
+    `missing` says what becomes of a category without a pixel: "error", or "keep" it without ever predicting it. Raises
+    `AnnotationError` (a ValueError).
     """
     categories = tuple(categories)
     if missing not in ("error", "keep"):
@@ -94,17 +97,22 @@ def iter_few_shot(
     if start is not None and not _continues(start, generator, layers):
         start = None
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
+    most = min(max(PIXELS_AN_IMAGE * len(annotations), LEAST_PIXELS), MAX_PIXELS) if pixels is None else pixels
     examples = collect(
         annotations, categories, layers, versions,
-        most=pixels, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
+        most=most, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
     )  # fmt: skip
     fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
     fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
-    every = 8 if start is None else 4  # it begins near the end
-    for done, loss in solve(theta, fit.problem, fit.ridge, iterations, every=every):
-        yield FitStep(done, iterations, loss, fit.extractor(theta))
+    every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end
+    if start is None and len(fit.problem.y) > 2 * COARSE:
+        part = fit.problem.part(_spread(len(fit.problem.y), COARSE, theta.device))
+        for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every):
+            yield FitStep(before, iterations, loss, fit.extractor(theta))
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every):
+        yield FitStep(before + done, iterations, loss, fit.extractor(theta))
 
 
 def _checked_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:

@@ -47,11 +47,11 @@ def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tens
     does for all maps: one by one they took a seventh of a step of the latent loop.
     """
     (count, classes), (height, width) = maps[0].shape[:2], size
-    wide = [x.transpose(1, 2).reshape(-1, x.shape[-1]) @ _upsampling(x.shape[-1], width, x.device).T for x in maps]
-    wide = [y.view(count, x.shape[-2], classes * width) for x, y in zip(maps, wide, strict=True)]
-    rows = torch.cat(wide, dim=1)  # (N, all h, K * W)
+    wide = [x.reshape(-1, x.shape[-1]) @ _upsampling(x.shape[-1], width, x.device).T for x in maps]
+    wide = [y.view(count * classes, x.shape[-2], width) for x, y in zip(maps, wide, strict=True)]
+    rows = torch.cat(wide, dim=1)  # (N * K, all h, W)
     left = torch.cat([_upsampling(x.shape[-2], height, x.device) for x in maps], dim=1)  # (H, all h)
-    return (left @ rows).view(count, height, classes, width).transpose(1, 2)
+    return (left @ rows).view(count, classes, height, width)
 
 
 @lru_cache(maxsize=64)
@@ -63,17 +63,25 @@ def _upsampling(count: int, size: int, device: torch.device) -> torch.Tensor:
 
 
 def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
+    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have.
+
+    The product comes out class by class, which is what upsampling and a softmax over the classes like best.
+    """
     if not x.is_contiguous(memory_format=torch.channels_last):
         return torch.einsum("kc,nchw->nkhw", weight, x)
-    if weight.requires_grad or x.shape[-1] < SMALL or x.device.type != "cpu":
+    if weight.requires_grad or x.device.type != "cpu":
         return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
-    kernel = weight[:, :, None, None].contiguous(memory_format=torch.channels_last)
+    (count, channels, *size), classes = x.shape, weight.shape[0]
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        pixels_last = x.permute(0, 2, 3, 1).reshape(count, -1, channels).transpose(1, 2)
+        return torch.matmul(weight, pixels_last).view(count, classes, *size)
 
     def adjoint(gradient: torch.Tensor) -> torch.Tensor:
-        return (gradient.permute(0, 2, 3, 1) @ weight.to(gradient.dtype)).permute(0, 3, 1, 2)
+        by_pixel = gradient.reshape(count, classes, -1).transpose(1, 2) @ weight.to(gradient.dtype)
+        return by_pixel.view(count, *size, channels).permute(0, 3, 1, 2)
 
-    return ops.LinearMap.apply(x, lambda x: F.conv2d(x, kernel), adjoint)
+    return ops.LinearMap.apply(x, run, adjoint)
 
 
 def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

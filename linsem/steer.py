@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from linsem.agree import labels_of, weighted_entropy
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, fitting
-from linsem.pixels import IGNORE
 from linsem.wish import SteerError, Weights, Wish, WishMaps, fit_layout
 
 __all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "fit_layout", "steer", "teacher_segmenter"]
@@ -176,12 +175,11 @@ class _Loop:
         loss = self._loss(part, logits, image)
         if gradient and bool(torch.isfinite(loss).all()):
             loss.sum().backward()
-        return loss.detach(), logits.detach().argmax(1), None if image is None else image.detach()
+        return loss.detach(), labels_of(logits.detach()), None if image is None else image.detach()
 
     def _loss(self, part: slice, logits: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
         w, maps = self.weights, self.terms.of(part)
-        error = F.cross_entropy(logits, maps.target, reduction="none", ignore_index=IGNORE)
-        loss = w.agree * (error * maps.weight).sum(dim=(1, 2))
+        loss = w.agree * weighted_entropy(logits, maps.asked, maps.weight)
         if w.preserve:
             origin = image.detach() if self.origin is None else self.origin[part]
             change = (image - origin).abs().pow(w.power).mean(dim=1)
@@ -223,7 +221,7 @@ class _Loop:
         with torch.no_grad():
             ws = self.ws(self.best_latent).clone()
         image = None if self.best_image is None else self.best_image.clone()
-        labels = self.best_labels.to(torch.uint8).cpu().numpy()
+        labels = self.best_labels.cpu().numpy().copy()
         return SteerStep(
             index, total, ws, image, labels, self.best_agreement.numpy().copy(), self.best_loss.numpy().copy(), done
         )

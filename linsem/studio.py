@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from linsem import zoo
+from linsem.agree import labels_of
 from linsem.conditional import STEPS, bank_key, iter_sample, make_bank
 from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
-from linsem.fewshot import MAX_PIXELS, Annotation, iter_few_shot
+from linsem.fewshot import Annotation, iter_few_shot
 from linsem.frames import EditFrame, Reading, SampleFrame
 from linsem.generator import Generator, seed_z
 from linsem.jump import Atlas, make_atlas
@@ -169,7 +170,7 @@ class Studio:
             features_of=looks.features,
             rows_of=looks.rows,
             missing="keep",
-            pixels=PIXELS if spread else MAX_PIXELS,
+            pixels=PIXELS if spread else None,
         )
         return last.extractor.to("cpu")
 
@@ -206,10 +207,10 @@ class Studio:
         """The target (H, W) uint8 that takes a category away, within the region (default: everywhere)."""
         looks, ready = self._ready(model, extractor)
         with torch.no_grad():
-            logits = ready.logits(looks.look(self._checked_ws(looks.generator, ws))[1])[0]
-        labels = logits.argmax(0).to(torch.uint8).cpu().numpy()
+            logits = ready.logits(looks.look(self._checked_ws(looks.generator, ws))[1])
+        labels = labels_of(logits)[0].cpu().numpy()
         region = np.ones(labels.shape, bool) if region is None else region
-        return removal_target(logits, labels, category, region)
+        return removal_target(logits[0], labels, category, region)
 
     def sample(
         self,

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from linsem.agree import labels_of
 from linsem.generator import freeze
 from linsem.palette import Category, parse_categories
 from linsem.zoo import assets
@@ -117,7 +118,7 @@ class FrozenTeacher:
     @torch.no_grad()
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Image (N, 3, H, W) in [-1, 1] to labels (N, H, W) uint8."""
-        return self.logits(image).argmax(dim=1).to(torch.uint8)
+        return labels_of(self.logits(image))
 
 
 class Teacher(FrozenTeacher):

@@ -50,6 +50,7 @@ class WishMaps:
         size, device = tuple(generator.size), generator.device
         target = _map(wish.target, size, count, "target")
         self.target = torch.from_numpy(target.astype(np.int64)).to(device).expand(count, -1, -1)
+        self.asked = self.target.masked_fill(self.target == IGNORE, 0)  # of no weight where nothing is
         weight = np.ones(size, np.float32) if wish.weight is None else wish.weight
         weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
         self.weight = _unit(weight * (self.target != IGNORE))

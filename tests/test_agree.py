@@ -1,0 +1,71 @@
+"""What pixels are taken for: the written-out forms equal torch's own, gradients and ties included."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from linsem.agree import labels_of, margin_of, weighted_entropy
+
+
+def logits_of(order=torch.contiguous_format):
+    random = torch.Generator().manual_seed(0)
+    return (4 * torch.randn(3, 5, 7, 6, generator=random)).to(memory_format=order)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_labels_are_the_argmax_in_any_order_of_memory(order):
+    logits = logits_of(order)
+    assert torch.equal(labels_of(logits), logits.argmax(1).to(torch.uint8))
+    assert not torch.equal(labels_of(logits), logits.argmin(1).to(torch.uint8))
+
+
+def test_of_equals_the_first_class_is_taken_up_to_254_of_them():
+    logits = torch.zeros(1, 254, 2, 2)
+    logits[0, 200:, 0, 0] = 1
+    logits[0, 253, 1, 1] = 2
+    assert labels_of(logits).tolist() == [[[200, 0], [0, 253]]]
+
+
+def test_the_margin_is_that_of_the_two_best_and_none_between_equals():
+    share = logits_of().softmax(1)
+    best = share.topk(2, dim=1).values
+    assert torch.allclose(margin_of(share), best[:, 0] - best[:, 1])
+    share[:, 1] = share[:, 3] = 2.0
+    assert margin_of(share).abs().max() == 0
+
+
+def test_the_entropy_and_its_gradient_are_those_of_cross_entropy():
+    target = torch.randint(0, 5, (3, 7, 6), generator=torch.Generator().manual_seed(1))
+    weight = torch.rand(3, 7, 6, generator=torch.Generator().manual_seed(2))
+    weight[1, :3] = 0
+    ours, theirs = (logits_of().requires_grad_() for _ in range(2))
+    found = weighted_entropy(ours, target, weight)
+    plain = (F.cross_entropy(theirs, target, reduction="none") * weight).sum(dim=(1, 2))
+    assert torch.allclose(found, plain, rtol=1e-5)
+    scale = torch.tensor([1.0, -2.0, 0.5])
+    (found * scale).sum().backward()
+    (plain * scale).sum().backward()
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+    assert ours.grad[1, :, :3].abs().max() == 0 < ours.grad[1, :, 3:].abs().max()
+
+
+def test_without_a_gradient_nothing_is_kept_for_one():
+    with torch.no_grad():
+        assert weighted_entropy(logits_of(), torch.zeros(3, 7, 6, dtype=torch.int64), torch.ones(1, 7, 6)).shape == (3,)
+
+
+def test_the_map_of_a_1x1_has_the_gradient_of_a_convolution():
+    from linsem.readout import _pointwise
+
+    weight = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    for order in (torch.channels_last, torch.contiguous_format):
+        x = torch.randn(2, 12, 6, 9, generator=torch.Generator().manual_seed(1)).to(memory_format=order)
+        ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        found, plain = _pointwise(weight, ours), F.conv2d(theirs, weight[:, :, None, None])
+        assert torch.allclose(found, plain, atol=1e-5)
+        gradient = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
+        found.backward(gradient)
+        plain.backward(gradient)
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
