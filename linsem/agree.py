@@ -46,12 +46,11 @@ class _WeightedEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """(N,) losses."""
         share = F.log_softmax(logits, dim=1)
-        index = target[:, None]
-        loss = -(share.gather(1, index)[:, 0] * weight).sum(dim=(1, 2))
+        index, wanted = target[:, None], weight[:, None].to(logits.dtype).expand(-1, 1, -1, -1)
+        loss = -(share.gather(1, index) * wanted).sum(dim=(1, 2, 3))
         if ctx.needs_input_grad[0]:
-            error = share.exp_()
-            error.scatter_add_(1, index, error.new_full((), -1.0).expand(index.shape))
-            ctx.save_for_backward(error.mul_(weight[:, None]))
+            error = share.exp_().mul_(wanted)
+            ctx.save_for_backward(error.scatter_add_(1, index, -wanted.expand(index.shape)))
         return loss
 
     @staticmethod

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from linsem import ops, pixels
+from linsem import pixels
 
 KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
 SMALL = 64  # pixels a side: maps up to here are upsampled together, by two products of matrices
@@ -34,10 +35,7 @@ def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     parts = [pixels.resize_logits(each, size) for key, each in by_size.items() if max(key) > min(SMALL, min(size) - 1)]
     if small:
         parts.append(_together(small, size))
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+    return sum(parts[1:], parts[0])
 
 
 def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
@@ -63,32 +61,62 @@ def _upsampling(count: int, size: int, device: torch.device) -> torch.Tensor:
 
 
 def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have.
-
-    The product comes out class by class, which is what upsampling and a softmax over the classes like best.
-    """
+    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
     if not x.is_contiguous(memory_format=torch.channels_last):
         return torch.einsum("kc,nchw->nkhw", weight, x)
-    if weight.requires_grad or x.device.type != "cpu":
-        return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
-    (count, channels, *size), classes = x.shape, weight.shape[0]
+    return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        pixels_last = x.permute(0, 2, 3, 1).reshape(count, -1, channels).transpose(1, 2)
-        return torch.matmul(weight, pixels_last).view(count, classes, *size)
 
-    def adjoint(gradient: torch.Tensor) -> torch.Tensor:
-        by_pixel = gradient.reshape(count, classes, -1).transpose(1, 2) @ weight.to(gradient.dtype)
-        return by_pixel.view(count, *size, channels).permute(0, 3, 1, 2)
+class _Pointwise(torch.autograd.Function):
+    """The sum of 1x1 convolutions (K, C_i) of feature maps of one size, whose weights are not learnt.
 
-    return ops.LinearMap.apply(x, run, adjoint)
+    It comes out class by class, which is what upsampling and a softmax over the classes like best; each gradient comes
+    out pixel by pixel, the order in memory that the features have.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Sequence[torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
+        """(N, C_i, h, w) each, channels last in memory, to (N, K, h, w)."""
+        ctx.weights = weights
+        count, _, *size = maps[0].shape
+        total = None
+        for weight, x in zip(weights, maps, strict=True):
+            rows = x.permute(0, 2, 3, 1).reshape(count, -1, x.shape[1]).transpose(1, 2)
+            wide = weight.expand(count, -1, -1)
+            total = torch.bmm(wide, rows) if total is None else total.baddbmm_(wide, rows)
+        return total.view(count, -1, *size)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """The gradients of the feature maps."""
+        count, classes, *size = gradient.shape
+        by_pixel = gradient.reshape(count, classes, -1).transpose(1, 2)
+        return None, *(
+            torch.bmm(by_pixel, weight.expand(count, -1, -1)).view(count, *size, -1).permute(0, 3, 1, 2)
+            for weight in ctx.weights
+        )
 
 
 def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
     """Sum of upsampled 1x1 convolutions, plus one bias a class."""
-    maps = [_pointwise(weights[f"layer{i}.weight"], x) for i, x in enumerate(features)]
+    by_size: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+    for i, x in enumerate(features):
+        by_size.setdefault(tuple(x.shape[-2:]), []).append((weights[f"layer{i}.weight"], x))
+    maps = [_read(*zip(*group, strict=True)) for group in by_size.values()]
     maps[0] = maps[0] + weights["bias"][:, None, None]  # where the map is smallest
     return _fuse(maps, size)
+
+
+def _read(weights: Sequence[torch.Tensor], maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum of 1x1 convolutions of feature maps of one size."""
+    ordered = all(x.is_contiguous(memory_format=torch.channels_last) and x.device.type == "cpu" for x in maps)
+    if ordered and not any(w.requires_grad for w in weights):
+        return _Pointwise.apply(weights, *maps)
+    total = None
+    for weight, x in zip(weights, maps, strict=True):
+        each = _pointwise(weight, x)
+        total = each if total is None else total + each
+    return total
 
 
 def forward_nse1(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

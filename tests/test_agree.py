@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.agree import labels_of, margin_of, weighted_entropy
+from linsem.readout import _read
 
 
 def logits_of(order=torch.contiguous_format):
@@ -56,16 +57,19 @@ def test_without_a_gradient_nothing_is_kept_for_one():
         assert weighted_entropy(logits_of(), torch.zeros(3, 7, 6, dtype=torch.int64), torch.ones(1, 7, 6)).shape == (3,)
 
 
-def test_the_map_of_a_1x1_has_the_gradient_of_a_convolution():
-    from linsem.readout import _pointwise
-
-    weight = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
-    for order in (torch.channels_last, torch.contiguous_format):
-        x = torch.randn(2, 12, 6, 9, generator=torch.Generator().manual_seed(1)).to(memory_format=order)
-        ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-        found, plain = _pointwise(weight, ours), F.conv2d(theirs, weight[:, :, None, None])
-        assert torch.allclose(found, plain, atol=1e-5)
-        gradient = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
-        found.backward(gradient)
-        plain.backward(gradient)
-        assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("learnt", [False, True])
+def test_maps_of_one_size_are_read_as_the_sum_of_convolutions_gradients_included(order, learnt):
+    random = torch.Generator().manual_seed(0)
+    weights = [torch.randn(5, c, generator=random).requires_grad_(learnt) for c in (12, 3)]
+    maps = [torch.randn(2, c, 6, 9, generator=random).to(memory_format=order) for c in (12, 3)]
+    ours, theirs = ([x.clone().requires_grad_() for x in maps] for _ in range(2))
+    found = _read(weights, ours)
+    plain = sum(F.conv2d(x, w.detach()[:, :, None, None]) for w, x in zip(weights, theirs, strict=True))
+    assert torch.allclose(found, plain, atol=1e-5)
+    gradient = torch.randn(found.shape, generator=random)
+    found.backward(gradient)
+    plain.backward(gradient)
+    for x, y in zip(ours, theirs, strict=True):
+        assert torch.allclose(x.grad, y.grad, atol=1e-5)
+        assert x.grad.is_contiguous(memory_format=order) or learnt
