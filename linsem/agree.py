@@ -13,18 +13,21 @@ import torch.nn.functional as F
 
 
 def labels_of(logits: torch.Tensor) -> torch.Tensor:
-    """The most likely class of each pixel, the first of equals: (N, K, H, W), K <= 255, to (N, H, W) uint8."""
+    """The most likely class of each pixel, the first of equals: (N, K, H, W), K <= 255, to (N, H, W) uint8.
+
+    What is not a number is taken for the last class.
+    """
     classes = logits.shape[1]
     rank = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device)[:, None, None]
     highest = logits == logits.amax(dim=1, keepdim=True)
-    return classes - (highest * rank).amax(dim=1)
+    return classes - (highest * rank).amax(dim=1).clamp_min(1)
 
 
 def margin_of(probabilities: torch.Tensor) -> torch.Tensor:
     """By how much the most likely class leads before the next: (N, K, H, W) to (N, H, W)."""
     first = probabilities.amax(dim=1)
     highest = probabilities == first[:, None]
-    second = probabilities.masked_fill(highest, -torch.inf).amax(dim=1)
+    second = probabilities.masked_fill(highest, 0).amax(dim=1)
     return torch.where(highest.sum(dim=1) > 1, 0.0, first - second)
 
 
@@ -35,6 +38,8 @@ def weighted_entropy(logits: torch.Tensor, target: torch.Tensor, weight: torch.T
         logits: (N, K, H, W), any real numbers.
         target: (N, H, W) int64 in 0..K-1, also where nothing is asked.
         weight: (N, H, W), 0 where nothing is asked.
+
+    Target and weight may be (1, H, W), the same for all.
     """
     return _WeightedEntropy.apply(logits, target, weight)
 
@@ -46,11 +51,13 @@ class _WeightedEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """(N,) losses."""
         share = F.log_softmax(logits, dim=1)
-        index, wanted = target[:, None], weight[:, None].to(logits.dtype).expand(-1, 1, -1, -1)
-        loss = -(share.gather(1, index) * wanted).sum(dim=(1, 2, 3))
+        count = len(logits)
+        index, wanted = (x[:, None].expand(count, -1, -1, -1) for x in (target, weight.to(share.dtype)))
+        found = share.gather(1, index) * wanted
+        loss = -torch.where(wanted > 0, found, 0.0).sum(dim=(1, 2, 3))  # a class may be ruled out: -inf
         if ctx.needs_input_grad[0]:
             error = share.exp_().mul_(wanted)
-            ctx.save_for_backward(error.scatter_add_(1, index, -wanted.expand(index.shape)))
+            ctx.save_for_backward(error.scatter_add_(1, index, -wanted))
         return loss
 
     @staticmethod

@@ -18,6 +18,7 @@ from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
+from linsem.wish import category_weight
 
 __all__ = [
     "Bank", "LayoutError", "SampleResult", "SampleStep", "bank_key", "cached_bank", "category_weight", "choose_starts",
@@ -156,14 +157,6 @@ def _results(
 def _draw(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     """ws (N, num_ws, w_dim) to the images, in as many passes as the memory asks for."""
     return torch.cat([generator.synthesize(ws[part])[0] for part in batches(len(ws), fitting(generator, len(ws)))])
-
-
-def category_weight(layout: np.ndarray, power: float = 0.5) -> np.ndarray:
-    """(H, W) float32: a pixel of a small category counts more, by its share to the power of -`power`."""
-    share = np.bincount(layout[layout != IGNORE], minlength=256) / max((layout != IGNORE).sum(), 1)
-    weight = np.where(share > 0, np.maximum(share, 1e-6) ** -power, 0.0)
-    weight[IGNORE] = 0.0
-    return weight[layout].astype(np.float32)
 
 
 def score(labels: np.ndarray, layout: np.ndarray) -> float:

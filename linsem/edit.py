@@ -20,11 +20,12 @@ from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator
 from linsem.jump import Atlas
 from linsem.pixels import IGNORE
+from linsem.wish import category_weight
 
 GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
 FEATHER = 0.03  # and over how much more the hold on the rest sets in
 PATIENCE = 20
-HELD_MORE = 1.75  # times the hold on the rest, where a jump fulfils most of the wish
+HELD_MORE, HOLD = 1.5, 0.3  # where a jump may fulfil most of the wish: times the hold on the rest, and on its labels
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
 
 
@@ -77,7 +78,7 @@ def iter_edit(
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
     change (default: the wished pixels, grown). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
     of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump,
-    and the rest is held more firmly. A target that
+    and the rest is held more firmly: `preserve` counts half as much again, and its labels shall stay too. A target that
     already holds (`enough` of it) returns at once, and the report says so.
     """
     clock = time.monotonic()
@@ -87,9 +88,11 @@ def iter_edit(
     wished = np.where(region, target, IGNORE).astype(np.uint8)
     start = ws.detach().float()[None].to(generator.device)
     origin, before = _seen(generator, extractor, start)
+    held = np.where((keep > 0) & (wished == IGNORE), before, IGNORE).astype(np.uint8)
     wish = loop.Wish(
-        wished, pixel_weight(wished, before), keep, color, None if painted is None else painted.astype(np.float32)
-    )
+        wished, pixel_weight(wished, before), keep, color, None if painted is None else painted.astype(np.float32),
+        held, keep * category_weight(held),
+    )  # fmt: skip
     if painted is not None:
         weights = replace(weights, color=weights.color or 1.0)
     agreed = agreement(before, wished)
@@ -121,7 +124,7 @@ def _moves(
         candidates = jump.starts(atlas, ws[0], wish.target, wish.weight)
         *_, seen = loop.steer(generator, extractor, candidates, wish, steps=0, weights=weights, anchor=ws)
         start = candidates[[0, 1 + int(seen.loss[1:].argmin())]]
-        weights = replace(weights, preserve=HELD_MORE * weights.preserve)
+        weights = replace(weights, preserve=HELD_MORE * weights.preserve, hold=weights.hold or HOLD)
     yield from jump.together_then_apart(
         generator, extractor, start, wish, None if start is ws else atlas.basis, steps=steps, lr=lr, weights=weights,
         best_only=True, enough=jump.NEVER, patience=PATIENCE, with_image=True, anchor=ws,

@@ -28,6 +28,7 @@ from linsem.softmax import Problem, common_shares, cross_validate, logits_of, so
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
 LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
+MAX_NUMBERS = 100_000_000  # features gathered at the pixels, beyond the first LEAST_PIXELS: 400 MB
 COARSE = 4_000  # pixels that a fit from nothing begins with, and so many of its iterations:
 COARSELY = 0.6
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
@@ -41,7 +42,7 @@ NEVER = -60.0  # the bias of a category that has no pixel
 
 @dataclass(frozen=True)
 class FitStep:
-    """Where a fit is: iterations done, the penalised loss, and the extractor so far."""
+    """Where a fit is: iterations done, the penalised loss on the pixels that it sees so far, the extractor so far."""
 
     index: int
     total: int
@@ -85,9 +86,9 @@ def iter_few_shot(
     its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
     was read off them at the labelled pixels, of one generator. `noise` is the number of fresh noise draws that each
     image is seen with besides the constant one, where the generator has noise. Of more than `pixels` labelled pixels
-    (default: 3,000 for each image, but 16,000 to 48,000 in all) only as many are used, evenly over the images.
-    `missing` says what becomes of a category without a pixel: "error", or "keep" it without ever predicting it. Raises
-    `AnnotationError` (a ValueError).
+    (default: 3,000 for each image, but 16,000 to 48,000 in all, or less where the features are wide) only as many are
+    used, evenly over the images. `missing` says what becomes of a category without a pixel: "error", or "keep" it
+    without ever predicting it. Raises `AnnotationError` (a ValueError).
     """
     categories = tuple(categories)
     if missing not in ("error", "keep"):
@@ -97,7 +98,7 @@ def iter_few_shot(
     if start is not None and not _continues(start, generator, layers):
         start = None
     versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
-    most = min(max(PIXELS_AN_IMAGE * len(annotations), LEAST_PIXELS), MAX_PIXELS) if pixels is None else pixels
+    most = _most(generator, layers, len(annotations)) if pixels is None else pixels
     examples = collect(
         annotations, categories, layers, versions,
         most=most, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
@@ -107,12 +108,18 @@ def iter_few_shot(
     fit.choose(ridge, power, start)
     theta = fit.start(start)
     every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end
-    if start is None and len(fit.problem.y) > 2 * COARSE:
+    if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
         part = fit.problem.part(_spread(len(fit.problem.y), COARSE, theta.device))
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every):
             yield FitStep(before, iterations, loss, fit.extractor(theta))
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every):
         yield FitStep(before + done, iterations, loss, fit.extractor(theta))
+
+
+def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
+    """How many labelled pixels are used by default."""
+    numbers = sum(generator.layers[i].channels for i in layers) * (2 if has_noise(generator) else 1)
+    return max(LEAST_PIXELS, min(PIXELS_AN_IMAGE * images, MAX_PIXELS, MAX_NUMBERS // numbers))
 
 
 def _checked_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:

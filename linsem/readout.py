@@ -81,18 +81,18 @@ class _Pointwise(torch.autograd.Function):
         count, _, *size = maps[0].shape
         total = None
         for weight, x in zip(weights, maps, strict=True):
-            rows = x.permute(0, 2, 3, 1).reshape(count, -1, x.shape[1]).transpose(1, 2)
+            rows = x.permute(0, 2, 3, 1).reshape(count, size[0] * size[1], x.shape[1]).transpose(1, 2)
             wide = weight.expand(count, -1, -1)
             total = torch.bmm(wide, rows) if total is None else total.baddbmm_(wide, rows)
-        return total.view(count, -1, *size)
+        return total.view(count, len(weights[0]), *size)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The gradients of the feature maps."""
         count, classes, *size = gradient.shape
-        by_pixel = gradient.reshape(count, classes, -1).transpose(1, 2)
+        by_pixel = gradient.reshape(count, classes, size[0] * size[1]).transpose(1, 2)
         return None, *(
-            torch.bmm(by_pixel, weight.expand(count, -1, -1)).view(count, *size, -1).permute(0, 3, 1, 2)
+            torch.bmm(by_pixel, weight.expand(count, -1, -1)).view(count, *size, weight.shape[1]).permute(0, 3, 1, 2)
             for weight in ctx.weights
         )
 
@@ -110,7 +110,7 @@ def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[
 def _read(weights: Sequence[torch.Tensor], maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """The sum of 1x1 convolutions of feature maps of one size."""
     ordered = all(x.is_contiguous(memory_format=torch.channels_last) and x.device.type == "cpu" for x in maps)
-    if ordered and not any(w.requires_grad for w in weights):
+    if ordered and not any(w.requires_grad for w in weights) and not torch.is_autocast_enabled("cpu"):
         return _Pointwise.apply(weights, *maps)
     total = None
     for weight, x in zip(weights, maps, strict=True):

@@ -4,7 +4,7 @@ Semantic editing (paper §4, SIE) and semantic-conditional sampling (SCS) differ
 terms they weigh; both baselines of the paper are settings of it as well. The objective of each sample is
 
     agree * CE(P(G(z)), target) + preserve * |G(z) - G(z0)|^p outside + color * |G(z) - wish|^p where painted
-        + prior * |z|^2 + close * |z - z0|^2
+        + hold * CE(P(G(z)), held) + prior * |z|^2 + close * |z - z0|^2
 
 The best iterate of each sample is kept and yielded, never merely the last.
 """
@@ -179,7 +179,7 @@ class _Loop:
 
     def _loss(self, part: slice, logits: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
         w, maps = self.weights, self.terms.of(part)
-        loss = w.agree * weighted_entropy(logits, maps.asked, maps.weight)
+        loss = weighted_entropy(logits, maps.asked, w.agree * maps.weight + w.hold * maps.held_weight)
         if w.preserve:
             origin = image.detach() if self.origin is None else self.origin[part]
             change = (image - origin).abs().pow(w.power).mean(dim=1)

@@ -21,7 +21,8 @@ class Wish:
     """What the images shall become. All maps are (H, W) or (N, H, W) at the generator's size.
 
     `target`: uint8 labels, 255 = free. `weight`: float >= 0, how much a target pixel counts (default 1).
-    `keep`: float >= 0, how much a pixel shall stay as it was. `color`: (H, W, 3) uint8 with `color_weight` (H, W).
+    `keep`: float >= 0, how much a pixel shall stay as it was. `held`: uint8 labels that shall stay, 255 = none, where
+    nothing else is wished, with `held_weight`. `color`: (H, W, 3) uint8 with `color_weight` (H, W).
     """
 
     target: np.ndarray
@@ -29,6 +30,8 @@ class Wish:
     keep: np.ndarray | None = None
     color: np.ndarray | None = None
     color_weight: np.ndarray | None = None
+    held: np.ndarray | None = None
+    held_weight: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Weights:
     prior: float = 0.0
     close: float = 0.0
     power: float = 1.0
+    hold: float = 0.0
 
 
 class WishMaps:
@@ -49,11 +53,12 @@ class WishMaps:
     def __init__(self, wish: Wish, generator: Generator, count: int) -> None:
         size, device = tuple(generator.size), generator.device
         target = _map(wish.target, size, count, "target")
-        self.target = torch.from_numpy(target.astype(np.int64)).to(device).expand(count, -1, -1)
-        self.asked = self.target.masked_fill(self.target == IGNORE, 0)  # of no weight where nothing is
+        target = torch.from_numpy(target.astype(np.int64)).to(device)
+        self.target = target.expand(count, -1, -1)
         weight = np.ones(size, np.float32) if wish.weight is None else wish.weight
         weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
         self.weight = _unit(weight * (self.target != IGNORE))
+        self.asked, self.held_weight = _held(wish, target, size, count)
         keep = np.ones(size, np.float32) if wish.keep is None else wish.keep
         self.keep = _unit(torch.from_numpy(_map(keep, size, count, "keep").astype(np.float32)).to(device))
         self.color = self.color_weight = None
@@ -70,6 +75,25 @@ class WishMaps:
             if value is not None and len(value) > 1:
                 setattr(some, name, value[part])
         return some
+
+
+def _held(wish: Wish, target: torch.Tensor, size: tuple[int, int], count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The label that counts at each pixel (0, of no weight, where none does), and the weight of those that are held."""
+    held = np.full(size, IGNORE, np.uint8) if wish.held is None else wish.held
+    held = torch.from_numpy(_map(held, size, count, "held").astype(np.int64)).to(target.device)
+    weight = np.ones(size, np.float32) if wish.held_weight is None else wish.held_weight
+    weight = torch.from_numpy(_map(weight, size, count, "held_weight").astype(np.float32)).to(target.device)
+    asked = torch.where(target == IGNORE, held, target)
+    weight = _unit(weight * ((target == IGNORE) & (held != IGNORE)))
+    return asked.masked_fill(asked == IGNORE, 0).expand(count, -1, -1), weight
+
+
+def category_weight(labels: np.ndarray, power: float = 0.5) -> np.ndarray:
+    """(H, W) float32: a pixel of a small category counts more, by its share to the power of -`power`; 255 nothing."""
+    share = np.bincount(labels[labels != IGNORE], minlength=256) / max((labels != IGNORE).sum(), 1)
+    weight = np.where(share > 0, np.maximum(share, 1e-6) ** -power, 0.0)
+    weight[IGNORE] = 0.0
+    return weight[labels].astype(np.float32)
 
 
 def _unit(weight: torch.Tensor) -> torch.Tensor:

@@ -52,9 +52,24 @@ def test_the_entropy_and_its_gradient_are_those_of_cross_entropy():
     assert ours.grad[1, :, :3].abs().max() == 0 < ours.grad[1, :, 3:].abs().max()
 
 
-def test_without_a_gradient_nothing_is_kept_for_one():
-    with torch.no_grad():
-        assert weighted_entropy(logits_of(), torch.zeros(3, 7, 6, dtype=torch.int64), torch.ones(1, 7, 6)).shape == (3,)
+def test_one_target_serves_all_samples_and_a_class_that_is_ruled_out_where_nothing_is_asked_does_no_harm():
+    logits = logits_of()
+    target, weight = torch.zeros(1, 7, 6, dtype=torch.int64), torch.ones(1, 7, 6)
+    assert weighted_entropy(logits, target, weight).shape == (3,)
+    weight[0, 2] = 0
+    before = weighted_entropy(logits, target, weight)
+    logits[:, 0, 2] = -torch.inf
+    logits.requires_grad_()
+    found = weighted_entropy(logits, target, weight)
+    found.sum().backward()
+    assert torch.equal(found, before) and torch.isfinite(logits.grad).all()
+
+
+def test_what_is_not_a_number_is_taken_for_a_class():
+    logits = logits_of()
+    logits[0, 2, 3, 4] = torch.nan
+    assert labels_of(logits)[0, 3, 4] == 4
+    assert labels_of(logits).max() < 5
 
 
 @pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
@@ -72,4 +87,18 @@ def test_maps_of_one_size_are_read_as_the_sum_of_convolutions_gradients_included
     plain.backward(gradient)
     for x, y in zip(ours, theirs, strict=True):
         assert torch.allclose(x.grad, y.grad, atol=1e-5)
-        assert x.grad.is_contiguous(memory_format=order) or learnt
+    assert ("Pointwise" in found.grad_fn.name()) == (order == torch.channels_last and not learnt)
+    if learnt:
+        rows = gradient.permute(1, 0, 2, 3).flatten(1)
+        for w, x in zip(weights, maps, strict=True):
+            assert torch.allclose(w.grad, rows @ x.permute(0, 2, 3, 1).flatten(0, 2), atol=1e-4)
+
+
+def test_an_empty_batch_is_read_as_one_and_autocast_does_not_stop_it():
+    weights = [torch.randn(5, c, generator=torch.Generator().manual_seed(0)) for c in (12, 3)]
+    maps = [torch.randn(0, c, 6, 9).to(memory_format=torch.channels_last) for c in (12, 3)]
+    assert _read(weights, maps).shape == (0, 5, 6, 9)
+    maps = [torch.randn(2, c, 6, 9).to(memory_format=torch.channels_last).requires_grad_() for c in (12, 3)]
+    with torch.autocast("cpu", torch.bfloat16):
+        _read(weights, maps).sum().backward()
+    assert torch.isfinite(maps[0].grad).all()

@@ -14,7 +14,9 @@ from linsem.fewshot import Annotation
 from linsem.generator import freeze, seed_z
 from linsem.lab import (
     evidence,
+    evidence_edit,
     evidence_fewshot,
+    evidence_sample,
     evidence_setting,
     evidence_uncertainty,
     readme_tables,
@@ -62,7 +64,7 @@ def setting(monkeypatch):
 KEYS = {
     "extractors": {"lse", "nse1", "nse2", "centroid"},
     "few-shot": {"full", "ours", "reference", "spread", "spread_reference"},
-    "scribbles": {"dense", "scribbles", "pixels"},
+    "scribbles": {"dense", "scribbles", "pixels", "page", "alone"},
     "uncertainty": {"auroc", "suggested", "random", "calibration_error"},
     "layers": None,
 }
@@ -189,3 +191,71 @@ def test_tables_go_into_the_readme_and_a_second_time_changes_nothing(tmp_path):
     tables.write(tables.Table("one", "Second", {}, [{"a": 2}]), tmp_path)
     again = readme_tables.filled(once, tmp_path)
     assert "Second" in again and "First" not in again and again.count("between") == 1
+
+
+# --- editing and sampling --------------------------------------------------------------------------------------------
+
+
+def test_a_tally_shares_what_was_made_once_over_all_layouts_and_counts_some_apart():
+    tally = evidence_sample._Tally()
+    for i, seconds in enumerate((9.0, 1.0, 2.0)):
+        tally.ious.append(torch.full((4, 2), 0.2 * (i + 1)))
+        tally.spread.append(float(i))
+        tally.seconds.append(seconds)
+    assert tally.row() == {"layouts": 3, "miou": 0.4, "seconds": 1.0, "diversity": 1.0}
+    assert tally.row(2) == {"layouts": 2, "miou": 0.3, "seconds": "", "diversity": 0.5}
+
+
+@pytest.fixture
+def edits(monkeypatch, tmp_path):
+    """The table of edits with methods that only give back what they were given, brighter by so much."""
+    toy = ToyGenerator()
+    ran = []
+
+    def method(name, more):
+        return lambda case: ran.append(name) or case.before + more
+
+    monkeypatch.setattr(evidence_edit, "load_generator", lambda model: toy)
+    monkeypatch.setattr(evidence_edit, "load_teacher", lambda model: FeatureTeacher(toy))
+    monkeypatch.setattr(
+        evidence_edit, "cases", lambda generator, teacher, count: [case_of(toy, i) for i in range(count)]
+    )
+    names = {"ours": 0.0, "reference": 0.2, "teacher": 0.1}
+    monkeypatch.setattr(evidence_edit, "methods", lambda *a: {name: method(name, more) for name, more in names.items()})
+    return ran, tmp_path
+
+
+class FeatureTeacher(Teacher):
+    """With features: the mean colour."""
+
+    def features(self, image):
+        return image.mean(dim=(2, 3))
+
+
+def case_of(toy, seed):
+    z = seed_z(toy, [seed])
+    ws = toy.map(z)
+    target = np.full(toy.size, IGNORE, np.uint8)
+    target[:4, :4] = 1
+    before = toy.synthesize(ws)[0].clamp(-0.5, 0.5)
+    return evidence_edit.Case(seed, "wish", target, target != IGNORE, z, ws, before)
+
+
+def test_the_slow_way_goes_over_a_quarter_of_the_edits_and_ours_is_told_for_these(edits):
+    ran, _ = edits
+    table = evidence_edit.run("toy", count=60).values
+    assert {name: row["edits"] for name, row in table.items()} == {
+        "ours": 60, "reference": 60, "teacher": 15, "ours_as_teacher": 15}  # fmt: skip
+    assert ran.count("teacher") == 15
+    assert table["ours"]["outside_mae"] == 0 < table["teacher"]["outside_mae"] < table["reference"]["outside_mae"]
+
+
+def test_methods_that_are_left_out_keep_their_rows_if_these_are_of_as_many_edits(edits):
+    ran, folder = edits
+    whole = evidence_edit.run("toy", count=16, out=folder)
+    tables.write(whole, folder)
+    ran.clear()
+    assert evidence_edit.run("toy", count=16, out=folder, only=["ours"]).values == whole.values
+    assert set(ran) == {"ours"}
+    with pytest.raises(SystemExit, match="a table of 17 edits"):
+        evidence_edit.run("toy", count=17, out=folder, only=["ours"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from linsem import fewshot
 from linsem.basis import fit_basis
 from linsem.calibrate import temperature_of
 from linsem.examples import pick_pixels
@@ -96,6 +98,27 @@ def test_a_warm_start_ends_where_a_cold_one_does_and_sooner(toy, dense, fitted):
     assert len(warm) <= 2 and cold.index > 20
     assert warm[0].loss == pytest.approx(cold.loss, rel=5e-3)
     assert warm[-1].extractor.notes["ridge"] == cold.extractor.notes["ridge"]
+
+
+def test_a_fit_to_many_pixels_begins_with_some_of_them_and_ends_at_the_same_loss(toy, dense, monkeypatch):
+    whole = list(iter_few_shot(toy, dense, CATEGORIES))
+    monkeypatch.setattr(fewshot, "COARSE", 200)
+    coarse = list(iter_few_shot(toy, dense, CATEGORIES))
+    assert [step.index for step in coarse] == sorted(step.index for step in coarse)
+    assert coarse[-1].index <= coarse[-1].total
+    assert coarse[-1].loss == pytest.approx(whole[-1].loss, rel=0.02)
+    assert abs(coarse[0].loss - whole[0].loss) > 1e-5  # of other pixels
+    short = list(iter_few_shot(toy, dense, CATEGORIES, iterations=1))
+    monkeypatch.setattr(fewshot, "COARSE", 10**9)
+    assert short[-1].loss == next(iter_few_shot(toy, dense, CATEGORIES, iterations=1)).loss  # too short for two parts
+
+
+def test_of_wide_features_fewer_pixels_are_used(toy):
+    assert fewshot._most(toy, (0,), 1) == fewshot.LEAST_PIXELS
+    assert fewshot._most(toy, (0,), 8) == 8 * fewshot.PIXELS_AN_IMAGE
+    assert fewshot._most(toy, (0,), 100) == fewshot.MAX_PIXELS
+    wide = SimpleNamespace(layers=[SimpleNamespace(channels=5000)], synthesize=toy.synthesize)
+    assert fewshot.LEAST_PIXELS < fewshot._most(wide, (0,), 100) <= fewshot.MAX_NUMBERS // 5000
 
 
 def test_a_start_of_other_layers_is_a_cold_one(toy, dense):

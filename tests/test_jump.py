@@ -13,6 +13,7 @@ from linsem.conditional import make_bank
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE
 from linsem.studio import Studio
+from linsem.wish import category_weight
 
 editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
 
@@ -108,3 +109,32 @@ def test_the_studio_makes_an_atlas_once(monkeypatch):
     assert studio._atlas_of("avatars-64", second) is not atlas and len(made) == 2
     monkeypatch.setattr("linsem.studio.QUICK", 32)
     assert studio._atlas_of(model, first) is None  # so large that it would take long
+
+
+def test_labels_that_are_held_stay_where_nothing_is_wished(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, labels = small_disc_elsewhere(toy, ws, 44)
+    wish = steer.Wish(target, held=labels, held_weight=category_weight(labels))
+    stays = {}
+    for hold in (0.0, 3.0):
+        weights = steer.Weights(hold=hold)
+        *_, last = steer.steer(toy, extractor, ws, wish, steps=40, lr=0.1, weights=weights, enough=2.0)
+        stays[hold] = float((last.labels[0] == labels)[target == IGNORE].mean())
+    assert stays[3.0] > stays[0.0]
+
+
+def test_an_edit_with_an_atlas_holds_the_rest_and_its_labels(monkeypatch, toy, extractor, atlas):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = small_disc_elsewhere(toy, ws, 44)
+    seen = []
+    plain = jump.together_then_apart
+    monkeypatch.setattr(
+        jump, "together_then_apart", lambda *a, **k: seen.append((a[3], k["weights"])) or plain(*a, **k)
+    )
+    for given in (None, atlas):
+        editing.edit(toy, extractor, ws[0], target, steps=2, atlas=given)
+    (_, alone), (wish, helped) = seen
+    assert alone == editing.WEIGHTS
+    assert helped.preserve == editing.HELD_MORE * alone.preserve and helped.hold == editing.HOLD
+    wished = wish.target != IGNORE
+    assert (wish.held[wished] == IGNORE).all() and (wish.held_weight[wished] == 0).all() and wish.held_weight.max() > 0

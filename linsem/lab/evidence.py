@@ -46,11 +46,13 @@ def main(arguments: list[str] | None = None) -> None:
         type=int,
         help="few-shot: how many repeats (5; quick: 2); edit, sample: how many edits or layouts (100; quick: 14, 6)",
     )
+    parser.add_argument("--only", nargs="+", help="edit: methods to run; the rest is kept from the table in --out")
     args = parser.parse_args(arguments)
     keep_freed()  # as the app does
     module = importlib.import_module(TABLES[args.table])
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
+    more = more | {"only": args.only} if args.table == "edit" else more
     result = module.run(args.model, quick=args.quick, out=args.out, **more)
     print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
     if args.out is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,19 +123,23 @@ def _image(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
 
 
 def run(
-    model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50, count: int | None = None
-) -> Table:
+    model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50, count: int | None = None,
+    only: Sequence[str] | None = None,
+) -> Table:  # fmt: skip
     """The table of `count` edits (default: 100, `quick`: 14); with `out` also a sheet of before, target and after for
     24 uncurated edits.
 
     The slow way through the teacher goes over the first quarter of the edits only (at least fourteen), and ours is
-    told for these as well.
+    told for these as well. With `only`, some methods are run, and the others' rows are those of the table in `out`.
     """
     generator, teacher = load_generator(model), load_teacher(model)
     todo = cases(generator, teacher, count or (14 if quick else 100))
     fewer = min(len(todo), max(14, len(todo) // 4))
     verdicts, rows = {}, []
+    table = _kept(out, len(todo)) if only else {}
     for name, method in methods(generator, teacher, steps).items():
+        if only and name not in only:
+            continue
         part = todo[:fewer] if name == "teacher" else todo
         images = [method(case) for case in part]
         verdicts[name] = [
@@ -144,17 +149,26 @@ def run(
         print(f"{name}: {steer_judge.summary(verdicts[name])}", flush=True)
         if name == "ours":
             rows = [_row(case, after, teacher) for case, after in zip(todo[:24], images, strict=False)]
-    if fewer < len(todo):
+    if fewer < len(todo) and "ours" in verdicts:
         verdicts["ours_as_teacher"] = verdicts["ours"][:fewer]
-    if out is not None:
+    if out is not None and rows:
         out.mkdir(parents=True, exist_ok=True)
         sheets.save_columns(rows, out / "edits.png", per_row=6)
     title = (
         f"{len(todo)} scripted edits on {model}, {steps} steps, judged by the teacher (done: agreement over "
         f"{steer_judge.DONE_AGREEMENT} and a change outside under {steer_judge.DONE_CHANGE} of 255)"
     )
-    table = {name: {"edits": len(each), **steer_judge.summary(each)} for name, each in verdicts.items()}
+    table |= {name: {"edits": len(each), **steer_judge.summary(each)} for name, each in verdicts.items()}
     return Table("edit", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])
+
+
+def _kept(out: Path | None, edits: int) -> dict[str, dict[str, float]]:
+    """The rows of the table in a folder, of as many edits."""
+    path = None if out is None else out / "edit.json"
+    table = {} if path is None or not path.exists() else json.loads(path.read_text(encoding="utf-8"))
+    if table.get("ours", {}).get("edits") != edits:
+        raise SystemExit(f"--only needs --out with a table of {edits} edits: run all methods first")
+    return table
 
 
 def _row(case: Case, after: torch.Tensor, teacher: Teacher) -> list[np.ndarray]:

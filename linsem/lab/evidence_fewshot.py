@@ -1,8 +1,7 @@
 """`evidence few-shot`: our fit and the reference protocol on the same images (paper, table 2).
 
 The images are random, and a category that none of them holds counts as zero, as in the paper. "of it, seen" tells how
-good the fits are at what they could know: the mean, over the categories that the labelled images hold, of the IoU
-relative to that of the full LSE.
+good the fits are at what they could know: the same relation over the categories that the labelled images hold.
 """
 
 from __future__ import annotations
@@ -36,9 +35,14 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
                 seconds[f"{way} {shots} {repeat}"] = time.perf_counter() - start
                 print(f"{way} {shots} shots, repeat {repeat}: {seconds[f'{way} {shots} {repeat}']:.1f} s", flush=True)
     scores = common.judge(setting, extractors)
-    full = np.array([iou or np.nan for iou in scores["full"].by_class])
-    known = {name: float(np.nanmean((scores[name].by_class / full)[labels])) for name, labels in seen.items()}
+    known = {name: _relation(scores[name], scores["full"], labels) for name, labels in seen.items()}
     return _table(setting, {name: score.miou for name, score in scores.items()}, known, seconds)
+
+
+def _relation(score: common.Score, full: common.Score, labels: np.ndarray) -> float:
+    """The mean IoU of some categories, relative to that of the full LSE."""
+    ours, theirs = (np.nanmean(np.array(each.by_class)[labels]) for each in (score, full))
+    return float(ours / theirs)
 
 
 def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repeat: int) -> Extractor:

@@ -66,14 +66,15 @@ class _Tally:
     spread: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def row(self, layouts: int) -> dict[str, float]:
-        """The figures over the first `layouts`."""
-        ious = torch.cat(self.ious[:layouts])
+    def row(self, layouts: int | None = None) -> dict[str, float | str]:
+        """The figures over the first `layouts` (default: all). Seconds, in which a bank is shared, only over all."""
+        count = layouts or len(self.ious)
+        seconds = "" if layouts else round(sum(self.seconds) / (count * RESULTS), 3)
         return {
-            "layouts": layouts,
-            "miou": round(float(np.nanmean(class_iou(ious).numpy())), 4),
-            "seconds": round(sum(self.seconds[:layouts]) / (layouts * RESULTS), 3),
-            "diversity": round(float(np.mean(self.spread[:layouts])), 2),
+            "layouts": count,
+            "miou": round(float(np.nanmean(class_iou(torch.cat(self.ious[:count])).numpy())), 4),
+            "seconds": seconds,
+            "diversity": round(float(np.mean(self.spread[:count])), 2),
         }
 
 
@@ -100,8 +101,8 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
             tally.spread.append(diversity(images))
             if name == "ours" and index < 12:
                 rows.append([colorize(layout, teacher.categories), *pixels.to_rgb(images)])
-        print(f"{name}: {tally.row(len(tally.ious))}", flush=True)
-    table = {name: tally.row(len(tally.ious)) for name, tally in tallies.items()}
+        print(f"{name}: {tally.row()}", flush=True)
+    table = {name: tally.row() for name, tally in tallies.items()}
     if fewer < count:
         table["ours_as_teacher"] = tallies["ours"].row(fewer)
     if out is not None:

@@ -24,8 +24,8 @@ TOLD = 0.01  # the share that the values speak of
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     """mIoU of the dense fit and of fits on strokes over some shares of the pixels, five repeats (`quick`: two).
 
-    Strokes are spread as on the page; at the share that the values speak of they are also taken as they are, and
-    fitted to as few pixels as the page takes, where each stroke waits for a fit.
+    Strokes are spread as on the page. At the share that the values speak of there are two rows more: the strokes taken
+    as they are, and the spread ones fitted to as few pixels as on the page, where each stroke waits for a fit.
     """
     setting = common.setting_of(model, quick=quick)
     extractors, painted = {}, {share: [] for share in SHARES}
@@ -51,14 +51,15 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
          "mIoU": common.rounded(means[share]), "of dense": common.rounded(means[share] / means[1])}
         for share in (*SHARES, 1)
     ]  # fmt: skip
-    for name, text in (("page", "strokes, spread, fitted to as few pixels as on the page"), ("alone", "strokes alone")):
-        miou = float(np.mean([scores[f"{name} {repeat}"].miou for repeat in repeats]))
-        rows.insert(0, {"labels": text, "pixels": pixels[TOLD], "mIoU": common.rounded(miou),
-                        "of dense": common.rounded(miou / means[1])})  # fmt: skip
     values = {
         "dense": common.rounded(means[1]), "scribbles": common.rounded(means[TOLD]),
         "pixels": common.rounded(np.mean(painted[TOLD])),
     }  # fmt: skip
+    for name, text in (("page", "strokes, spread, fitted to as few pixels as on the page"), ("alone", "strokes alone")):
+        miou = float(np.mean([scores[f"{name} {repeat}"].miou for repeat in repeats]))
+        rows.insert(0, {"labels": text, "pixels": pixels[TOLD], "mIoU": common.rounded(miou),
+                        "of dense": common.rounded(miou / means[1])})  # fmt: skip
+        values[name] = common.rounded(miou)
     line = [(100 * float(np.mean(painted[s])), means[s]) for s in SHARES]
     plot = Plot(f"Strokes on {SHOTS} images", "labelled pixels, %", "mIoU",
                 {"strokes": line, "dense": [(line[0][0], means[1]), (line[-1][0], means[1])]})  # fmt: skip
