@@ -222,6 +222,9 @@ def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fi
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 
+ONE_PICTURE = 0.84
+
+
 @dataclass(frozen=True)
 class Sureness:
     """How sure the extractor is of a category: `value` in [0, 1] (None: found nowhere), painted pixels, in words."""
@@ -236,17 +239,22 @@ class Sureness:
 def sureness(
     session: Session, labels: np.ndarray, uncertainty: np.ndarray, words: Callable[[float], str] | None = None
 ) -> tuple[Sureness, ...]:
-    """One row a category, from the predictions on all pictures: labels and uncertainty, both (N, H, W)."""
+    """One row a category, from the predictions on all pictures: labels and uncertainty, both (N, H, W).
+
+    A category that is painted on one of several pictures is told as `ONE_PICTURE` sure at most: nothing has shown yet
+    whether what was learnt there holds elsewhere, or whether a stroke missed.
+    """
     words = words or sure_words
-    painted = np.zeros(256, np.int64)
-    for picture in session.pictures:
-        painted += np.bincount(picture.labels.ravel(), minlength=256)
+    counts = np.array([np.bincount(picture.labels.ravel(), minlength=256) for picture in session.pictures])
+    painted, alone = counts.sum(0), ((counts > 0).sum(0) == 1) & (len(counts) > 1)
     count = np.bincount(labels.ravel(), minlength=256)
     total = np.bincount(labels.ravel(), weights=1 - uncertainty.ravel(), minlength=256)
     rows = []
     for k, category in enumerate(session.categories):
         value = float(total[k] / count[k]) if count[k] else None
-        text = "not painted yet" if not painted[k] else "painted, but found nowhere" if value is None else words(value)
+        text = "not painted yet" if not painted[k] else "painted, but found nowhere"
+        if painted[k] and value is not None:
+            text = words(min(value, ONE_PICTURE) if alone[k] else value)
         rows.append(Sureness(category, value if painted[k] else None, int(painted[k]), count[k] / labels.size, text))
     return tuple(rows)
 
