@@ -252,9 +252,8 @@ def sureness(
     rows = []
     for k, category in enumerate(session.categories):
         value = float(total[k] / count[k]) if count[k] else None
-        text = "not painted yet" if not painted[k] else "painted, but found nowhere"
-        if painted[k] and value is not None:
-            text = words(min(value, ONE_PICTURE) if alone[k] else value)
+        value = min(value, ONE_PICTURE) if value is not None and alone[k] else value
+        text = "not painted yet" if not painted[k] else "painted, but found nowhere" if value is None else words(value)
         rows.append(Sureness(category, value if painted[k] else None, int(painted[k]), count[k] / labels.size, text))
     return tuple(rows)
 
