@@ -257,5 +257,10 @@ def test_methods_that_are_left_out_keep_their_rows_if_these_are_of_as_many_edits
     ran.clear()
     assert evidence_edit.run("toy", count=16, out=folder, only=["ours"]).values == whole.values
     assert set(ran) == {"ours"}
-    with pytest.raises(SystemExit, match="a table of 17 edits"):
-        evidence_edit.run("toy", count=17, out=folder, only=["ours"])
+    for other in (
+        {"model": "toy", "count": 17},
+        {"model": "another", "count": 16},
+        {"model": "toy", "count": 16, "steps": 9},
+    ):
+        with pytest.raises(SystemExit, match="needs --out with this table"):
+            evidence_edit.run(out=folder, only=["ours"], **other)

@@ -135,8 +135,12 @@ def run(
     generator, teacher = load_generator(model), load_teacher(model)
     todo = cases(generator, teacher, count or (14 if quick else 100))
     fewer = min(len(todo), max(14, len(todo) // 4))
+    title = (
+        f"{len(todo)} scripted edits on {model}, {steps} steps, judged by the teacher (done: agreement over "
+        f"{steer_judge.DONE_AGREEMENT} and a change outside under {steer_judge.DONE_CHANGE} of 255)"
+    )
     verdicts, rows = {}, []
-    table = _kept(out, len(todo)) if only else {}
+    table = _kept(out, title) if only else {}
     for name, method in methods(generator, teacher, steps).items():
         if only and name not in only:
             continue
@@ -154,21 +158,16 @@ def run(
     if out is not None and rows:
         out.mkdir(parents=True, exist_ok=True)
         sheets.save_columns(rows, out / "edits.png", per_row=6)
-    title = (
-        f"{len(todo)} scripted edits on {model}, {steps} steps, judged by the teacher (done: agreement over "
-        f"{steer_judge.DONE_AGREEMENT} and a change outside under {steer_judge.DONE_CHANGE} of 255)"
-    )
     table |= {name: {"edits": len(each), **steer_judge.summary(each)} for name, each in verdicts.items()}
     return Table("edit", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])
 
 
-def _kept(out: Path | None, edits: int) -> dict[str, dict[str, float]]:
-    """The rows of the table in a folder, of as many edits."""
-    path = None if out is None else out / "edit.json"
-    table = {} if path is None or not path.exists() else json.loads(path.read_text(encoding="utf-8"))
-    if table.get("ours", {}).get("edits") != edits:
-        raise SystemExit(f"--only needs --out with a table of {edits} edits: run all methods first")
-    return table
+def _kept(out: Path | None, title: str) -> dict[str, dict[str, float]]:
+    """The rows of the table in a folder, if it is of the same model, edits and steps."""
+    shown = None if out is None else out / "edit.md"
+    if shown is None or not shown.exists() or shown.read_text(encoding="utf-8").splitlines()[0] != f"# {title}":
+        raise SystemExit(f"--only needs --out with this table, of all methods: {title}")
+    return json.loads((out / "edit.json").read_text(encoding="utf-8"))
 
 
 def _row(case: Case, after: torch.Tensor, teacher: Teacher) -> list[np.ndarray]:
