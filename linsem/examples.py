@@ -132,9 +132,9 @@ def collect(
 ) -> Examples:
     """Gather the rows. `features_of` maps one ws to one or more versions of its features (list of (1, C, h, w)).
 
-    `most` labelled pixels are used at most, and `rest` more of any kind, for what needs no labels. `balance` is the
-    power of a category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every category
-    does). No upsampled map is held, and no image's features longer than its turn. `rows_of` (a `Gathered`)
+    `most` labelled pixels are used at most, and about `rest` more of any kind, for what needs no labels. `balance` is
+    the power of a category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every
+    category does). No upsampled map is held, and no image's features longer than its turn. `rows_of` (a `Gathered`)
     remembers the rows under the constant noise.
     """
     maps = [np.asarray(a.labels) for a in annotations]
@@ -142,20 +142,18 @@ def collect(
     rows, labels, groups, stands, others = [], [], [], [], []
     for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
         size = maps[i].shape
-        free = random_pixels(size, rest // len(annotations), 1_000_003 * seed + i)
-        if len(pick) == 0 and len(free) == 0:
-            continue
+        free = random_pixels(size, max(rest // len(annotations), 1), 1_000_003 * seed + i)
         versions = features_of(each.ws)
         for k, features in enumerate(versions):
             if k or rows_of is None:
                 x = gather(features, layers, pick if k else np.concatenate([pick, free]), size)
             else:
                 x = rows_of(each.ws, features, layers, np.concatenate([pick, free]), size)
+            if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
+                raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")
             if k == 0:
                 others.append(x[len(pick) :].clone())  # a view would keep the labelled rows in memory
             x = x[: len(pick)]
-            if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
-                raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")
             rows.append(x)
             y = torch.from_numpy(maps[i].ravel()[pick].astype(np.int64)).to(x.device)
             labels.append(y)

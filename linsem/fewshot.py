@@ -103,7 +103,8 @@ def iter_few_shot(
         annotations, categories, layers, versions,
         most=most, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
     )  # fmt: skip
-    fit = _Fit(generator, categories, layers, examples, rank, len(annotations))
+    basis = _basis_of(generator, annotations, layers, examples.rest, rank, seed, rows_of)
+    fit = _Fit(generator, categories, layers, examples, basis, len(annotations))
     fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
@@ -160,6 +161,26 @@ def _versions(
     return versions
 
 
+def _basis_of(
+    generator: Generator,
+    annotations: Sequence[Annotation],
+    layers: tuple[int, ...],
+    rest: torch.Tensor,
+    rank: int | None,
+    seed: int,
+    rows_of: Gathered | None,
+) -> Basis:
+    """The coordinates follow from the images and not from their labels, so that one who waits for a stroke has them."""
+    channels = [generator.layers[i].channels for i in layers]
+
+    def make() -> Basis:
+        return fit_basis(rest, channels, power=POWERS[0], rank=rank)
+
+    if rows_of is None:
+        return make()
+    return rows_of.basis([a.ws for a in annotations], (layers, len(rest), rank, seed), make)
+
+
 class _Fit:
     """The problem in its coordinates, among the categories that have a pixel."""
 
@@ -169,12 +190,12 @@ class _Fit:
         categories: tuple[Category, ...],
         layers: tuple[int, ...],
         examples: Examples,
-        rank: int | None,
+        basis: Basis,
         images: int,
     ) -> None:
         self.generator, self.categories, self.layers, self.images = generator, categories, layers, images
         self.channels = [generator.layers[i].channels for i in layers]
-        self.basis = _basis(examples, self.channels, rank)
+        self.basis = basis
         counts = torch.bincount(examples.y, minlength=len(categories))
         self.present = counts.nonzero()[:, 0]
         index = torch.full_like(counts, -1)
@@ -261,17 +282,6 @@ class _Fit:
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
             weights | {"bias": bias}, self.temperature, notes,
         )  # fmt: skip
-
-
-def _basis(examples: Examples, channels: Sequence[int], rank: int | None) -> Basis:
-    """Half from labelled rows, in which small categories count as in the fit, and half from unlabelled ones."""
-    rows = _spread(len(examples.y), 1000, examples.y.device)
-    x = torch.cat([examples.x[rows], examples.rest])
-    weight = examples.weight[rows] / examples.weight[rows].sum()
-    if len(examples.rest):
-        rest = torch.full_like(examples.rest[:, 0], 0.5 / len(examples.rest))
-        weight = torch.cat([weight / 2, rest])
-    return fit_basis(x, channels, weight=weight, power=POWERS[0], rank=rank)
 
 
 def _spread(count: int, most: int, device: torch.device) -> torch.Tensor:

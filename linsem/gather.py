@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from linsem.basis import Basis
 from linsem.forks import ForkLock
 
+BASES = 16  # kept, about a megabyte each
 SMALL = 256  # positions of a map: up to here a product of matrices is faster than to fetch rows
 
 
@@ -38,13 +40,34 @@ def gather(
 
 
 class Gathered:
-    """`gather`, remembered for the images of one generator seen last: of several images a stroke changes but one."""
+    """`gather`, remembered for the images of one generator seen last: of several images a stroke changes but one.
+
+    And the coordinates of the sets of images seen last.
+    """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
         self.bytes_limit = bytes_limit
         self._rows: OrderedDict[bytes, torch.Tensor] = OrderedDict()
         self._bytes = 0
+        self._bases: OrderedDict[bytes, Basis] = OrderedDict()
         self._lock = ForkLock()
+
+    def basis(self, ws: Sequence[torch.Tensor], said: object, make: Callable[[], Basis]) -> Basis:
+        """What `make` made of the images of ws; `said` is whatever else it follows from."""
+        digest = hashlib.sha256(repr(said).encode())
+        for each in ws:
+            digest.update(each.detach().cpu().numpy().tobytes())
+        key = digest.digest()
+        with self._lock:
+            if key in self._bases:
+                self._bases.move_to_end(key)
+                return self._bases[key]
+        made = make()
+        with self._lock:
+            self._bases[key] = made
+            while len(self._bases) > BASES:
+                self._bases.popitem(last=False)
+        return made
 
     def __call__(
         self,

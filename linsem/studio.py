@@ -6,7 +6,7 @@ last, and hands out frozen values. It holds no state of a visitor, and no reques
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
 from linsem.spread import PIXELS, Spreads
+from linsem.start import device_of, precision_of
+from linsem.suggest import suggest_next
 from linsem.zoo import ModelError
 
-__all__ = ["EditFrame", "Reading", "SampleFrame", "Studio", "preload"]
+__all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
 
 BATCH = 8
 SAMPLES = 200  # looked at before an edit
@@ -43,8 +45,8 @@ class Studio:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self.device = _device(self.settings.device)
-        self.dtype = _precision(self.settings.precision)
+        self.device = device_of(self.settings.device)
+        self.dtype = precision_of(self.settings.precision)
         self._looks: Once[Looks] = Once()
         self._shipped: Once[Extractor | None] = Once()
         self._fetched: set[str] = set()
@@ -184,6 +186,17 @@ class Studio:
         rgb, labels, uncertainty = (np.stack(column) for column in zip(*rows, strict=True))
         return Reading(rgb, labels, uncertainty)
 
+    def suggest(
+        self, model: str, extractor: Extractor | None, seeds: Sequence[int], count: int, psi: float,
+        labelled: Sequence[np.ndarray] = (),
+    ) -> list[int]:  # fmt: skip
+        """The seeds that are most useful to label next, besides the latents of `labelled`, which are so already."""
+        looks = self._looks_of(model)
+        ready = None if extractor is None else self._ready(model, extractor)[1]
+        known = [torch.from_numpy(self._checked_ws(looks.generator, ws)) for ws in labelled]
+        known = torch.stack(known) if known else None
+        return suggest_next(looks.generator, ready, seeds, count, psi=psi, labelled=known)
+
     def edit(
         self,
         model: str,
@@ -268,38 +281,3 @@ class Studio:
         if tuple(ws.shape) != expected:
             raise ValueError(f"latent: expected {expected} for {generator.id!r}, got {tuple(ws.shape)}")
         return np.ascontiguousarray(ws, np.float32)
-
-
-def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
-    """Load the default generator and run it once, so that the first visitor does not wait. Returns its id."""
-    try:
-        model = studio.default_model()
-        studio.generator(model)
-        studio.shipped(model)
-        if studio.device.type == "cpu":  # on ZeroGPU the main process may load, but not compute
-            studio.draw(model, (1,), 0.7)
-    except ValueError as error:
-        tell(f"linsem: {error}")
-        return None
-    return model
-
-
-def warm() -> None:
-    """Load what torch loads when something is first optimised, which takes a second: no first stroke shall wait."""
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-
-
-def _precision(name: str) -> torch.dtype:
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if name not in known:
-        raise ValueError(f"LINSEM_PRECISION: expected {' or '.join(known)}, got {name[:40]!r}")
-    return known[name]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"LINSEM_DEVICE: expected auto, cpu or cuda, got {name[:40]!r}") from error

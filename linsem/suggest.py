@@ -1,31 +1,37 @@
-"""Which images to label next: those that would move the extractor most, and that are unlike each other.
+"""Which images to label next: those whose parts are least like anything that is labelled already.
 
-An image stands for the step that its labels would ask for, were they as the extractor believes (Ash et al., ICLR 2020,
-*BADGE*): the sum over pixels of (most likely class - probabilities) times the features. It is long where the extractor
-is unsure, and points where the image differs. Images are taken one by one, each time the one whose step leaves those
-of all images nearest to one that is taken or labelled: so it stands for many, and for other ones than those before.
+An image stands for some of its pixels, in the coordinates of `linsem.basis` of the layers from 8 to 32 px: there it is
+decided what is drawn, and later in what colours. A pixel's gap is its squared distance from the nearest pixel of an
+image that is labelled or taken; it counts the less, the more pixels are like it. Images are taken one by one, each time
+the one that closes most of the gaps of all images: one with a part that several have and none of the labelled shows. (A
+core set, as Sener & Savarese, ICLR 2018, but of pixels and not of images: a hat is a small part of its image.)
+
+What an extractor doubts has no say: it doubts the borders of what it knows, and not the hat that it takes for hair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
+from linsem.basis import fit_basis
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, seed_z, seeded
+from linsem.generator import Generator, check_features, seed_z
 
-PIXELS = 256  # of each image that are looked at
-DIRECTIONS = 24  # random ones that the features are looked at along
-_BALANCE = 0.5  # the power of a category's share by which its pixels count less, as in a fit
+PIXELS = 160  # of each image that are looked at
+TARGETS = 10_000  # of all images' pixels whose gaps are closed
+SIZES = (8, 32)  # the layers that are looked at, by their size
+RANK, POWER = 48, 0.5  # of their coordinates
+NEAR = 1 / 8  # of the median squared distance: pixels that are alike
+_CROWD = 2_500  # pixels that tell how many are alike
+_LEAST = 1e-4  # of them all are like even the strangest pixel
 
 
 def suggest_next(
     generator: Generator,
-    extractor: Extractor,
+    extractor: Extractor | None,
     seeds: Sequence[int],
     count: int = 4,
     *,
@@ -34,59 +40,81 @@ def suggest_next(
 ) -> list[int]:
     """The `count` of `seeds` to label next, the most useful first.
 
-    `labelled` (n, num_ws, w_dim) are images that have labels already: what is like them is passed over. Raises
-    ValueError where seeds are repeated or too few.
+    `labelled` (n, num_ws, w_dim) are images that have labels already: what is like them is passed over. The extractor,
+    if there is one already, is only checked to be of this generator. Raises ValueError where seeds are repeated or too
+    few.
     """
     seeds = [int(s) for s in seeds]
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
     if not 1 <= count <= len(seeds):
         raise ValueError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
-    check_fits(extractor, generator)
+    if extractor is not None:
+        check_fits(extractor, generator)
     with torch.no_grad():
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
-    steps = torch.stack(list(steps_of(generator, extractor, ws)))
-    known = [] if labelled is None else list(steps_of(generator, extractor, labelled))
-    return [seeds[i] for i in covering(steps, count, known)]
+    before = 0
+    if labelled is not None and len(labelled):
+        ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)
+    places = looked_at(generator, ws)
+    return [seeds[i - before] for i in covering(places, rarity(places), count, range(before))]
 
 
-def covering(steps: torch.Tensor, count: int, known: Sequence[torch.Tensor] = ()) -> list[int]:
-    """Rows of (n, D), taken one by one: each time the one that leaves all rows nearest to something taken.
+def covering(places: torch.Tensor, weight: torch.Tensor, count: int, known: Sequence[int] = ()) -> list[int]:
+    """Images of pixels at places (n, p, D), taken one by one, each time the one that closes most of the gaps.
 
-    A row's gap is its squared distance from the nearest of zero (an image that teaches nothing), `known` and what was
-    taken before; the row that closes most of all gaps is next.
+    The gap of a pixel is its squared distance from the nearest pixel of an image in `known` or taken before, or from
+    zero where there is none; weight (n, p) is how much it counts.
     """
-    apart = torch.cdist(steps, steps, compute_mode="donot_use_mm_for_euclid_dist").square()
-    gap = steps.square().sum(1)
-    for each in known:
-        gap = torch.minimum(gap, (steps - each).square().sum(1))
-    taken: list[int] = []
+    images, pixels = places.shape[:2]
+    step = -(-images * pixels // TARGETS)
+    targets, weight = places.flatten(0, 1)[::step], weight.flatten()[::step]
+    norms = targets.square().sum(1)
+    apart = torch.stack([_nearest(each, targets, norms) for each in places])
+    taken, known = [], list(known)
+    gap = apart[known].min(0).values if known else norms
     for _ in range(count):
-        gain = (gap[:, None] - apart).clamp_min(0).sum(0)
-        gain[taken] = -1
+        gain = (gap - apart).clamp_min(0) @ weight
+        gain[known + taken] = -1
         taken.append(int(gain.argmax()))
-        gap = torch.minimum(gap, apart[:, taken[-1]])
+        gap = torch.minimum(gap, apart[taken[-1]])
     return taken
 
 
+def _nearest(pixels: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """(m,) the squared distance of each target (m, D), of squared length norms (m,), from the nearest pixel (p, D)."""
+    less = torch.addmm(pixels.square().sum(1, keepdim=True), pixels, targets.t(), alpha=-2)
+    return (less.min(0).values + norms).clamp_min_(0)
+
+
 @torch.no_grad()
-def steps_of(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The step (K * (DIRECTIONS + 1),) of each image of ws (n, num_ws, w_dim); a generator pass each."""
-    channels = [generator.layers[i].channels for i in extractor.layers]
-    random = torch.randn(sum(channels), DIRECTIONS, generator=seeded(0)).to(generator.device) / sum(channels) ** 0.5
-    size = tuple(extractor.size)
+def looked_at(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+    """Of the images of ws (n, num_ws, w_dim), pixels in coordinates (n, p, D)."""
+    layers = _telling(generator)
+    size = tuple(generator.size)
     pick = random_pixels(size, PIXELS, 0)
-    scale, share = None, None
+    rows = []
     for each in ws:
-        batch = each[None].to(generator.device)
-        _, features = generator.synthesize(batch, image=False, last_layer=extractor.last_layer)
-        probabilities = extractor.probabilities(features, size)[0].flatten(1).t()[torch.from_numpy(pick)]
-        x = gather(features, extractor.layers, pick, size)
-        if scale is None:  # of the first image: the same for all
-            scale = torch.cat([part.square().mean().sqrt().expand(part.shape[1]) for part in x.split(channels, dim=1)])
-            share = probabilities.mean(0).clamp_min(0.002)
-        directions = torch.cat([torch.ones_like(x[:, :1]), (x / scale.clamp_min(1e-6)) @ random], dim=1)
-        likely = probabilities.argmax(1)
-        error = F.one_hot(likely, probabilities.shape[1]) - probabilities
-        weight = share.pow(-_BALANCE)[likely]
-        yield (error * weight[:, None]).t().mm(directions).flatten() / np.sqrt(len(pick))
+        _, features = generator.synthesize(each[None].to(generator.device), image=False, last_layer=layers[-1])
+        check_features(generator, features)
+        rows.append(gather(features, layers, pick, size))
+    x = torch.cat(rows)
+    basis = fit_basis(x[::4], [generator.layers[i].channels for i in layers], power=POWER, rank=RANK)
+    return basis.project(x).unflatten(0, (len(ws), -1))
+
+
+def rarity(places: torch.Tensor) -> torch.Tensor:
+    """Pixels (n, p, D) to (n, p): one over the share of all pixels that are like each."""
+    flat = places.flatten(0, 1)
+    crowd = flat[:: -(-len(flat) // _CROWD)]
+    apart = torch.cdist(flat, crowd).square_()
+    near = NEAR * apart[:: -(-len(flat) // _CROWD)].median().clamp_min(1e-12)
+    return 1 / (-apart / near).exp_().mean(1).clamp_min(_LEAST).view(places.shape[:2])
+
+
+def _telling(generator: Generator) -> tuple[int, ...]:
+    """The layers from 8 to 32 px, or all of a generator that has none."""
+    low, high = SIZES
+    sides = [(layer.height, layer.width) for layer in generator.layers]
+    chosen = tuple(i for i, side in enumerate(sides) if low <= min(side) and max(side) <= high)
+    return chosen or tuple(range(len(generator.layers)))

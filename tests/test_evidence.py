@@ -56,6 +56,7 @@ def setting(monkeypatch):
     monkeypatch.setattr(reference_fewshot.fit_reference, "__kwdefaults__", {
         "seed": 0, "epochs": 2, "always_regenerate": True})  # fmt: skip
     monkeypatch.setattr(evidence_fewshot, "SHOTS", (1, 2))
+    monkeypatch.setattr(evidence_fewshot, "POOL", 6)
     monkeypatch.setattr(evidence_uncertainty, "SHOTS", (4, 8))
     monkeypatch.setattr(evidence_uncertainty, "POOL", 12)
     return setting
@@ -63,7 +64,7 @@ def setting(monkeypatch):
 
 KEYS = {
     "extractors": {"lse", "nse1", "nse2", "centroid"},
-    "few-shot": {"full", "ours", "reference", "spread", "spread_reference"},
+    "few-shot": {"full", "ours", "reference", "suggested", "spread", "spread_reference"},
     "scribbles": {"dense", "scribbles", "pixels", "page", "alone"},
     "uncertainty": {"auroc", "suggested", "random", "calibration_error"},
     "layers": None,
@@ -80,7 +81,7 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
     assert any(line.startswith("| ---") for line in printed)
     assert {f"{table}.{kind}" for kind in ("csv", "md", "json")} <= {path.name for path in tmp_path.iterdir()}
     if table == "few-shot":
-        assert values["ours"].keys() == values["reference"].keys() == {"1", "2"}
+        assert values["ours"].keys() == values["reference"].keys() == values["suggested"].keys() == {"1", "2"}
         assert (tmp_path / "few-shot.png").stat().st_size > 1000
     if table == "extractors":
         assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"

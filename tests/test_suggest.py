@@ -1,17 +1,16 @@
-"""What to label next: images that the extractor is unsure of, and that are unlike each other."""
+"""What to label next: images with parts that nothing labelled shows, and that are unlike each other."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from linsem.extractor import ExtractorError
+from linsem.extractor import ExtractorError, load_extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import seed_z
-from linsem.suggest import covering, steps_of, suggest_next
+from linsem.suggest import covering, looked_at, rarity, suggest_next
+from linsem.zoo import load_generator
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 
@@ -27,39 +26,82 @@ def extractor(toy):
     return fit_few_shot(toy, [Annotation(ws[0], sparse)], CATEGORIES)
 
 
-def test_the_suggested_are_some_of_the_seeds_each_once_and_always_the_same(toy, extractor):
+@pytest.mark.parametrize("learnt", [True, False])
+def test_the_suggested_are_some_of_the_seeds_each_once_and_always_the_same(toy, extractor, learnt):
+    extractor = extractor if learnt else None
     chosen = suggest_next(toy, extractor, range(50, 70), 5)
     assert len(set(chosen)) == 5 and set(chosen) <= set(range(50, 70))
     assert chosen == suggest_next(toy, extractor, range(50, 70), 5)
     assert sorted(suggest_next(toy, extractor, range(50, 55), 5)) == list(range(50, 55))
 
 
-def test_the_suggested_are_such_as_the_extractor_is_unsure_of(toy, extractor):
-    """Over several pools, the suggested are less sure than the pool, and those that are left are surer."""
-    suggested, left = [], []
-    for first in range(50, 200, 24):
+def test_the_suggested_leave_smaller_gaps_than_others(toy):
+    """Over several pools: a pixel of any image is nearer to one of the suggested than to one of as many others."""
+    for first in range(50, 122, 24):
         seeds = list(range(first, first + 24))
-        _, features = toy.synthesize(toy.map(seed_z(toy, seeds), psi=0.7), image=False)
-        unsure = dict(zip(seeds, extractor.uncertainty(features).mean((1, 2)), strict=True))
-        chosen = suggest_next(toy, extractor, seeds, 6)
-        suggested += [unsure[seed] for seed in chosen]
-        left += [unsure[seed] for seed in seeds if seed not in chosen]
-    assert np.mean(suggested) > 1.04 * np.mean(left)
+        places = looked_at(toy, toy.map(seed_z(toy, seeds), psi=0.7))
+        weight = rarity(places)
+        chosen = [seed - first for seed in suggest_next(toy, None, seeds, 6)]
+        others = [list(range(start, start + 6)) for start in range(0, 24, 6)]
+        assert gaps(places, weight, chosen) < min(gaps(places, weight, each) for each in others)
+
+
+def gaps(places: torch.Tensor, weight: torch.Tensor, chosen: list[int]) -> float:
+    apart = torch.cdist(places.flatten(0, 1), places[chosen].flatten(0, 1)).min(1).values.square()
+    return float(apart @ weight.flatten())
+
+
+def test_the_suggested_show_what_is_rare():
+    """On the shipped generator: four suggested images of forty show more categories than four others, on average."""
+    generator = load_generator("avatars-128")
+    extractor = load_extractor("avatars-128", generator)
+    shown, usual = [], []
+    for first in (100, 200, 300):
+        ws = generator.map(seed_z(generator, range(first, first + 40)), 0.7)
+        found = np.stack([extractor.predict(generator.synthesize(w[None])[1])[0] for w in ws])
+        there = np.stack([(found == k).sum((1, 2)) > 20 for k in range(len(extractor.categories))], axis=1)
+        chosen = [seed - first for seed in suggest_next(generator, None, range(first, first + 40), 4)]
+        shown.append(there[chosen].any(0).sum())
+        usual += [there[start : start + 4].any(0).sum() for start in range(0, 40, 4)]
+    assert np.mean(shown) > np.mean(usual) + 0.5
+
+
+def pixels(*images: list[list[float]]) -> tuple[torch.Tensor, torch.Tensor]:
+    places = torch.tensor(images)
+    return places, torch.ones(places.shape[:2])
+
+
+FACE, HAT, BEARD = [0.0, 0.1], [3.0, 0.0], [0.0, 3.0]
+
+
+def test_an_image_with_a_part_that_nothing_taken_has_comes_first():
+    """Small as it is; the images' means would have it otherwise."""
+    wild, plain = [[0.7, 0.7]] * 4, [FACE] * 4
+    places, weight = pixels(plain, [FACE, FACE, FACE, HAT], [FACE, FACE, FACE, BEARD], wild, [FACE, FACE, FACE, HAT])
+    chosen = covering(places, weight, 3, [0])
+    assert set(chosen[:2]) in ({1, 2}, {2, 4}) and chosen[2] == 3
+    assert places.mean(1).norm(dim=1).argmax() == 3
 
 
 def test_a_twin_of_a_taken_or_a_labelled_image_is_passed_over():
-    steps = torch.tensor([[3.0, 0.0], [2.9, 0.1], [0.0, 1.0], [0.1, 0.1]])
-    assert covering(steps, 2) == [0, 2]
-    assert covering(steps, 1, [torch.tensor([3.0, 0.0])]) == [2]
-    assert torch.argsort(steps.norm(dim=1), descending=True)[:2].tolist() == [0, 1]  # length alone takes the twin
+    places, weight = pixels([HAT, HAT], [HAT, HAT], [FACE, BEARD], [FACE, FACE])
+    assert covering(places, weight, 2)[1] == 2
+    assert covering(places, weight, 1, [1]) == [2]
+    assert covering(places, weight, 1, [2]) == [0]
 
 
-def test_what_stands_for_many_comes_before_what_is_alone():
-    crowd = torch.tensor([[0.0, 2.0]] * 5) + 0.1 * torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    steps = torch.cat([torch.tensor([[3.0, 0.0]]), crowd])
-    first, second = covering(steps, 2)
-    assert first > 0 and second == 0
-    assert steps.norm(dim=1).argmax() == 0
+def test_what_many_have_comes_before_what_is_alone():
+    places, weight = pixels([FACE, BEARD], [FACE, HAT], [FACE, HAT], [FACE, HAT], [FACE, FACE])
+    assert covering(places, weight, 2, [4])[1] == 0
+    assert covering(places, weight, 1, [4])[0] in (1, 2, 3)
+
+
+def test_what_counts_little_is_left():
+    places, weight = pixels([FACE, HAT], [FACE, BEARD], [FACE, FACE])
+    for less, first in ((0, 1), (1, 0)):
+        uneven = weight.clone()
+        uneven[less] = 0.1
+        assert covering(places, uneven, 1, [2]) == [first]
 
 
 def test_labelled_images_change_what_is_suggested(toy, extractor):
@@ -69,11 +111,17 @@ def test_labelled_images_change_what_is_suggested(toy, extractor):
     assert suggest_next(toy, extractor, seeds, 1, labelled=labelled) != [first]
 
 
-def test_a_sure_extractor_asks_for_a_shorter_step(toy, extractor):
-    ws = toy.map(seed_z(toy, [60]), psi=0.7)
-    (unsure,), (sure,) = (steps_of(toy, replace(extractor, temperature=t), ws) for t in (4.0, 0.25))
-    assert unsure.shape[0] == len(CATEGORIES) * 25
-    assert sure.norm() < 0.7 * unsure.norm()
+def test_what_is_rare_counts_more_than_what_is_common():
+    """Two backgrounds that most pixels are of, and one hat: each pixel counts by how few are like it."""
+    places, _ = pixels([FACE] * 5 + [HAT], [FACE] * 6, [BEARD] * 6)
+    weight = rarity(places + 0.01 * torch.randn(places.shape, generator=torch.Generator().manual_seed(0)))
+    assert weight.shape == (3, 6)
+    assert 2 < weight[0, 5] / weight[2].max() and 1.3 < weight[2].min() / weight[1].max() < 2.5
+
+
+def test_pixels_that_are_all_the_same_count_the_same():
+    places, _ = pixels([FACE] * 4, [FACE] * 4)
+    assert rarity(places).unique().numel() == 1 and covering(places, rarity(places), 2) == [0, 1]
 
 
 @pytest.mark.parametrize(("seeds", "count"), [([1, 2, 2], 1), ([1, 2], 3), ([1, 2], 0), ([], 1)])

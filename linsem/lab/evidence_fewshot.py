@@ -2,11 +2,13 @@
 
 The images are random, and a category that none of them holds counts as zero, as in the paper. "of it, seen" tells how
 good the fits are at what they could know: the same relation over the categories that the labelled images hold.
+"ours, suggested" is our fit on images that `suggest_next` took of a pool of others, without having seen a label.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,12 @@ from linsem.fewshot import Annotation, fit_few_shot
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import SEEDS, fit_reference
 from linsem.lab.tables import Plot, Table
+from linsem.suggest import suggest_next
 
 SHOTS = (1, 4, 8, 16)
+POOL = 60  # images that the suggested ones are of
+WAYS = ("ours", "reference", "suggested")
+NAMES = {"suggested": "ours, suggested"}
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
@@ -25,15 +31,17 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
     setting = common.setting_of(model, quick=quick)
     extractors, seconds, seen = {"full": common.full_lse(setting)}, {}, {}
     for repeat in SEEDS[: count or (2 if quick else len(SEEDS))]:
-        annotations = common.annotate(setting, common.random_seeds(repeat, max(SHOTS)))
-        for shots in SHOTS:
-            labels = np.unique([a.labels for a in annotations[:shots]])
-            for way in ("ours", "reference"):
-                seen[f"{way} {shots} {repeat}"] = labels
-                start = time.perf_counter()
-                extractors[f"{way} {shots} {repeat}"] = _fit(setting, way, annotations[:shots], repeat)
-                seconds[f"{way} {shots} {repeat}"] = time.perf_counter() - start
-                print(f"{way} {shots} shots, repeat {repeat}: {seconds[f'{way} {shots} {repeat}']:.1f} s", flush=True)
+        seeds = common.random_seeds(repeat, max(SHOTS) + POOL)
+        random = common.annotate(setting, seeds[: max(SHOTS)])
+        pool = seeds[max(SHOTS) :]
+        chosen = common.annotate(setting, suggest_next(setting.generator, None, pool, max(SHOTS), psi=setting.psi))
+        for way, shots in product(WAYS, SHOTS):
+            annotations = (chosen if way == "suggested" else random)[:shots]
+            name, start = f"{way} {shots} {repeat}", time.perf_counter()
+            extractors[name] = _fit(setting, way, annotations, repeat)
+            seconds[name] = time.perf_counter() - start
+            seen[name] = np.unique([a.labels for a in annotations])
+            print(f"{way} {shots} shots, repeat {repeat}: {seconds[name]:.1f} s", flush=True)
     scores = common.judge(setting, extractors)
     known = {name: _relation(scores[name], scores["full"], labels) for name, labels in seen.items()}
     return _table(setting, {name: score.miou for name, score in scores.items()}, known, seconds)
@@ -47,9 +55,9 @@ def _relation(score: common.Score, full: common.Score, labels: np.ndarray) -> fl
 
 def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repeat: int) -> Extractor:
     categories = setting.teacher.categories
-    if way == "ours":
-        return fit_few_shot(setting.generator, annotations, categories, missing="keep", seed=repeat)
-    return fit_reference(setting.generator, annotations, categories, seed=repeat, always_regenerate=False)
+    if way == "reference":
+        return fit_reference(setting.generator, annotations, categories, seed=repeat, always_regenerate=False)
+    return fit_few_shot(setting.generator, annotations, categories, missing="keep", seed=repeat)
 
 
 def _table(
@@ -57,19 +65,20 @@ def _table(
 ) -> Table:
     full = mious["full"]
     rows, lines, whiskers = [], {}, {}
-    means: dict[str, dict[str, float]] = {"ours": {}, "reference": {}}
-    spread: dict[str, dict[str, float]] = {"ours": {}, "reference": {}}
-    for way in ("ours", "reference"):
-        lines[way], whiskers[way] = [], []
+    means: dict[str, dict[str, float]] = {way: {} for way in WAYS}
+    spread: dict[str, dict[str, float]] = {way: {} for way in WAYS}
+    for way in WAYS:
+        said = NAMES.get(way, way)
+        lines[said], whiskers[said] = [], []
         for shots in SHOTS:
             found = np.array([m for name, m in mious.items() if name.startswith(f"{way} {shots} ")])
             took = np.mean([s for name, s in seconds.items() if name.startswith(f"{way} {shots} ")])
             seen = np.mean([k for name, k in known.items() if name.startswith(f"{way} {shots} ")])
             mean, most = float(found.mean()), float(np.abs(found - found.mean()).max())
             means[way][str(shots)], spread[way][str(shots)] = common.rounded(mean), common.rounded(most)
-            lines[way].append((float(shots), mean))
-            whiskers[way].append((float(found.min()), float(found.max())))
-            rows.append({"fit": way, "images": shots, "mIoU": common.rounded(mean), "spread": common.rounded(most),
+            lines[said].append((float(shots), mean))
+            whiskers[said].append((float(found.min()), float(found.max())))
+            rows.append({"fit": said, "images": shots, "mIoU": common.rounded(mean), "spread": common.rounded(most),
                          "of the full LSE": common.rounded(mean / full), "of it, seen": common.rounded(seen),
                          "seconds": round(float(took), 2)})  # fmt: skip
     lines["full LSE"] = [(float(s), full) for s in (SHOTS[0], SHOTS[-1])]

@@ -55,16 +55,12 @@ def _random(setting: common.Setting, pool: list[int], repeat: int) -> dict[int, 
 
 
 def _suggested(setting: common.Setting, pool: list[int], repeat: int) -> dict[int, Extractor]:
-    """From the first image of the random ones, as many as are missing at a time."""
-    annotations, rest = common.annotate(setting, pool[:1]), pool[1:]
-    extractor, fitted = _fit(setting, annotations, repeat), {}
-    for n in SHOTS:
-        known = torch.stack([a.ws for a in annotations])
-        chosen = suggest_next(setting.generator, extractor, rest, n - len(annotations), psi=setting.psi, labelled=known)
-        annotations += common.annotate(setting, chosen)
-        rest = [seed for seed in rest if seed not in chosen]
-        extractor = fitted[n] = _fit(setting, annotations, repeat)
-    return fitted
+    """The first image is that of the random ones."""
+    first = common.annotate(setting, pool[:1])
+    options = {"psi": setting.psi, "labelled": first[0].ws[None]}
+    chosen = suggest_next(setting.generator, None, pool[1:], max(SHOTS) - 1, **options)
+    annotations = first + common.annotate(setting, chosen)
+    return {n: _fit(setting, annotations[:n], repeat) for n in SHOTS}
 
 
 def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:

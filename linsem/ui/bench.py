@@ -29,6 +29,7 @@ from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
 
 FIRST_SEEDS, FIRST_PSI = "1-8", 0.7
+POOL, SUGGESTED = 60, 4  # images that are looked at, and those of them that are brought
 NOT_YET = show.empty(
     "Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category."
 )
@@ -51,6 +52,17 @@ class Bench:
     def add(self, session: Session, painted: PainterLabels | None, seeds: str, psi: float) -> Session:
         """Images of these seeds in place of the unlabelled ones."""
         return self._with_images(keep_labelled(absorb(session, painted)), seeds, psi)
+
+    def suggested(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, psi: float) -> str:
+        """Seeds that show what no labelled image shows, of those after the largest one that is here."""
+        session, psi = absorb(session, painted), real("psi", psi, 0, 2)
+        labelled = session.labelled
+        count = max(1, min(SUGGESTED, self.services.settings.max_pictures - len(labelled)))
+        first = max((picture.seed for picture in session.pictures), default=0) + 1
+        extractor = fitted.extractor if usable(session, fitted) else None
+        pool = range(first, first + POOL)
+        seeds = self.gpu.suggest(session.model, extractor, pool, count, psi, [picture.ws for picture in labelled])
+        return ", ".join(map(str, seeds))
 
     def _with_images(self, session: Session, seeds: str, psi: float) -> Session:
         settings = self.services.settings

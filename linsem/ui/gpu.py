@@ -51,6 +51,11 @@ def read_seconds(model: object, extractor: object, ws: Sequence[object], *args: 
     return _bounded(LOAD + 0.3 * len(ws))
 
 
+def suggest_seconds(model: object, extractor: object, seeds: Sequence[int], *args: object, **kwargs: object) -> int:
+    """Looking at seeds to choose some of them."""
+    return _bounded(LOAD + 0.1 * len(seeds))
+
+
 def edit_seconds(
     model: object, extractor: object, ws: object, target: object, region: object = None, steps: float = 50,
     *args: object, **kwargs: object,
@@ -78,7 +83,8 @@ def _bounded(seconds: float) -> int:
 
 SECONDS: dict[str, Callable[..., int]] = {
     "draw": draw_seconds, "render": draw_seconds, "fit": fit_seconds, "read": read_seconds, "fit_and_read": fit_seconds,
-    "edit": edit_seconds, "remove": edit_seconds, "sample": sample_seconds, "label": label_seconds,
+    "suggest": suggest_seconds, "edit": edit_seconds, "remove": edit_seconds, "sample": sample_seconds,
+    "label": label_seconds,
 }  # fmt: skip
 
 
@@ -103,7 +109,7 @@ class Accelerator:
         self._studio = studio
         jobs = {
             "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
-            "fit_and_read": lambda *args: _fit_and_read(studio, *args), "edit": studio.edit,
+            "fit_and_read": lambda *args: _fit_and_read(studio, *args), "suggest": studio.suggest, "edit": studio.edit,
             "remove": lambda *args: _remove(studio, *args), "sample": studio.sample, "label": studio.label,
         }  # fmt: skip
 
@@ -141,6 +147,13 @@ class Accelerator:
     ) -> tuple[Extractor, Reading]:  # fmt: skip
         """A fit, and what it reads in the image of the latent `shown`: one job, since each asks for the GPU anew."""
         return self._one("fit_and_read", model, ws, labels, categories, start, shown)
+
+    def suggest(
+        self, model: str, extractor: Extractor | None, seeds: Sequence[int], count: int, psi: float,
+        labelled: Sequence[np.ndarray] = (),
+    ) -> list[int]:  # fmt: skip
+        """As `Studio.suggest`."""
+        return self._one("suggest", model, extractor, seeds, count, psi, labelled)
 
     def edit(
         self, model: str, extractor: Extractor, ws: np.ndarray, target: np.ndarray, region: np.ndarray | None = None,

@@ -78,6 +78,7 @@ class _Layout:
         with gr.Row(elem_classes="ls-tight"):
             self.load = gr.Button("Show these seeds", size="sm", elem_id="label-load")
             self.more = gr.Button("New images", size="sm", elem_id="label-more")
+            self.worth = gr.Button("Images worth labelling", size="sm", elem_id="label-worth")
             self.example = gr.Button("Load a labelled example", size="sm", visible=False, elem_id="label-example")
 
     def _files(self) -> None:
@@ -98,7 +99,7 @@ class _Wiring:
         self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
         self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
-        self.short, self.loading = services.short, services.loading
+        self.short, self.long, self.loading = services.short, services.long, services.loading
         self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
         self.quiet = {**self.short, "show_progress": "hidden"}
         self.now = [self.session, self.fitted, at.painter]
@@ -138,6 +139,7 @@ class _Wiring:
         for done in (
             on(at.load.click, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
             on(at.more.click, logic.more, [*self.now, at.seeds, at.psi], [*changed, at.seeds], **self.short),
+            on(at.worth.click, logic.suggest, [*self.now, at.psi], [*changed, at.seeds], **self.long),
             on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
             on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
             on(at.back.click, logic.back, self.now, changed, **self.quiet),

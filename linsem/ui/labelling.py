@@ -97,6 +97,13 @@ class Labelling:
         seeds = f"{last + 1}-{last + count}"
         return (*self.add(session, fitted, painted, seeds, psi), seeds)
 
+    def suggest(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, psi: float
+    ) -> tuple[object, ...]:
+        """Images that are worth labelling, in place of the unlabelled ones."""
+        seeds = self.bench.suggested(session, fitted, painted, psi)
+        return (*self.add(session, fitted, painted, seeds, psi), seeds)
+
     def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = absorb(session, painted)
         index = shown(session, painted)

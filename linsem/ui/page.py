@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
-from linsem.studio import preload, warm
+from linsem.start import preload, warm
 from linsem.ui import about, api, edit, label, sample, segment
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services

@@ -169,6 +169,19 @@ def test_scribbles_are_followed_on_this_image_and_on_the_others(visitor, model):
     visitor.until(lambda: np.array_equal(visitor.canvas("label-painter", "strokes"), strokes))  # nothing was lost
 
 
+def test_images_worth_labelling_take_the_place_of_those_without_strokes(visitor):
+    label_two(visitor)
+    visitor.page.locator("#label-worth").click()
+    box = visitor.page.locator("#label-seeds").locator("textarea, input")
+    expect(box).not_to_have_value("1-8")
+    seeds = box.input_value()
+    chosen = [int(seed) for seed in seeds.split(",")]
+    assert len(set(chosen)) == 4 and min(chosen) > 8 and max(chosen) - min(chosen) > 3  # and not just the next ones
+    expect(visitor.page.locator("#label-strip .th button")).to_have_count(5)  # the one with strokes stays
+    expect(visitor.page.locator("#label-strip")).to_contain_text(f"seed {chosen[0]}")
+    expect(visitor.page.locator("#label-strip")).to_contain_text(re.compile(r"\d+ px"))
+
+
 def test_an_overlay_follows_a_stroke_within_a_second_or_so(visitor):
     """The median is printed, with what of it the server says that it took; two seconds are for a machine at work."""
     label_two(visitor)

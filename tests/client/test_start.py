@@ -15,7 +15,7 @@ import sys, torch
 from linsem import zoo
 zoo.load_generator(next(row["id"] for row in zoo.available_models() if row["available"]))
 before = "torch._dynamo" in sys.modules or "sympy" in sys.modules
-from linsem.studio import warm
+from linsem.start import warm
 warm()
 print(before, "torch._dynamo" in sys.modules)
 """
