@@ -12,7 +12,7 @@ import torch
 from linsem.basis import Basis
 from linsem.forks import ForkLock
 
-BASES = 16  # kept, about a megabyte each
+BASES = 8  # kept, up to three megabytes each
 SMALL = 256  # positions of a map: up to here a product of matrices is faster than to fetch rows
 
 
@@ -42,7 +42,7 @@ def gather(
 class Gathered:
     """`gather`, remembered for the images of one generator seen last: of several images a stroke changes but one.
 
-    And the coordinates of the sets of images seen last.
+    And the coordinates of the few sets of images seen last, which are small and do not count.
     """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:

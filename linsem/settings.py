@@ -31,7 +31,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address to serve on; a Space sets its own")
     port: int = _setting(7860, "Port to serve on", 0, 65535)
     root_path: str = _setting("", "Path under which a reverse proxy serves the page")
-    long_jobs: int = _setting(1, "Edits, samplings and exports that run at once; the others wait in the queue", 1, 64)
+    long_jobs: int = _setting(1, "Edits, samplings and the like that run at once; the others wait in the queue", 1, 64)
     short_jobs: int = _setting(2, "Fits and previews that run at once, beside the long ones", 1, 64)
     queue: int = _setting(40, "Calls that may wait; beyond, a visitor is told that the queue is full", 1, 10_000)
     cache_mb: int = _setting(256, "Memory for the features of the images seen last, for each generator", 0, 65_536)

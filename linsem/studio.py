@@ -14,6 +14,7 @@ import torch
 from linsem import zoo
 from linsem.agree import labels_of
 from linsem.conditional import STEPS, bank_key, iter_sample, make_bank
+from linsem.device import device_of, precision_of
 from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
@@ -27,7 +28,6 @@ from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
 from linsem.spread import PIXELS, Spreads
-from linsem.start import device_of, precision_of
 from linsem.suggest import suggest_next
 from linsem.zoo import ModelError
 
@@ -187,15 +187,12 @@ class Studio:
         return Reading(rgb, labels, uncertainty)
 
     def suggest(
-        self, model: str, extractor: Extractor | None, seeds: Sequence[int], count: int, psi: float,
-        labelled: Sequence[np.ndarray] = (),
-    ) -> list[int]:  # fmt: skip
+        self, model: str, seeds: Sequence[int], count: int, psi: float, labelled: Sequence[np.ndarray] = ()
+    ) -> list[int]:
         """The seeds that are most useful to label next, besides the latents of `labelled`, which are so already."""
-        looks = self._looks_of(model)
-        ready = None if extractor is None else self._ready(model, extractor)[1]
-        known = [torch.from_numpy(self._checked_ws(looks.generator, ws)) for ws in labelled]
-        known = torch.stack(known) if known else None
-        return suggest_next(looks.generator, ready, seeds, count, psi=psi, labelled=known)
+        generator = self.generator(model)
+        known = [torch.from_numpy(self._checked_ws(generator, ws)) for ws in labelled]
+        return suggest_next(generator, None, seeds, count, psi=psi, labelled=torch.stack(known) if known else None)
 
     def edit(
         self,

@@ -11,22 +11,25 @@ What an extractor doubts has no say: it doubts the borders of what it knows, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 import torch
 
 from linsem.basis import fit_basis
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_features, seed_z
+from linsem.generator import Generator, check_features, seed_z, seeded
 
 PIXELS = 160  # of each image that are looked at
-TARGETS = 10_000  # of all images' pixels whose gaps are closed
+TARGETS = 10_000  # of all images' pixels: those whose gaps are closed,
+CROWD = 2_500  # those that tell how many are alike,
+BASIS_IMAGES, BASIS_PIXELS = 64, 2_500  # and those that the coordinates follow from
 SIZES = (8, 32)  # the layers that are looked at, by their size
 RANK, POWER = 48, 0.5  # of their coordinates
 NEAR = 1 / 8  # of the median squared distance: pixels that are alike
-_CROWD = 2_500  # pixels that tell how many are alike
-_LEAST = 1e-4  # of them all are like even the strangest pixel
+_PART = 4_096  # pixels that are compared with the crowd at a time
 
 
 def suggest_next(
@@ -55,6 +58,8 @@ def suggest_next(
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
     before = 0
     if labelled is not None and len(labelled):
+        if labelled.shape[1:] != ws.shape[1:]:
+            raise ValueError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
         ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)
     places = looked_at(generator, ws)
     return [seeds[i - before] for i in covering(places, rarity(places), count, range(before))]
@@ -66,9 +71,8 @@ def covering(places: torch.Tensor, weight: torch.Tensor, count: int, known: Sequ
     The gap of a pixel is its squared distance from the nearest pixel of an image in `known` or taken before, or from
     zero where there is none; weight (n, p) is how much it counts.
     """
-    images, pixels = places.shape[:2]
-    step = -(-images * pixels // TARGETS)
-    targets, weight = places.flatten(0, 1)[::step], weight.flatten()[::step]
+    some = _some(weight.numel(), TARGETS, places.device)
+    targets, weight = places.flatten(0, 1)[some], weight.flatten()[some]
     norms = targets.square().sum(1)
     apart = torch.stack([_nearest(each, targets, norms) for each in places])
     taken, known = [], list(known)
@@ -91,25 +95,43 @@ def _nearest(pixels: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -
 def looked_at(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     """Of the images of ws (n, num_ws, w_dim), pixels in coordinates (n, p, D)."""
     layers = _telling(generator)
+    rows = _rows(generator, layers, ws)
+    first = list(islice(rows, BASIS_IMAGES))
+    x = torch.cat(first)
+    some = _some(len(x), BASIS_PIXELS, x.device)
+    basis = fit_basis(x[some], [generator.layers[i].channels for i in layers], power=POWER, rank=RANK)
+    return torch.stack([basis.project(x) for x in chain(first, rows)])
+
+
+def _rows(generator: Generator, layers: tuple[int, ...], ws: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The features (p, C) of some pixels of each image, the same for all."""
     size = tuple(generator.size)
     pick = random_pixels(size, PIXELS, 0)
-    rows = []
     for each in ws:
         _, features = generator.synthesize(each[None].to(generator.device), image=False, last_layer=layers[-1])
         check_features(generator, features)
-        rows.append(gather(features, layers, pick, size))
-    x = torch.cat(rows)
-    basis = fit_basis(x[::4], [generator.layers[i].channels for i in layers], power=POWER, rank=RANK)
-    return basis.project(x).unflatten(0, (len(ws), -1))
+        x = gather(features, layers, pick, size)
+        if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
+            raise ValueError(f"the features of an image of {generator.id!r} hold numbers that are not finite")
+        yield x
 
 
 def rarity(places: torch.Tensor) -> torch.Tensor:
-    """Pixels (n, p, D) to (n, p): one over the share of all pixels that are like each."""
+    """Pixels (n, p, D) to (n, p): one over the share of the others that are like each."""
     flat = places.flatten(0, 1)
-    crowd = flat[:: -(-len(flat) // _CROWD)]
-    apart = torch.cdist(flat, crowd).square_()
-    near = NEAR * apart[:: -(-len(flat) // _CROWD)].median().clamp_min(1e-12)
-    return 1 / (-apart / near).exp_().mean(1).clamp_min(_LEAST).view(places.shape[:2])
+    some = _some(len(flat), CROWD, flat.device)
+    crowd = flat[some]
+    near = NEAR * torch.cdist(crowd, crowd).square_().median().clamp_min(1e-6)
+    alike = [torch.cdist(part, crowd).square_().div_(-near).exp_().sum(1) for part in flat.split(_PART)]
+    found, others = torch.cat(alike), flat.new_full((len(flat),), float(len(crowd)))
+    found[some] -= 1  # of a pixel that is in the crowd itself
+    others[some] -= 1
+    return (others.clamp_min(1) / found.clamp_min(1)).view(places.shape[:2])
+
+
+def _some(count: int, most: int, device: torch.device) -> torch.Tensor:
+    """At most `most` of 0..count-1, at random but always the same; even steps would always meet the same places."""
+    return torch.randperm(count, generator=seeded(0))[:most].sort().values.to(device)
 
 
 def _telling(generator: Generator) -> tuple[int, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from linsem import fewshot
 from linsem import gather as module
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.gather import Gathered, gather
@@ -45,6 +48,30 @@ def test_only_what_changed_is_gathered_again(monkeypatch):
     for each in remembered:
         assert all(torch.equal(each.weights[name], w) for name, w in plain.weights.items())
     assert not torch.equal(changed.weights["bias"], plain.weights["bias"])
+
+
+def test_coordinates_follow_from_the_images_and_are_made_once_for_them(monkeypatch):
+    """Whatever their labels, and in this order; another set has others, and the set seen longest ago is forgotten."""
+    toy, made = ToyGenerator(24), []
+    fit_basis = fewshot.fit_basis
+    monkeypatch.setattr(fewshot, "fit_basis", lambda *a, **options: made.append(1) or fit_basis(*a, **options))
+    ws = toy.map(seed_z(toy, range(3)), psi=0.7)
+    annotations = [Annotation(w, each) for w, each in zip(ws, toy.truth(ws), strict=True)]
+    relabelled = [replace(a, labels=np.where(a.labels == 1, IGNORE, a.labels)) for a in annotations]
+    rows_of = Gathered()
+    for count, some in (
+        (1, annotations),
+        (1, relabelled),
+        (2, annotations[:2]),
+        (3, annotations[::-1]),
+        (3, relabelled),
+    ):
+        fit_few_shot(toy, some, toy.categories, rows_of=rows_of, missing="keep")
+        assert len(made) == count
+    for seed in range(module.BASES):
+        fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of, seed=seed + 1)
+    fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of)
+    assert len(made) == 3 + module.BASES + 1
 
 
 def test_the_oldest_rows_go_first_and_what_never_fits_is_not_kept():

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from linsem import cli
+from linsem import cli, suggest
 from linsem.checkpoints.own import write_safetensors
 from linsem.extractor import ExtractorError
 from linsem.generator import seed_z
 from linsem.palette import parse_categories
+from linsem.session import Fitted, new_session
 from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.ui.api import Api
+from linsem.ui.bench import usable
 from linsem.ui.services import Services
 from linsem.zoo import ModelError, available_models, load_generator, split_label
+from tests.toys import ToyGenerator
 from tests.writers import nets
 from tests.writers.nvidia_torch import write_nvidia_torch
 
@@ -80,6 +84,24 @@ def test_an_extractor_serves_all_labels_and_samples_are_of_the_chosen_one(labell
     *_, last = studio.sample("four.pkl~2", extractor, labels[0], **options)
     assert np.allclose(last.ws, studio.latents("four.pkl~2", last.seeds, 1.0), atol=1e-6)
     assert not np.allclose(last.ws, studio.latents("four.pkl~1", last.seeds, 1.0), atol=1e-3)
+
+
+def test_images_are_suggested_of_the_chosen_label(labelled, monkeypatch):
+    studio, looked = Studio(Settings(models=str(labelled))), []
+    seen = suggest.looked_at
+    monkeypatch.setattr(suggest, "looked_at", lambda generator, ws: looked.append(ws) or seen(generator, ws))
+    studio.draw("four.pkl~1", [0], 1.0)
+    assert studio.suggest("four.pkl~2", range(4), 4, 1.0) is not None
+    assert np.allclose(looked[0], studio.latents("four.pkl~2", range(4), 1.0), atol=1e-6)
+    assert not np.allclose(looked[0], studio.latents("four.pkl~1", range(4), 1.0), atol=1e-3)
+
+
+def test_what_is_fitted_is_of_use_for_every_label(labelled):
+    session = new_session("four.pkl~2", CATEGORIES)
+    extractor = ToyGenerator().known_extractor()
+    for name, use in (("four.pkl", True), ("five.pkl", False)):
+        fitted = Fitted(replace(extractor, generator_id=name, categories=CATEGORIES), 0, 0.0)
+        assert usable(session, fitted) == use
 
 
 def test_a_label_can_be_offered_by_itself(labelled, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from linsem.extractor import ExtractorError, load_extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import seed_z
-from linsem.suggest import covering, looked_at, rarity, suggest_next
+from linsem.suggest import BASIS_IMAGES, CROWD, covering, looked_at, rarity, suggest_next
 from linsem.zoo import load_generator
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
@@ -26,17 +26,16 @@ def extractor(toy):
     return fit_few_shot(toy, [Annotation(ws[0], sparse)], CATEGORIES)
 
 
-@pytest.mark.parametrize("learnt", [True, False])
-def test_the_suggested_are_some_of_the_seeds_each_once_and_always_the_same(toy, extractor, learnt):
-    extractor = extractor if learnt else None
+def test_the_suggested_are_some_of_the_seeds_each_once_and_always_the_same(toy, extractor):
     chosen = suggest_next(toy, extractor, range(50, 70), 5)
     assert len(set(chosen)) == 5 and set(chosen) <= set(range(50, 70))
-    assert chosen == suggest_next(toy, extractor, range(50, 70), 5)
+    assert chosen == suggest_next(toy, None, range(50, 70), 5)  # an extractor has no say
+    assert chosen != list(range(50, 55))
     assert sorted(suggest_next(toy, extractor, range(50, 55), 5)) == list(range(50, 55))
 
 
 def test_the_suggested_leave_smaller_gaps_than_others(toy):
-    """Over several pools: a pixel of any image is nearer to one of the suggested than to one of as many others."""
+    """Over several pools: all pixels together are nearer to the suggested than to as many others."""
     for first in range(50, 122, 24):
         seeds = list(range(first, first + 24))
         places = looked_at(toy, toy.map(seed_z(toy, seeds), psi=0.7))
@@ -111,17 +110,44 @@ def test_labelled_images_change_what_is_suggested(toy, extractor):
     assert suggest_next(toy, extractor, seeds, 1, labelled=labelled) != [first]
 
 
-def test_what_is_rare_counts_more_than_what_is_common():
-    """Two backgrounds that most pixels are of, and one hat: each pixel counts by how few are like it."""
-    places, _ = pixels([FACE] * 5 + [HAT], [FACE] * 6, [BEARD] * 6)
-    weight = rarity(places + 0.01 * torch.randn(places.shape, generator=torch.Generator().manual_seed(0)))
-    assert weight.shape == (3, 6)
-    assert 2 < weight[0, 5] / weight[2].max() and 1.3 < weight[2].min() / weight[1].max() < 2.5
+def many(*parts: tuple[list[float], int], images: int = 40) -> torch.Tensor:
+    """Images of so many pixels of each part, each a little different; more pixels than are compared with."""
+    places = torch.tensor([[at for at, count in parts for _ in range(count)]] * images)
+    return places + 0.01 * torch.randn(places.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_pixel_counts_by_how_few_are_like_it():
+    """Half of a face, most others of the ground, some of a beard, few of a hat; compared with or not."""
+    weight = rarity(many((FACE, 50), ([0.0, -3.0], 40), (BEARD, 8), (HAT, 2)))
+    assert weight.numel() > CROWD and weight.shape == (40, 100)
+    for part, share in zip(weight.split([50, 40, 8, 2], dim=1), (0.5, 0.4, 0.08, 0.02), strict=True):
+        assert part.max() < 1.5 * part.min() and 0.6 / share < part.mean() < 1.5 / share
 
 
 def test_pixels_that_are_all_the_same_count_the_same():
-    places, _ = pixels([FACE] * 4, [FACE] * 4)
-    assert rarity(places).unique().numel() == 1 and covering(places, rarity(places), 2) == [0, 1]
+    places = torch.tensor([[FACE] * 100] * 8)
+    weight = rarity(places)
+    assert weight.max() < 1.1 * weight.min() and covering(places, weight, 2) == [0, 1]
+
+
+def test_any_number_of_images_can_be_looked_at(toy):
+    """Those after the first many lie in the same coordinates."""
+    ws = toy.map(seed_z(toy, [*range(BASIS_IMAGES), 7, 9]), psi=0.7)
+    places = looked_at(toy, ws)
+    assert len(places) == BASIS_IMAGES + 2
+    assert torch.allclose(places[-2:], places[[7, 9]], atol=1e-4)
+
+
+def test_features_that_are_no_numbers_are_told(toy, monkeypatch):
+    broken = [x * float("nan") for x in toy.synthesize(toy.map(seed_z(toy, [1])), image=False)[1]]
+    monkeypatch.setattr(toy, "synthesize", lambda ws, **options: (None, broken))
+    with pytest.raises(ValueError, match="not finite"):
+        suggest_next(toy, None, [1, 2], 1)
+
+
+def test_labelled_images_of_another_shape_are_told(toy):
+    with pytest.raises(ValueError, match=r"labelled: expected \(n, "):
+        suggest_next(toy, None, [1, 2], 1, labelled=toy.map(seed_z(toy, [3]))[0])
 
 
 @pytest.mark.parametrize(("seeds", "count"), [([1, 2, 2], 1), ([1, 2], 3), ([1, 2], 0), ([], 1)])

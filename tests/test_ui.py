@@ -38,6 +38,7 @@ def test_names_are_text_wherever_they_are_shown():
         (gpu.draw_seconds, ("m", [1] * 9999)), (gpu.fit_seconds, ("m", [0] * 3, [], [])),
         (gpu.read_seconds, ("m", None, [0])), (gpu.edit_seconds, ("m", None, None, None, None, 10**6)),
         (gpu.sample_seconds, ("m", None, None, 4, 200, 30, 0, 1.0)), (gpu.label_seconds, ("m", None, range(9), 0.7)),
+        (gpu.suggest_seconds, ("m", range(9999), 4, 0.7, [])),
     ],
 )  # fmt: skip
 def test_seconds_on_the_gpu_are_bounded_and_take_whatever_comes_with_a_call(seconds, args):

@@ -31,7 +31,7 @@ from tests.served import free_port
 from tests.standin_zerogpu import Space, running_space
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
-JOBS = ("draw", "render", "fit", "read", "fit_and_read", "edit", "remove", "sample", "label")
+JOBS = ("draw", "render", "fit", "read", "fit_and_read", "suggest", "edit", "remove", "sample", "label")
 STREAMS = ("edit", "remove", "sample", "label")
 PATIENT = {"timeout": 120}
 STEP = 0.04  # seconds at least that a step takes here, so that a stream can be stopped between two
@@ -289,6 +289,7 @@ def cases(here):
         "fit": ("toy", list(ws), strokes, CATEGORIES),
         "read": ("toy", extractor, list(ws)),
         "fit_and_read": ("toy", list(ws), strokes, CATEGORIES, extractor, ws[0]),
+        "suggest": ("toy", list(range(10, 40)), 3, 0.7, list(ws)),
         "edit": ("toy", extractor, ws[0], labels[1], np.ones((32, 32), bool), 30),
         "remove": ("toy", extractor, ws[0], 3, None, 30),
         "sample": ("toy", extractor, labels[0], 2, 12, 30, 0, 1.0),
@@ -324,10 +325,15 @@ def test_a_worker_gives_what_this_process_gives_and_asks_for_the_seconds_of_its_
     assert other is None or not same(got, other)  # the comparison sees a difference
 
 
+def test_every_job_is_among_these():
+    assert set(JOBS) == set(gpu.SECONDS)
+
+
 def test_more_work_asks_for_more_seconds(cases):
-    for job, at in (("draw", 1), ("render", 1), ("fit", 1), ("read", 2), ("label", 2)):
+    lists = (("draw", 1), ("render", 1), ("fit", 1), ("read", 2), ("suggest", 1), ("suggest", 4), ("label", 2))
+    for job, at in lists:
         args = list(cases[job])
-        args[at] = list(args[at]) * 2
+        args[at] = list(args[at]) * 8
         assert job_seconds(job, *args) > job_seconds(job, *cases[job])
     for job, at in (("edit", 5), ("remove", 5), ("sample", 5), ("sample", 3), ("sample", 4)):
         args = list(cases[job])

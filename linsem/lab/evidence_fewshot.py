@@ -2,7 +2,8 @@
 
 The images are random, and a category that none of them holds counts as zero, as in the paper. "of it, seen" tells how
 good the fits are at what they could know: the same relation over the categories that the labelled images hold.
-"ours, suggested" is our fit on images that `suggest_next` took of a pool of others, without having seen a label.
+"ours, suggested" is our fit on images that `suggest_next` took of a pool of others, without having seen a label; its
+seconds are the fit's alone.
 """
 
 from __future__ import annotations

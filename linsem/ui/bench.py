@@ -10,7 +10,7 @@ import numpy as np
 
 from linsem.extractor import save_extractor
 from linsem.fewshot import AnnotationError
-from linsem.seeds import parse_seeds
+from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.session import (
     Fitted,
     Picture,
@@ -27,6 +27,7 @@ from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
+from linsem.zoo import split_label
 
 FIRST_SEEDS, FIRST_PSI = "1-8", 0.7
 POOL, SUGGESTED = 60, 4  # images that are looked at, and those of them that are brought
@@ -53,16 +54,16 @@ class Bench:
         """Images of these seeds in place of the unlabelled ones."""
         return self._with_images(keep_labelled(absorb(session, painted)), seeds, psi)
 
-    def suggested(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, psi: float) -> str:
+    def suggested(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
         """Seeds that show what no labelled image shows, of those after the largest one that is here."""
         session, psi = absorb(session, painted), real("psi", psi, 0, 2)
-        labelled = session.labelled
-        count = max(1, min(SUGGESTED, self.services.settings.max_pictures - len(labelled)))
+        labelled, most = session.labelled, self.services.settings.max_pictures
+        if len(labelled) >= most:
+            raise ValueError(f"all {most} images are labelled, and there is no room for more: remove one first")
         first = max((picture.seed for picture in session.pictures), default=0) + 1
-        extractor = fitted.extractor if usable(session, fitted) else None
-        pool = range(first, first + POOL)
-        seeds = self.gpu.suggest(session.model, extractor, pool, count, psi, [picture.ws for picture in labelled])
-        return ", ".join(map(str, seeds))
+        pool = range(first, first + POOL) if first + POOL <= MAX_SEED else range(POOL)
+        count = min(SUGGESTED, most - len(labelled))
+        return format_seeds(self.gpu.suggest(session.model, pool, count, psi, [picture.ws for picture in labelled]))
 
     def _with_images(self, session: Session, seeds: str, psi: float) -> Session:
         settings = self.services.settings
@@ -161,7 +162,7 @@ def usable(session: Session, fitted: Fitted | None) -> bool:
     """Whether what is fitted belongs to these categories and this generator."""
     return (
         fitted is not None
-        and fitted.extractor.generator_id == session.model
+        and fitted.extractor.generator_id == split_label(session.model)[0]
         and len(fitted.extractor.categories) == len(session.categories)
     )
 

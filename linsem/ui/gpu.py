@@ -51,9 +51,12 @@ def read_seconds(model: object, extractor: object, ws: Sequence[object], *args: 
     return _bounded(LOAD + 0.3 * len(ws))
 
 
-def suggest_seconds(model: object, extractor: object, seeds: Sequence[int], *args: object, **kwargs: object) -> int:
-    """Looking at seeds to choose some of them."""
-    return _bounded(LOAD + 0.1 * len(seeds))
+def suggest_seconds(
+    model: object, seeds: Sequence[int], count: object = 4, psi: object = 1.0, labelled: Sequence[object] = (),
+    *args: object, **kwargs: object,
+) -> int:  # fmt: skip
+    """Looking at seeds, and at what is labelled, to choose some of them."""
+    return _bounded(LOAD + 0.1 * (len(seeds) + len(labelled)))
 
 
 def edit_seconds(
@@ -149,11 +152,10 @@ class Accelerator:
         return self._one("fit_and_read", model, ws, labels, categories, start, shown)
 
     def suggest(
-        self, model: str, extractor: Extractor | None, seeds: Sequence[int], count: int, psi: float,
-        labelled: Sequence[np.ndarray] = (),
-    ) -> list[int]:  # fmt: skip
+        self, model: str, seeds: Sequence[int], count: int, psi: float, labelled: Sequence[np.ndarray] = ()
+    ) -> list[int]:
         """As `Studio.suggest`."""
-        return self._one("suggest", model, extractor, seeds, count, psi, labelled)
+        return self._one("suggest", model, seeds, count, psi, labelled)
 
     def edit(
         self, model: str, extractor: Extractor, ws: np.ndarray, target: np.ndarray, region: np.ndarray | None = None,
@@ -195,7 +197,7 @@ class Accelerator:
                 raise gr.Error(ABORTED, print_exception=False) from None
             raise
         finally:
-            if job in ("edit", "remove", "sample", "label"):
+            if job in ("suggest", "edit", "remove", "sample", "label"):
                 give_back()
 
 

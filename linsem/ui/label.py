@@ -136,10 +136,11 @@ class _Wiring:
 
     def _wire_images(self) -> None:
         at, logic, changed = self.at, self.logic, [self.session, self.at.painter]
+        worth = on(at.worth.click, logic.suggest, [self.session, at.painter, at.psi], [at.seeds], **self.long)
         for done in (
+            on(worth.success, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
             on(at.load.click, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
             on(at.more.click, logic.more, [*self.now, at.seeds, at.psi], [*changed, at.seeds], **self.short),
-            on(at.worth.click, logic.suggest, [*self.now, at.psi], [*changed, at.seeds], **self.long),
             on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
             on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
             on(at.back.click, logic.back, self.now, changed, **self.quiet),

@@ -97,12 +97,9 @@ class Labelling:
         seeds = f"{last + 1}-{last + count}"
         return (*self.add(session, fitted, painted, seeds, psi), seeds)
 
-    def suggest(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, psi: float
-    ) -> tuple[object, ...]:
-        """Images that are worth labelling, in place of the unlabelled ones."""
-        seeds = self.bench.suggested(session, fitted, painted, psi)
-        return (*self.add(session, fitted, painted, seeds, psi), seeds)
+    def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
+        """Seeds that are worth labelling. It takes seconds, and so gives no session back: one may paint meanwhile."""
+        return self.bench.suggested(session, painted, psi)
 
     def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = absorb(session, painted)

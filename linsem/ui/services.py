@@ -15,7 +15,7 @@ from linsem.studio import Studio
 from linsem.ui.files import Downloads
 from linsem.ui.gpu import Accelerator
 
-LONG, SHORT = "gpu", "live"  # the queues: edits, samplings and exports; and what a visitor waits for at each stroke
+LONG, SHORT = "gpu", "live"  # the queues: edits, samplings and the like; and what a visitor waits for at each stroke
 LOADING = "models"  # a chosen network may have to be downloaded first, which takes minutes and must hold up nobody
 
 
