@@ -1,0 +1,72 @@
+"""What the tab Label does where it chooses images: values in, values out, on a toy generator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from linsem.looks import Looks
+from linsem.seeds import MAX_SEED, parse_seeds
+from linsem.session import add_pictures, new_session, set_labels
+from linsem.settings import Settings
+from linsem.ui.bench import POOL, SUGGESTED, Bench
+from linsem.ui.labelling import Labelling
+from linsem.ui.services import Services
+from tests.toys import CATEGORIES, ToyGenerator
+
+MOST = 6
+
+
+@pytest.fixture(scope="module")
+def services():
+    made = Services.make(Settings(device="cpu", max_pictures=MOST))
+    made.studio._looks.get("toy", lambda: Looks(ToyGenerator(), 64 << 20))
+    made.studio._fetched.add("toy")
+    return made
+
+
+def session_of(services, seeds, labelled=(), psi=0.7):
+    """Images of seeds, some of which are painted."""
+    ws, rgb = services.studio.draw("toy", seeds, psi)
+    session = add_pictures(new_session("toy", CATEGORIES), ws, seeds, psi, rgb.shape[1:3], 100)
+    for i in labelled:
+        session = set_labels(session, i, np.full(rgb.shape[1:3], i % 2, np.uint8))
+    return session
+
+
+def test_seeds_worth_labelling_are_new_and_as_many_as_there_is_room_for(services):
+    for painted, count in ((0, SUGGESTED), (2, SUGGESTED), (4, 2), (5, 1)):
+        session = session_of(services, list(range(1, 7)), range(painted))
+        seeds = parse_seeds(Labelling(services).suggest(session, None, 0.7))
+        assert len(set(seeds)) == count and set(seeds) <= set(range(7, 7 + POOL))
+
+
+def test_they_follow_from_what_is_labelled_and_not_from_what_is_only_shown(services):
+    bench = Bench(services)
+    first = bench.suggested(session_of(services, [1, 2, 3]), None, 0.7)
+    assert first == bench.suggested(session_of(services, [2, 3]), None, 0.7)
+    own = parse_seeds(first)[0]
+    picture = replace(session_of(services, [own], [0]).pictures[0], seed=3)  # its twin, labelled under another seed
+    twin = replace(session_of(services, [3]), pictures=(picture,))
+    assert own not in parse_seeds(bench.suggested(twin, None, 0.7))
+
+
+def test_a_bench_that_is_full_says_so_before_anything_is_drawn(services, monkeypatch):
+    session = session_of(services, list(range(1, 7)), range(MOST))
+    monkeypatch.setattr(services.gpu, "suggest", None)
+    with pytest.raises(ValueError, match=f"all {MOST} images are labelled"):
+        Bench(services).suggested(session, None, 0.7)
+
+
+def test_after_the_largest_seed_it_begins_again(services):
+    session = session_of(services, [MAX_SEED - 3])
+    seeds = parse_seeds(Bench(services).suggested(session, None, 0.7))
+    assert max(seeds) < POOL
+
+
+@pytest.mark.parametrize("psi", [-1, float("nan"), "much", None])
+def test_a_bad_psi_is_told(services, psi):
+    with pytest.raises(ValueError, match="psi"):
+        Bench(services).suggested(session_of(services, [1]), None, psi)
