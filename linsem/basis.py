@@ -62,20 +62,18 @@ class Basis:
 
 
 def fit_basis(
-    x: torch.Tensor, channels: Sequence[int], *, weight: torch.Tensor | None = None, power: float = 1.0,
-    rank: int | None = None, floor: float = 1e-4,
-) -> Basis:  # fmt: skip
-    """The basis of rows x (n, D), whose columns are layers of the given channels; weight (n,) sums to one.
+    x: torch.Tensor, channels: Sequence[int], *, power: float = 1.0, rank: int | None = None, floor: float = 1e-4
+) -> Basis:
+    """The basis of rows x (n, D), whose columns are layers of the given channels.
 
     Layers are brought to the same mean variance first, since only their number of channels should count. `rank` is
     the most directions that a layer may keep.
     """
-    weight = torch.full_like(x[:, 0], 1 / len(x)) if weight is None else weight
-    mean = weight @ x
+    mean = x.mean(0)
     forward, backward, variances = [], [], []
     for part, center in zip(x.split(list(channels), dim=1), mean.split(list(channels)), strict=True):
         centred = part - center
-        covariance = (centred * weight[:, None]).t() @ centred
+        covariance = centred.t() @ centred / len(x)
         unit = float(covariance.diagonal().mean()) + 1e-12
         values, vectors = torch.linalg.eigh(covariance / unit)
         keep = values > floor

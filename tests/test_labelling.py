@@ -12,7 +12,6 @@ from linsem.seeds import MAX_SEED, parse_seeds
 from linsem.session import add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
-from linsem.ui.labelling import Labelling
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
 
@@ -39,7 +38,7 @@ def session_of(services, seeds, labelled=(), psi=0.7):
 def test_seeds_worth_labelling_are_new_and_as_many_as_there_is_room_for(services):
     for painted, count in ((0, SUGGESTED), (2, SUGGESTED), (4, 2), (5, 1)):
         session = session_of(services, list(range(1, 7)), range(painted))
-        seeds = parse_seeds(Labelling(services).suggest(session, None, 0.7))
+        seeds = parse_seeds(Bench(services).suggested(session, None, 0.7))
         assert len(set(seeds)) == count and set(seeds) <= set(range(7, 7 + POOL))
 
 

@@ -55,7 +55,10 @@ class Bench:
         return self._with_images(keep_labelled(absorb(session, painted)), seeds, psi)
 
     def suggested(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
-        """Seeds that show what no labelled image shows, of those after the largest one that is here."""
+        """Seeds that show what no labelled image shows, of those after the largest one that is here.
+
+        It takes seconds, and so gives no session back: one may paint meanwhile.
+        """
         session, psi = absorb(session, painted), real("psi", psi, 0, 2)
         labelled, most = session.labelled, self.services.settings.max_pictures
         if len(labelled) >= most:

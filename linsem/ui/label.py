@@ -136,7 +136,7 @@ class _Wiring:
 
     def _wire_images(self) -> None:
         at, logic, changed = self.at, self.logic, [self.session, self.at.painter]
-        worth = on(at.worth.click, logic.suggest, [self.session, at.painter, at.psi], [at.seeds], **self.long)
+        worth = on(at.worth.click, self.bench.suggested, [self.session, at.painter, at.psi], [at.seeds], **self.long)
         for done in (
             on(worth.success, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
             on(at.load.click, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),

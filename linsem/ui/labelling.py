@@ -97,10 +97,6 @@ class Labelling:
         seeds = f"{last + 1}-{last + count}"
         return (*self.add(session, fitted, painted, seeds, psi), seeds)
 
-    def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
-        """Seeds that are worth labelling. It takes seconds, and so gives no session back: one may paint meanwhile."""
-        return self.bench.suggested(session, painted, psi)
-
     def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = absorb(session, painted)
         index = shown(session, painted)
