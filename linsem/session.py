@@ -264,13 +264,3 @@ def sure_words(value: float) -> str:
         if value >= least:
             return text
     return "guessing"
-
-
-def label_next(session: Session, uncertainty: np.ndarray) -> int | None:
-    """The unlabelled picture that the extractor is least sure of, by uncertainty (N, H, W); None if there is none."""
-    scores = [
-        (float(values.mean()), -i)
-        for i, (picture, values) in enumerate(zip(session.pictures, uncertainty, strict=True))
-        if not picture.painted
-    ]
-    return -max(scores)[1] if scores else None

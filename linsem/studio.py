@@ -28,7 +28,7 @@ from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
 from linsem.spread import PIXELS, Spreads
-from linsem.suggest import suggest_next
+from linsem.suggest import least_like, suggest_next
 from linsem.zoo import ModelError
 
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
@@ -185,6 +185,15 @@ class Studio:
             rows.append((rgb, ready.predict(features)[0], ready.uncertainty(features)[0]))
         rgb, labels, uncertainty = (np.stack(column) for column in zip(*rows, strict=True))
         return Reading(rgb, labels, uncertainty)
+
+    def overview(
+        self, model: str, extractor: Extractor, ws: Sequence[np.ndarray], labelled: Sequence[int]
+    ) -> tuple[Reading, int | None]:
+        """As `read`, and the position of the image to label next, besides those at `labelled`; None if none is left."""
+        reading = self.read(model, extractor, ws)
+        looks = self._looks_of(model)
+        latents = torch.from_numpy(np.stack(ws))
+        return reading, least_like(looks.generator, latents, labelled, looks.features)
 
     def suggest(
         self, model: str, seeds: Sequence[int], count: int, psi: float, labelled: Sequence[np.ndarray] = ()

@@ -12,7 +12,7 @@ What an extractor doubts has no say: it doubts the borders of what it knows, and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 import torch
@@ -65,6 +65,25 @@ def suggest_next(
     return [seeds[i - before] for i in covering(places, rarity(places), count, range(before))]
 
 
+def least_like(
+    generator: Generator,
+    ws: torch.Tensor,
+    labelled: Sequence[int],
+    features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
+) -> int | None:
+    """Of the images of ws (n, num_ws, w_dim) the one to label next, besides those at `labelled`; None if none is left.
+
+    `features_of` maps one ws to its features (default: a pass of the generator each).
+    """
+    known = sorted(set(labelled))
+    if known and not 0 <= known[0] <= known[-1] < len(ws):
+        raise ValueError(f"labelled: expected positions in 0..{len(ws) - 1}, got {known}")
+    if len(known) == len(ws):
+        return None
+    places = looked_at(generator, ws, features_of)
+    return covering(places, rarity(places), 1, known)[0]
+
+
 def covering(places: torch.Tensor, weight: torch.Tensor, count: int, known: Sequence[int] = ()) -> list[int]:
     """Images of pixels at places (n, p, D), taken one by one, each time the one that closes most of the gaps.
 
@@ -92,10 +111,12 @@ def _nearest(pixels: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -
 
 
 @torch.no_grad()
-def looked_at(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+def looked_at(
+    generator: Generator, ws: torch.Tensor, features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
+) -> torch.Tensor:
     """Of the images of ws (n, num_ws, w_dim), pixels in coordinates (n, p, D)."""
     layers = _telling(generator)
-    rows = _rows(generator, layers, ws)
+    rows = _rows(generator, layers, ws, features_of)
     first = list(islice(rows, BASIS_IMAGES))
     x = torch.cat(first)
     some = _some(len(x), BASIS_PIXELS, x.device)
@@ -103,12 +124,17 @@ def looked_at(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     return torch.stack([basis.project(x) for x in chain(first, rows)])
 
 
-def _rows(generator: Generator, layers: tuple[int, ...], ws: torch.Tensor) -> Iterator[torch.Tensor]:
+def _rows(
+    generator: Generator, layers: tuple[int, ...], ws: torch.Tensor, features_of: Callable | None
+) -> Iterator[torch.Tensor]:
     """The features (p, C) of some pixels of each image, the same for all."""
     size = tuple(generator.size)
     pick = random_pixels(size, PIXELS, 0)
     for each in ws:
-        _, features = generator.synthesize(each[None].to(generator.device), image=False, last_layer=layers[-1])
+        if features_of is None:
+            _, features = generator.synthesize(each[None].to(generator.device), image=False, last_layer=layers[-1])
+        else:
+            features = features_of(each)
         check_features(generator, features)
         x = gather(features, layers, pick, size)
         if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from linsem import fewshot
+from linsem import fewshot, softmax
 from linsem.basis import fit_basis
 from linsem.calibrate import temperature_of
 from linsem.examples import pick_pixels
@@ -412,3 +412,12 @@ def test_options_out_of_range_are_told(toy, dense, options):
 def test_one_category_is_not_enough(toy, dense):
     with pytest.raises(AnnotationError, match="at least two categories"):
         fit_few_shot(toy, dense, CATEGORIES[:1])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 12])
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_a_product_in_parts_is_the_product(rows, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    random = torch.Generator().manual_seed(0)
+    error, x = torch.randn(4, rows, generator=random), torch.randn(rows, 5, generator=random)
+    assert torch.allclose(softmax._product(error, x), error @ x, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 
 from linsem.looks import Looks
 from linsem.seeds import MAX_SEED, parse_seeds
-from linsem.session import add_pictures, new_session, set_labels
+from linsem.session import Fitted, add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
 from linsem.ui.services import Services
@@ -63,6 +63,20 @@ def test_after_the_largest_seed_it_begins_again(services):
     session = session_of(services, [MAX_SEED - 3])
     seeds = parse_seeds(Bench(services).suggested(session, None, 0.7))
     assert max(seeds) < POOL
+
+
+def test_the_button_names_the_image_least_like_the_labelled(services):
+    """Of four images, the second of which is labelled and the third its twin: never the twin."""
+    session = session_of(services, [1, 2, 3, 4], [1])
+    first, labelled, third, last = session.pictures
+    session = replace(session, pictures=(first, labelled, replace(third, ws=labelled.ws), last))
+    fitted = Fitted(ToyGenerator().known_extractor(), session.version, 0.1)
+    strip, _, button, position = Bench(services).overview(session, fitted, None, "labels")
+    assert position in (0, 3) and f"seed {session.pictures[position].seed} next" in button.value and button.visible
+    assert [thumb.badge for thumb in strip.items].count("label next") == 1
+    full = session_of(services, [1, 2], [0, 1])
+    _, _, button, position = Bench(services).overview(full, replace(fitted, version=full.version), None, "labels")
+    assert position is None and not button.visible
 
 
 @pytest.mark.parametrize("psi", [-1, float("nan"), "much", None])

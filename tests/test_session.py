@@ -117,16 +117,6 @@ def test_new_images_keep_the_labelled_ones_and_there_is_a_limit(session):
         bench.remove_picture(kept, 0)
 
 
-def test_the_next_to_label_is_the_unsurest_that_is_not_labelled(session):
-    uncertainty = np.stack([np.full(SIZE, v) for v in (0.9, 0.2, 0.5)])
-    assert bench.label_next(session, uncertainty) == 0
-    painted = bench.paint(session, session.pictures[0].key, labels(r0=0))
-    assert bench.label_next(painted, uncertainty) == 2
-    for picture in painted.pictures[1:]:
-        painted = bench.paint(painted, picture.key, labels(r0=0))
-    assert bench.label_next(painted, uncertainty) is None
-
-
 def test_sureness_is_the_mean_where_a_category_is_found(session):
     painted = bench.paint(session, session.pictures[0].key, labels(r0=0, r1=1))
     predicted = np.zeros((3, *SIZE), np.uint8)

@@ -9,7 +9,7 @@ import torch
 from linsem.extractor import ExtractorError, load_extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import seed_z
-from linsem.suggest import BASIS_IMAGES, CROWD, covering, looked_at, rarity, suggest_next
+from linsem.suggest import BASIS_IMAGES, CROWD, covering, least_like, looked_at, rarity, suggest_next
 from linsem.zoo import load_generator
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
@@ -108,6 +108,35 @@ def test_labelled_images_change_what_is_suggested(toy, extractor):
     first = suggest_next(toy, extractor, seeds, 1)[0]
     labelled = toy.map(seed_z(toy, [first]), psi=0.7)
     assert suggest_next(toy, extractor, seeds, 1, labelled=labelled) != [first]
+
+
+def test_of_the_images_shown_the_next_is_the_one_that_would_be_suggested(toy):
+    """Beside those that are labelled, wherever they stand; remembered features are as good as a pass."""
+    seeds = list(range(50, 58))
+    ws = torch.cat([toy.map(seed_z(toy, [s]), psi=0.7) for s in seeds])
+    free = [i for i in range(8) if i not in (6, 2)]
+    nearest = suggest_next(toy, None, [seeds[i] for i in free], 1, labelled=ws[[2, 6]])
+    order = torch.tensor([2, 6, *free])  # in which `suggest_next` looks at them: pixels are compared by chance
+    assert [seeds[order[least_like(toy, ws[order], [0, 1])]]] == nearest
+    chosen = least_like(toy, ws, [6, 2])
+    assert chosen in free and chosen == least_like(toy, ws, [2, 6, 2])
+    assert chosen == least_like(toy, ws, [2, 6], lambda each: toy.synthesize(each[None])[1])
+    assert least_like(toy, ws, [chosen]) != chosen  # once it is labelled it is another
+
+
+def test_a_twin_of_a_labelled_image_is_the_last_to_be_labelled(toy):
+    ws = toy.map(seed_z(toy, [50, 51, 50, 52]), psi=0.7)
+    left = [0]
+    while len(left) < 4:
+        left.append(least_like(toy, ws, left))
+    assert left[-1] == 2 and least_like(toy, ws, left) is None
+
+
+def test_positions_that_are_not_there_are_told(toy):
+    ws = toy.map(seed_z(toy, [50, 51]), psi=0.7)
+    for labelled in ([2], [-1]):
+        with pytest.raises(ValueError, match=r"positions in 0\.\.1"):
+            least_like(toy, ws, labelled)
 
 
 def many(*parts: tuple[list[float], int], images: int = 40) -> torch.Tensor:

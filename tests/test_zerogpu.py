@@ -31,7 +31,7 @@ from tests.served import free_port
 from tests.standin_zerogpu import Space, running_space
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
-JOBS = ("draw", "render", "fit", "read", "fit_and_read", "suggest", "edit", "remove", "sample", "label")
+JOBS = ("draw", "render", "fit", "read", "fit_and_read", "overview", "suggest", "edit", "remove", "sample", "label")
 STREAMS = ("edit", "remove", "sample", "label")
 PATIENT = {"timeout": 120}
 STEP = 0.04  # seconds at least that a step takes here, so that a stream can be stopped between two
@@ -289,6 +289,7 @@ def cases(here):
         "fit": ("toy", list(ws), strokes, CATEGORIES),
         "read": ("toy", extractor, list(ws)),
         "fit_and_read": ("toy", list(ws), strokes, CATEGORIES, extractor, ws[0]),
+        "overview": ("toy", extractor, list(ws), [1]),
         "suggest": ("toy", list(range(10, 40)), 3, 0.7, list(ws)),
         "edit": ("toy", extractor, ws[0], labels[1], np.ones((32, 32), bool), 30),
         "remove": ("toy", extractor, ws[0], 3, None, 30),
@@ -330,7 +331,16 @@ def test_every_job_is_among_these():
 
 
 def test_more_work_asks_for_more_seconds(cases):
-    lists = (("draw", 1), ("render", 1), ("fit", 1), ("read", 2), ("suggest", 1), ("suggest", 4), ("label", 2))
+    lists = (
+        ("draw", 1),
+        ("render", 1),
+        ("fit", 1),
+        ("read", 2),
+        ("overview", 2),
+        ("suggest", 1),
+        ("suggest", 4),
+        ("label", 2),
+    )
     for job, at in lists:
         args = list(cases[job])
         args[at] = list(args[at]) * 8

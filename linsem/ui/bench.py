@@ -17,7 +17,6 @@ from linsem.session import (
     Session,
     add_pictures,
     keep_labelled,
-    label_next,
     new_session,
     paint,
     sureness,
@@ -100,24 +99,20 @@ class Bench:
         state = replace(painter_state(session, index, reading), opens=False)
         return Fitted(extractor, session.version, seconds), state, line
 
-    def reading(self, session: Session, fitted: Fitted | None) -> Reading | None:
-        """What the visitor's extractor reads in all images of the bench."""
-        if not usable(session, fitted):
-            return None
-        return self.gpu.read(session.model, fitted.extractor, [picture.ws for picture in session.pictures])
-
     def overview(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
     ) -> tuple[Strip, str, gr.Button, int | None]:
         """The thumbnails, how sure it is, the button for the next image, and that image's position."""
         session = absorb(session, painted)
-        reading = self.reading(session, fitted)
         index = shown(session, painted)
-        if reading is None:
+        if not usable(session, fitted):
             rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
             items = tuple(Thumb(rgb[i], *caption(p)) for i, p in enumerate(session.pictures))
             return Strip(items, index), NOT_YET, gr.Button(visible=False), None
-        suggestion = label_next(session, reading.uncertainty)
+        known = [i for i, picture in enumerate(session.pictures) if picture.painted]
+        reading, suggestion = self.gpu.overview(
+            session.model, fitted.extractor, [picture.ws for picture in session.pictures], known
+        )
         items = tuple(
             Thumb(show.view(view, reading, i, session.categories), *caption(p, i == suggestion))
             for i, p in enumerate(session.pictures)
@@ -125,7 +120,9 @@ class Bench:
         bars = show.sureness_bars(sureness(session, reading.labels, reading.uncertainty))
         button = gr.Button(visible=False)
         if suggestion is not None:
-            button = gr.Button(f"Label seed {session.pictures[suggestion].seed} next: least sure", visible=True)
+            button = gr.Button(
+                f"Label seed {session.pictures[suggestion].seed} next: least like the labelled", visible=True
+            )
         return Strip(items, index), bars, button, suggestion
 
     def show_picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState:

@@ -51,6 +51,11 @@ def read_seconds(model: object, extractor: object, ws: Sequence[object], *args: 
     return _bounded(LOAD + 0.3 * len(ws))
 
 
+def overview_seconds(model: object, extractor: object, ws: Sequence[object], *args: object, **kwargs: object) -> int:
+    """Labelling images, and choosing one of them."""
+    return _bounded(LOAD + 0.4 * len(ws))
+
+
 def suggest_seconds(
     model: object, seeds: Sequence[int], count: object = 4, psi: object = 1.0, labelled: Sequence[object] = (),
     *args: object, **kwargs: object,
@@ -86,8 +91,8 @@ def _bounded(seconds: float) -> int:
 
 SECONDS: dict[str, Callable[..., int]] = {
     "draw": draw_seconds, "render": draw_seconds, "fit": fit_seconds, "read": read_seconds, "fit_and_read": fit_seconds,
-    "suggest": suggest_seconds, "edit": edit_seconds, "remove": edit_seconds, "sample": sample_seconds,
-    "label": label_seconds,
+    "overview": overview_seconds, "suggest": suggest_seconds, "edit": edit_seconds, "remove": edit_seconds,
+    "sample": sample_seconds, "label": label_seconds,
 }  # fmt: skip
 
 
@@ -112,8 +117,9 @@ class Accelerator:
         self._studio = studio
         jobs = {
             "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
-            "fit_and_read": lambda *args: _fit_and_read(studio, *args), "suggest": studio.suggest, "edit": studio.edit,
-            "remove": lambda *args: _remove(studio, *args), "sample": studio.sample, "label": studio.label,
+            "fit_and_read": lambda *args: _fit_and_read(studio, *args), "overview": studio.overview,
+            "suggest": studio.suggest, "edit": studio.edit, "remove": lambda *args: _remove(studio, *args),
+            "sample": studio.sample, "label": studio.label,
         }  # fmt: skip
 
         def work(job: str, *args: object, **kwargs: object) -> Iterator[object]:
@@ -150,6 +156,12 @@ class Accelerator:
     ) -> tuple[Extractor, Reading]:  # fmt: skip
         """A fit, and what it reads in the image of the latent `shown`: one job, since each asks for the GPU anew."""
         return self._one("fit_and_read", model, ws, labels, categories, start, shown)
+
+    def overview(
+        self, model: str, extractor: Extractor, ws: Sequence[np.ndarray], labelled: Sequence[int]
+    ) -> tuple[Reading, int | None]:
+        """As `Studio.overview`."""
+        return self._one("overview", model, extractor, ws, labelled)
 
     def suggest(
         self, model: str, seeds: Sequence[int], count: int, psi: float, labelled: Sequence[np.ndarray] = ()
