@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from linsem.agree import labels_of
 from linsem.extractor import Extractor, check_fits, uncertainty_of
 from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.palette import Category, write_label_map
@@ -95,7 +94,7 @@ def iter_labelled(
         image, features = generator.synthesize(generator.map(seed_z(generator, seeds[part]), psi))
         logits = extractor.logits(features, generator.size)
         unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()
-        labels = labels_of(logits).cpu().numpy()
+        labels = extractor.labels(logits).cpu().numpy()
         rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
         yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
 

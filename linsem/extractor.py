@@ -24,6 +24,7 @@ from linsem.agree import labels_of, margin_of
 from linsem.generator import Generator
 from linsem.palette import Category, parse_categories
 from linsem.readout import FORWARD, KINDS, ExtractorError, weight_shapes
+from linsem.specks import without_specks
 from linsem.whole import whole
 
 FORMAT, VERSION = "linsem-extractor", "1"
@@ -35,7 +36,8 @@ class Extractor:
     """A fitted extractor. `layers` index `generator.layers`; `weights` are float32 and need no gradient.
 
     `temperature` divides the logits where they are read as probabilities: it is set on held-out pixels, so that the
-    uncertainty means something. It never changes which category is the largest.
+    uncertainty means something. It never changes which category is the largest. `least` (K,) are shares of an image:
+    what `predict` would give less of a category is a speck, and goes to another (`linsem.specks`); empty: nothing does.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Extractor:
     weights: Mapping[str, torch.Tensor]
     temperature: float = 1.0
     notes: Mapping[str, str] = field(default_factory=dict)
+    least: tuple[float, ...] = ()
 
     @property
     def last_layer(self) -> int:
@@ -65,8 +68,12 @@ class Extractor:
 
     @torch.no_grad()
     def predict(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
-        """The most likely category of each pixel, (N, *size) uint8."""
-        return labels_of(self.logits(features, size)).cpu().numpy()
+        """The most likely category of each pixel, but for specks: (N, *size) uint8."""
+        return self.labels(self.logits(features, size)).cpu().numpy()
+
+    def labels(self, logits: torch.Tensor) -> torch.Tensor:
+        """What `predict` makes of logits (N, K, H, W), those of whole images: (N, H, W) uint8."""
+        return without_specks(logits, self.least) if self.least else labels_of(logits)
 
     @torch.no_grad()
     def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
@@ -107,6 +114,7 @@ def save_extractor(extractor: Extractor, path: str | Path) -> None:
         "size": json.dumps(extractor.size),
         "temperature": repr(float(extractor.temperature)),
         "notes": json.dumps(dict(extractor.notes)),
+        "least": json.dumps(extractor.least),
     }
     tensors = {name: w.detach().cpu().float().contiguous() for name, w in extractor.weights.items()}
     with whole(path) as partial:
@@ -176,6 +184,7 @@ def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: 
         height, width = (int(v) for v in json.loads(metadata["size"]))
         temperature = float(metadata["temperature"])
         notes = {str(k): str(v) for k, v in json.loads(metadata.get("notes", "{}")).items()}
+        least = tuple(float(v) for v in json.loads(metadata.get("least", "[]")))
         kind, generator_id = metadata["kind"], metadata["generator"]
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ExtractorError(f"{name}: its description is damaged ({type(error).__name__}: {error})") from error
@@ -183,8 +192,10 @@ def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: 
         raise ExtractorError(f"{name}: layers are expected in rising order, got {list(layers)[:20]}")
     if not (1 <= height <= 8192 and 1 <= width <= 8192 and math.isfinite(temperature) and temperature > 0):
         raise ExtractorError(f"{name}: size {height} x {width}, temperature {temperature} are out of range")
+    if len(least) not in (0, len(categories)) or not all(0 <= share <= 1 for share in least):
+        raise ExtractorError(f"{name}: least: expected {len(categories)} shares in 0..1 or none, got {least[:20]}")
     _check_shapes(kind, _channels_of(kind, weights, len(layers), name), len(categories), weights, name)
-    return Extractor(kind, categories, layers, generator_id, (height, width), weights, temperature, notes)
+    return Extractor(kind, categories, layers, generator_id, (height, width), weights, temperature, notes, least)
 
 
 def _channels_of(kind: str, weights: Mapping[str, torch.Tensor], count: int, name: str) -> list[int]:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from linsem.basis import Basis, fit_basis
@@ -24,6 +25,7 @@ from linsem.generator import Generator, check_features
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solve, solved
+from linsem.specks import SHARE, least_areas
 
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
@@ -104,7 +106,7 @@ def iter_few_shot(
         most=most, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
     )  # fmt: skip
     basis = _basis_of(generator, annotations, layers, examples.rest, rank, seed, rows_of)
-    fit = _Fit(generator, categories, layers, examples, basis, len(annotations))
+    fit = _Fit(generator, categories, layers, examples, basis, [a.labels for a in annotations])
     fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
@@ -191,9 +193,10 @@ class _Fit:
         layers: tuple[int, ...],
         examples: Examples,
         basis: Basis,
-        images: int,
+        maps: Sequence[np.ndarray],
     ) -> None:
-        self.generator, self.categories, self.layers, self.images = generator, categories, layers, images
+        self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
+        self.least = least_areas(maps, len(categories))
         self.channels = [generator.layers[i].channels for i in layers]
         self.basis = basis
         counts = torch.bincount(examples.y, minlength=len(categories))
@@ -221,8 +224,15 @@ class _Fit:
             shares = common_shares(logits_of(theta, self.rest), before)
         else:
             shares = logits_of(self.start(start), self.rest).softmax(1).mean(0)
+        self._enlarge(shares)
         weight = (shares.clamp_min(LEAST_SHARE).pow(1 - balance) / counts)[problem.y]
         self.problem = replace(problem, weight=weight / weight.sum())
+
+    def _enlarge(self, shares: torch.Tensor) -> None:
+        """Where a category is, its area is at least its share of all images, however little of it is painted."""
+        least = torch.tensor(self.least, dtype=torch.float64)
+        least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
+        self.least = tuple(least.tolist())
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
         """The prior and the temperature: given, or those of `start`, or by leaving out."""
@@ -280,7 +290,7 @@ class _Fit:
         }  # fmt: skip
         return Extractor(
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
-            weights | {"bias": bias}, self.temperature, notes,
+            weights | {"bias": bias}, self.temperature, notes, self.least,
         )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from linsem import zoo
-from linsem.agree import labels_of
 from linsem.conditional import STEPS, bank_key, iter_sample, make_bank
 from linsem.device import device_of, precision_of
 from linsem.edit import iter_edit, removal_target
@@ -227,7 +226,7 @@ class Studio:
         looks, ready = self._ready(model, extractor)
         with torch.no_grad():
             logits = ready.logits(looks.look(self._checked_ws(looks.generator, ws))[1])
-        labels = labels_of(logits)[0].cpu().numpy()
+        labels = ready.labels(logits)[0].cpu().numpy()
         region = np.ones(labels.shape, bool) if region is None else region
         return removal_target(logits[0], labels, category, region)
 

@@ -23,6 +23,7 @@ from linsem.generator import Generator, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import FORWARD, KINDS, initial_weights
+from linsem.specks import usual_areas
 
 FIRST_SEED = 20_000_000  # training images; the evidence evaluates on other seeds
 _CENTRE_PIXELS = 512  # of each image, that the class centres are averaged over
@@ -88,7 +89,7 @@ def iter_supervised(
     processes = Processes(batch, generator.device) if accelerate else Processes.alone(generator.device)
     run = _Run(generator, teacher, tuple(categories), named, math.ceil(images / batch), psi, seed)
     run.measure_scales([first_seed + i for i in range(min(images, 16))])
-    label = f"{generator.id} {sorted(named.items())} {images} {batch} {psi} {first_seed} {seed} {processes.count}"
+    label = f"{generator.id} {sorted(named.items())} {images} {batch} {psi} {first_seed} {seed} {processes.count} 2"
     done = run.load(Path(state), label) if state is not None and Path(state).exists() else 0
     for index in range(done, run.total):
         seeds = [first_seed + i for i in range(index * batch, min((index + 1) * batch, images))]
@@ -146,6 +147,7 @@ class _Run:
         self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
         self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
         self.counted = 0
+        self.areas = torch.zeros(2, len(categories), device=generator.device)  # summed shares; images that have any
         for name, recipe in recipes.items():
             channels = [generator.layers[i].channels for i in self.layers[name]]
             weights = initial_weights(recipe.kind, channels, len(categories), seed)
@@ -179,6 +181,7 @@ class _Run:
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
         """One batch: every extractor moves once."""
         features, labels = self.examples(seeds)
+        self._measure_areas(labels)
         for name, recipe in self.recipes.items():
             if recipe.kind == "centroid":
                 self._add_to_centres(name, features, labels, seeds)
@@ -186,6 +189,13 @@ class _Run:
         for name, optimizer in self.optimizers.items():
             self._descend(name, optimizer, index, scaled, labels, processes)
         self.counted += 1
+
+    def _measure_areas(self, labels: torch.Tensor) -> None:
+        """What `linsem.specks` goes by: how large a category is where it is."""
+        flat = labels.flatten(1)
+        counts = self.areas.new_zeros(len(flat), len(self.categories))
+        counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))
+        self.areas += torch.stack([(counts / flat.shape[1]).sum(0), (counts > 0).sum(0)])
 
     def _descend(
         self,
@@ -249,16 +259,18 @@ class _Run:
                 shape = (1, -1) + (1,) * (weights[f"layer{i}.{first}"].ndim - 2)
                 weights[f"layer{i}.{first}"] /= scale.view(shape)
         size = tuple(self.generator.size)
+        least = usual_areas(*processes.total({"areas": self.areas})["areas"].double().cpu().numpy())
         return Extractor(
             kind, self.categories, layers, self.generator.id, size, weights, self.temperatures[name],
-            {"supervision": "teacher"},
+            {"supervision": "teacher"}, least,
         )  # fmt: skip
 
     def save(self, path: Path, label: str, index: int) -> None:
         """Write everything that the next step depends on, in one move."""
         state = {
             "label": label, "index": index, "scales": self.scales, "weights": self.weights,
-            "temperatures": self.temperatures, "adam": {k: o.state_dict() for k, o in self.optimizers.items()},
+            "temperatures": self.temperatures, "areas": self.areas,
+            "adam": {k: o.state_dict() for k, o in self.optimizers.items()},
         }  # fmt: skip
         partial = path.with_suffix(path.suffix + ".part")
         torch.save(state, partial)
@@ -269,7 +281,7 @@ class _Run:
         state = torch.load(path, weights_only=True, map_location=self.generator.device)
         if state["label"] != label:
             raise ValueError(f"{path.name} is the state of another run ({state['label']}), this one is {label}")
-        self.scales, self.temperatures = state["scales"], state["temperatures"]
+        self.scales, self.temperatures, self.areas = state["scales"], state["temperatures"], state["areas"]
         for name, weights in self.weights.items():
             for key, w in weights.items():
                 w.data.copy_(state["weights"][name][key])

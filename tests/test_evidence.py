@@ -64,7 +64,7 @@ def setting(monkeypatch):
 
 KEYS = {
     "extractors": {"lse", "nse1", "nse2", "centroid"},
-    "few-shot": {"full", "ours", "reference", "suggested", "spread", "spread_reference"},
+    "few-shot": {"full", "ours", "reference", "suggested", "linear", "spread", "spread_reference"},
     "scribbles": {"dense", "scribbles", "pixels", "page", "alone"},
     "uncertainty": {"auroc", "suggested", "random", "calibration_error"},
     "layers": None,
@@ -93,6 +93,15 @@ def test_the_judge_counts_each_image_once_and_knows_the_teacher_from_noise(setti
                                                                   "bias": torch.tensor([0.0, 1, 0, 0])})  # fmt: skip
     assert scores["known"].miou > 0.7 > judge(setting, {"blind": blind})["blind"].miou
     assert np.isnan(scores["known"].by_class[0]) and len(scores["known"].by_class) == 4
+    assert scores["known"].predicted == pytest.approx(scores["known"].by_class, nan_ok=True)
+
+
+def test_the_judge_tells_what_is_predicted_from_the_largest_logits(setting):
+    """A category that is never large enough is predicted nowhere."""
+    known = setting.generator.known_extractor()
+    plain, fussy = (judge(setting, {"it": replace(known, least=least)})["it"] for least in ((), (0, 0, 0, 1.0)))
+    assert fussy.by_class == pytest.approx(plain.by_class, nan_ok=True) and fussy.miou == plain.miou
+    assert fussy.predicted[3] == 0 < plain.predicted[3] and fussy.predicted_miou < plain.predicted_miou
 
 
 def test_the_images_of_a_repeat_follow_from_its_seed_and_do_not_repeat():

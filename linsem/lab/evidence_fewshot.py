@@ -1,7 +1,8 @@
 """`evidence few-shot`: our fit and the reference protocol on the same images (paper, table 2).
 
 The images are random, and a category that none of them holds counts as zero, as in the paper. "of it, seen" tells how
-good the fits are at what they could know: the same relation over the categories that the labelled images hold.
+good the fits are at what they could know: the same relation over the categories that the labelled images hold. All of
+it is of what `predict` gives, where our fits and the full LSE drop specks; "linear alone" is of the largest logits.
 "ours, suggested" is our fit on images that `suggest_next` took of a pool of others, without having seen a label; its
 seconds are the fit's alone.
 """
@@ -45,12 +46,12 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
             print(f"{way} {shots} shots, repeat {repeat}: {seconds[name]:.1f} s", flush=True)
     scores = common.judge(setting, extractors)
     known = {name: _relation(scores[name], scores["full"], labels) for name, labels in seen.items()}
-    return _table(setting, {name: score.miou for name, score in scores.items()}, known, seconds)
+    return _table(setting, scores, known, seconds)
 
 
 def _relation(score: common.Score, full: common.Score, labels: np.ndarray) -> float:
     """The mean IoU of some categories, relative to that of the full LSE."""
-    ours, theirs = (np.nanmean(np.array(each.by_class)[labels]) for each in (score, full))
+    ours, theirs = (np.nanmean(np.array(each.predicted)[labels]) for each in (score, full))
     return float(ours / theirs)
 
 
@@ -62,30 +63,42 @@ def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repea
 
 
 def _table(
-    setting: common.Setting, mious: dict[str, float], known: dict[str, float], seconds: dict[str, float]
+    setting: common.Setting, scores: dict[str, common.Score], known: dict[str, float], seconds: dict[str, float]
 ) -> Table:
-    full = mious["full"]
+    mious = {name: score.predicted_miou for name, score in scores.items()}
+    full, alone = mious["full"], scores["full"].miou
     rows, lines, whiskers = [], {}, {}
     means: dict[str, dict[str, float]] = {way: {} for way in WAYS}
     spread: dict[str, dict[str, float]] = {way: {} for way in WAYS}
+    linear: dict[str, dict[str, float]] = {way: {} for way in WAYS}
     for way in WAYS:
         said = NAMES.get(way, way)
         lines[said], whiskers[said] = [], []
         for shots in SHOTS:
             found = np.array([m for name, m in mious.items() if name.startswith(f"{way} {shots} ")])
             took = np.mean([s for name, s in seconds.items() if name.startswith(f"{way} {shots} ")])
+            bare = np.mean([s.miou for name, s in scores.items() if name.startswith(f"{way} {shots} ")])
             seen = np.mean([k for name, k in known.items() if name.startswith(f"{way} {shots} ")])
             mean, most = float(found.mean()), float(np.abs(found - found.mean()).max())
             means[way][str(shots)], spread[way][str(shots)] = common.rounded(mean), common.rounded(most)
+            linear[way][str(shots)] = common.rounded(bare)
             lines[said].append((float(shots), mean))
             whiskers[said].append((float(found.min()), float(found.max())))
             rows.append({"fit": said, "images": shots, "mIoU": common.rounded(mean), "spread": common.rounded(most),
                          "of the full LSE": common.rounded(mean / full), "of it, seen": common.rounded(seen),
+                         "linear alone": common.rounded(bare), "of the full one": common.rounded(bare / alone),
                          "seconds": round(float(took), 2)})  # fmt: skip
     lines["full LSE"] = [(float(s), full) for s in (SHOTS[0], SHOTS[-1])]
     rows.append({"fit": "full LSE", "images": "", "mIoU": common.rounded(full), "spread": "", "of the full LSE": 1.0,
-                 "of it, seen": 1.0, "seconds": ""})  # fmt: skip
-    values = {"full": common.rounded(full), **means, "spread": spread["ours"], "spread_reference": spread["reference"]}
+                 "of it, seen": 1.0, "linear alone": common.rounded(alone), "of the full one": 1.0,
+                 "seconds": ""})  # fmt: skip
+    values = {
+        "full": common.rounded(full),
+        **means,
+        "linear": {"full": common.rounded(alone), **linear},
+        "spread": spread["ours"],
+        "spread_reference": spread["reference"],
+    }
     plot = Plot("Few labelled images", "labelled images", "mIoU", lines, whiskers)
     repeats = sum(name.startswith("ours 1 ") for name in mious)
     title = f"Few-shot extractors on {setting.model}, {repeats} repeats, {setting.images} judged images"

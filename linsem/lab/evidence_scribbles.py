@@ -44,7 +44,10 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
                 extractors[f"alone {repeat}"] = fit(sparse)
                 extractors[f"page {repeat}"] = fit(wider, pixels=PIXELS)
     scores = common.judge(setting, extractors)
-    means = {share: float(np.mean([scores[f"{share} {repeat}"].miou for repeat in repeats])) for share in (*SHARES, 1)}
+    means = {
+        share: float(np.mean([scores[f"{share} {repeat}"].predicted_miou for repeat in repeats]))
+        for share in (*SHARES, 1)
+    }
     pixels = {share: float(np.mean(painted[share])) for share in SHARES} | {1: 1.0}
     rows = [
         {"labels": "dense" if share == 1 else "strokes, spread", "pixels": pixels[share],
@@ -56,7 +59,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         "pixels": common.rounded(np.mean(painted[TOLD])),
     }  # fmt: skip
     for name, text in (("page", "strokes, spread, fitted to as few pixels as on the page"), ("alone", "strokes alone")):
-        miou = float(np.mean([scores[f"{name} {repeat}"].miou for repeat in repeats]))
+        miou = float(np.mean([scores[f"{name} {repeat}"].predicted_miou for repeat in repeats]))
         rows.insert(0, {"labels": text, "pixels": pixels[TOLD], "mIoU": common.rounded(miou),
                         "of dense": common.rounded(miou / means[1])})  # fmt: skip
         values[name] = common.rounded(miou)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from linsem import metrics
+from linsem.agree import labels_of
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation
 from linsem.generator import Generator, batches, seed_z
@@ -74,11 +75,21 @@ def random_seeds(repeat: int, count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Score:
-    """How good an extractor is on the judged images: as the paper counts it, and as a data set does; (K,) by class."""
+    """How good an extractor is on the judged images: as the paper counts it, and as a data set does; (K,) by class.
+
+    These are of the largest logits, as in the paper. `predicted` (K,) is, as the paper counts it, of what `predict`
+    gives: the same without specks.
+    """
 
     miou: float
     dataset_miou: float
     by_class: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+    @property
+    def predicted_miou(self) -> float:
+        """The mean over the categories."""
+        return float(np.nanmean(self.predicted))
 
 
 @torch.no_grad()
@@ -86,20 +97,24 @@ def judge(setting: Setting, extractors: Mapping[str, Extractor], images: int | N
     """Every extractor on the same images, each of which is generated and labelled once."""
     count = setting.images if images is None else images
     tables: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
+    predicted: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
     matrices: dict[str, torch.Tensor | int] = dict.fromkeys(extractors, 0)
     for part in batches(count, setting.batch):
         ws = latents(setting, range(JUDGED_SEED + part.start, JUDGED_SEED + part.stop))
         image, features = setting.generator.synthesize(ws)
         truth = setting.teacher(image).long()
         for name, extractor in extractors.items():
-            found = extractor.logits(features, tuple(truth.shape[-2:])).argmax(1)
+            logits = extractor.logits(features, tuple(truth.shape[-2:]))
+            found, kept = labels_of(logits), extractor.labels(logits)
             tables[name].append(metrics.paper_iou(found, truth, setting.classes))
+            predicted[name].append(metrics.paper_iou(kept, truth, setting.classes))
             matrices[name] = matrices[name] + metrics.confusion(found, truth, setting.classes)
-    return {name: _score(torch.cat(tables[name]), matrices[name]) for name in extractors}
+    return {name: _score(torch.cat(tables[name]), torch.cat(predicted[name]), matrices[name]) for name in extractors}
 
 
-def _score(table: torch.Tensor, matrix: torch.Tensor) -> Score:
-    return Score(metrics.table_miou(table), metrics.dataset_miou(matrix), tuple(metrics.class_iou(table).tolist()))
+def _score(table: torch.Tensor, predicted: torch.Tensor, matrix: torch.Tensor) -> Score:
+    by_class, kept = (tuple(metrics.class_iou(each).tolist()) for each in (table, predicted))
+    return Score(metrics.table_miou(table), metrics.dataset_miou(matrix), by_class, kept)
 
 
 def full_lse(setting: Setting) -> Extractor:

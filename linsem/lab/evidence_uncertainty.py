@@ -33,7 +33,9 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         print(f"repeat {repeat}: AUROC {measures[-1][0]:.4f}, calibration error {measures[-1][1]:.4f}", flush=True)
     scores = common.judge(setting, extractors)
     means = {
-        way: {str(n): common.rounded(np.mean([scores[f"{way} {n} {r}"].miou for r in repeats])) for n in SHOTS}
+        way: {
+            str(n): common.rounded(np.mean([scores[f"{way} {n} {r}"].predicted_miou for r in repeats])) for n in SHOTS
+        }
         for way in ("suggested", "random")
     }
     auroc, error = (common.rounded(np.mean(column)) for column in list(zip(*measures, strict=True))[:2])
