@@ -31,6 +31,11 @@ def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, .
     return tuple(seeds)
 
 
+def next_seeds(last: int, count: int) -> range:
+    """`count` seeds after `last`; from 0 again where there are not as many."""
+    return range(last + 1, last + 1 + count) if last + count <= MAX_SEED else range(count)
+
+
 def format_seeds(seeds: Sequence[int]) -> str:
     """Seeds as text that `parse_seeds` reads: runs become ranges."""
     runs: list[list[int]] = []

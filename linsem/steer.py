@@ -172,6 +172,8 @@ class _Loop:
         ws = self.ws(self.latent[part], part)
         image, features = self.generator.synthesize(ws, image=self.needs_image, last_layer=self.last_layer)
         logits = self.segment(image, features, tuple(self.generator.size))
+        if self.terms.classes > logits.shape[1]:
+            raise SteerError(f"target: label {self.terms.classes - 1}, but there are {logits.shape[1]} categories")
         loss = self._loss(part, logits, image)
         if gradient and bool(torch.isfinite(loss).all()):
             loss.sum().backward()

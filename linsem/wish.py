@@ -59,6 +59,7 @@ class WishMaps:
         weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
         self.weight = _unit(weight * (self.target != IGNORE))
         self.asked, self.held_weight = _held(wish, target, size, count)
+        self.classes = int(self.asked.max()) + 1  # that a segmenter must know
         keep = np.ones(size, np.float32) if wish.keep is None else wish.keep
         self.keep = _unit(torch.from_numpy(_map(keep, size, count, "keep").astype(np.float32)).to(device))
         self.color = self.color_weight = None
@@ -72,7 +73,7 @@ class WishMaps:
         """Those of some samples."""
         some = copy.copy(self)
         for name, value in vars(self).items():
-            if value is not None and len(value) > 1:
+            if isinstance(value, torch.Tensor) and len(value) > 1:
                 setattr(some, name, value[part])
         return some
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from linsem.looks import Looks
-from linsem.seeds import MAX_SEED, parse_seeds
+from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
 from linsem.session import Fitted, add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
+from linsem.ui.labelling import Labelling
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
 
@@ -63,6 +64,8 @@ def test_after_the_largest_seed_it_begins_again(services):
     session = session_of(services, [MAX_SEED - 3])
     seeds = parse_seeds(Bench(services).suggested(session, None, 0.7))
     assert max(seeds) < POOL
+    *_, seeds = Labelling(services).more(session, None, None, "", 0.7)
+    assert seeds == "0-5" and list(next_seeds(MAX_SEED - 3, 3)) == [MAX_SEED - 2, MAX_SEED - 1, MAX_SEED]
 
 
 def test_the_button_names_the_image_least_like_the_labelled(services):

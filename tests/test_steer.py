@@ -172,6 +172,7 @@ def test_numbers_that_are_not_finite_end_it_with_the_best_state(toy, extractor):
         ({"start": torch.zeros(1, 3, 3)}, "another generator"),
         ({"start": torch.full((1, 5, 24), torch.nan)}, "not finite"),
         ({"wish": loop.Wish(np.zeros((5, 5), np.uint8))}, "target: expected"),
+        ({"wish": loop.Wish(np.full((32, 32), 5, np.uint8))}, "target: label 5, but there are"),
         ({"wish": loop.Wish(np.zeros((32, 32), np.uint8), weight=-np.ones((32, 32)))}, "at least 0"),
     ],
 )

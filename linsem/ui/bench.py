@@ -10,7 +10,7 @@ import numpy as np
 
 from linsem.extractor import save_extractor
 from linsem.fewshot import AnnotationError
-from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
+from linsem.seeds import format_seeds, next_seeds, parse_seeds
 from linsem.session import (
     Fitted,
     Picture,
@@ -62,8 +62,7 @@ class Bench:
         labelled, most = session.labelled, self.services.settings.max_pictures
         if len(labelled) >= most:
             raise ValueError(f"all {most} images are labelled, and there is no room for more: remove one first")
-        first = max((picture.seed for picture in session.pictures), default=0) + 1
-        pool = range(first, first + POOL) if first + POOL <= MAX_SEED else range(POOL)
+        pool = next_seeds(max((picture.seed for picture in session.pictures), default=0), POOL)
         count = min(SUGGESTED, most - len(labelled))
         return format_seeds(self.gpu.suggest(session.model, pool, count, psi, [picture.ws for picture in labelled]))
 

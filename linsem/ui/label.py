@@ -57,7 +57,7 @@ class _Layout:
         self.painter = LabelPainter(
             categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620
         )
-        with gr.Row(elem_classes="ls-tight"):
+        with gr.Row(elem_classes="ls-tight", elem_id="image-tools"):
             self.clear = gr.Button("Clear image", size="sm", min_width=90)
             self.remove = gr.Button("Remove image", size="sm", min_width=90)
             self.back = gr.Button("Undo clear or remove", size="sm", min_width=90)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import gradio as gr
 
 from linsem.pixels import IGNORE
+from linsem.seeds import format_seeds, next_seeds
 from linsem.session import Fitted, Session, remove_picture, set_labels, undo
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, shown, usable
@@ -94,7 +95,7 @@ class Labelling:
         last = max((picture.seed for picture in session.pictures), default=0)
         kept = len(absorb(session, painted).labelled)
         count = max(1, min(8, self.services.settings.max_pictures - kept))
-        seeds = f"{last + 1}-{last + count}"
+        seeds = format_seeds(next_seeds(last, count))
         return (*self.add(session, fitted, painted, seeds, psi), seeds)
 
     def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
