@@ -18,6 +18,7 @@ import torch
 
 from linsem.basis import Basis, fit_basis
 from linsem.calibrate import temperature_of
+from linsem.curvature import evened
 from linsem.examples import Annotation, AnnotationError, Examples, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.gather import Gathered
@@ -70,7 +71,7 @@ def iter_few_shot(
     balance: float = 0.0,
     power: float | None = None,
     rank: int | None = 64,
-    iterations: int = 60,
+    iterations: int = 40,
     start: Extractor | None = None,
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
     rows_of: Gathered | None = None,
@@ -111,11 +112,12 @@ def iter_few_shot(
     fit.choose(ridge, power, start)
     theta = fit.start(start)
     every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end
+    even = evened(fit.problem.x, fit.problem.weight, fit.ridge)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
         part = fit.problem.part(_spread(len(fit.problem.y), COARSE, theta.device))
-        for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every):
+        for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
             yield FitStep(before, iterations, loss, fit.extractor(theta))
-    for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every):
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
         yield FitStep(before + done, iterations, loss, fit.extractor(theta))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-_SPREAD = 0.1  # a usual p (1 - p)
+from linsem.curvature import Diagonal, Full, evened
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,27 @@ def logits_of(theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def solve(
-    theta: torch.Tensor, problem: Problem, ridge: float, iterations: int, *, every: int = 8, tolerance: float = 2e-3
+    theta: torch.Tensor,
+    problem: Problem,
+    ridge: float,
+    iterations: int,
+    *,
+    every: int = 8,
+    tolerance: float = 2e-3,
+    even: Diagonal | Full | None = None,
 ) -> Iterator[tuple[int, float]]:
     """Minimise mean cross-entropy + ridge / 2 |theta|^2 (not on the bias) by L-BFGS, in place.
 
     Yields (iterations done, loss) every `every` iterations; ends early when the loss falls by less than
     `tolerance` of itself within that many. `theta` (classes, D + 1) is the start and the solution. The gradient is
-    written out: it is two matrix products, and autograd would add copies of both. The solver sees each coordinate
-    divided by the curvature that it has about, which changes the way and not the end.
+    written out: it is two matrix products, and autograd would add copies of both. The solver sees coordinates in which
+    the curvature is about even (default: those of the problem), which changes the way and not the end: features of
+    neighbouring layers say much the same.
     """
-    scale = _scale(problem, ridge)
-    moved = theta / scale
-    moved.grad = grad = torch.zeros_like(theta)
+    even = evened(problem.x, problem.weight, ridge) if even is None else even
+    moved = even.moved(theta)
+    moved.grad = torch.zeros_like(theta)
+    grad = torch.empty_like(theta)
     solver = torch.optim.LBFGS(
         [moved], lr=1, max_iter=every, max_eval=every * 5 // 4 + 1, history_size=12, line_search_fn="strong_wolfe",
         tolerance_grad=1e-8, tolerance_change=1e-10,
@@ -59,7 +68,7 @@ def solve(
 
     @torch.no_grad()
     def closure() -> torch.Tensor:
-        torch.mul(moved, scale, out=theta)
+        even.back(moved, theta)
         logits = logits_of(theta, problem.x).t().contiguous()  # over short rows a softmax takes ten times as long
         logp = F.log_softmax(logits, dim=0)
         loss = -(logp[problem.y, rows] * problem.weight).sum() + ridge / 2 * theta[:, :-1].square().sum()
@@ -68,13 +77,13 @@ def solve(
         error *= problem.weight
         torch.add(_product(error, problem.x), theta[:, :-1], alpha=ridge, out=grad[:, :-1])
         torch.sum(error, dim=1, out=grad[:, -1])
-        grad.mul_(scale)
+        even.gradient(grad, moved.grad)
         return loss
 
     before = float("inf")
     for done in range(every, iterations + every, every):
         solver.step(closure)
-        torch.mul(moved, scale, out=theta)  # the last point that was tried need not be the one that was taken
+        even.back(moved, theta)  # the last point that was tried need not be the one that was taken
         loss = _loss(theta, problem, ridge)
         yield min(done, iterations), loss
         if before - loss < tolerance * abs(loss):
@@ -95,14 +104,6 @@ def _product(error: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def _loss(theta: torch.Tensor, problem: Problem, ridge: float) -> float:
     entropy = F.cross_entropy(logits_of(theta, problem.x), problem.y, reduction="none")
     return float((entropy * problem.weight).sum() + ridge / 2 * theta[:, :-1].square().sum())
-
-
-def _scale(problem: Problem, ridge: float) -> torch.Tensor:
-    """(D + 1,) the inverse root of the curvature of each coordinate, about p (1 - p) times its variance + ridge."""
-    mean = problem.weight @ problem.x
-    variance = (problem.weight @ problem.x.square() - mean.square()).clamp_min(0)
-    curvature = torch.cat([_SPREAD * variance + ridge, variance.new_full((1,), _SPREAD)])
-    return curvature.clamp_min(1e-8).rsqrt()
 
 
 def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor | None = None) -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from linsem import fewshot, softmax
 from linsem.basis import fit_basis
 from linsem.calibrate import temperature_of
+from linsem.curvature import Diagonal, Full, diagonal, evened, full
 from linsem.examples import pick_pixels
 from linsem.fewshot import NEVER, Annotation, AnnotationError, FitStep, fit_few_shot, iter_few_shot
 from linsem.gather import gather
@@ -253,8 +254,41 @@ def test_the_solution_is_the_minimum():
 
 def test_the_solver_tells_of_a_falling_loss():
     problem = problem_of(noise=1.0)
-    losses = [loss for _, loss in solve(problem.start(), problem, 0.01, 60, every=5)]
+    losses = [loss for _, loss in solve(problem.start(), problem, 0.01, 60, every=2)]
     assert len(losses) > 2 and losses == sorted(losses, reverse=True)
+
+
+def losses_of(problem, even):
+    return np.array([loss for _, loss in solve(problem.start(), problem, 1e-6, 8, every=2, tolerance=0, even=even)])
+
+
+def test_rows_that_say_much_the_same_are_solved_as_fast():
+    """All second moments make the way the same in any coordinates of the rows; the variances alone do not."""
+    problem = problem_of(noise=1.0)
+    mixed = replace(problem, x=problem.x @ (torch.ones(6, 6) + 0.2 * torch.eye(6)))
+    plain, valley = (losses_of(each, full(each.x, each.weight, 1e-6)) for each in (problem, mixed))
+    slow = losses_of(mixed, diagonal(mixed.x, mixed.weight, 1e-6))
+    assert (valley - plain)[-1] < 0.01 < 0.3 < (slow - plain)[-1]
+
+
+@pytest.mark.parametrize("rows", [1, 30, 5000])
+@pytest.mark.parametrize("way", [diagonal, full])
+def test_even_coordinates_lead_there_and_back(rows, way):
+    source = torch.Generator().manual_seed(0)
+    x, theta = torch.randn(rows, 6, generator=source), torch.randn(3, 7, generator=source)
+    x[:, 1] = x[:, 0]  # and one coordinate says nothing new
+    even = way(x, torch.full((rows,), 1 / rows), 1e-3)
+    even.back(even.moved(theta), out := torch.empty_like(theta))
+    assert torch.allclose(out, theta, atol=1e-4)
+    gradient, moved = torch.randn(3, 7, generator=source), even.moved(theta)
+    even.gradient(gradient, by_moved := torch.empty_like(theta))  # <gradient, theta> does not know of coordinates
+    assert torch.allclose((by_moved * moved).sum(), (gradient * theta).sum(), rtol=1e-3)
+
+
+def test_few_rows_are_solved_by_the_variances():
+    x = torch.randn(100, 6)
+    assert isinstance(evened(x[:23], torch.full((23,), 1 / 23), 0.01), Diagonal)
+    assert isinstance(evened(x, torch.full((100,), 0.01), 0.01), Full)
 
 
 def test_cross_validation_wants_a_stronger_prior_where_labels_are_noisier():
