@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
+from linsem.generator import Layer
+
+POSITIONS = 4  # of a map, for each direction that is kept of it
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -62,22 +66,28 @@ class Basis:
 
 
 def fit_basis(
-    x: torch.Tensor, channels: Sequence[int], *, power: float = 1.0, rank: int | None = None, floor: float = 1e-4
+    x: torch.Tensor,
+    channels: Sequence[int],
+    *,
+    power: float = 1.0,
+    rank: int | Sequence[int] | None = None,
+    floor: float = 1e-4,
 ) -> Basis:
     """The basis of rows x (n, D), whose columns are layers of the given channels.
 
     Layers are brought to the same mean variance first, since only their number of channels should count. `rank` is
-    the most directions that a layer may keep.
+    the most directions that a layer may keep, or that each of them may (None: all).
     """
     mean = x.mean(0)
     forward, backward, variances = [], [], []
-    for part, center in zip(x.split(list(channels), dim=1), mean.split(list(channels)), strict=True):
+    ranks = channels if rank is None else [rank] * len(channels) if isinstance(rank, int) else rank
+    for part, center, most in zip(x.split(list(channels), dim=1), mean.split(list(channels)), ranks, strict=True):
         centred = part - center
         covariance = centred.t() @ centred / len(x)
         unit = float(covariance.diagonal().mean()) + 1e-12
         values, vectors = torch.linalg.eigh(covariance / unit)
         keep = values > floor
-        keep[: max(len(values) - (rank or len(values)), 0)] = False
+        keep[: max(len(values) - most, 0)] = False
         keep[-1] = True
         values, vectors = values[keep].clamp_min(1e-12), vectors[:, keep]
         scale = values ** ((power - 1) / 2) / unit**0.5
@@ -85,3 +95,12 @@ def fit_basis(
         backward.append((vectors / scale).t().contiguous())
         variances.append(values)
     return Basis(mean, tuple(forward), tuple(backward), torch.cat(variances), power)
+
+
+def ranks_of(layers: Sequence[Layer], rank: int | None) -> list[int] | None:
+    """`rank` for each layer, but less for small maps; None stays None.
+
+    The few positions of a map of 4 x 4 tell few directions apart, and others than these tell an image from the others
+    and not what is in it.
+    """
+    return None if rank is None else [max(min(rank, each.height * each.width // POSITIONS), 1) for each in layers]

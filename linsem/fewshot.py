@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from linsem.basis import Basis, fit_basis
+from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.calibrate import temperature_of
 from linsem.curvature import evened
 from linsem.examples import Annotation, AnnotationError, Examples, check_annotations, collect
@@ -175,10 +175,10 @@ def _basis_of(
     rows_of: Gathered | None,
 ) -> Basis:
     """The coordinates follow from the images and not from their labels, so that one who waits for a stroke has them."""
-    channels = [generator.layers[i].channels for i in layers]
+    chosen = [generator.layers[i] for i in layers]
 
     def make() -> Basis:
-        return fit_basis(rest, channels, power=POWERS[0], rank=rank)
+        return fit_basis(rest, [each.channels for each in chosen], power=POWERS[0], rank=ranks_of(chosen, rank))
 
     if rows_of is None:
         return make()

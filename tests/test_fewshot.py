@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from linsem import fewshot, softmax
-from linsem.basis import fit_basis
+from linsem.basis import fit_basis, ranks_of
 from linsem.calibrate import temperature_of
 from linsem.curvature import Diagonal, Full, diagonal, evened, full
 from linsem.examples import pick_pixels
 from linsem.fewshot import NEVER, Annotation, AnnotationError, FitStep, fit_few_shot, iter_few_shot
 from linsem.gather import gather
-from linsem.generator import freeze, seed_z
+from linsem.generator import Layer, freeze, seed_z
 from linsem.looks import Looks
 from linsem.metrics import paper_miou
 from linsem.noise import has_noise
@@ -373,6 +373,21 @@ def test_a_basis_of_lower_rank_keeps_the_directions_of_most_variance():
     kept = basis.backward[0].square().sum(0) / basis.backward[0].square().sum(0).max()
     assert kept[3:].max() < 0.01 < kept[:3].min()
     assert fit_basis(x, [6], rank=None).project(x).shape == (500, 5)  # a direction without variance is left out
+
+
+def test_small_maps_keep_few_directions(toy, dense, monkeypatch):
+    layers = tuple(Layer(32, size, size, 0) for size in (1, 4, 8, 32))
+    assert ranks_of(layers, 64) == [1, 4, 16, 64] and ranks_of(layers, None) is None
+    x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
+    assert fit_basis(x, [32, 32], rank=[4, 16]).project(x).shape == (500, 20)
+
+    def directions():
+        weight = fit_few_shot(toy, dense, CATEGORIES).weights["layer0.weight"]
+        return int(torch.linalg.matrix_rank(weight, rtol=1e-4))
+
+    assert directions() > 1
+    monkeypatch.setattr("linsem.basis.POSITIONS", 64)  # of the smallest map, 8 x 8, one direction is left
+    assert directions() == 1
 
 
 def test_picked_pixels_are_shared_out_over_images_and_small_categories_are_kept_whole():
