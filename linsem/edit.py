@@ -83,7 +83,8 @@ def iter_edit(
     """
     clock = time.monotonic()
     check_fits(extractor, generator)
-    target, region, painted = _checked(generator, extractor, target, region, color_mask)
+    painted = _checked_color(generator, color, color_mask)
+    target, region = _checked(generator, extractor, target, region, painted)
     keep = outside_weight(region)
     wished = np.where(region, target, IGNORE).astype(np.uint8)
     start = ws.detach().float()[None].to(generator.device)
@@ -194,8 +195,8 @@ def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray
 
 def _checked(
     generator: Generator, extractor: Extractor, target: np.ndarray, region: np.ndarray | None,
-    color_mask: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # fmt: skip
+    painted: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     size = tuple(generator.size)
     target = np.asarray(target)
     if target.shape != size:
@@ -203,7 +204,6 @@ def _checked(
     known = target[target != IGNORE]
     if known.size and known.max() >= len(extractor.categories):
         raise EditError(f"target: label {known.max()}, but the extractor knows {len(extractor.categories)} categories")
-    painted = None if color_mask is None or not np.any(color_mask) else np.asarray(color_mask, bool)
     wished = target != IGNORE if painted is None else (target != IGNORE) | painted
     if not wished.any():
         raise EditError("nothing is painted: paint at least one stroke of what the image shall show")
@@ -216,7 +216,18 @@ def _checked(
         raise EditError("the region is empty: mark where the image may change")
     if not (wished & region).any():
         raise EditError("no painted pixel lies inside the region: enlarge the region or paint inside it")
-    return target.astype(np.uint8), region, painted
+    return target.astype(np.uint8), region
+
+
+def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: np.ndarray | None) -> np.ndarray | None:
+    """Where colour is wished, (H, W) bool; None for nowhere."""
+    if color_mask is None or not np.any(color_mask):
+        return None
+    size, mask = tuple(generator.size), np.asarray(color_mask, bool)
+    if color is None or np.shape(color) != (*size, 3) or mask.shape != size:
+        got = f"{None if color is None else np.shape(color)} and {mask.shape}"
+        raise EditError(f"color and color_mask: expected {(*size, 3)} and {size}, got {got}")
+    return mask
 
 
 def _report(

@@ -52,6 +52,8 @@ def check_annotations(
     """Raise `AnnotationError` for what cannot be learnt from; with `every`, each category must have a pixel."""
     if len(categories) < 2:
         raise AnnotationError(f"at least two categories are needed to tell apart, got {len(categories)}")
+    if len(categories) > IGNORE - 1:
+        raise AnnotationError(f"at most {IGNORE - 1} categories can be told apart, got {len(categories)}")
     if not annotations:
         raise AnnotationError("no image is labelled yet: paint at least two categories on one image")
     seen = np.zeros(len(categories), dtype=np.int64)

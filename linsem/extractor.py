@@ -132,13 +132,19 @@ def load_extractor(source: str | Path, generator: Generator | None = None) -> Ex
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise ExtractorError(f"extractor {path.name}: not a safetensors file ({error})") from error
+            weights = {name: _numbers(file.get_tensor(name), name) for name in file.keys()}
+    except (SafetensorError, OSError, NotImplementedError, RuntimeError, TypeError, AttributeError) as error:
+        raise ExtractorError(f"extractor {path.name}: not a safetensors file of numbers ({error})") from error
     extractor = _parse(metadata, weights, path.name)
     if generator is not None:
         check_fits(extractor, generator)
     return extractor
+
+
+def _numbers(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+        raise TypeError(f"weight {name!r} of {tensor.dtype}, expected floats of 16, 32 or 64 bits")
+    return tensor.float()
 
 
 def check_fits(extractor: Extractor, generator: Generator) -> None:
@@ -147,6 +153,12 @@ def check_fits(extractor: Extractor, generator: Generator) -> None:
         raise ExtractorError(
             f"this extractor was made for the generator {extractor.generator_id!r}, "
             f"and the chosen one is {generator.id!r}: choose that generator, or fit a new extractor"
+        )
+    if tuple(extractor.size) != tuple(generator.size):
+        height, width = extractor.size
+        raise ExtractorError(
+            f"the extractor gives labels of {height} x {width}, {generator.id!r} draws "
+            f"{generator.size[0]} x {generator.size[1]}"
         )
     if extractor.last_layer >= len(generator.layers):
         raise ExtractorError(
@@ -186,7 +198,7 @@ def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: 
         notes = {str(k): str(v) for k, v in json.loads(metadata.get("notes", "{}")).items()}
         least = tuple(float(v) for v in json.loads(metadata.get("least", "[]")))
         kind, generator_id = metadata["kind"], metadata["generator"]
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ExtractorError(f"{name}: its description is damaged ({type(error).__name__}: {error})") from error
     if not layers or sorted(set(layers)) != list(layers) or layers[0] < 0 or len(layers) > 256:
         raise ExtractorError(f"{name}: layers are expected in rising order, got {list(layers)[:20]}")

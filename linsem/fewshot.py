@@ -96,6 +96,8 @@ def iter_few_shot(
     categories = tuple(categories)
     if missing not in ("error", "keep"):
         raise ValueError(f"missing: expected 'error' or 'keep', got {missing!r}")
+    if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):
+        raise ValueError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
     check_annotations(generator, annotations, categories, every=missing == "error")
     layers = _checked_layers(generator, layers)
     if start is not None and not _continues(start, generator, layers):
@@ -153,6 +155,7 @@ def _versions(
 
     @torch.no_grad()
     def versions(ws: torch.Tensor) -> list[list[torch.Tensor]]:
+        ws = ws.float()
         batch = ws[None].to(generator.device)
         fresh = [synthesize_noisy(generator, batch, [seed + 1 + k], last_layer) for k in range(count)]
         if features_of is None:
@@ -244,7 +247,7 @@ class _Fit:
             self.temperature = start.temperature
             return
         several = self.images > 1
-        ridges = RIDGES if several and ridge is None else (ridge or ONE_IMAGE_RIDGE,)
+        ridges = RIDGES if several and ridge is None else (ONE_IMAGE_RIDGE if ridge is None else ridge,)
         powers = POWERS if several and power is None else (ONE_IMAGE_POWER if power is None else power,)
         rows = _spread(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
         part, choices = self.problem.part(rows), {}

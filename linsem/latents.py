@@ -38,7 +38,7 @@ def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
         with safe_open(str(path), "np") as file:
             metadata = file.metadata() or {}
             ws = file.get_tensor("ws") if metadata.get("format") == FORMAT else None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, AttributeError, NotImplementedError) as error:  # a dtype of no array
         raise LatentsError("latent: expected a file that an edit or a sampling gave, got another one") from error
     if ws is None or metadata.get("version") != VERSION:
         raise LatentsError("latent: expected a file that an edit or a sampling gave, got another safetensors file")

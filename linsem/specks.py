@@ -31,13 +31,13 @@ def usual_areas(total: np.ndarray, images: np.ndarray) -> tuple[float, ...]:
     return tuple((SHARE * total / np.maximum(images, 1)).tolist())
 
 
-def without_specks(logits: torch.Tensor, least: Sequence[float]) -> torch.Tensor:
+def without_specks(logits: torch.Tensor, least: Sequence[float], labels: torch.Tensor | None = None) -> torch.Tensor:
     """Logits (N, K, H, W) to labels (N, H, W) uint8 among the categories that an image shows enough of.
 
     `least` (K,) are shares of the image. A speck takes the likeliest of the other categories; the largest category is
-    none.
+    none. `labels` are those of the largest logits, where they are known; they are not changed.
     """
-    labels = labels_of(logits)
+    labels = labels_of(logits) if labels is None else labels.clone()
     flat = labels.flatten(1).long()
     counts = flat.new_zeros(logits.shape[:2]).scatter_add_(1, flat, torch.ones_like(flat))
     few = counts < flat.shape[1] * torch.tensor(least, dtype=torch.float64, device=flat.device)

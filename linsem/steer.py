@@ -20,6 +20,7 @@ import torch
 from linsem.agree import labels_of, weighted_entropy
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, fitting
+from linsem.specks import without_specks
 from linsem.wish import SteerError, Weights, Wish, WishMaps, fit_layout
 
 __all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "fit_layout", "steer", "teacher_segmenter"]
@@ -32,7 +33,8 @@ Segmenter = Callable[[torch.Tensor | None, list[torch.Tensor], tuple[int, int]],
 
 @dataclass(frozen=True)
 class SteerStep:
-    """The best state so far. `agreement` (N,): the weighted share of target pixels that obey; `loss` (N,)."""
+    """The best state so far. `agreement` (N,): the weighted share of target pixels whose largest logit obeys; `loss`
+    (N,). `labels` (N, H, W) are as an extractor predicts them, without specks."""
 
     index: int
     total: int
@@ -109,6 +111,7 @@ class _Loop:
     ) -> None:
         self.generator, self.space, self.weights, self.psi, self.keep_best = generator, space, weights, psi, keep_best
         self.segment = as_segmenter(segmenter)
+        self.least = segmenter.least if isinstance(segmenter, Extractor) else ()
         self.needs_image = with_image or not isinstance(segmenter, Extractor) or weights.preserve + weights.color > 0
         self.last_layer = None if self.needs_image else segmenter.last_layer
         self.base, self.start = None, _checked_start(generator, start, space)
@@ -156,8 +159,8 @@ class _Loop:
         """
         self.adam.zero_grad(set_to_none=True)
         parts = [self._pass(part, gradient) for part in batches(len(self.latent), self.part)]
-        loss, labels = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])
-        image = torch.cat([each[2] for each in parts]) if self.needs_image else None
+        loss, obeys, labels = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
+        image = torch.cat([each[3] for each in parts]) if self.needs_image else None
         if self.origin is None:
             self.origin = image
         finite = bool(torch.isfinite(loss).all())
@@ -165,10 +168,13 @@ class _Loop:
             finite = bool(torch.isfinite(self.latent.grad).all())
         if not finite and self.best_labels is None:
             raise SteerError("the generator gives numbers that are not finite at the start: choose another seed")
-        return finite, finite and self._keep(loss.cpu(), labels, image)
+        return finite, finite and self._keep(loss.cpu(), obeys.cpu(), labels, image)
 
-    def _pass(self, part: slice, gradient: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The loss (n,), the labels (n, H, W) and the image of some samples; adds to the gradient of the latent."""
+    def _pass(
+        self, part: slice, gradient: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The loss (n,), the agreement (n,), the labels (n, H, W) as they are predicted and the image of some samples;
+        adds to the gradient of the latent."""
         ws = self.ws(self.latent[part], part)
         image, features = self.generator.synthesize(ws, image=self.needs_image, last_layer=self.last_layer)
         logits = self.segment(image, features, tuple(self.generator.size))
@@ -177,7 +183,12 @@ class _Loop:
         loss = self._loss(part, logits, image)
         if gradient and bool(torch.isfinite(loss).all()):
             loss.sum().backward()
-        return loss.detach(), labels_of(logits.detach()), None if image is None else image.detach()
+        logits, maps = logits.detach(), self.terms.of(part)
+        labels = labels_of(logits)
+        obeys = ((labels == maps.target) * maps.weight).sum(dim=(1, 2))
+        if self.least:
+            labels = without_specks(logits, self.least, labels)
+        return loss.detach(), obeys, labels, None if image is None else image.detach()
 
     def _loss(self, part: slice, logits: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
         w, maps = self.weights, self.terms.of(part)
@@ -196,8 +207,9 @@ class _Loop:
             loss = loss + w.close * (self.latent[part] - anchor).flatten(1).square().sum(1)
         return loss
 
-    def _keep(self, loss: torch.Tensor, labels: torch.Tensor, image: torch.Tensor | None) -> bool:
-        agreement = ((labels == self.terms.target) * self.terms.weight).sum(dim=(1, 2)).cpu()
+    def _keep(
+        self, loss: torch.Tensor, agreement: torch.Tensor, labels: torch.Tensor, image: torch.Tensor | None
+    ) -> bool:
         better = loss < self.best_loss - 1e-6 if self.keep_best else torch.ones(len(loss), dtype=torch.bool)
         worth = bool((loss < self.best_loss - LEAST_GAIN * loss.abs()).any()) or not self.keep_best
         first = self.best_labels is None

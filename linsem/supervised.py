@@ -9,6 +9,7 @@ are divided by their channels' root mean square, which is folded into the first 
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def iter_supervised(
     processes = Processes(batch, generator.device) if accelerate else Processes.alone(generator.device)
     run = _Run(generator, teacher, tuple(categories), named, math.ceil(images / batch), psi, seed)
     run.measure_scales([first_seed + i for i in range(min(images, 16))])
-    label = f"{generator.id} {sorted(named.items())} {images} {batch} {psi} {first_seed} {seed} {processes.count} 2"
+    what = f"{generator.id} {[each.name for each in categories]} {sorted(named.items())}"
+    label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} 2"
     done = run.load(Path(state), label) if state is not None and Path(state).exists() else 0
     for index in range(done, run.total):
         seeds = [first_seed + i for i in range(index * batch, min((index + 1) * batch, images))]
@@ -122,8 +124,10 @@ def _check(
         if recipe.kind not in KINDS:
             raise ValueError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")
         layers = recipe.layers
-        if layers is not None and (not layers or not all(0 <= i < len(generator.layers) for i in layers)):
+        if layers is not None and (not layers or not set(layers) <= set(range(len(generator.layers)))):
             raise ValueError(f"recipe {name!r}: layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+        if layers is not None and len(set(layers)) < len(layers):
+            raise ValueError(f"recipe {name!r}: layers: expected each once, got {layers}")
 
 
 class _Run:
@@ -174,8 +178,10 @@ class _Run:
         """Raw features and the teacher's labels (N, H, W) int64: the one pass that all extractors share."""
         image, features = self.generator.synthesize(self._ws(seeds))
         labels = self.teacher(image).long()
-        if int(labels.max()) >= len(self.categories):
-            raise ValueError(f"teacher: label {int(labels.max())}, but there are {len(self.categories)} categories")
+        least, most = int(labels.min()), int(labels.max())
+        if least < 0 or most >= len(self.categories):
+            wrong = least if least < 0 else most
+            raise ValueError(f"teacher: label {wrong}, but there are {len(self.categories)} categories")
         return features, labels
 
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
@@ -278,9 +284,13 @@ class _Run:
 
     def load(self, path: Path, label: str) -> int:
         """Read it back; returns how many batches are done."""
-        state = torch.load(path, weights_only=True, map_location=self.generator.device)
-        if state["label"] != label:
-            raise ValueError(f"{path.name} is the state of another run ({state['label']}), this one is {label}")
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.generator.device)
+            found = state["label"]
+        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{path.name} is not the state of a run, or it is cut off: {error}") from error
+        if found != label:
+            raise ValueError(f"{path.name} is the state of another run ({found}), this one is {label}")
         self.scales, self.temperatures, self.areas = state["scales"], state["temperatures"], state["areas"]
         for name, weights in self.weights.items():
             for key, w in weights.items():

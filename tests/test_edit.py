@@ -108,6 +108,9 @@ def test_removal_asks_for_what_the_extractor_expects_next(toy, extractor):
         ({"target": np.full((32, 32), 9, np.uint8)}, "label 9"),
         ({"region": np.zeros((32, 32), bool)}, "region is empty"),
         ({"region": np.ones((3, 3), bool)}, "region: expected"),
+        ({"color_mask": np.ones((32, 32), bool)}, "color and color_mask: expected"),
+        ({"color_mask": np.ones((16, 16), bool), "color": np.zeros((32, 32, 3), np.uint8)}, "got .*16, 16"),
+        ({"color_mask": np.ones((32, 32), bool), "color": np.zeros((16, 16, 3), np.uint8)}, "got .*16, 16"),
         ({"region": np.eye(32, dtype=bool)[::-1] & (np.arange(32) > 30)}, "no painted pixel"),
     ],
 )
@@ -124,3 +127,16 @@ def test_an_extractor_of_another_generator_is_refused(toy, extractor):
         editing.edit(
             ToyGenerator(32, id="other"), extractor, toy.map(seed_z(toy, [1]))[0], np.zeros((32, 32), np.uint8)
         )
+
+
+def test_before_and_after_are_read_alike(toy, extractor):
+    """What is a speck before is one after: without a move, nothing is said to have changed."""
+    ws = toy.map(seed_z(toy, [5]))
+    labels = toy.truth(ws)[0]
+    wish = np.where(labels == 3, 3, IGNORE).astype(np.uint8)
+    wish[0, 0] = 3
+    strict = replace(extractor, least=(0.0, 0.0, 0.0, 0.9))  # all of the disc is a speck
+    report = editing.edit(toy, strict, ws[0], wish, steps=0).report
+    assert report["agreement_before"] == report["agreement_after"] == 0
+    report = editing.edit(toy, extractor, ws[0], wish, steps=0, enough=1.0).report
+    assert report["agreement_before"] == report["agreement_after"] > 0.9

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from linsem import pixels, readout
-from linsem.extractor import Extractor, ExtractorError, load_extractor, save_extractor, uncertainty_of
+from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor, save_extractor, uncertainty_of
 from linsem.palette import Category
 from linsem.readout import FORWARD, KINDS, initial_weights, weight_shapes
+from tests.toys import ToyGenerator
 
 CATEGORIES = (Category("sky", "#0000ff"), Category("tree", "#00ff00"), Category("road", "#ff0000"))
 CHANNELS, SIZES = (6, 5, 5, 4), ((4, 4), (8, 8), (8, 8), (16, 16))
@@ -221,6 +222,9 @@ def test_the_unchanged_copy_is_read(tmp_path):
         ({"temperature": "nan"}, "out of range"),
         ({"temperature": None}, "damaged"),
         ({"notes": "[]"}, "damaged"),
+        ({"layers": "[1e999]"}, "damaged"),
+        ({"size": "[Infinity, 16]"}, "damaged"),
+        ({"least": "[1" + "0" * 400 + "]"}, "damaged"),
     ],
 )
 def test_damaged_descriptions_are_refused_in_words(tmp_path, changes, says):
@@ -237,6 +241,8 @@ def test_damaged_descriptions_are_refused_in_words(tmp_path, changes, says):
         ({"layer1.weight": torch.full((3, 5), torch.nan)}, "not finite"),
         ({"more": torch.zeros(2)}, "'more'"),
         ({"bias": None}, "'bias'"),
+        ({"bias": torch.zeros(3, dtype=torch.int64)}, "expected floats"),
+        ({"bias": torch.zeros(3, dtype=torch.float8_e4m3fn)}, "expected floats"),
     ],
 )
 def test_damaged_weights_are_refused_in_words(tmp_path, weights, says):
@@ -251,3 +257,12 @@ def test_a_file_that_is_none_is_refused(tmp_path):
         load_extractor(tmp_path / "x.safetensors")
     with pytest.raises(ExtractorError, match="neither a file"):
         load_extractor(tmp_path / "nothing")
+
+
+def test_labels_of_another_size_than_the_image_are_refused_before_they_are_made():
+    """A file of a kilobyte may ask for 8192 x 8192: it is the generator that says how large an image is."""
+    toy = ToyGenerator()
+    extractor = toy.known_extractor()
+    check_fits(extractor, toy)
+    with pytest.raises(ExtractorError, match="labels of 8192 x 8192, 'toy"):
+        check_fits(replace(extractor, size=(8192, 8192)), toy)

@@ -452,10 +452,30 @@ def test_features_that_are_not_finite_name_the_image(toy, dense):
         fit_few_shot(toy, dense, CATEGORIES, features_of=features_of)
 
 
-@pytest.mark.parametrize("options", [{"layers": (5,)}, {"layers": ()}, {"missing": "what"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"layers": (5,)}, {"layers": ()}, {"missing": "what"}, {"iterations": 0}, {"ridge": -1.0}, {"ridge": np.nan}],
+)
 def test_options_out_of_range_are_told(toy, dense, options):
     with pytest.raises(ValueError, match="expected"):
         fit_few_shot(toy, dense, CATEGORIES, **options)
+
+
+def test_no_prior_is_none_and_not_the_usual_one(toy, dense):
+    assert fit_few_shot(toy, dense[:1], CATEGORIES, ridge=0.0, missing="keep").notes["ridge"] == "0.0"
+    assert fit_few_shot(toy, dense[:1], CATEGORIES, missing="keep").notes["ridge"] == "0.01"
+
+
+def test_latents_of_another_precision_are_taken(toy, dense):
+    finer = [replace(each, ws=each.ws.double()) for each in dense]
+    one, other = (fit_few_shot(toy, each, CATEGORIES).weights["bias"] for each in (dense, finer))
+    assert torch.equal(one, other)
+
+
+def test_more_categories_than_labels_can_name_are_refused(toy, dense):
+    many = tuple(Category(f"part {i}", f"#{i:06x}") for i in range(255))
+    with pytest.raises(AnnotationError, match="at most 254"):
+        fit_few_shot(toy, dense, many, missing="keep")
 
 
 def test_one_category_is_not_enough(toy, dense):

@@ -9,6 +9,7 @@ import torch
 from linsem.extractor import KINDS
 from linsem.generator import seed_z
 from linsem.metrics import paper_miou
+from linsem.palette import Category
 from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
 from tests.toys import CATEGORIES, ToyGenerator
 
@@ -92,6 +93,38 @@ def test_the_state_of_another_run_is_refused(toy, tmp_path):
     next(iter_supervised(*toy, images=8, batch=4, recipes=["LSE"], report=1, state=tmp_path / "s.pt"))
     with pytest.raises(ValueError, match="state of another run"):
         next(iter_supervised(*toy, images=8, batch=4, recipes=["NSE-1"], report=1, state=tmp_path / "s.pt"))
+    names = tuple(Category(f"other {i}", f"#00000{i}") for i in range(4))
+    with pytest.raises(ValueError, match="state of another run"):
+        next(
+            iter_supervised(
+                *toy, images=8, batch=4, recipes=["LSE"], report=1, state=tmp_path / "s.pt", categories=names
+            )
+        )
+
+
+@pytest.mark.parametrize("content", [b"", b"not a state", None])
+def test_a_state_that_is_none_or_cut_off_is_refused(toy, tmp_path, content):
+    path, options = tmp_path / "s.pt", dict(images=8, batch=4, recipes=["LSE"], report=1)
+    next(iter_supervised(*toy, **options, state=path))
+    path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    with pytest.raises(ValueError, match="not the state of a run"):
+        next(iter_supervised(*toy, **options, state=path))
+
+
+def test_a_layer_twice_and_a_negative_label_are_refused(toy):
+    generator, teacher = toy
+    with pytest.raises(ValueError, match="each once"):
+        fit_supervised(
+            generator, teacher, images=4, recipes={"LSE": Recipe("LSE", (1, 1))}, categories=generator.categories
+        )
+    with pytest.raises(ValueError, match="label -1"):
+        fit_supervised(
+            generator,
+            lambda image: teacher(image).long() - 1,
+            images=4,
+            recipes=["LSE"],
+            categories=generator.categories,
+        )
 
 
 def test_an_image_s_examples_do_not_depend_on_the_recipes(toy):
