@@ -15,7 +15,8 @@ HISTORY = 20  # states that are kept
 @dataclass(frozen=True, eq=False)
 class EditPoint:
     """One state of an edited image: ws (num_ws, w_dim), rgb (H, W, 3) uint8, labels (H, W) uint8, and in words how it
-    came to be; `report` is that of `linsem.edit`, empty for the start. `number` is its own in its track."""
+    came to be; `report` is that of `linsem.edit`, empty for the start. `number` is its own in its track. `wish` (H, W)
+    uint8 is what is painted on it before anybody has painted."""
 
     ws: np.ndarray
     rgb: np.ndarray
@@ -23,6 +24,7 @@ class EditPoint:
     caption: str
     report: dict[str, object]
     number: int = 0
+    wish: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,12 @@
-"""The examples that load with one click for a generator of avatars: layouts to sample, and a scribbled project.
+"""The examples that load with one click for a generator of avatars: layouts to sample, wishes for
+edits, and a scribbled project.
 
     python -m linsem.lab.avatar_examples avatars-128
 
-The layouts are the exact label maps of drawings that nobody was trained on, the first of each kind. The project holds
-two images with strokes over about one pixel in a hundred, made from the teacher's label maps as a person would, and the
-extractor that follows from them.
+The layouts are the exact label maps of drawings that nobody was trained on, the first of each kind. The wishes are
+scripted edits (`linsem.lab.edits`) of the first images that they fit. The project holds two images with strokes over
+about one pixel in a hundred, made from the teacher's label maps as a person would, and the extractor that follows from
+them.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ import numpy as np
 import torch
 
 from linsem.fewshot import Annotation, fit_few_shot
-from linsem.generator import Generator, seed_z
+from linsem.generator import Generator, batches, seed_z
 from linsem.lab import drawings
 from linsem.lab.digiface import make_project
-from linsem.lab.edits import Facts, facts
+from linsem.lab.edits import SCRIPTS, Facts, facts, known, wish
 from linsem.lab.scribble import scribble
 from linsem.palette import write_label_map
 from linsem.teacher import Teacher, load_teacher
@@ -28,6 +30,8 @@ from linsem.zoo import assets, load_generator
 
 FIRST = drawings.HELD_OUT + 60_000
 SEEDS, SHARE, PSI = (19, 44), 0.01, 0.7
+WISHES = {"hat on": "a-hat", "longer hair": "longer-hair", "glasses on": "glasses", "beard on": "a-beard"}
+WISHED = range(1, 120)  # seeds of the images that the wishes are for, and of those that they are taken from
 KINDS: dict[str, Callable[[Facts], bool]] = {
     "long-hair": lambda f: f.hair_below > 0.10 and f.glasses == f.beard == 0,
     "short-hair": lambda f: 0.02 < f.hair < 0.08 and f.hair_below < 0.005 and f.glasses == f.beard == 0,
@@ -57,8 +61,27 @@ def layouts(size: int) -> dict[str, np.ndarray]:
 def scribbles(generator: Generator, teacher: Teacher) -> dict[int, np.ndarray]:
     """Strokes on each of SEEDS, (H, W) uint8 with 255 where nothing is painted."""
     image, _ = generator.synthesize(generator.map(seed_z(generator, SEEDS), PSI))
-    known = teacher(image).cpu().numpy()
-    return {seed: scribble(labels, SHARE, seed) for seed, labels in zip(SEEDS, known, strict=True)}
+    maps = teacher(image).cpu().numpy()
+    return {seed: scribble(labels, SHARE, seed) for seed, labels in zip(SEEDS, maps, strict=True)}
+
+
+@torch.no_grad()
+def wishes(generator: Generator, teacher: Teacher) -> dict[str, np.ndarray]:
+    """By file name: the first image that each script fits and that no other has, and what it is to show."""
+    maps = []
+    for part in batches(len(WISHED), 8):
+        image, _ = generator.synthesize(generator.map(seed_z(generator, WISHED[part]), PSI))
+        maps += [known(labels) for labels in teacher(image).cpu().numpy()]
+    found: dict[str, np.ndarray] = {}
+    free = list(enumerate(WISHED))
+    for script, words in WISHES.items():
+        for place, (i, seed) in enumerate(free):
+            target = wish(SCRIPTS[script], maps[i], maps[:i] + maps[i + 1 :])
+            if target is not None:
+                found[f"{seed}-{words}"] = target
+                del free[place]
+                break
+    return found
 
 
 def main() -> None:
@@ -72,6 +95,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for kind, labels in layouts(generator.size[0]).items():
         (folder / f"{kind}.png").write_bytes(write_label_map(labels, teacher.categories))
+    (folder / "edits").mkdir(exist_ok=True)
+    for old in (folder / "edits").glob("*.png"):
+        old.unlink()
+    for name, labels in wishes(generator, teacher).items():
+        (folder / "edits" / f"{name}.png").write_bytes(write_label_map(labels, teacher.categories))
     painted = scribbles(generator, teacher)
     ws = generator.map(seed_z(generator, list(painted)), PSI)
     annotations = [Annotation(w, labels) for w, labels in zip(ws, painted.values(), strict=True)]

@@ -63,6 +63,7 @@ class _Layout:
         self.strip = Thumbs(
             label="Images on the bench", empty="The images of the tab Label appear here.", size=68, elem_id="edit-strip"
         )
+        self.shelf = Thumbs(label="Or an example, painted already", size=68, elem_id="edit-examples", visible=False)
         with gr.Row(elem_classes="ls-tight ls-end"):
             self.seed = gr.Number(
                 12, label="Or a seed", precision=0, minimum=0, elem_id="edit-seed", scale=1, min_width=110
@@ -106,7 +107,9 @@ class _Wiring:
         opened = on(tab.select, self.visit, [*who, self.track], [at.strip, self.track, at.line], **self.quiet)
         still = [gr.skip()] * len(self.settle[1])
         on(opened.then, lambda now: logic.settle(now) if now else still, *self.settle, **self.quiet)
+        on(opened.then, logic.shelf, who, [at.shelf], **self.quiet)
         self.arrive(on(at.strip.select, self.choose, who, [self.track], **self.quiet))
+        self.arrive(on(at.shelf.select, self.example, who, [self.track], **self.quiet))
         taken = on(at.take.click, logic.from_seed, [*who, at.seed, at.psi], [self.track], **self.services.short)
         self.arrive(taken)
         for button, by in ((at.undo, -1), (at.redo, 1)):
@@ -149,6 +152,9 @@ class _Wiring:
 
     def choose(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
         return self.logic.from_bench(session, fitted, int(event.index))
+
+    def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
+        return self.logic.from_example(session, fitted, int(event.index))
 
     def visit(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, object, object]:
         strip = self._bench_strip(session)

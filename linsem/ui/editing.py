@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
 from linsem.latents import save_latents
-from linsem.palette import rgb_of, write_label_map
-from linsem.pixels import IGNORE
+from linsem.palette import overlay, rgb_of, write_label_map
+from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Session
 from linsem.studio import EditFrame
@@ -20,6 +21,7 @@ from linsem.track import EditPoint, Track, new_track, push, reread, step
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.categories import hex_color
+from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
 from linsem.ui.segment import chosen_extractor
 from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
@@ -54,6 +56,32 @@ class Editing:
             raise ValueError("there is no image on the bench: open the tab Label first")
         picture = session.pictures[min(max(index, 0), len(session.pictures) - 1)]
         return self.start(session, fitted, picture.ws, f"seed {picture.seed}")
+
+    def examples(self, session: Session, fitted: Fitted | None) -> list[ExampleEdit]:
+        """The wishes that ship, where what reads them knows their categories."""
+        try:
+            return example_edits(session.model, chosen_extractor(self.services, session, fitted).categories)
+        except ValueError:  # nothing to read them with yet
+            return []
+
+    def shelf(self, session: Session, fitted: Fitted | None) -> dict:
+        """Each example's image with its wish over it."""
+        found = self.examples(session, fitted)
+        if not found:
+            return gr.update(visible=False)
+        _, rgb = self.gpu.draw(session.model, [each.seed for each in found], EDIT_PSI)
+        categories = chosen_extractor(self.services, session, fitted).categories
+        items = (Thumb(overlay(rgb[i], each.labels, categories, 0.7), each.words) for i, each in enumerate(found))
+        return gr.update(value=Strip(tuple(items)), visible=True)
+
+    def from_example(self, session: Session, fitted: Fitted | None, index: int) -> Track:
+        """Begin with an example: its image, and its wish painted on it."""
+        found = self.examples(session, fitted)
+        if not 0 <= index < len(found):
+            raise ValueError("this example is not there any more: choose another one")
+        track = self.from_seed(session, fitted, found[index].seed, EDIT_PSI)
+        labels = resize_labels(found[index].labels, track.now.labels.shape)
+        return replace(track, points=(replace(track.now, wish=labels),))
 
     def visit(self, session: Session, fitted: Fitted | None, track: Track | None) -> Track:
         """When the tab is opened: an image to edit, read by the extractor of the moment."""
@@ -112,8 +140,8 @@ class Editing:
         """Painter, slider, the two buttons, the list of removable categories, the downloads."""
         track = _needed(track)
         now, first, categories = track.now, track.points[0], track.extractor.categories
-        blank = np.full(now.labels.shape, IGNORE, np.uint8)
-        state = PainterState(now.rgb, blank, now.labels, None, categories, track.key)
+        wish = np.full(now.labels.shape, IGNORE, np.uint8) if now.wish is None else now.wish
+        state = PainterState(now.rgb, wish, now.labels, None, categories, track.key)
         present = [(categories[k].name, int(k)) for k in np.unique(now.labels) if k < len(categories)]
         files = self._files(track)
         return (

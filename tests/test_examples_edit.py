@@ -1,0 +1,59 @@
+"""The wishes that ship for the tab Edit: one click paints them, and a run takes them off again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from linsem.pixels import IGNORE
+from linsem.session import new_session
+from linsem.settings import Settings
+from linsem.track import EditPoint, push
+from linsem.ui.editing import Editing
+from linsem.ui.examples import example_edits, example_masks
+from linsem.ui.services import Services
+
+MODEL = "avatars-128"
+
+
+@pytest.fixture(scope="module")
+def services():
+    return Services.make(Settings(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def session(services):
+    return new_session(MODEL, services.studio.categories(MODEL))
+
+
+def test_the_wishes_are_sparse_maps_of_the_shipped_categories(services):
+    categories = services.studio.shipped(MODEL).categories
+    found = example_edits(MODEL, categories)
+    assert len(found) >= 3 and len({each.words for each in found}) == len(found)
+    for each in found:
+        known = each.labels[each.labels != IGNORE]
+        assert 0 < known.size < each.labels.size / 2 and known.max() < len(categories), each.words
+        assert not any(character.isdigit() for character in each.words)
+    assert all(path.parent.name == MODEL for path, _ in example_masks(MODEL, categories))  # they are no layouts
+
+
+def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, session):
+    editing = Editing(services)
+    strip = editing.shelf(session, None)
+    assert strip["visible"] and len(strip["value"].items) == len(editing.examples(session, None))
+    wish = editing.examples(session, None)[0]
+    track = editing.from_example(session, None, 0)
+    state, *_ = editing.settle(track)
+    assert np.array_equal(state.labels, wish.labels) and track.now.caption == f"seed {wish.seed}"
+    done = push(track, EditPoint(track.now.ws, track.now.rgb, track.now.labels, "more", {}))
+    assert (editing.settle(done)[0].labels == IGNORE).all()
+
+
+def test_where_none_fit_nothing_is_offered(services, session):
+    editing = Editing(services)
+    other = replace(session, model="avatars-64")
+    assert editing.examples(other, None) == [] and not editing.shelf(other, None)["visible"]
+    with pytest.raises(ValueError, match="not there any more"):
+        editing.from_example(session, None, 99)
