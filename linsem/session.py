@@ -1,7 +1,8 @@
 """What a visitor has made: frozen values, and pure functions from value to value.
 
 Nothing here knows a network or a screen. A `Session` is the labelling bench: pictures (by their latents), what is
-painted on them, and the categories. Undo is keeping the last value.
+painted on them, and the categories. Undo gives back what a change took, and keeps what was painted since
+(`linsem.changes`).
 """
 
 from __future__ import annotations
@@ -12,33 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from linsem.changes import SAME, Change, Picture, make_room, old_categories, old_pictures, taken_of
 from linsem.extractor import Extractor
 from linsem.palette import Category, parse_categories
 from linsem.pixels import IGNORE
 
-HISTORY = 20  # previous values that are kept
+HISTORY = 20  # changes that can be undone
 
 
 class SessionError(ValueError):
     """A change that cannot be made; the sentence says why. The session stays as it was."""
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An image on the bench: its ws (num_ws, w_dim) float32, where it comes from, its labels (H, W) uint8 (255:
-    unknown). `key` names it with the state of its labels that the server made last: a new one tells the painter to
-    take the labels from here."""
-
-    key: str
-    ws: np.ndarray
-    seed: int
-    psi: float
-    labels: np.ndarray
-
-    @property
-    def painted(self) -> int:
-        """How many pixels are labelled."""
-        return int((self.labels != IGNORE).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +36,7 @@ class Session:
     pictures: tuple[Picture, ...] = ()
     version: int = 0
     serial: int = 0
-    past: tuple[Session, ...] = ()
+    past: tuple[Change, ...] = ()
 
     def find(self, key: str | None) -> int | None:
         """The position of the picture with this key, or None."""
@@ -121,7 +105,7 @@ def paint(session: Session, key: str, labels: np.ndarray) -> Session:
 def set_labels(session: Session, index: int, labels: np.ndarray) -> Session:
     """Labels that did not come from the painter: the picture gets a new key, so that the painter takes them over."""
     picture = replace(session.pictures[index], labels=labels, key=f"{session.token}-{session.serial}")
-    return _put(replace(_remember(session), serial=session.serial + 1), index, picture)
+    return _remember(session, _put(replace(session, serial=session.serial + 1), index, picture))
 
 
 def remove_picture(session: Session, index: int) -> Session:
@@ -129,20 +113,34 @@ def remove_picture(session: Session, index: int) -> Session:
     if len(session.pictures) == 1:
         raise SessionError("this is the only image: add another one before you remove it")
     rest = session.pictures[:index] + session.pictures[index + 1 :]
-    return replace(_remember(session), pictures=rest, version=session.version + 1)
+    return _remember(session, replace(session, pictures=rest, version=session.version + 1))
 
 
-def undo(session: Session) -> Session:
-    """The bench before the last change that was not a stroke (the painter undoes strokes)."""
-    if not session.past:
+def undo(session: Session, limit: int = 24) -> Session:
+    """Give back what the last change took that was not a stroke (the painter undoes strokes).
+
+    Nothing that was painted since is lost, nor a picture that was added: a category that was added and then painted
+    stays, and the change before it is undone. Where more than `limit` pictures would be there, unlabelled ones go.
+    """
+    past = session.past
+    while past and past[-1].holds(session.pictures):
+        past = past[:-1]
+    if not past:
         raise SessionError("there is nothing to undo here; strokes are undone in the painter")
-    last = session.past[-1]
-    serial = session.serial
-    pictures = []
-    for picture in last.pictures:  # under new keys, so that the painter takes the old labels over
-        pictures.append(replace(picture, key=f"{session.token}-{serial}"))
-        serial += 1
-    return replace(last, pictures=tuple(pictures), past=session.past[:-1], version=session.version + 1, serial=serial)
+    change = past[-1]
+    pictures = make_room(old_pictures(change, session.pictures), {each.picture.name for each in change.taken}, limit)
+    if len(pictures) > max(limit, len(session.pictures)):
+        raise SessionError(f"there is room for {limit} images, and all here are labelled: erase one's strokes first")
+    categories, serial, keyed = _checked(old_categories(change, session.categories)), session.serial, []
+    for picture in pictures:
+        if picture not in session.pictures:  # under a new key, so that the painter takes the labels over
+            picture = replace(picture, key=f"{session.token}-{serial}")
+            serial += 1
+        keyed.append(picture)
+    return replace(
+        session, categories=categories, pictures=tuple(keyed), past=past[:-1], version=session.version + 1,
+        serial=serial,
+    )  # fmt: skip
 
 
 def _put(session: Session, index: int, picture: Picture) -> Session:
@@ -150,8 +148,11 @@ def _put(session: Session, index: int, picture: Picture) -> Session:
     return replace(session, pictures=pictures, version=session.version + 1)
 
 
-def _remember(session: Session) -> Session:
-    return replace(session, past=(*session.past, replace(session, past=()))[-HISTORY:])
+def _remember(before: Session, after: Session, back: np.ndarray = SAME) -> Session:
+    """`after`, from which `undo` finds the way back: `back` is each of its labels as one of `before`."""
+    taken = taken_of(before.pictures, after.pictures, back)
+    change = Change(before.categories, len(after.categories), back, taken)
+    return replace(after, past=(*before.past, change)[-HISTORY:])
 
 
 # --- categories ------------------------------------------------------------------------------------------------------
@@ -160,14 +161,15 @@ def _remember(session: Session) -> Session:
 def add_category(session: Session, name: str, color: str | None = None) -> Session:
     """One more category, last; without a colour it gets one of its own."""
     item = {"name": name, "color": color or None}
-    return replace(_remember(session), categories=_checked([*session.categories, item]), version=session.version + 1)
+    more = replace(session, categories=_checked([*session.categories, item]), version=session.version + 1)
+    return _remember(session, more, _without(len(session.categories), IGNORE))
 
 
 def change_category(session: Session, index: int, name: str, color: str) -> Session:
     """Rename and recolour; the labels stay."""
     items: list[Category | dict] = list(session.categories)
     items[_index(session, index)] = {"name": name, "color": color}
-    return replace(_remember(session), categories=_checked(items))
+    return _remember(session, replace(session, categories=_checked(items)))
 
 
 def merge_categories(session: Session, source: int, into: int) -> Session:
@@ -186,17 +188,24 @@ def delete_category(session: Session, index: int) -> Session:
 
 
 def _drop(session: Session, gone: int, into: int | None) -> Session:
-    table = np.arange(256, dtype=np.uint8)
-    table[gone + 1 : 255] -= 1
-    table[gone] = IGNORE if into is None else into - (into > gone)
+    table = _without(gone, IGNORE if into is None else into - (into > gone))
     serial, pictures = session.serial, []
     for picture in session.pictures:
         pictures.append(replace(picture, labels=table[picture.labels], key=f"{session.token}-{serial}"))
         serial += 1
     kept = session.categories[:gone] + session.categories[gone + 1 :]
-    return replace(
-        _remember(session), categories=kept, pictures=tuple(pictures), serial=serial, version=session.version + 1
-    )
+    back = SAME.copy()
+    back[gone : IGNORE - 1] += 1
+    less = replace(session, categories=kept, pictures=tuple(pictures), serial=serial, version=session.version + 1)
+    return _remember(session, less, back)
+
+
+def _without(gone: int, becomes: int) -> np.ndarray:
+    """Each of 256 labels where a category is gone: those behind it move up."""
+    table = SAME.copy()
+    table[gone + 1 : IGNORE] -= 1
+    table[gone] = becomes
+    return table
 
 
 def _checked(items: Sequence[Category | dict]) -> tuple[Category, ...]:

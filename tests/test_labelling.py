@@ -9,9 +9,10 @@ import pytest
 
 from linsem.looks import Looks
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
-from linsem.session import Fitted, add_pictures, new_session, set_labels
+from linsem.session import Fitted, add_category, add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
+from linsem.ui.canvas import PainterLabels
 from linsem.ui.labelling import Labelling
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -86,3 +87,20 @@ def test_the_button_names_the_image_least_like_the_labelled(services):
 def test_a_bad_psi_is_told(services, psi):
     with pytest.raises(ValueError, match="psi"):
         Bench(services).suggested(session_of(services, [1]), None, psi)
+
+
+def test_undo_shows_the_picture_that_got_something_back_and_what_is_fitted_follows_the_names(services):
+    tab, session = Labelling(services), session_of(services, [1, 2, 3], [0, 1])
+    session = replace(session, past=())
+    fitted = Fitted(ToyGenerator().known_extractor(), session.version, 0.1)
+    shown = tab.bench.show_picture(session, fitted, 1)
+    removed, _ = tab.remove(session, fitted, PainterLabels(shown.key, shown.labels, 1))
+    assert [p.seed for p in removed.pictures] == [1, 3]
+    back, still, state = tab.back(removed, fitted, None)
+    assert [p.seed for p in back.pictures] == [1, 2, 3] and state.key == back.pictures[1].key
+    assert np.array_equal(state.labels, session.pictures[1].labels)
+    assert still.extractor.categories == fitted.extractor.categories
+    more = add_category(session, "more")
+    assert tab.back(more, fitted, None)[1] is not None
+    fitted = replace(fitted, extractor=replace(fitted.extractor, categories=more.categories))
+    assert tab.back(more, fitted, None)[1] is None  # of five categories, and there are four again

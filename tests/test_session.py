@@ -86,6 +86,109 @@ def test_undo_gives_back_exactly_what_was_before_a_merge(session):
         bench.undo(back)
 
 
+def painted_on(session, index, **at):
+    """A stroke over what is there: the rows given get the labels given."""
+    picture = session.pictures[index]
+    over = labels(**at)
+    return bench.paint(session, picture.key, np.where(over == 255, picture.labels, over))
+
+
+def column(session, index):
+    return session.pictures[index].labels[:, 0].tolist()
+
+
+def names(session):
+    return [category.name for category in session.categories]
+
+
+CHANGES = {
+    "clear": lambda session: bench.set_labels(session, 0, labels()),
+    "remove": lambda session: bench.remove_picture(session, 0),
+    "add": lambda session: bench.add_category(session, "car"),
+    "rename": lambda session: bench.change_category(session, 0, "heaven", "#0000aa"),
+    "delete": lambda session: bench.delete_category(session, 0),
+    "merge": lambda session: bench.merge_categories(session, 0, 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_undo_gives_back_what_a_change_took_and_loses_nothing_painted_or_added_since(session, change):
+    before = painted_on(painted_on(session, 0, r0=0, r1=1, r2=2), 1, r0=0)
+    after = CHANGES[change](before)
+    road = names(after).index("road")
+    where = {picture.seed: i for i, picture in enumerate(after.pictures)}
+    since = painted_on(after, where[7], r4=road)
+    since = painted_on(since, where[5], r1=road, r4=road) if 5 in where else since
+    since = bench.add_pictures(since, np.ones((1, 2, 4), np.float32), (9,), 0.7, SIZE)
+    since = painted_on(since, len(since.pictures) - 1, r5=road)
+    back = bench.undo(since)
+    assert back.categories == before.categories and [p.seed for p in back.pictures] == [5, 6, 7, 9]
+    assert column(back, 0) == ([0, 1, 2, 255, 255, 255] if change == "remove" else [0, 2, 2, 255, 2, 255])
+    assert column(back, 1) == [0, 255, 255, 255, 255, 255]
+    assert column(back, 2) == [255, 255, 255, 255, 2, 255] and column(back, 3) == [255] * 5 + [2]
+    assert back.version > since.version and not back.past
+    stale = {p.key for p in since.pictures}  # what the painter shows is taken over where it is no longer so
+    for picture in back.pictures:
+        same = any(picture.labels is each.labels for each in since.pictures)
+        assert (picture.key in stale) <= same
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_undo_of_the_last_change_alone_is_exact(session, change):
+    before = painted_on(painted_on(session, 0, r0=0, r1=1, r2=2), 2, r3=1)
+    back = bench.undo(CHANGES[change](before))
+    assert back.categories == before.categories
+    for mine, theirs in zip(back.pictures, before.pictures, strict=True):
+        assert np.array_equal(mine.labels, theirs.labels) and mine.name == theirs.name
+
+
+def test_all_changes_are_undone_in_turn(session):
+    before = painted_on(painted_on(session, 0, r0=0, r1=1, r2=2), 2, r3=1)
+    after = before
+    for change in ("merge", "add", "rename", "remove", "clear"):
+        after = CHANGES[change](after)
+    for _ in range(5):
+        after = bench.undo(after)
+    assert after.categories == before.categories and [p.seed for p in after.pictures] == [5, 6, 7]
+    assert [column(after, i) for i in range(3)] == [column(before, i) for i in range(3)]
+
+
+def test_a_category_that_was_added_and_painted_stays_and_the_change_before_it_is_undone(session):
+    deleted = bench.delete_category(painted_on(session, 0, r0=0, r1=1), 0)
+    painted = painted_on(bench.add_category(deleted, "sky", CATEGORIES[0].color), 1, r2=2)
+    back = bench.undo(painted)
+    assert names(back) == ["sky 2", "tree", "road", "sky"] and len({c.color for c in back.categories}) == 4
+    assert column(back, 0)[:2] == [0, 1] and column(back, 1)[2] == 3
+    with pytest.raises(SessionError, match="nothing to undo"):
+        bench.undo(painted_on(bench.add_category(session, "car"), 0, r0=3))
+
+
+def test_a_cleared_picture_that_made_way_for_new_ones_comes_back(session):
+    cleared = bench.set_labels(painted_on(session, 1, r0=2), 1, labels())
+    fresh = bench.add_pictures(bench.keep_labelled(cleared), np.ones((2, 2, 4), np.float32), (8, 9), 0.7, SIZE)
+    back = bench.undo(fresh)
+    assert [p.seed for p in back.pictures] == [8, 6, 9] and column(back, 1)[0] == 2
+
+
+def test_a_removed_picture_takes_the_place_of_an_unlabelled_one_and_of_no_other(session):
+    removed = bench.remove_picture(painted_on(session, 0, r0=0), 0)
+    full = bench.add_pictures(painted_on(removed, 0, r0=1), np.ones((1, 2, 4), np.float32), (9,), 0.7, SIZE, limit=3)
+    assert [p.seed for p in bench.undo(full, limit=3).pictures] == [5, 6, 7]
+    for i in (1, 2):
+        full = painted_on(full, i, r0=1)
+    with pytest.raises(SessionError, match="room for 3 images"):
+        bench.undo(full, limit=3)
+
+
+def test_what_was_erased_since_stays_erased_and_the_history_has_an_end(session):
+    merged = bench.merge_categories(painted_on(session, 0, r0=0, r1=1), 0, 1)
+    back = bench.undo(bench.paint(merged, merged.pictures[0].key, labels(r1=0)))
+    assert column(back, 0)[:2] == [255, 1]
+    for _ in range(2 * bench.HISTORY):
+        session = bench.set_labels(session, 0, labels(r0=1))
+    assert len(session.past) == bench.HISTORY
+
+
 def test_a_rename_keeps_labels_and_keys(session):
     painted = bench.paint(session, session.pictures[0].key, labels(r0=0))
     renamed = bench.change_category(painted, 0, "heaven", "#0000aa")

@@ -143,7 +143,7 @@ class _Wiring:
             on(at.more.click, logic.more, [*self.now, at.seeds, at.psi], [*changed, at.seeds], **self.short),
             on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
             on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
-            on(at.back.click, logic.back, self.now, changed, **self.quiet),
+            on(at.back.click, logic.back, self.now, [self.session, self.fitted, at.painter], **self.quiet),
         ):
             self._learn(on(done.then, at.editor.choices, [self.session], at.editor.lists, **self.quick).then)
         at.editor.wire(

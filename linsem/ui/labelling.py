@@ -8,7 +8,7 @@ import gradio as gr
 
 from linsem.pixels import IGNORE
 from linsem.seeds import format_seeds, next_seeds
-from linsem.session import Fitted, Session, remove_picture, set_labels, undo
+from linsem.session import Fitted, Session, remove_picture, rename_fitted, set_labels, undo
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, shown, usable
 from linsem.ui.canvas import PainterLabels
@@ -111,5 +111,10 @@ class Labelling:
         return session, self.bench.show_picture(session, fitted, index)
 
     def back(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        session = undo(absorb(session, painted))
-        return session, self.bench.show_picture(session, fitted, 0)
+        """Undo, and show the picture that got something back; what is fitted follows the names, as they do."""
+        before = absorb(session, painted)
+        session = undo(before, self.services.settings.max_pictures)
+        changed = [i for i, picture in enumerate(session.pictures) if before.find(picture.key) is None]
+        index = changed[0] if len(changed) == 1 else shown(before, painted)
+        fitted = rename_fitted(fitted, session.categories)
+        return session, fitted, self.bench.show_picture(session, fitted, index)
