@@ -25,9 +25,10 @@ def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, .
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last > MAX_SEED:
             raise ValueError(f"seeds: expected a range that rises, up to {MAX_SEED}, got {part[:40]!r}")
-        if last - first + 1 + len(seeds) > limit + len(seeds.keys() & {first, last}):
+        if last - first < limit:  # a longer range is too many whatever is before it, and is never counted through
+            seeds.update(dict.fromkeys(range(first, last + 1)))
+        if max(len(seeds), last - first + 1) > limit:
             raise ValueError(f"seeds: expected at most {limit} of them, got {part[:40]!r} and what is before it")
-        seeds.update(dict.fromkeys(range(first, last + 1)))
     return tuple(seeds)
 
 

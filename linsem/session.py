@@ -177,14 +177,19 @@ def merge_categories(session: Session, source: int, into: int) -> Session:
     source, into = _index(session, source), _index(session, into)
     if source == into:
         raise SessionError("choose two different categories to merge")
+    _refuse_last_two(session, "merge these")
     return _drop(session, source, into)
 
 
 def delete_category(session: Session, index: int) -> Session:
     """The category is gone, and its pixels are unlabelled."""
-    if len(session.categories) <= 2:
-        raise SessionError("two categories are the least: add another one before you delete this one")
+    _refuse_last_two(session, "delete this one")
     return _drop(session, _index(session, index), None)
+
+
+def _refuse_last_two(session: Session, what: str) -> None:
+    if len(session.categories) <= 2:
+        raise SessionError(f"two categories are the least: add another one before you {what}")
 
 
 def _drop(session: Session, gone: int, into: int | None) -> Session:

@@ -202,6 +202,8 @@ def test_categories_cannot_run_out_or_be_twice(session):
     two = bench.delete_category(session, 0)
     with pytest.raises(SessionError, match="two categories"):
         bench.delete_category(two, 0)
+    with pytest.raises(SessionError, match="two categories"):
+        bench.merge_categories(two, 0, 1)
     with pytest.raises(SessionError, match="unique"):
         bench.add_category(session, "sky")
     with pytest.raises(SessionError, match="different"):
@@ -288,6 +290,14 @@ def test_a_session_holds_no_network(session):
 def test_seeds_as_people_write_them(text, seeds):
     assert parse_seeds(text) == seeds
     assert parse_seeds(format_seeds(seeds)) == seeds
+
+
+@pytest.mark.parametrize("text", ["0-63,10-20", "10-20,0-63", "0-40,20-63", "0-63,63,0,0-63"])
+def test_seeds_that_overlap_are_counted_once(text):
+    assert sorted(parse_seeds(text, limit=64)) == list(range(64))
+    for more in (",64", f",{10**14}", f",0-{10**15}"):  # the last would take days to count through
+        with pytest.raises(ValueError, match="at most 64"):
+            parse_seeds(text + more, limit=64)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1-", "-1", "7-3", "1.5", "0-100", "9" * 30, None, "１-２", "1--2"])
