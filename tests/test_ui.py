@@ -104,6 +104,27 @@ def test_downloads_are_swept_by_age(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("avatars-64.linsem.zip", "avatars-64.linsem.zip"), ("four.pkl~1-8.zip", "four.pkl~1-8.zip"),
+        ("hub://owner/nets/net.pkl@v1-8.zip", "hub-owner-nets-net.pkl@v1-8.zip"),
+        ("hub://owner/nets.linsem.zip", "hub-owner-nets.linsem.zip"), ("C:\\x\\y.zip", "C-x-y.zip"),
+        ("../../etc/passwd", "etc-passwd"), ("/etc/passwd", "etc-passwd"), ("..", "file"), (".", "file"), ("", "file"),
+        ("/", "file"), ("\0", "file"), ("a\nb\0.png", "a-b-.png"), ("n\u00e9t.zip", "n\u00e9t.zip"),
+        ("\ud800.zip", "zip"), ("x" * 5000 + ".zip", "x" * 156 + ".zip"),
+    ],
+)  # fmt: skip
+def test_no_name_leaves_the_folder_of_downloads(tmp_path, monkeypatch, name, plain):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    downloads = Downloads(keep_hours=1)
+    path = downloads.path(name)
+    assert path.name == plain and path.parent.parent == downloads.root
+    path.write_bytes(b"")
+    assert path.resolve().parent == path.parent.resolve()
+    assert os.path.isfile(downloads.write("\u00e9" * 300 + name, b""))  # 600 bytes are no file name either
+
+
+@pytest.mark.parametrize(
     "bad", [None, "3", True, float("nan"), float("inf"), 2.5, -1, 11, 10**400, [], {}], ids=lambda bad: repr(bad)[:12]
 )
 def test_numbers_from_outside_are_checked(bad):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 
 SWEEP_SECONDS = 60  # between two looks for what is too old
+MAX_NAME = 160  # bytes of a file's name: a file system takes 255
+_UNSAFE = re.compile(r"[^\w.~+@-]+")
 
 
 class UploadError(ValueError):
@@ -31,6 +34,13 @@ def uploaded(file: object, what: str) -> Path | None:
     return path
 
 
+def base_name(name: str) -> str:
+    """A name that is one plain file in whatever folder it is put: what a generator is called may be an address."""
+    plain = _UNSAFE.sub("-", name).lstrip(".-")
+    plain = plain.encode(errors="ignore")[-MAX_NAME:].decode(errors="ignore")  # its end says what kind of file it is
+    return plain.lstrip(".-") or "file"
+
+
 class Downloads:
     """A folder for files made for visitors. Each file gets a folder of its own with a name that nobody can guess."""
 
@@ -40,11 +50,11 @@ class Downloads:
         self._swept = 0.0
 
     def path(self, name: str) -> Path:
-        """Where to write a file of this name; what is too old is deleted on the way."""
+        """Where to write a file of this name, made safe; what is too old is deleted on the way."""
         self._sweep()
         folder = self.root / secrets.token_hex(16)
         folder.mkdir(parents=True)
-        return folder / name
+        return folder / base_name(name)
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file; returns its path."""
