@@ -30,7 +30,8 @@ class EditPoint:
 @dataclass(frozen=True, eq=False)
 class Track:
     """A line of edits of one image. `position` is the one shown; what lies behind it can be redone. `name` is unlike
-    that of any other track, so that the painter never takes one for the other; `made` counts the states ever made."""
+    that of any other track, so that the painter never takes one for the other; `made` counts the states ever made.
+    `stale` are the numbers of those whose labels an extractor before this one has read."""
 
     name: str
     model: str
@@ -38,6 +39,7 @@ class Track:
     position: int
     extractor: Extractor
     made: int = 0
+    stale: frozenset[int] = frozenset()
 
     @property
     def now(self) -> EditPoint:
@@ -70,7 +72,13 @@ def step(track: Track, by: int) -> Track:
 
 
 def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
-    """The same track after another extractor has read the state shown: labels (H, W); the other states are dropped but
-    the first, since their labels would be those of the old extractor."""
-    now = replace(track.now, labels=labels)
-    return replace(track, name=secrets.token_hex(6), points=(now,), position=0, extractor=extractor)
+    """The same track after another extractor has read the state shown: labels (H, W). The other states are `stale`
+    until they are shown and read in their turn. Where the categories are others, strokes on it would mean something
+    else: the painter takes it for another track."""
+    points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
+    stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
+    same = [c.name for c in extractor.categories] == [c.name for c in track.extractor.categories]
+    return replace(
+        track, name=track.name if same else secrets.token_hex(6), points=points, extractor=extractor,
+        stale=stale - {track.now.number},
+    )  # fmt: skip

@@ -271,12 +271,17 @@ def test_a_long_track_keeps_its_first_image():
     assert track.points[0].caption == "0" and track.now.caption == "59" and len(track.points) <= 20
 
 
-def test_another_extractor_starts_the_track_again_from_the_image_shown():
-    track = push(new_track("toy", extractor(), point(0)), point(1))
+def test_another_extractor_reads_the_state_shown_and_the_others_wait_their_turn():
+    track = step(push(push(new_track("toy", extractor(), point(0)), point(1)), point(2)), -1)
     other = extractor(("a", "b"))
     again = reread(track, other, np.ones(SIZE, np.uint8))
-    assert again.now.caption == "1" and again.extractor is other and again.now.labels.max() == 1
-    assert again.key != track.key and track.now.labels.max() == 0
+    assert [p.caption for p in again.points] == ["0", "1", "2"] and again.now.caption == "1"
+    assert again.extractor is other and again.now.labels.max() == 1 and again.stale == {0, 2}
+    assert again.key != track.key and track.now.labels.max() == 0  # strokes of other categories are no strokes here
+    first = reread(step(again, -1), other, np.ones(SIZE, np.uint8))
+    assert first.stale == {2} and first.name == again.name and first.points[1] is again.points[1]
+    assert push(first, point(3)).now.number not in first.stale
+    assert reread(track, extractor(), np.ones(SIZE, np.uint8)).key == track.key  # a fit with one stroke more
 
 
 def test_a_session_holds_no_network(session):

@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
 from linsem.palette import overlay, rgb_of, write_label_map
 from linsem.pixels import IGNORE, resize_labels
@@ -84,11 +85,19 @@ class Editing:
         return replace(track, points=(replace(track.now, wish=labels),))
 
     def visit(self, session: Session, fitted: Fitted | None, track: Track | None) -> Track:
-        """When the tab is opened: an image to edit, read by the extractor of the moment."""
+        """When the tab is opened: an image to edit, read by the extractor of the moment. While there is none, since
+        the categories have changed, the edits go on with the one they had."""
         if track is None or track.model != session.model:
             return self.from_bench(session, fitted, 0)
-        extractor = chosen_extractor(self.services, session, fitted)
-        if extractor is track.extractor:
+        try:
+            extractor = chosen_extractor(self.services, session, fitted)
+        except ExtractorError:
+            extractor = track.extractor
+        return self._read(track, extractor)
+
+    def _read(self, track: Track, extractor: Extractor) -> Track:
+        """The track with the state shown as this extractor reads it."""
+        if extractor is track.extractor and track.now.number not in track.stale:
             return track
         return reread(track, extractor, self.gpu.read(track.model, extractor, [track.now.ws]).labels[0])
 
@@ -175,6 +184,7 @@ class Editing:
     def move(self, track: Track | None, by: int) -> tuple[object, ...]:
         """Undo or redo."""
         track = step(_needed(track), by)
+        track = self._read(track, track.extractor)
         return track, *self.look(track)
 
 

@@ -81,7 +81,7 @@ class Projects:
         if not project.images:
             raise ProjectError("project: there is no image in it")
         session = self._session(model, project)
-        fitted = self._fitted(session, project.extractor)
+        fitted = self._fitted(session, project.extractor) or self._fit_for(session, project.edits)
         track = self._track(session, fitted, project.edits)
         painter = self.bench.show_picture(session, fitted, 0)
         pixels = sum(picture.painted for picture in session.pictures)
@@ -110,6 +110,13 @@ class Projects:
         if [c.name for c in loaded.categories] != [c.name for c in session.categories]:
             raise ProjectError("project: its extractor has other categories than its labels")
         return Fitted(replace(loaded, categories=session.categories), session.version, 0.0)
+
+    def _fit_for(self, session: Session, edits: tuple[ProjectEdit, ...]) -> Fitted | None:
+        """A fit at once, where there are edits that nothing else could read."""
+        if not edits or self.services.studio.shipped(session.model) is not None:
+            return None
+        fitted = self.bench.fit(session, None, None)[0]
+        return fitted if isinstance(fitted, Fitted) else None  # with too few labels there is none
 
     def _track(self, session: Session, fitted: Fitted | None, edits: tuple[ProjectEdit, ...]) -> Track | None:
         if not edits:

@@ -1,0 +1,110 @@
+"""What the tab Edit does with its line of edits, as functions of values, on a toy generator: no edit is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from linsem.looks import Looks
+from linsem.seeds import parse_seeds
+from linsem.session import Fitted, paint
+from linsem.settings import Settings
+from linsem.track import EditPoint, push
+from linsem.ui.bench import Bench
+from linsem.ui.editing import Editing
+from linsem.ui.labelling import Labelling
+from linsem.ui.projects import Projects
+from linsem.ui.services import Services
+from tests.toys import CATEGORIES, ToyGenerator
+
+SEEDS = "11,12,13"
+
+
+@pytest.fixture(params=["shipped", "none shipped"])
+def services(request, tmp_path, monkeypatch):
+    """A toy generator in the place of one of the zoo, with and without an extractor of its own."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    made = Services.make(Settings(device="cpu"))
+    made.studio._looks.get("avatars-64", lambda: Looks(ToyGenerator(id="avatars-64"), 64 << 20))
+    own = ToyGenerator(id="avatars-64").known_extractor() if request.param == "shipped" else None
+    made.studio._shipped.get("avatars-64", lambda: own)
+    return made
+
+
+def bench_of(services):
+    """A bench with strokes that are true, and a fit."""
+    bench, toy = Bench(services), ToyGenerator(id="avatars-64")
+    session = replace(bench.begin("avatars-64"), categories=CATEGORIES)
+    truth = toy.known_extractor()
+    for picture in session.pictures[:2]:
+        labels = services.gpu.read("avatars-64", truth, [picture.ws]).labels[0]
+        session = paint(session, picture.key, labels)
+    fitted = bench.fit(session, None, None)[0]
+    assert isinstance(fitted, Fitted)
+    return session, fitted
+
+
+def edited(services, session, fitted):
+    """A track of an image and two others for its edits."""
+    editing = Editing(services)
+    track = editing.from_bench(session, fitted, 0)
+    for seed in parse_seeds(SEEDS)[:2]:
+        ws = services.gpu.draw("avatars-64", [seed], 0.7)[0][0]
+        read = services.gpu.read("avatars-64", track.extractor, [ws])
+        track = push(track, EditPoint(ws, read.rgb[0], read.labels[0], f"edit {seed}", {}))
+    return editing, track
+
+
+def read_by(services, track):
+    return services.gpu.read(track.model, track.extractor, [track.now.ws]).labels[0]
+
+
+def test_a_fit_between_two_visits_keeps_all_edits_and_each_is_read_anew_when_it_is_shown(services, monkeypatch):
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    other = fitted.extractor.weights
+    other = {name: value.flip(0) if name.endswith("bias") else value * -1 for name, value in other.items()}
+    later = replace(fitted, extractor=replace(fitted.extractor, weights=other))
+    seen = []
+    read = services.gpu.read
+    monkeypatch.setattr(services.gpu, "read", lambda *call: seen.append(len(call[2])) or read(*call))
+    visited = editing.visit(session, later, track)
+    assert seen == [1] and [p.caption for p in visited.points] == [p.caption for p in track.points]
+    assert visited.extractor is later.extractor and visited.position == 2
+    assert not np.array_equal(visited.now.labels, track.now.labels)
+    for by in (-1, -1, 1, 1):
+        visited, *_ = editing.move(visited, by)
+        assert np.array_equal(visited.now.labels, read(track.model, later.extractor, [visited.now.ws]).labels[0])
+    assert seen == [1, 1, 1] and not visited.stale  # the way forth needs none
+    assert visited.position == 2 and np.array_equal(editing.settle(visited)[1][0], track.points[0].rgb)
+    assert editing.visit(session, later, visited) is visited
+
+
+def test_edits_go_on_while_there_is_no_extractor_for_the_categories(services):
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    visited = editing.visit(replace(session, categories=CATEGORIES[:3]), None, track)
+    assert len(visited.points) == 3
+    own = services.studio.shipped("avatars-64")
+    assert visited.extractor is (own or track.extractor)
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")  # its choices are those of the page
+def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leaves_them(services):
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    projects, labelling = Projects(services, Bench(services)), Labelling(services)
+    kept = projects.keep(session, None, track)
+    session, fitted, again, *_ = projects.resume(kept)
+    assert [p.caption for p in again.points] == [p.caption for p in track.points]
+    first = labelling.first_fit(session, fitted, None)[0]
+    fitted = first if isinstance(first, Fitted) else fitted
+    assert fitted.version == session.version
+    visited = Editing(services).visit(session, fitted, again)
+    assert visited.extractor is fitted.extractor and visited.position == 2
+    for mine, theirs in zip(visited.points, track.points, strict=True):
+        assert np.array_equal(mine.ws, theirs.ws) and np.array_equal(mine.rgb, theirs.rgb)
+    assert np.array_equal(visited.now.labels, read_by(services, visited))
+    assert len(projects.resume(projects.keep(session, None, visited))[2].points) == 3
