@@ -10,7 +10,7 @@ import numpy as np
 
 from linsem.export import write_dataset
 from linsem.extractor import Extractor
-from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
+from linsem.seeds import MAX_SEED, format_seeds, next_seeds, parse_seeds
 from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
@@ -63,7 +63,7 @@ class Segment:
     def fresh(self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str) -> tuple[object, ...]:
         """As many seeds, after the last one."""
         before = parse_seeds(seeds, self.services.settings.max_seeds)
-        seeds = format_seeds(range(max(before) + 1, max(before) + 1 + len(before)))
+        seeds = format_seeds(next_seeds(max(before), len(before)))
         return (*self.run(session, fitted, seeds, psi, view), seeds)
 
     def visit(
