@@ -106,7 +106,7 @@ def _from_pickle(value: Any) -> Checkpoint:
 
 
 def _some_keys(value: Any) -> str:
-    """The first names in a table and in the tables in it, for messages."""
+    """The first names in a table and in the tables in it, for messages. Keys are plain: `checked_key` has seen them."""
     table = entries(value)
     names = [str(key)[:60] for key in list(table)[:4]]
     for inner in list(table.values())[:2]:

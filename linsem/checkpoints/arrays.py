@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, Persistent, kind_of
+from linsem.checkpoints.inert import Made, Persistent, kind_of, shown
 from linsem.checkpoints.storages import STORAGE_DTYPES, Storage, storage_of
 from linsem.checkpoints.torchfile import nested_storage
 
@@ -129,11 +129,11 @@ def _dtype(name: str, value: Any) -> np.dtype:
     """A numeric type: floats, whole numbers, truth values; nothing that holds references."""
     text = _argument(name, value, 0) if isinstance(value, Made) and value.is_of("numpy.dtype") else None
     if not isinstance(text, str) or text not in NUMBERS:
-        raise CheckpointError(f"{name}: expected plain numbers, got the type {str(text)[:40]!r}")
+        raise CheckpointError(f"{name}: expected plain numbers, got the type {shown(text)}")
     state = value.state
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
-    if order not in ("<", ">", "|", "="):
-        raise CheckpointError(f"{name}: unknown byte order {str(order)[:40]!r}")
+    if not isinstance(order, str) or order not in ("<", ">", "|", "="):
+        raise CheckpointError(f"{name}: unknown byte order {shown(order)}")
     return np.dtype(text).newbyteorder("<" if order == "=" else order)
 
 

@@ -1,4 +1,8 @@
-"""What a pickle comes down to when nothing in it is called: names, calls that were not made, and plain values."""
+"""What a pickle comes down to when nothing in it is called: names, calls that were not made, and plain values.
+
+What the pickle shares through its memo is shared here, so that a file of 300 bytes may hold what is 2**60 values when
+it is written out, compared or hashed. Nothing does so with a container: messages go through `shown` or `kind_of`.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,9 @@ class Name:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Persistent:
-    """A reference to something outside the pickle."""
+    """A reference to something outside the pickle. Compared by identity: what it holds may be nested without end."""
 
     pid: Any
 
@@ -58,9 +62,16 @@ def entries(value: Any) -> dict:
 
 def kind_of(value: Any) -> str:
     """A word for an inert value, for messages."""
-    if isinstance(value, Made):
-        return f"a call of {kind_of(value.maker)}"
+    if isinstance(value, Made):  # the maker may be a call again, a million times: its own maker is not followed
+        return f"a call of {value.maker if isinstance(value.maker, Name) else type(value.maker).__name__}"
     return str(value) if isinstance(value, Name) else type(value).__name__
+
+
+def shown(value: Any, limit: int = 40) -> str:
+    """A plain value as it is written in a message, cut to `limit` characters; of any other only its kind."""
+    if isinstance(value, str):
+        return repr(value[:limit])
+    return str(value)[:limit] if value is None or isinstance(value, int | float) else kind_of(value)
 
 
 def checked_key(key: Any) -> Hashable:

@@ -15,7 +15,7 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, entries, kind_of
+from linsem.checkpoints.inert import Made, entries, kind_of, shown
 from linsem.checkpoints.layouts import first, hwio, plane, plus_one, same, scalar, transposed, turned_hwio
 from linsem.checkpoints.names import Rule, check_zero, conv_of, numbered, rename
 
@@ -105,11 +105,23 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name, expected in FIXED_SETTINGS.items():
         found = settings.get(name, expected)
         if isinstance(found, int | float | str | None) and found != expected and found is not None:
-            raise CheckpointError(f"{name}: expected {expected!r}, got {str(found)[:40]!r}")
+            raise CheckpointError(f"{name}: expected {expected!r}, got {shown(found)}")
     for name, expected in FILTERS.items():
         found = settings.get(name, expected)
-        if not isinstance(found, list | tuple) or list(found) != expected:
-            raise CheckpointError(f"{name}: expected {expected}, got {str(found)[:40]!r}")
+        if not _is_row(found, expected):
+            raise CheckpointError(f"{name}: expected {expected}, got {_shown_row(found)}")
+
+
+def _is_row(value: Any, expected: list[int]) -> bool:
+    """Whether a value is a row of these numbers. Each is looked at before it is compared: it may be nested."""
+    if not isinstance(value, list | tuple) or len(value) != len(expected):
+        return False
+    return all(isinstance(a, int | float) and a == b for a, b in zip(value, expected, strict=True))
+
+
+def _shown_row(value: Any) -> str:
+    """A short row with its numbers, for messages; of anything else its kind."""
+    return f"[{', '.join(map(shown, value))}]" if isinstance(value, list | tuple) and len(value) < 9 else shown(value)
 
 
 def _read_stylegan2(
@@ -172,8 +184,8 @@ def _index(match: re.Match) -> int:
 def _stylegan_rules(variables: dict[str, Any], settings: dict[str, Any]) -> tuple[Rule, ...]:
     """The rules for StyleGAN; from 128 pixels ("auto") its doubling convolutions are fused, their kernels turned."""
     fused = settings.get("fused_scale", "auto")
-    if fused not in (True, False, "auto"):
-        raise CheckpointError(f"fused_scale: expected True, False or 'auto', got {str(fused)[:40]!r}")
+    if not isinstance(fused, bool | int | str) or fused not in (True, False, "auto"):
+        raise CheckpointError(f"fused_scale: expected True, False or 'auto', got {shown(fused)}")
     large = [2**k for k in range(7 if fused == "auto" else 2, 13)] if fused else []
     turned_sides = "|".join(map(str, large)) or "none"
     layer = r"synthesis/(\d{1,4})x\1/(Const|Conv|Conv0_up|Conv1)"

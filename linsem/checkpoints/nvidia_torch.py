@@ -16,7 +16,7 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, entries, kind_of
+from linsem.checkpoints.inert import Made, entries, kind_of, shown
 from linsem.checkpoints.layouts import same
 from linsem.checkpoints.names import Rule, check_fir, rename
 
@@ -64,7 +64,7 @@ class _Module:
         if meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
             raise CheckpointError(f"{path or 'G_ema'}: expected a class with a name")
         if meta.get("version") != 6:
-            raise CheckpointError(f"{path or 'G_ema'}: expected version 6, got {str(meta.get('version'))[:20]}")
+            raise CheckpointError(f"{path or 'G_ema'}: expected version 6, got {shown(meta.get('version'))}")
         self.path, self.depth = path, depth
         self.class_name = meta["class_name"][:80]
         self.attributes = entries(meta.get("state"))
@@ -155,7 +155,7 @@ def _check_attributes(network: _Module, state: dict[str, torch.Tensor], decoder:
 def _expect(module: _Module, name: str, value: str) -> None:
     found = module.attributes.get(name, value)
     if found != value:
-        raise CheckpointError(f"{module.path}{name}: expected {value!r}, got {str(found)[:40]!r}")
+        raise CheckpointError(f"{module.path}{name}: expected {value!r}, got {shown(found)}")
 
 
 def _clamp(layer: _Module, decoder: Decoder) -> float | None:

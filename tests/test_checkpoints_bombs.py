@@ -1,0 +1,244 @@
+"""Small files that keep a careless reader busy for ever: what a pickle's memo shares is there exponentially often.
+
+Sixty pairs, each of them twice the one before, take some two hundred bytes and are 2**60 values when they are written
+out or compared. One is put wherever a reader shows or compares what it has found; each file must be refused at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+
+from linsem.checkpoints import CheckpointError, parse_checkpoint
+from linsem.checkpoints.inert import Made, Name, Persistent, kind_of, shown
+from tests.writers import nets, nvidia_tf, nvidia_torch
+from tests.writers.emit import Call, Raw, array, dumps
+
+SECONDS = 1.0  # each takes some milliseconds; writing one out takes years
+DEPTH = 60
+
+
+def _list_of_two(level: int) -> bytes:
+    """A list that holds the top of the stack twice, in its place."""
+    return b"q%c0](h%ch%ce" % (level, level, level)
+
+
+PAIRS = {
+    "tuples": Raw(b")" + b"2\x86" * DEPTH),
+    "lists": Raw(b"]" + b"".join(map(_list_of_two, range(100, 100 + DEPTH)))),
+    "pair of numbers": Raw(b"K\x01" + b"2\x86" * DEPTH),
+    "calls": Raw(b")" + b"2\x86" * DEPTH + b")R"),
+}
+EVERY = pytest.mark.parametrize("bomb", PAIRS.values(), ids=PAIRS)
+
+
+class TooLong(BaseException):
+    """No `Exception`, since the readers turn those into refusals."""
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """End what takes more time of the processor than that, before the text that it makes fills the memory."""
+
+    def stop(signum: int, frame: FrameType | None) -> NoReturn:
+        raise TooLong(f"more than {SECONDS} s")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def refused(data: bytes) -> str:
+    """The sentence with which a file is refused, in no time."""
+    with at_once(), pytest.raises(CheckpointError) as caught:
+        parse_checkpoint(data)
+    assert 10 < len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- the places of NVIDIA's PyTorch pickles --------------------------------------------------------------------------
+
+
+def torch_network() -> Call:
+    return nvidia_torch.generator(nets.random_state(nets.STYLEGAN2))
+
+
+def attributes_of(network: Call, *path: str) -> dict[str, Any]:
+    """The attributes of a module below `network`."""
+    for name in path:
+        network = network.args[0].items["state"]["_modules"].items[name]
+    return network.args[0].items["state"]
+
+
+def version(network: Call, bomb: Raw) -> None:
+    network.args[0].items["version"] = bomb
+
+
+def kind(network: Call, bomb: Raw) -> None:
+    network.args[0].items["type"] = bomb
+
+
+def activation(network: Call, bomb: Raw) -> None:
+    attributes_of(network, "mapping", "fc0")["activation"] = bomb
+
+
+def gain(network: Call, bomb: Raw) -> None:
+    attributes_of(network, "mapping", "fc0")["weight_gain"] = bomb
+
+
+def clamp(network: Call, bomb: Raw) -> None:
+    attributes_of(network, "synthesis", "b8", "conv0")["conv_clamp"] = bomb
+
+
+def children(network: Call, bomb: Raw) -> None:
+    attributes_of(network)["_modules"] = bomb
+
+
+def buffer(network: Call, bomb: Raw) -> None:
+    attributes_of(network, "mapping")["_buffers"].items["w_avg"] = bomb
+
+
+def tensor_part(index: int) -> Callable[[Call, Raw], None]:
+    """The argument `index` of a tensor: its storage, offset, size or stride."""
+
+    def put(network: Call, bomb: Raw) -> None:
+        tensor = attributes_of(network, "mapping")["_buffers"].items["w_avg"]
+        tensor.args = (*tensor.args[:index], bomb, *tensor.args[index + 1 :])
+
+    put.__name__ = ("storage", "offset", "size", "stride")[index]
+    return put
+
+
+def numpy_type(network: Call, bomb: Raw) -> None:
+    scalar = attributes_of(network, "mapping", "fc0")["weight_gain"]
+    scalar.args[0].args = (bomb, False, True)
+
+
+def byte_order(network: Call, bomb: Raw) -> None:
+    scalar = attributes_of(network, "mapping", "fc0")["weight_gain"]
+    scalar.args[0].state = (3, bomb, None, None, None, -1, -1, 0)
+
+
+def scalar_bytes(network: Call, bomb: Raw) -> None:
+    scalar = attributes_of(network, "mapping", "fc0")["weight_gain"]
+    scalar.args = (scalar.args[0], Call("_codecs", "encode", ("text", bomb)))
+
+
+TORCH_PLACES = (
+    version, kind, activation, gain, clamp, children, buffer, *map(tensor_part, range(4)), numpy_type, byte_order,
+    scalar_bytes,
+)  # fmt: skip
+
+
+@EVERY
+@pytest.mark.parametrize("place", TORCH_PLACES, ids=lambda place: place.__name__)
+def test_a_torch_pickle_with_a_nested_value_is_refused_at_once(place, bomb):
+    network = torch_network()
+    parse_checkpoint(dumps({"G_ema": network}))  # the twin
+    place(network, bomb)
+    refused(dumps({"G_ema": network}))
+
+
+# --- the places of NVIDIA's TensorFlow pickles -----------------------------------------------------------------------
+
+
+def tf_pickle(settings: dict[str, Any], family: str = "stylegan2", **variables: Any) -> bytes:
+    """The tuple (G, D, Gs); `variables` are put among those of the network itself."""
+    if family == "stylegan2":
+        own = nvidia_tf.stylegan2_variables(nets.random_state(nets.STYLEGAN2))
+    else:
+        own = nvidia_tf.stylegan_variables(nets.random_state(nets.STYLEGAN))
+    network = nvidia_tf.tf_network(own, settings, "dnnlib.tflib.network.Network")
+    rows = dict(network.state["variables"]) | variables
+    network.state["variables"] = list(rows.items())
+    return dumps((network, network, network))
+
+
+@EVERY
+@pytest.mark.parametrize("name", ["resample_kernel", "blur_filter", "conv_clamp"])
+def test_a_tensorflow_setting_that_is_nested_is_refused_at_once(name, bomb):
+    parse_checkpoint(tf_pickle({}))  # the twin
+    assert name in refused(tf_pickle({name: bomb}))
+
+
+@EVERY
+def test_a_filter_of_nested_taps_is_refused_at_once(bomb):
+    assert "resample_kernel" in refused(tf_pickle({"resample_kernel": [bomb] * 4}))
+
+
+@EVERY
+def test_a_nested_fusing_is_refused_at_once(bomb):
+    parse_checkpoint(tf_pickle({"fused_scale": False}, "stylegan"))  # the twin
+    assert "fused_scale" in refused(tf_pickle({"fused_scale": bomb}, "stylegan"))
+
+
+@EVERY
+def test_an_array_of_a_nested_type_is_refused_at_once(bomb):
+    def with_mean(type_: Any, order: Any) -> bytes:
+        mean = array(np.zeros(10, np.float32))
+        mean.state = (*mean.state[:2], Call("numpy", "dtype", (type_,), state=(3, order)), *mean.state[3:])
+        return tf_pickle({}, dlatent_avg=mean)
+
+    parse_checkpoint(with_mean("f4", "<"))  # the twin
+    assert "expected plain numbers" in refused(with_mean(bomb, "<"))
+    assert "byte order" in refused(with_mean("f4", bomb))
+
+
+# --- any pickle ------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_a_nested_value_in_any_other_place_is_refused_at_once(bomb):
+    for value in (bomb, {"a": bomb}, {"G_ema": bomb}, (bomb, bomb, bomb), {"g_ema": {"conv1.conv.weight": bomb}}):
+        refused(dumps(value))
+    refused(dumps(Call("collections", "OrderedDict", ([(bomb, 1)],))))  # a key: not even its hash is taken
+    refused(b"\x80\x04}" + bomb.code + b"Ns.")
+    refused(b"\x80\x04" + bomb.code + b"Q.")
+    refused(b"\x80\x04" + bomb.code + bomb.code + b"b.")
+    refused(b"\x80\x04" + bomb.code + bomb.code + b"a.")
+
+
+@EVERY
+def test_a_torch_file_with_a_nested_value_is_refused_at_once(bomb, tmp_path):
+    for value in (bomb, {"g_ema": bomb}, {"a": bomb}, {"models": bomb}):
+        for place in range(5):
+            head = [nvidia_torch.MAGIC, nvidia_torch.PROTOCOL, {"little_endian": True}, value, []]
+            refused(b"".join(dumps(each, 2) for each in head))
+            head[place] = bomb
+            refused(b"".join(dumps(each, 2) for each in head))
+    torch.save({"g_ema": {}}, tmp_path / "whole.pt")
+    whole = (tmp_path / "whole.pt").read_bytes()
+    assert whole.startswith(b"PK")  # its pickle is the same reader's
+
+
+def test_calls_of_calls_have_a_short_name():
+    """A chain that is long instead of wide: no recursion follows it."""
+    said = refused(b"\x80\x04}" + b"N" + b")R" * 10_000 + b"Ns.")
+    assert "as a key" in said and "Recursion" not in said
+    chain: Any = Name("torch", "Size")
+    assert kind_of(Made(chain, ())) == "a call of torch.Size"
+    for _ in range(10_000):
+        chain = Made(chain, ())
+    assert len(kind_of(chain)) < 40
+
+
+def test_only_plain_values_are_shown():
+    twice: Any = []
+    for _ in range(DEPTH):
+        twice = [twice, twice]
+    with at_once():
+        assert shown(twice) == "list" and shown((twice,)) == "tuple" and shown({1: twice}) == "dict"
+        assert Persistent(tuple(twice)) != Persistent(tuple(twice)) and len(repr(Persistent(twice))) < 200
+    assert [shown(value) for value in (None, True, 3, 0.5, "relu")] == ["None", "True", "3", "0.5", "'relu'"]
+    assert shown("x" * 10**6) == repr("x" * 40)
