@@ -6,10 +6,11 @@
     python -m linsem edit --seed 3 --target wish.png --out edited
     python -m linsem sample --layout layout.png --count 4 --out samples
     python -m linsem export --num 10000 --out faces.zip
-    python -m linsem convert checkpoint.pkl --out checkpoint.safetensors
+    python -m linsem convert checkpoint.pkl checkpoint.safetensors
     python -m linsem serve
 
-Each prints a JSON report as its last line. A mistake in the input is one sentence on the error stream and exit code 2.
+Each prints a JSON report as its last line, `convert` before it what is inside the file. A mistake in the input is one
+sentence on the error stream and exit code 2.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from linsem.checkpoints import read_checkpoint
-from linsem.checkpoints.own import write_safetensors
+from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import STEPS
 from linsem.export import iter_export
 from linsem.extractor import Extractor, load_extractor, save_extractor
@@ -37,6 +37,7 @@ from linsem.settings import Settings
 from linsem.studio import Studio
 
 LIMIT = 1_000_000  # seeds in one call
+CONVERTED = "converted.safetensors"
 Command = Callable[[Callable, str | None], argparse.ArgumentParser]
 
 
@@ -155,13 +156,12 @@ def export(args: argparse.Namespace) -> dict:
 
 
 def convert(args: argparse.Namespace) -> dict:
-    """A foreign checkpoint as one safetensors file."""
-    checkpoint = read_checkpoint(args.checkpoint)
-    write_safetensors(args.out, checkpoint.family, checkpoint.config, checkpoint.state, half=args.half)
-    return {
-        "family": checkpoint.family, "from": checkpoint.source_format, "size": list(checkpoint.config.size),
-        "out": str(args.out), "notes": list(checkpoint.notes),
-    }  # fmt: skip
+    """Any known checkpoint as one safetensors file, and what is inside it."""
+    if args.out is not None and args.named is not None:
+        raise ValueError(f"out: expected one name, got {args.out} and {args.named}")
+    text, report = convert_and_report(args.checkpoint, args.out or args.named or CONVERTED, half=args.half)
+    print(text)
+    return report
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -235,8 +235,9 @@ def _add_files(command: Command) -> None:
     each.add_argument("--extractor")
     each.add_argument("--accelerate", action="store_true", help="one shard a process of `accelerate launch`")
     each = command(convert, None)
-    each.add_argument("checkpoint")
-    each.add_argument("--out", default="converted.safetensors")
+    each.add_argument("checkpoint", metavar="IN")
+    each.add_argument("out", metavar="OUT", nargs="?", help=f"default: {CONVERTED}")
+    each.add_argument("--out", dest="named", metavar="OUT", help="the same, as an option")
     each.add_argument("--half", action="store_true", help="store float16")
     each = command(serve, None)
     each.add_argument("--host")

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from linsem import cli
+from linsem.checkpoints import read_checkpoint
 from linsem.checkpoints.own import write_safetensors
 from linsem.latents import LatentsError, load_latents, save_latents
 from linsem.palette import parse_categories, read_label_map, write_label_map
@@ -30,7 +31,8 @@ def model(tmp_path_factory):
     config = StyleGAN2Config(channels=(8, 8, 8), z_dim=8, w_dim=8, mapping_layers=2)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     names = json.dumps([{"name": c.name, "color": c.color} for c in CATEGORIES])
-    write_safetensors(path, "stylegan2", config, StyleGAN2(config).state_dict(), {"categories": names})
+    said = {"id": "tiny", "categories": names, "licence": "mine"}
+    write_safetensors(path, "stylegan2", config, StyleGAN2(config).state_dict(), said)
     return path
 
 
@@ -105,12 +107,51 @@ def test_an_export_is_whole(run, tmp_path):
 
 
 def test_a_converted_checkpoint_draws_the_same(run, model, tmp_path, monkeypatch):
-    run("convert", model, "--out", tmp_path / "copy.safetensors")
+    run("convert", model, tmp_path / "copy.safetensors")
     run("generate", "--seeds", 3, "--out", tmp_path / "first")
     monkeypatch.setenv("LINSEM_MODELS", str(tmp_path / "copy.safetensors"))
     run("generate", "--seeds", 3, "--out", tmp_path / "second")
     images = [np.asarray(Image.open(tmp_path / name / "seed3.png")) for name in ("first", "second")]
     assert np.array_equal(*images) and images[0].std() > 0
+
+
+def test_a_converted_checkpoint_keeps_its_name_and_so_its_extractors(run, model, tmp_path, monkeypatch):
+    fitted(run, tmp_path)
+    run("convert", model, "copy.safetensors")
+    before, after = read_checkpoint(model), read_checkpoint(tmp_path / "copy.safetensors")
+    assert after.metadata == before.metadata and set(after.metadata) == {"id", "categories", "licence"}
+    monkeypatch.setenv("LINSEM_MODELS", str(tmp_path / "copy.safetensors"))
+    report = run("segment", "--seeds", "0", "--extractor", tmp_path / "mine.safetensors", "--out", "labels")
+    assert report["model"] == "tiny"
+
+
+def test_convert_prints_what_is_inside_and_then_its_report(run, model, tmp_path, capsys):
+    assert cli.main(["convert", str(model), "copy.safetensors", "--half"]) == 0
+    *told, last = capsys.readouterr().out.splitlines()
+    assert "family: stylegan2" in told and "id: tiny" in told and "image: 16 x 16 (height x width)" in told
+    assert told[-1].startswith("written: copy.safetensors") and "float16" in told[-1]
+    report = json.loads(last)
+    assert list(report) == ["family", "from", "size", "out", "notes"]
+    assert (report["family"], report["size"], report["out"]) == ("stylegan2", [16, 16], "copy.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out"),
+    [(("a.safetensors",), "a"), (("--out", "b.safetensors"), "b"), ((), "converted")],
+)
+def test_the_converted_file_is_named_by_place_or_by_option(run, model, tmp_path, arguments, out):
+    run("convert", model, *arguments)
+    assert [path.stem for path in tmp_path.glob("*.safetensors")] == [out]
+
+
+def test_a_checkpoint_that_does_not_fit_together_is_not_converted(run, model, tmp_path, capsys):
+    whole = read_checkpoint(model)
+    state = {name: value for name, value in whole.state.items() if not name.endswith("torgb.bias")}
+    write_safetensors(tmp_path / "part.safetensors", whole.family, whole.config, state)
+    for arguments in (("part.safetensors", "o.safetensors"), (model, "o.pt"), (model, "o.safetensors", "--out", "p")):
+        assert cli.main(["convert", *map(str, arguments)]) == 2
+        assert "expected" in capsys.readouterr().err
+    assert not list(tmp_path.glob("o.*"))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,11 @@ def convert(path: str | Path, out: str | Path, *, half: bool = False) -> str:
     `half` stores float16: half the size, for about a thousandth of relative error in the weights. Raises
     `CheckpointError` if `path` cannot be read, if `out` is not a .safetensors name or cannot be written.
     """
+    return convert_and_report(path, out, half=half)[0]
+
+
+def convert_and_report(path: str | Path, out: str | Path, *, half: bool = False) -> tuple[str, dict[str, object]]:
+    """As `convert`, and the same for programs: family, from, size, out, notes."""
     out = Path(out)
     if out.suffix != ".safetensors":
         raise CheckpointError(f"{out.name}: expected a name that ends in .safetensors")
@@ -36,7 +41,11 @@ def convert(path: str | Path, out: str | Path, *, half: bool = False) -> str:
         size = out.stat().st_size
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written ({error.strerror or error})") from error
-    return f"{text}\nwritten: {out} ({size / 1e6:.1f} MB{', float16' if half else ''})"
+    report = {
+        "family": checkpoint.family, "from": checkpoint.source_format, "size": list(checkpoint.config.size),
+        "out": str(out), "notes": list(checkpoint.notes),
+    }  # fmt: skip
+    return f"{text}\nwritten: {out} ({size / 1e6:.1f} MB{', float16' if half else ''})", report
 
 
 def _describe(checkpoint: Checkpoint) -> str:
