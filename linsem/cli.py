@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from linsem.checkpoints.convert import convert_and_report
@@ -30,6 +32,7 @@ from linsem.conditional import STEPS
 from linsem.export import iter_export
 from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.latents import load_latents, save_latents
+from linsem.offers import as_file, offered, spec_of, split_label
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
 from linsem.seeds import parse_seeds
@@ -186,7 +189,7 @@ def parser() -> argparse.ArgumentParser:
         each.set_defaults(run=run)
         if out is not None:
             each.add_argument("--model", default="", help="name, file or hub:// address; NAME~3: its label 3")
-            each.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
+            each.add_argument("--device", help="auto, cpu, cuda ... (default: LINSEM_DEVICE, or auto)")
             each.add_argument("--precision", choices=["float32", "bfloat16"], help="of the synthesis of a StyleGAN2")
             each.add_argument("--psi", type=float, default=0.7, help="truncation: 1 is none, 0 the mean image")
             each.add_argument("--out", default=out, help=f"default: {out}")
@@ -245,9 +248,30 @@ def _add_files(command: Command) -> None:
 
 
 def _studio(args: argparse.Namespace) -> tuple[Studio, str]:
-    settings = replace(Settings.from_env(), device=args.device, cache_mb=0)
-    studio = Studio(replace(settings, precision=args.precision or settings.precision))
-    return studio, args.model or studio.default_model()
+    settings = replace(Settings.from_env(), cache_mb=0)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device, precision = args.device or settings.device, args.precision or settings.precision
+    studio = Studio(replace(settings, device=device, precision=precision))
+    return studio, _offered(args.model) if args.model else studio.default_model()
+
+
+def _offered(model: str) -> str:
+    """The name of the model that a command asks for; one that is not offered here is offered to this command.
+
+    The list in LINSEM_MODELS says what a server's visitors may choose. Who types a command may read the files anyway.
+    """
+    name, label = split_label(model)
+    if name in offered():
+        return model
+    spec, file = spec_of(name), as_file(name)
+    other = None if file is None else as_file(spec.id)  # a file of that name here would be read in its place
+    if other is not None and not other.samefile(file):
+        raise ValueError(f"model: {name} is called {spec.id}, as is another file in this folder; call one otherwise")
+    if "," in name:
+        raise ValueError(f"model: expected a name without a comma, got {name[:200]!r}")
+    os.environ["LINSEM_MODELS"] = name
+    return spec.id if label is None else f"{spec.id}~{label}"
 
 
 def _extractor(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:

@@ -14,10 +14,28 @@ def precision_of(name: str) -> torch.dtype:
 
 
 def device_of(name: str) -> torch.device:
-    """What `LINSEM_DEVICE` names; raises ValueError."""
+    """What `LINSEM_DEVICE` names, if this machine has it; raises ValueError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"LINSEM_DEVICE: expected auto, cpu or cuda, got {name[:40]!r}") from error
+    if not _is_here(device):
+        raise ValueError(f"LINSEM_DEVICE: expected {_those_here()}, got {name[:40]!r}, which cannot be had here")
+    return device
+
+
+def _is_here(device: torch.device) -> bool:
+    if device.type == "cuda":  # only counted: a server that forks must not start CUDA before it does
+        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    try:
+        torch.zeros(1, device=device).cpu()  # "meta" holds no numbers to give back
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):  # torch is of many minds about it
+        return False
+    return True
+
+
+def _those_here() -> str:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return " or ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])

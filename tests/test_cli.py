@@ -19,7 +19,10 @@ from linsem.checkpoints.own import write_safetensors
 from linsem.latents import LatentsError, load_latents, save_latents
 from linsem.palette import parse_categories, read_label_map, write_label_map
 from linsem.regions import RegionError, read_region, write_region
+from linsem.settings import Settings
+from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from linsem.zoo import ModelError
 
 CATEGORIES = parse_categories(["low", "high"])
 
@@ -159,6 +162,9 @@ def test_a_checkpoint_that_does_not_fit_together_is_not_converted(run, model, tm
     [
         (("generate", "--seeds", "x"), "seeds"), (("generate", "--psi", "9"), "psi"),
         (("generate", "--model", "nothing-like-it"), "nothing-like-it"),
+        (("generate", "--model", "hub://nothing"), "hub://nothing"),
+        (("generate", "--device", "cuda:99"), "cuda:99"), (("generate", "--device", "meta"), "meta"),
+        (("generate", "--device", "toaster"), "toaster"),
         (("segment", "--extractor", "nowhere.safetensors"), "nowhere"), (("segment",), "label an image first"),
         (("fit", "--seeds", "0-1", "--label-maps", "one.png"), "one a seed"), (("convert", "nowhere.pkl"), "nowhere"),
     ],
@@ -169,6 +175,58 @@ def test_a_mistake_is_one_sentence(model, tmp_path, monkeypatch, capsys, argumen
     assert cli.main(arguments) == 2
     told = capsys.readouterr().err
     assert told.startswith("linsem: ") and named in told and "Traceback" not in told
+
+
+def test_a_file_that_is_not_offered_is_taken_from_the_command_line_only(run, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("LINSEM_MODELS", "avatars-64")
+    assert Studio().models()[0]["id"] == "avatars-64"
+    for server in (Studio(), Studio(Settings(device="cpu"))):
+        with pytest.raises(ModelError, match="expected one of avatars-64"):
+            server.check_model(str(model))
+    assert run("generate", "--model", model, "--seeds", 3, "--out", "one")["model"] == "tiny"
+    monkeypatch.setenv("LINSEM_MODELS", str(model))
+    run("generate", "--seeds", 3, "--out", "two")
+    assert (tmp_path / "one" / "seed3.png").read_bytes() == (tmp_path / "two" / "seed3.png").read_bytes()
+
+
+def test_a_name_of_the_zoo_that_is_not_offered_is_taken_too(run):
+    assert run("generate", "--model", "avatars-64", "--seeds", 0, "--out", "one")["model"] == "avatars-64"
+
+
+def test_a_file_is_not_mistaken_for_another_of_its_name(run, model, tmp_path, monkeypatch, capsys):
+    """Files without a name in them are called as they are: in two folders they can be called the same."""
+    whole = read_checkpoint(model)
+    (tmp_path / "far").mkdir()
+    for k, folder in enumerate((tmp_path, tmp_path / "far")):
+        state = {name: value + k for name, value in whole.state.items()}
+        write_safetensors(folder / "same.safetensors", whole.family, whole.config, state)
+    assert cli.main(["generate", "--model", "far/same.safetensors", "--seeds", "0"]) == 2
+    assert "another file" in capsys.readouterr().err
+    assert run("generate", "--model", "same.safetensors", "--seeds", 0)["model"] == "same.safetensors"
+
+
+def test_a_hub_address_that_is_not_offered_is_taken_from_the_command_line_only(model, monkeypatch):
+    monkeypatch.setenv("LINSEM_MODELS", str(model))
+    args = cli.parser().parse_args(["generate", "--model", "hub://someone/something/g.pkl"])
+    server = Studio()
+    with pytest.raises(ModelError, match="expected one of tiny"):
+        server.check_model("hub://someone/something/g.pkl")
+    studio, chosen = cli._studio(args)
+    assert studio.check_model(chosen) == chosen == "hub://someone/something/g.pkl"
+
+
+def test_the_device_and_the_threads_are_those_of_the_settings(run, monkeypatch, capsys):
+    counts: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    monkeypatch.setenv("LINSEM_THREADS", "3")
+    monkeypatch.setenv("LINSEM_DEVICE", "cuda:99")
+    assert cli.main(["generate", "--seeds", "0"]) == 2
+    assert "LINSEM_DEVICE: expected auto or cpu" in capsys.readouterr().err
+    assert run("generate", "--seeds", 0, "--device", "cpu")["images"] == 1  # the option goes before the setting
+    assert counts == [3, 3]
+    monkeypatch.delenv("LINSEM_THREADS")
+    run("generate", "--seeds", 0, "--device", "cpu")
+    assert counts == [3, 3]
 
 
 def test_the_module_is_a_command():
