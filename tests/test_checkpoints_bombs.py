@@ -19,7 +19,7 @@ import torch
 from linsem.checkpoints import CheckpointError, parse_checkpoint
 from linsem.checkpoints.inert import Made, Name, Persistent, kind_of, shown
 from tests.writers import nets, nvidia_tf, nvidia_torch
-from tests.writers.emit import Call, Raw, array, dumps
+from tests.writers.emit import Call, Global, Raw, array, code, dumps
 
 SECONDS = 1.0  # each takes some milliseconds; writing one out takes years
 DEPTH = 60
@@ -242,3 +242,44 @@ def test_only_plain_values_are_shown():
         assert Persistent(tuple(twice)) != Persistent(tuple(twice)) and len(repr(Persistent(twice))) < 200
     assert [shown(value) for value in (None, True, 3, 0.5, "relu")] == ["None", "True", "3", "0.5", "'relu'"]
     assert shown("x" * 10**6) == repr("x" * 40)
+
+
+# --- what is shared and walked through -------------------------------------------------------------------------------
+
+
+def test_a_module_that_is_all_its_own_children_is_refused_at_once():
+    start = code(Global("torch_utils.persistence", "_reconstruct_persistent_obj"), 4)
+    names = [*map(str, range(300)), "synthesis", "mapping", "b4", "conv1", "torgb"]
+    itself = start + b"h\x00\x85R"
+    children = b"}(" + b"".join(code(name, 4) + itself for name in names) + b"u"
+    meta = {"type": "class", "version": 6, "class_name": "X", "state": {"_modules": Raw(children)}}
+    described = b"}\x94(" + b"".join(code(key, 4) + code(value, 4) for key, value in meta.items()) + b"u"
+    assert "modules" in refused(b"\x80\x04}" + code("G_ema", 4) + start + described + b"\x85Rs.")
+
+
+def test_a_long_name_in_front_of_many_is_refused_at_once():
+    """A million letters in front of four thousand names are four gigabytes."""
+    long, many = "x" * 10**6, {f"v{k}": 1 for k in range(4000)}
+    network = torch_network()
+    modules = attributes_of(network)["_modules"]
+    modules.items = {long: nvidia_torch.network("X", dict(list(many.items())[:500]), {}, {}), **modules.items}
+    assert "at most" in refused(dumps({"G_ema": network}))
+
+    def tf_network(variables: dict[str, int], components: dict[str, Call]) -> Call:
+        state = {"variables": list(variables.items()), "components": components}
+        return Call("dnnlib.tflib.network", "Network", new=True, state=state)
+
+    assert "a component's name" in refused(dumps((tf_network({}, {long: tf_network(many, {})}),)))
+
+
+def test_a_storage_that_many_tensors_share_is_read_once():
+    """Else its own pickle, here of two hundred thousand steps, is gone through for each."""
+    raw = nvidia_torch.storage_bytes(torch.zeros(1))
+    head = dumps(nvidia_torch.MAGIC, 2) + dumps(nvidia_torch.PROTOCOL, 2) + b"\x80\x02"
+    storage = Call("torch.storage", "_load_from_bytes", (head + b"N0" * 100_000 + raw[len(head) :],))
+    tensor = Call("torch._utils", "_rebuild_tensor_v2", (storage, 0, (1,), (1,), False, None))
+    network = torch_network()
+    buffers = attributes_of(network, "synthesis", "b4")["_buffers"]
+    buffers.items = {"x0": Raw(code(tensor, 4) + b"q\xc8"), **{f"x{k}": Raw(b"h\xc8") for k in range(1, 300)}}
+    with at_once():
+        assert len(parse_checkpoint(dumps({"G_ema": network})).state) > 300

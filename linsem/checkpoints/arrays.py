@@ -23,6 +23,7 @@ class Decoder:
     def __init__(self, storages: dict[str, Storage] | None = None) -> None:
         self.storages = storages or {}
         self.left = MAX_ELEMENTS
+        self.nested: dict[int, tuple[Any, Storage]] = {}  # by the identity of its bytes, which are kept beside it
 
     def spend(self, name: str, count: int) -> None:
         """Refuse more numbers than any generator has."""
@@ -71,8 +72,15 @@ class Decoder:
                 raise CheckpointError(f"{name}: its storage is not in the file")
             return found
         if isinstance(value, Made) and value.is_of("torch.storage._load_from_bytes"):
-            return nested_storage(memoryview(_bytes(name, _argument(name, value, 0))))
+            return self.nested_storage(name, _argument(name, value, 0))
         raise CheckpointError(f"{name}: expected a storage, got {kind_of(value)}")
+
+    def nested_storage(self, name: str, value: Any) -> Storage:
+        """The storage in some bytes, read once: thousands of tensors may share them through the memo."""
+        raw = _argument(name, value, 0) if isinstance(value, Made) else value
+        if id(raw) not in self.nested:
+            self.nested[id(raw)] = raw, nested_storage(memoryview(_bytes(name, value)))
+        return self.nested[id(raw)][1]
 
     def array(self, name: str, value: Any) -> torch.Tensor:
         """The float32 tensor of a pickled numpy array, numpy scalar or plain number."""

@@ -22,6 +22,7 @@ from linsem.checkpoints.names import Rule, check_zero, conv_of, numbered, rename
 SOURCE = "NVIDIA TensorFlow pickle"
 NETWORKS = ("dnnlib.tflib.network.Network", "tfutil.Network", "network.Network")
 MAX_VARIABLES = 4096
+MAX_NAME = 200  # each goes in front of the names of all variables below it
 
 FIXED_SETTINGS = {
     "mapping_lrmul": 0.01,
@@ -77,6 +78,10 @@ def _is_network(value: Any) -> bool:
     return isinstance(value, Made) and value.is_of(*NETWORKS)
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME
+
+
 def _variables(network: Any, settings: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
     """The variables of a network and its components by their full names; the settings are gathered on the way."""
     if not _is_network(network) or not isinstance(network.state, dict):
@@ -88,7 +93,7 @@ def _variables(network: Any, settings: dict[str, Any], prefix: str = "", depth: 
         raise CheckpointError(f"{prefix or 'Gs'}: expected a list of at most {MAX_VARIABLES} variables")
     found: dict[str, Any] = {}
     for row in rows:
-        if not isinstance(row, tuple | list) or len(row) != 2 or not isinstance(row[0], str):
+        if not isinstance(row, tuple | list) or len(row) != 2 or not _is_name(row[0]):
             raise CheckpointError(f"{prefix or 'Gs'}: expected pairs of a name and an array")
         found[prefix + row[0]] = row[1]
     for key, value in entries(network.state.get("static_kwargs") or {}).items():
@@ -97,6 +102,8 @@ def _variables(network: Any, settings: dict[str, Any], prefix: str = "", depth: 
     if len(components) > 8:
         raise CheckpointError(f"{prefix or 'Gs'}: expected a mapping and a synthesis, got {len(components)} components")
     for name, component in components:
+        if not _is_name(name):
+            raise CheckpointError(f"{prefix or 'Gs'}: expected a component's name, got {shown(name)}")
         found.update(_variables(component, settings, f"{prefix}{name}/", depth + 1))
     return found
 

@@ -24,6 +24,9 @@ SOURCE = "NVIDIA PyTorch pickle"
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 MAX_DEPTH = 8
 MAX_TENSORS = 4096
+MAX_MODULES = 512  # a generator of 1024 pixels has about a hundred
+MAX_ENTRIES = 512  # of one module's table
+MAX_NAME = 200
 
 RULES: tuple[Rule, ...] = (
     (r".*resample_filter", None, check_fir),
@@ -60,21 +63,21 @@ class _Module:
             raise CheckpointError(f"{path[:80]}: modules nested deeper than {MAX_DEPTH}")
         if not _is_network(value) or not isinstance(value.args, tuple) or len(value.args) != 1:
             raise CheckpointError(f"{path or 'G_ema'}: expected a network, got {kind_of(value)}")
-        meta = entries(value.args[0])
+        meta = _table(path, value.args[0])
         if meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
             raise CheckpointError(f"{path or 'G_ema'}: expected a class with a name")
         if meta.get("version") != 6:
             raise CheckpointError(f"{path or 'G_ema'}: expected version 6, got {shown(meta.get('version'))}")
         self.path, self.depth = path, depth
         self.class_name = meta["class_name"][:80]
-        self.attributes = entries(meta.get("state"))
+        self.attributes = _table(path, meta.get("state"))
         self.children = {name: value for name, value in self.part("_modules").items() if value is not None}
 
     def part(self, name: str) -> dict[str, Any]:
         """One of the module's tables, its keys being text."""
-        table = entries(self.attributes.get(name, {}))
-        if not all(isinstance(key, str) for key in table):
-            raise CheckpointError(f"{self.path}: a name in {name} is not text")
+        table = _table(self.path, self.attributes.get(name, {}))
+        if not all(isinstance(key, str) and len(key) <= MAX_NAME for key in table):
+            raise CheckpointError(f"{self.path}: a name in {name} is not text of at most {MAX_NAME} characters")
         return table
 
     def child(self, name: str) -> _Module:
@@ -94,10 +97,20 @@ class _Module:
             for part in ("_parameters", "_buffers"):
                 table = module.part(part)
                 found.update({f"{module.path}{name}": value for name, value in table.items() if value is not None})
-            waiting.extend(module.child(name) for name in module.children)
-            if len(found) > MAX_TENSORS or visited > MAX_TENSORS:
+            if len(found) > MAX_TENSORS:
                 raise CheckpointError(f"more than {MAX_TENSORS} tensors in one network")
+            if visited + len(waiting) + len(module.children) > MAX_MODULES:  # before a child is made
+                raise CheckpointError(f"more than {MAX_MODULES} modules in one network")
+            waiting.extend(module.child(name) for name in module.children)
         return found
+
+
+def _table(path: str, value: Any) -> dict[str, Any]:
+    """A table of a module. It is copied for each module that shares it, so its size is bounded."""
+    table = entries(value)
+    if len(table) > MAX_ENTRIES:
+        raise CheckpointError(f"{path or 'G_ema'}: expected at most {MAX_ENTRIES} entries in a table, got {len(table)}")
+    return table
 
 
 def _check_is_stylegan2(network: _Module) -> None:
