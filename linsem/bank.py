@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +18,13 @@ import torch
 
 from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.whole import whole
 
 BANK_SIZE = 64  # label maps in a bank are kept at most this high: enough to rank, small enough to scan
+FORMAT = 2  # of the files and of what their names are made of: another number, and no older file is found
+KEPT_FILES, KEPT_BYTES = 32, 256 << 20  # of the banks on disk; those used longest ago go first
+KEPT_HERE = 4  # in memory, where the disk cannot be written
+ABANDONED = 3600  # seconds after which a file that is still being written belongs to a process that died
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,7 @@ def iter_bank(
 ) -> Iterator[Bank]:
     """Yield the bank as it grows, batch by batch. Only the layers that the extractor reads are run."""
     check_fits(extractor, generator)
-    height, width = generator.size
-    scale = min(1.0, BANK_SIZE / height)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = bank_size(generator)
     rows: list[np.ndarray] = []
     for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
         with torch.no_grad():
@@ -52,25 +59,123 @@ def iter_bank(
         yield Bank(tuple(seeds[: part.stop]), np.concatenate(rows), psi)
 
 
+def bank_size(generator: Generator) -> tuple[int, int]:
+    """(h, w) of the label maps in a generator's banks."""
+    height, width = generator.size
+    scale = min(1.0, BANK_SIZE / height)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+class Banks:
+    """Banks in a folder, which several processes may share. What cannot be written there is kept in memory.
+
+    A file has its name at once and whole, or not at all; one that cannot be read is made again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._here: dict[str, Bank] = {}
+
+    def grow(
+        self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
+    ) -> Iterator[Bank]:
+        """As `iter_bank`, or the whole bank at once where it is kept. One whose making is stopped is not kept."""
+        check_fits(extractor, generator)
+        name = f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
+        bank = self._here.get(name) or _read(self.folder / name, generator, seeds, psi)
+        if bank is not None:
+            yield bank
+            return
+        for bank in iter_bank(generator, extractor, seeds, psi=psi):
+            if len(bank.seeds) == len(seeds):
+                self._keep(name, bank)
+            yield bank
+
+    def make(self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0) -> Bank:
+        """The last step of `grow`."""
+        *_, last = self.grow(generator, extractor, seeds, psi=psi)
+        return last
+
+    def _keep(self, name: str, bank: Bank) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with whole(self.folder / name) as partial, partial.open("wb") as file:
+                np.savez_compressed(file, seeds=np.array(bank.seeds), labels=bank.labels, psi=bank.psi)
+            _sweep(self.folder)
+        except OSError:  # replaced, not changed: another thread may be looking into it
+            self._here = dict(list({**self._here, name: bank}.items())[-KEPT_HERE:])
+
+
 def cached_bank(
     folder: Path, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
 ) -> Bank:
     """`make_bank`, kept on disk under a name that depends on everything that it depends on."""
-    path = folder / f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            return Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]))
-    bank = make_bank(generator, extractor, seeds, psi=psi)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part.npz")
-    np.savez_compressed(partial, seeds=np.array(bank.seeds), labels=bank.labels, psi=psi)
-    partial.replace(path)
-    return bank
+    return Banks(folder).make(generator, extractor, seeds, psi=psi)
+
+
+def cache_folder(given: str = "") -> Path:
+    """Where banks are kept: the folder given, or `LINSEM_CACHE`, or `linsem` where this user's caches are."""
+    chosen = given or os.environ.get("LINSEM_CACHE")
+    if chosen:
+        return Path(os.path.expanduser(chosen))
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "linsem"
 
 
 def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float) -> str:
-    """A digest of the generator's id, the extractor's weights, the seeds and psi."""
-    digest = hashlib.sha256(json.dumps([generator.id, list(map(int, seeds)), psi, extractor.layers]).encode())
-    for name in sorted(extractor.weights):
-        digest.update(extractor.weights[name].detach().cpu().numpy().tobytes())
+    """A digest of what decides the labels: the network, its weights and label, the extractor, the seeds and psi."""
+    network = [generator.id, list(generator.size), repr(getattr(generator, "config", ""))]
+    network += [getattr(generator, "label", None), str(getattr(generator, "dtype", ""))]
+    reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
+    known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]
+    digest = hashlib.sha256(json.dumps(known).encode())
+    _add(digest, extractor.weights)
+    if isinstance(generator, torch.nn.Module):
+        _add(digest, generator.state_dict())
+    else:  # what it draws has to tell who it is
+        with torch.no_grad():
+            ws = generator.map(seed_z(generator, seeds[:1]), psi)
+            features = generator.synthesize(ws, image=False, last_layer=extractor.last_layer)[1]
+        _add(digest, {str(i): x for i, x in enumerate([ws, *features])})
     return digest.hexdigest()[:24]
+
+
+def _add(digest: hashlib._Hash, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name in sorted(tensors):
+        x = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy())
+
+
+def _read(path: Path, generator: Generator, seeds: Sequence[int], psi: float) -> Bank | None:
+    """The bank in a file; None if there is none, or one that is damaged."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
+        return None
+    with contextlib.suppress(OSError):  # where it may only be read
+        os.utime(path)  # used now: others go before it
+    expected = (len(seeds), *bank_size(generator))
+    fits = bank.labels.dtype == np.uint8 and bank.labels.shape == expected and bank.psi == psi
+    return bank if fits and bank.seeds == tuple(map(int, seeds)) else None
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the banks beyond the bounds, and what a process that died has left behind."""
+    rows = []
+    for path in folder.glob("bank-*.npz"):
+        try:
+            rows.append((path.stat().st_mtime, path.stat().st_size, path))
+        except OSError:  # another process was faster
+            continue
+    total = 0
+    for count, (_, size, path) in enumerate(sorted(rows, reverse=True), start=1):
+        total += size
+        if count > 1 and (count > KEPT_FILES or total > KEPT_BYTES):
+            path.unlink(missing_ok=True)
+    for path in folder.glob(".bank-*.part"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
+        except OSError:
+            continue

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from linsem import steer as loop
-from linsem.bank import Bank, bank_key, cached_bank, iter_bank, make_bank
+from linsem.bank import Bank, Banks, bank_key, cached_bank, iter_bank, make_bank
 from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
@@ -21,8 +21,8 @@ from linsem.pixels import IGNORE, resize_labels
 from linsem.wish import category_weight
 
 __all__ = [
-    "Bank", "LayoutError", "SampleResult", "SampleStep", "bank_key", "cached_bank", "category_weight", "choose_starts",
-    "iter_bank", "iter_sample", "make_bank", "rank_starts", "sample", "score",
+    "Bank", "Banks", "LayoutError", "SampleResult", "SampleStep", "bank_key", "cached_bank", "category_weight",
+    "choose_starts", "iter_bank", "iter_sample", "make_bank", "rank_starts", "sample", "score",
 ]  # fmt: skip
 
 CANDIDATES = 200
@@ -113,18 +113,21 @@ def iter_sample(
     diversity: float = DIVERSITY,
     draw_every: int = 1,
     weights: loop.Weights = WEIGHTS,
+    banks: Banks | None = None,
 ) -> Iterator[SampleStep]:
     """Yield the results so far, at the starts and after each move.
 
     `layout` (H, W) uint8 of any size, 255 = free. Candidates are the seeds `seed`..`seed + candidates - 1` unless a
-    `bank` is given. While the bank is made, steps with no results are yielded (index 0), so that Stop acts. The results
-    are drawn at the starts, every `draw_every` moves and at the end; a step in between carries the last ones.
+    `bank` is given; `banks` keeps that of the seeds for the next call. While the bank is made, steps with no results
+    are yielded (index 0), so that Stop acts. The results are drawn at the starts, every `draw_every` moves and at the
+    end; a step in between carries the last ones.
     """
     layout = _checked(generator, extractor, layout, count, candidates)
     if draw_every < 1:
         raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")
     if bank is None:
-        for grown in iter_bank(generator, extractor, range(seed, seed + candidates), psi=psi):
+        grow = iter_bank if banks is None else banks.grow
+        for grown in grow(generator, extractor, range(seed, seed + candidates), psi=psi):
             bank = grown
             yield SampleStep(0, steps, ())
     chosen = choose_starts(bank, layout, count, diversity=diversity)

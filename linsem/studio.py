@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from linsem import zoo
-from linsem.conditional import STEPS, bank_key, iter_sample, make_bank
+from linsem.bank import Banks, bank_key, cache_folder
+from linsem.conditional import STEPS, iter_sample
 from linsem.device import device_of, precision_of
 from linsem.edit import iter_edit, removal_target
 from linsem.export import Labelled, iter_labelled
@@ -50,6 +51,7 @@ class Studio:
         self._shipped: Once[Extractor | None] = Once()
         self._fetched: set[str] = set()
         self._spreads = Spreads()
+        self._banks = Banks(cache_folder(self.settings.cache))
         self._atlases: dict[str, Atlas] = {}
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -245,6 +247,7 @@ class Studio:
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)
         options = {"candidates": candidates, "steps": steps, "seed": seed, "psi": psi, "draw_every": DRAW_EVERY}
+        options["banks"] = self._banks
         results, frame = None, None
         for each in iter_sample(generator, ready, layout, count, **options):
             if frame is None or each.results is not results:
@@ -271,7 +274,7 @@ class Studio:
         if generator.device.type == "cpu" and max(generator.size) > QUICK:
             return None
         key = bank_key(generator, extractor, range(SAMPLES), 1.0)
-        atlas = self._atlases.get(key) or make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
+        atlas = self._atlases.get(key) or make_atlas(generator, self._banks.make(generator, extractor, range(SAMPLES)))
         self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced, for others may read it
         return atlas
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
 
 from linsem.extractor import Extractor
 from tests.toys import ToyGenerator
+
+_CACHE = tempfile.TemporaryDirectory(prefix="linsem-cache-")
+os.environ["LINSEM_CACHE"] = _CACHE.name  # servers that tests start inherit it: no test writes into a user's folders
 
 
 @pytest.fixture(scope="module")

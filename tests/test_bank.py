@@ -1,0 +1,171 @@
+"""Banks on disk: found again whenever nothing has changed that decides the labels, and never otherwise."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import bank as banking
+from linsem import conditional
+from linsem.bank import Banks, bank_key, cache_folder
+from linsem.generator import seed_z
+from linsem.settings import Settings
+from linsem.studio import Studio
+from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from tests.toys import ToyGenerator
+
+SEEDS = range(12)
+
+
+@pytest.fixture
+def passes(toy, monkeypatch):
+    """The sizes of the passes that the toy is asked for."""
+    sizes, synthesize = [], toy.synthesize
+    monkeypatch.setattr(toy, "synthesize", lambda ws, **options: sizes.append(len(ws)) or synthesize(ws, **options))
+    return sizes
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_a_second_sampling_makes_no_pass_for_the_bank(toy, extractor, passes, tmp_path):
+    layout = toy.truth(toy.map(seed_z(toy, [1007])))[0]
+    counts, results = [], []
+    for _ in range(2):
+        passes.clear()
+        options = {"candidates": 40, "steps": 2, "banks": Banks(tmp_path)}  # as another process would
+        results.append(conditional.sample(toy, extractor, layout, 2, **options))
+        counts.append(sum(passes))
+    assert counts[0] - counts[1] == 40
+    assert [each.seed for each in results[0]] == [each.seed for each in results[1]]
+    assert torch.equal(results[0][0].image, results[1][0].image)
+
+
+def test_stop_leaves_nothing_behind(toy, extractor, tmp_path):
+    layout = toy.truth(toy.map(seed_z(toy, [1007])))[0]
+    steps = conditional.iter_sample(toy, extractor, layout, 2, candidates=64, steps=3, banks=Banks(tmp_path))
+    next(steps)
+    steps.close()
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"not an archive", None])
+def test_a_damaged_file_is_made_again(toy, extractor, passes, tmp_path, damage):
+    whole = Banks(tmp_path).make(toy, extractor, SEEDS)
+    path = tmp_path / files(tmp_path)[0]
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] if damage is None else damage)
+    passes.clear()
+    again = Banks(tmp_path).make(toy, extractor, SEEDS)
+    assert sum(passes) == len(SEEDS) and np.array_equal(again.labels, whole.labels)
+    assert path.read_bytes()[:2] == b"PK" and len(files(tmp_path)) == 1
+
+
+def test_a_file_of_other_seeds_under_this_name_is_not_believed(toy, extractor, tmp_path):
+    whole = Banks(tmp_path).make(toy, extractor, SEEDS)
+    path = tmp_path / files(tmp_path)[0]
+    for wrong in ({"seeds": np.arange(1, 13)}, {"labels": whole.labels[:, ::2]}, {"labels": whole.labels.astype(int)}):
+        np.savez_compressed(path, **{"seeds": np.arange(12), "labels": whole.labels, "psi": 1.0, **wrong})
+        assert np.array_equal(Banks(tmp_path).make(toy, extractor, SEEDS).labels, whole.labels)
+
+
+def test_each_thing_that_decides_the_labels_has_a_bank_of_its_own(toy, extractor):
+    def key(generator=toy, extractor=extractor, seeds=SEEDS, psi=1.0):
+        return bank_key(generator, extractor, seeds, psi)
+
+    moved = {name: w + 1 for name, w in extractor.weights.items()}
+    keys = [
+        key(), key(seeds=range(13)), key(psi=0.7), key(extractor=replace(extractor, weights=moved)),
+        key(extractor=replace(extractor, kind="centroid")), key(extractor=replace(extractor, least=(0.1,) * 4)),
+        key(extractor=replace(extractor, layers=(3,))), key(ToyGenerator(32, seed=1)), key(ToyGenerator(32, id="x")),
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    assert key() == key(ToyGenerator(32)) == key(extractor=replace(extractor, temperature=2.0))
+
+
+def test_each_label_of_a_conditional_network_has_a_bank_of_its_own(extractor):
+    network = StyleGAN2(StyleGAN2Config(channels=(8, 8), c_dim=3), id="conditional")
+    keys = [bank_key(each, extractor, SEEDS, 1.0) for each in (network, network.with_label(0), network.with_label(2))]
+    assert len(set(keys)) == 3
+    assert bank_key(network.with_label(2), extractor, SEEDS, 1.0) == keys[2]
+
+
+def test_a_network_without_parameters_is_told_by_what_it_draws(extractor):
+    class Plain:
+        def __init__(self, seed):
+            self._net = ToyGenerator(32, seed=seed)
+
+        def __getattr__(self, name):
+            return getattr(self.__dict__["_net"], name)
+
+    keys = [bank_key(Plain(seed), extractor, SEEDS, 1.0) for seed in (0, 1, 0)]
+    assert keys[0] != keys[1] and keys[0] == keys[2]
+
+
+def test_weights_that_were_replaced_under_the_same_name_find_no_old_bank(extractor, tmp_path):
+    first, second = (Banks(tmp_path).make(ToyGenerator(32, seed=seed), extractor, SEEDS) for seed in (0, 1))
+    assert len(files(tmp_path)) == 2 and not np.array_equal(first.labels, second.labels)
+
+
+def test_the_folder_is_bounded_and_what_is_used_stays(toy, extractor, tmp_path, monkeypatch):
+    monkeypatch.setattr(banking, "KEPT_FILES", 3)
+    banks, first = Banks(tmp_path), None
+    for count in range(2, 8):
+        banks.make(toy, extractor, range(count))
+        first = first or files(tmp_path)[0]
+        for name in files(tmp_path):
+            age = os.stat(tmp_path / name).st_mtime - 60
+            os.utime(tmp_path / name, (age, age))
+        banks.make(toy, extractor, range(2))  # used
+    assert len(files(tmp_path)) == 3 and first in files(tmp_path)
+    monkeypatch.setattr(banking, "KEPT_BYTES", 1)
+    banks.make(toy, extractor, range(9))
+    assert len(files(tmp_path)) == 1  # the newest, whatever its size
+
+
+def test_what_a_dead_process_left_is_swept_and_what_another_is_writing_is_not(toy, extractor, tmp_path):
+    for name, age in (("dead", 7200), ("alive", 0)):
+        path = tmp_path / f".bank-{name}.npz.0.part"
+        path.touch()
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    Banks(tmp_path).make(toy, extractor, SEEDS)
+    assert [name for name in files(tmp_path) if name.endswith(".part")] == [".bank-alive.npz.0.part"]
+
+
+def test_where_nothing_can_be_written_banks_are_kept_in_memory(toy, extractor, passes, tmp_path):
+    (tmp_path / "file").touch()
+    banks = Banks(tmp_path / "file" / "folder")
+    banks.make(toy, extractor, SEEDS)
+    passes.clear()
+    assert banks.make(toy, extractor, SEEDS).seeds == tuple(SEEDS) and passes == []
+    for count in range(2, 20):
+        banks.make(toy, extractor, range(count))
+    assert len(banks._here) == banking.KEPT_HERE
+
+
+def test_the_folder_is_the_given_one_or_the_user_s(monkeypatch, tmp_path):
+    assert cache_folder(str(tmp_path)) == tmp_path
+    monkeypatch.setenv("LINSEM_CACHE", str(tmp_path / "b"))
+    assert cache_folder() == tmp_path / "b"
+    monkeypatch.delenv("LINSEM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    assert cache_folder() == tmp_path / "c" / "linsem"
+
+
+def test_the_studio_keeps_the_banks_of_samplings_and_of_edits(monkeypatch, tmp_path):
+    monkeypatch.setattr("linsem.studio.SAMPLES", 8)
+    studio = Studio(Settings(cache=str(tmp_path)))
+    model = "avatars-64"
+    extractor = studio.shipped(model)
+    layout = studio.read(model, extractor, list(studio.latents(model, [3], 0.7))).labels[0]
+    for _ in range(2):
+        frames = list(studio.sample(model, extractor, layout, 2, candidates=16, steps=0))
+        assert len(files(tmp_path)) == 1
+    assert len(frames) == 2  # the kept bank, and the starts
+    studio._atlas_of(model, extractor)
+    assert len(files(tmp_path)) == 2
