@@ -126,7 +126,7 @@ def sample(args: argparse.Namespace) -> dict:
     extractor, out = _extractor(studio, model, args), _folder(args.out)
     layout = read_label_map(Path(args.layout), extractor.categories).labels
     for frame in studio.sample(
-        model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi
+        model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi, args.look
     ):  # fmt: skip
         if frame.scores:
             _tell(f"step {frame.index}, best score {frame.scores[0]:.3f}")
@@ -226,6 +226,7 @@ def _add_searches(command: Command) -> None:
     each.add_argument("--candidates", type=int, default=200)
     each.add_argument("--steps", type=int, default=STEPS)
     each.add_argument("--seed", type=int, default=0)
+    each.add_argument("--look", type=int, metavar="SEED", help="same layouts, with the colours of this seed")
     each.add_argument("--extractor")
     each.set_defaults(psi=1.0)
 

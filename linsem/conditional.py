@@ -7,7 +7,8 @@ milliseconds; the best starts that are unlike each other are then optimised all 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
+from linsem.swap import check_look, with_look
 from linsem.wish import category_weight
 
 __all__ = [
@@ -114,15 +116,18 @@ def iter_sample(
     draw_every: int = 1,
     weights: loop.Weights = WEIGHTS,
     banks: Banks | None = None,
+    look: int | None = None,
 ) -> Iterator[SampleStep]:
     """Yield the results so far, at the starts and after each move.
 
     `layout` (H, W) uint8 of any size, 255 = free. Candidates are the seeds `seed`..`seed + candidates - 1` unless a
     `bank` is given; `banks` keeps that of the seeds for the next call. While the bank is made, steps with no results
     are yielded (index 0), so that Stop acts. The results are drawn at the starts, every `draw_every` moves and at the
-    end; a step in between carries the last ones.
+    end; a step in between carries the last ones. With `look`, a seed, the last step's results have their layouts and,
+    as far as these allow, that seed's colours (`linsem.swap`).
     """
     layout = _checked(generator, extractor, layout, count, candidates)
+    check_look(generator, look)
     if draw_every < 1:
         raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")
     if bank is None:
@@ -140,6 +145,10 @@ def iter_sample(
     for step in together_then_apart(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
     ):
+        if step.done and look is not None:
+            agreed = partial(score, layout=layout)
+            ws, image, labels = with_look(generator, extractor, step.ws, look, bank.psi, agreed)
+            step = replace(step, ws=ws, image=image, labels=labels)
         if step.done or step.index % draw_every == 0:
             results = _results(generator, step, layout, seeds)
         yield SampleStep(step.index, steps, results)

@@ -242,12 +242,13 @@ class Studio:
         steps: int = STEPS,
         seed: int = 0,
         psi: float = 1.0,
+        look: int | None = None,
     ) -> Iterator[SampleFrame]:
         """Semantic-conditional sampling, a frame a step, or the last one again; the last one is the result."""
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)
         options = {"candidates": candidates, "steps": steps, "seed": seed, "psi": psi, "draw_every": DRAW_EVERY}
-        options["banks"] = self._banks
+        options |= {"banks": self._banks, "look": look}
         results, frame = None, None
         for each in iter_sample(generator, ready, layout, count, **options):
             if frame is None or each.results is not results:

@@ -41,11 +41,13 @@ BAD: dict[str, Sequence[object]] = {
         {"path": "/etc/passwd", "meta": META}, [{"name": "a", "x": {"path": "/etc/passwd", "meta": META}}],
     ),
 }  # fmt: skip
+BAD["whole?"] = tuple(value for value in BAD["whole"] if value is not None and value != "")
 ODD: dict[str, Sequence[object]] = {
     "model": ("", None),
     "seeds": (7, 3.0, "1,,,2", " 1 ", "1\n2", "01", "5-5", "1;1;1", "00000000000000001"),
     "psi": (0, 2, -0.0, 1e-320, 1),
     "whole": (1, 2.0, 3, 0),
+    "whole?": (None, "", 2.0, 0),
     "categories": ("", None, [{"name": "a"}, {"name": "b"}], ["x", "y"], [{"name": "<img src=x onerror=alert(1)>"}]),
 }
 

@@ -157,3 +157,18 @@ def test_what_came_in_is_not_kept_with_the_session(loop, blocks):
     assert answer == [JsonData({"n": 1000})] and "xxx" not in repr(state.config_values)
     state._update_value_in_config(next(iter(state.config_values)), "xxx")
     assert "xxx" in repr(state.config_values)  # the twin: this is where Gradio keeps it
+
+
+def test_only_a_last_parameter_that_may_be_none_may_be_left_out():
+    from types import SimpleNamespace
+
+    from linsem.ui.guard import completed
+
+    def sample(seed: int, look: int | None = None) -> None: ...
+
+    def edit(seed: int, steps: int = 3) -> None: ...
+
+    for function, expected in ((sample, [7, None]), (edit, [7])):
+        endpoint = SimpleNamespace(inputs=[1, 2], api_name=function.__name__, fn=function)
+        assert completed(endpoint, [7]) == expected
+        assert completed(endpoint, []) == [] and completed(endpoint, [7, 8]) == [7, 8]

@@ -116,20 +116,21 @@ class Api:
 
     def sample(
         self, model: str, layout: str | None, count: float, candidates: float, steps: float, seed: float,
-        extractor: str | None,
+        extractor: str | None, look: float | None = None,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Images whose labels obey a layout, best first."""
+        """Images whose labels obey a layout, best first; with the colours of the seed `look`, if there is one."""
         model = self.studio.check_model(model)
         chosen = self._extractor(model, extractor)
         count = whole("count", count, 1, self.settings.max_results)
         candidates = whole("candidates", candidates, count, self.settings.max_candidates)
         steps = whole("steps", steps, 0, self.settings.max_steps)
         seed = whole("seed", seed, 0, MAX_SEED)
+        look = None if look is None else whole("look", look, 0, MAX_SEED)
         if (path := uploaded(layout, "layout")) is None:
             raise ValueError("layout: expected a label map, got nothing")
         asked = read_label_map(path, chosen.categories)
         frame, every, sent = None, max(1, steps // FRAMES), -steps
-        for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed):
+        for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed, look=look):
             if frame.seeds and frame.index >= sent + every:
                 sent = frame.index
                 yield _captioned(frame), None, None, _ranking(frame)
@@ -189,7 +190,7 @@ def _text(value: str) -> gr.Textbox:
     return gr.Textbox(value, visible=False)
 
 
-def _number(value: float) -> gr.Number:
+def _number(value: float | None) -> gr.Number:
     return gr.Number(value, visible=False)
 
 
@@ -231,6 +232,7 @@ def build(services: Services) -> None:
         asked = [model(), _number(0), _file(), _number(0.7), _file(), _file(), _file(), _number(50)]
         _endpoint(api.edit, asked, [_image(), _file(), _file(), _json()], long)
         asked = [model(), _file(), _number(4), _number(200), _number(STEPS), _number(0), _file()]
+        asked.append(_number(None))
         _endpoint(api.sample, asked, [_gallery(), _file("multiple"), _file(), _json()], long)
         asked = [model(), _file(), _number(100), _number(0), _number(0.7)]
         _endpoint(api.export, asked, [_file(), _json()], long)

@@ -186,10 +186,10 @@ class Accelerator:
 
     def sample(
         self, model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = 200,
-        steps: int = STEPS, seed: int = 0, psi: float = 1.0,
+        steps: int = STEPS, seed: int = 0, psi: float = 1.0, look: int | None = None,
     ) -> Iterator[SampleFrame]:  # fmt: skip
         """As `Studio.sample`."""
-        return self._stream("sample", model, extractor, layout, count, candidates, steps, seed, psi)
+        return self._stream("sample", model, extractor, layout, count, candidates, steps, seed, psi, look)
 
     def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
         """As `Studio.label`, in jobs of `PART` images."""

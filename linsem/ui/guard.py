@@ -8,6 +8,7 @@ event's inputs with the visitor's session; here a body has a limit, and what cam
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -34,6 +35,7 @@ class GuardedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list:
         """As Gradio does it; what it cannot read is a `gr.Error` that says what the endpoint expects."""
+        inputs = completed(block_fn, inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error as error:
@@ -53,6 +55,19 @@ class GuardedBlocks(gr.Blocks):
         except Exception as error:
             log.error("around a request", exc_info=error)
             raise gr.Error(OURS, print_exception=False) from None
+
+
+def completed(block_fn: Any, inputs: list[Any]) -> list[Any]:
+    """The inputs of an endpoint, with None for each last one that is missing and may be None.
+
+    So that a parameter that was added lately does not break a call that was written before.
+    """
+    missing = block_fn.inputs[len(inputs) :]
+    if not missing or not block_fn.api_name or block_fn.fn is None:
+        return inputs
+    defaults = [each.default for each in inspect.signature(block_fn.fn).parameters.values()]
+    optional = all(default is None for default in defaults[len(inputs) : len(block_fn.inputs)])
+    return [*inputs, *[None] * len(missing)] if optional else inputs
 
 
 def unread(block_fn: Any, inputs: list[Any]) -> str:

@@ -115,7 +115,7 @@ class Sampling:
 
     def run(
         self, session: Session, fitted: Fitted | None, layout: Layout | None, count: float, candidates: float,
-        steps: float, seed: float,
+        steps: float, seed: float, look: float | None = None,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Sample; each frame gives the results so far, so that Stop keeps what there is."""
         if layout is None:
@@ -124,9 +124,10 @@ class Sampling:
         count = whole("count", count, 1, settings.max_results)
         candidates = whole("candidates", candidates, count, settings.max_candidates)
         steps, seed = whole("steps", steps, 0, settings.max_steps), whole("seed", seed, 0, MAX_SEED)
+        look = None if look is None else whole("look of seed", look, 0, MAX_SEED)
         extractor = chosen_extractor(self.services, session, fitted)
         labels = _in_terms_of(layout, extractor.categories)
-        frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed)
+        frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
         yield None, Strip(()), show.progress(0, f"Looking at {candidates} candidates ...")
         clock, last, seen, frame, shown = time.monotonic(), 0.0, 0, None, None
         for frame in frames:

@@ -26,7 +26,7 @@ CONTRACT = {
     "fit": ["model", "seeds", "label_maps", "categories", "psi"],
     "segment": ["model", "seeds", "psi", "extractor"],
     "edit": ["model", "seed", "latent", "psi", "target", "region", "extractor", "steps"],
-    "sample": ["model", "layout", "count", "candidates", "steps", "seed", "extractor"],
+    "sample": ["model", "layout", "count", "candidates", "steps", "seed", "extractor", "look"],
     "export": ["model", "extractor", "count", "first_seed", "psi"],
 }
 

@@ -1,0 +1,70 @@
+"""The same layout with another look: the later layers' styles from another seed.
+
+A generator decides coarse to fine: where things are, then their colours and textures (style mixing, Karras et al., CVPR
+2019). From which layer on another seed's styles leave the layout alone differs from image to image, so it is found for
+each of them, by what the extractor reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from linsem.extractor import Extractor
+from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.wish import SteerError
+
+GIVEN_UP = 0.03  # of the score: so much may be lost for another look
+
+Score = Callable[[np.ndarray], float]
+Drawn = tuple[torch.Tensor, torch.Tensor, np.ndarray]
+
+
+def check_look(generator: Generator, look: int | None) -> None:
+    """Raise `SteerError` if a look is asked for and the generator cannot part it from the layout."""
+    if look is None:
+        return
+    if isinstance(look, bool) or not 0 <= look < 2**63:
+        raise SteerError(f"look: expected a seed, a whole number from 0, got {look}")
+    if generator.num_ws < 2:
+        raise SteerError(
+            f"look: {generator.id!r} draws layout and look from one latent, so that the look cannot be another one's; "
+            "it takes a generator with a style for each layer"
+        )
+
+
+@torch.no_grad()
+def with_look(
+    generator: Generator, extractor: Extractor, ws: torch.Tensor, look: int, psi: float, score: Score
+) -> Drawn:
+    """ws (N, num_ws, w_dim) with as many of the seed's later styles as each bears: (ws, images, labels (N, H, W)).
+
+    Each takes over as many as leave its score within `GIVEN_UP` of what it was; the search ends at the first that do
+    not, from the last style down. One that bears none stays as it is.
+    """
+    other = generator.map(seed_z(generator, [look]), psi)[0].to(ws)
+    now, images, labels = _draw(generator, extractor, ws)
+    least = [score(each) - GIVEN_UP for each in labels]
+    going = list(range(len(ws)))
+    for first in range(generator.num_ws - 1, 0, -1):
+        mixed = now[going].clone()
+        mixed[:, first] = other[first]
+        found = _draw(generator, extractor, mixed)
+        bears = [k for k, i in enumerate(going) if score(found[2][k]) >= least[i]]
+        going = [going[k] for k in bears]
+        if not going:
+            break
+        now[going], images[going], labels[going] = found[0][bears], found[1][bears], found[2][bears]
+    return now, images, labels
+
+
+def _draw(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Drawn:
+    """A copy of ws with its images and labels, in as many passes as the memory asks for."""
+    rows = []
+    for part in batches(len(ws), fitting(generator, len(ws))):
+        image, features = generator.synthesize(ws[part])
+        rows.append((image, extractor.predict(features, tuple(generator.size))))
+    images, labels = zip(*rows, strict=True)
+    return ws.clone(), torch.cat(images), np.concatenate(labels)
