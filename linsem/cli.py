@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 
 from linsem.checkpoints.convert import convert_and_report
-from linsem.conditional import STEPS
+from linsem.conditional import STEPS, far_off
 from linsem.export import iter_export
 from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.latents import load_latents, save_latents
@@ -136,7 +136,9 @@ def sample(args: argparse.Namespace) -> dict:
         (out / f"{i + 1}-seed{seed}.labels.png").write_bytes(labels)
     save_latents(out / "latents.safetensors", frame.ws, model, frame.seeds)
     rows = [{"seed": s, "score": round(v, 4)} for s, v in zip(frame.seeds, frame.scores, strict=True)]
-    return {"model": model, "results": rows, "out": str(out)}
+    nearest, note = frame.nearest, far_off(frame.nearest, args.candidates)
+    nearest = None if nearest is None else round(nearest, 4)
+    return {"model": model, "results": rows, "nearest": nearest, "note": note, "out": str(out)}
 
 
 def export(args: argparse.Namespace) -> dict:

@@ -32,6 +32,7 @@ STEPS = 18  # moves; more raise the agreement by the extractor, hardly that by o
 DIVERSITY = 1.0
 LEAST_BANK = 32  # seeds that tell what that is
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
+RESEMBLES = 0.25  # the least score of a start that has to do with its layout: those of images reach 0.4 and more
 
 
 class LayoutError(loop.SteerError):
@@ -52,15 +53,30 @@ class SampleResult:
 
 @dataclass(frozen=True)
 class SampleStep:
-    """Where sampling is: `index` of `total` moves (0: the starts), and the results so far, best first."""
+    """Where sampling is: `index` of `total` moves (0: the starts), and the results so far, best first.
+
+    `nearest` is the score of the best of the bank, before any move: None before the bank is whole, and where nothing of
+    the layout is left at the bank's smaller size.
+    """
 
     index: int
     total: int
     results: tuple[SampleResult, ...]
+    nearest: float | None = None
+
+
+def far_off(nearest: float | None, candidates: int) -> str:
+    """The sentence for a layout that none of so many candidates resembles, else ""."""
+    if nearest is None or nearest >= RESEMBLES:
+        return ""
+    return f"No image of {candidates} resembles this layout: the nearest reaches {nearest:.2f}."
 
 
 def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
-    """The score of every seed of the bank for a layout (H, W) uint8 with 255 = free: (N,) mean IoU in [0, 1]."""
+    """The score of every seed of the bank for a layout (H, W) uint8 with 255 = free: (N,) mean IoU in [0, 1].
+
+    All zeros where what is painted is so thin that nothing of it is left at the bank's size.
+    """
     small = resize_labels(layout, bank.labels.shape[1:]).ravel()
     where = np.flatnonzero(small != IGNORE)
     wanted, maps = small[where], bank.labels.reshape(len(bank.labels), -1)[:, where]
@@ -71,15 +87,18 @@ def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
         both = hit[:, mask].sum(1)
         either = mask.sum() + (maps == category).sum(1) - both
         scores.append(both / either)
-    return np.mean(scores, axis=0)
+    return np.mean(scores, axis=0) if scores else np.zeros(len(bank.labels))
 
 
-def choose_starts(bank: Bank, layout: np.ndarray, count: int, *, diversity: float = DIVERSITY) -> list[int]:
+def choose_starts(
+    bank: Bank, layout: np.ndarray, count: int, *, diversity: float = DIVERSITY, scores: np.ndarray | None = None
+) -> list[int]:
     """Positions in the bank of `count` starts: good for the layout, and unlike each other in their own labels.
 
-    Greedy: the score minus `diversity` times the largest agreement with a start already chosen.
+    Greedy: the score minus `diversity` times the largest agreement with a start already chosen. `scores` are those of
+    `rank_starts`, where they are known already.
     """
-    scores = rank_starts(bank, layout)
+    scores = rank_starts(bank, layout) if scores is None else scores
     flat = bank.labels.reshape(len(bank.labels), -1)
     alike = np.zeros(len(scores))
     chosen: list[int] = []
@@ -127,6 +146,8 @@ def iter_sample(
     as far as these allow, that seed's colours (`linsem.swap`).
     """
     layout = _checked(generator, extractor, layout, count, candidates)
+    if bank is None and not 0 <= psi <= 2:
+        raise LayoutError(f"psi: expected 0 to 2, got {psi}")
     check_look(generator, look)
     if draw_every < 1:
         raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")
@@ -135,12 +156,15 @@ def iter_sample(
         for grown in grow(generator, extractor, range(seed, seed + candidates), psi=psi):
             bank = grown
             yield SampleStep(0, steps, ())
-    chosen = choose_starts(bank, layout, count, diversity=diversity)
+    scores = rank_starts(bank, layout)
+    nearest = float(scores.max()) if (resize_labels(layout, bank.labels.shape[1:]) != IGNORE).any() else None
+    chosen = choose_starts(bank, layout, count, diversity=diversity, scores=scores)
     seeds = [bank.seeds[i] for i in chosen]
     with torch.no_grad():
         start = generator.map(seed_z(generator, seeds), bank.psi)
     wish = loop.Wish(layout, weight=category_weight(layout))
     basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
+    basis = None if basis is None or len(basis) == 0 else basis  # all samples are one image
     results: tuple[SampleResult, ...] = ()
     for step in together_then_apart(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
@@ -151,7 +175,7 @@ def iter_sample(
             step = replace(step, ws=ws, image=image, labels=labels)
         if step.done or step.index % draw_every == 0:
             results = _results(generator, step, layout, seeds)
-        yield SampleStep(step.index, steps, results)
+        yield SampleStep(step.index, steps, results, nearest)
 
 
 def _results(
@@ -197,4 +221,10 @@ def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray, cou
         raise LayoutError(
             f"the layout has label {known.max()}, but the extractor knows only {len(extractor.categories)} categories"
         )
-    return loop.fit_layout(layout, tuple(generator.size))
+    fitted = loop.fit_layout(layout, tuple(generator.size))
+    if (fitted == IGNORE).all():
+        sizes = [f"{width} x {height}" for height, width in (layout.shape, fitted.shape)]
+        raise LayoutError(
+            f"what is painted is lost in resizing the layout from {sizes[0]} to {sizes[1]}: paint with a wider brush"
+        )
+    return fitted

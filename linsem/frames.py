@@ -41,7 +41,7 @@ class EditFrame:
 @dataclass(frozen=True, eq=False)
 class SampleFrame:
     """A sampling after `index` of `total` steps; the results so far, best first: rgb (N, H, W, 3), labels (N, H, W), ws
-    (N, num_ws, w_dim), scores and seeds (N). Before the first results N is 0."""
+    (N, num_ws, w_dim), scores and seeds (N). Before the first results N is 0. `nearest`: see `SampleStep`."""
 
     index: int
     total: int
@@ -50,6 +50,7 @@ class SampleFrame:
     ws: np.ndarray
     scores: tuple[float, ...]
     seeds: tuple[int, ...]
+    nearest: float | None = None
 
     @classmethod
     def of(cls, step: SampleStep, generator: Generator) -> SampleFrame:
@@ -62,4 +63,4 @@ class SampleFrame:
         rgb, labels = to_rgb(torch.stack([each.image for each in found])), np.stack([each.labels for each in found])
         ws = np.stack([each.ws.cpu().numpy() for each in found])
         scores, seeds = tuple(float(each.score) for each in found), tuple(int(each.seed) for each in found)
-        return cls(step.index, step.total, rgb, labels, ws, scores, seeds)
+        return cls(step.index, step.total, rgb, labels, ws, scores, seeds, step.nearest)

@@ -26,6 +26,7 @@ TOP = 0.03  # the share of the bank whose mean is a start of its own
 TOGETHER_LR = 0.1  # in standard deviations of what the generator's samples vary in
 NEVER = 2.0  # an agreement that is never reached: it goes on as long as the loss falls
 LEAST_VARIANCE = 1e-4  # of the largest: what varies less is not the generator's own
+LEAST_SPREAD = 1e-12  # where all samples are the same image, as with psi 0, no direction is
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def make_atlas(generator: Generator, bank: Bank) -> Atlas:
     """From a bank of at least two seeds."""
     with torch.no_grad():
         w = generator.map(seed_z(generator, bank.seeds), bank.psi)[:, 0]
-    spread, vectors = torch.linalg.eigh(torch.cov(w.double().T))
-    own = spread > LEAST_VARIANCE * spread[-1]
+    spread, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(w.double().T)))
+    own = spread > (LEAST_VARIANCE * spread[-1]).clamp_min(LEAST_SPREAD)
     basis = (vectors[:, own] * spread[own].sqrt()).T.to(w.dtype)
     return Atlas(w, bank.labels, basis)
 

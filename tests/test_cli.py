@@ -99,6 +99,22 @@ def test_samples_come_best_first(run, tmp_path):
     scores = [row["score"] for row in report["results"]]
     assert len(scores) == 3 and scores == sorted(scores, reverse=True)
     assert len(list((tmp_path / "samples").glob("*.labels.png"))) == 3
+    assert 0 <= report["nearest"] <= scores[0] and ("20" in report["note"]) == (report["nearest"] < 0.25)
+
+
+def test_a_look_is_a_seed_and_a_layout_that_nothing_resembles_is_told(run, tmp_path, monkeypatch):
+    fitted(run, tmp_path)
+    monkeypatch.setattr("linsem.conditional.RESEMBLES", 2.0)  # nothing does
+    options = ["--layout", tmp_path / "map0.png", "--extractor", tmp_path / "mine.safetensors", "--count", 1]
+    options += ["--candidates", 20, "--steps", 0]
+    images = []
+    for look in ([], ["--look", 5]):
+        out = tmp_path / f"samples{len(look)}"
+        report = run("sample", *options, *look, "--out", out)
+        assert report["note"].startswith("No image of 20 resembles this layout")
+        seed = report["results"][0]["seed"]
+        images.append(np.asarray(Image.open(out / f"1-seed{seed}.png")))
+    assert not np.array_equal(*images)
 
 
 def test_an_export_is_whole(run, tmp_path):

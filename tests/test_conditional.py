@@ -134,3 +134,42 @@ def test_bad_input(toy, extractor, layout, arguments, message):
     arguments = {"layout": layout, "count": 1} | arguments
     with pytest.raises(conditional.LayoutError, match=message):
         conditional.sample(toy, extractor, arguments.pop("layout"), arguments.pop("count"), **arguments)
+
+
+def test_a_layout_that_nothing_resembles_says_how_far_the_best_is(toy, extractor, bank, layout):
+    absurd = np.full((32, 32), 3, np.uint8)  # the smallest disc, everywhere
+    for asked, far in ((layout, False), (absurd, True)):
+        *_, last = conditional.iter_sample(toy, extractor, asked, 2, bank=bank, steps=2)
+        assert last.nearest == pytest.approx(conditional.rank_starts(bank, asked).max()) and len(last.results) == 2
+        sentence = conditional.far_off(last.nearest, 120)
+        assert bool(sentence) == far
+    assert "120" in sentence and f"{last.nearest:.2f}" in sentence
+    assert conditional.far_off(None, 120) == ""
+    growing = next(conditional.iter_sample(toy, extractor, layout, 2, candidates=16, steps=1))
+    assert growing.nearest is None
+
+
+def test_a_line_that_is_lost_in_the_bank_s_size_is_sampled_all_the_same(toy, extractor, bank):
+    small = conditional.Bank(bank.seeds, bank.labels[:, 1::2, 1::2], bank.psi)
+    layout = np.full((32, 32), IGNORE, np.uint8)
+    layout[10] = 1
+    assert not conditional.rank_starts(small, layout).any()
+    *_, last = conditional.iter_sample(toy, extractor, layout, 2, bank=small, steps=2)
+    assert last.nearest is None and len(last.results) == 2
+
+
+def test_a_line_that_is_lost_in_the_image_s_size_is_refused(toy, extractor, bank):
+    layout = np.full((64, 64), IGNORE, np.uint8)
+    layout[10] = 1
+    with pytest.raises(conditional.LayoutError, match="lost in resizing the layout from 64 x 64 to 32 x 32"):
+        conditional.sample(toy, extractor, layout, 1, bank=bank, steps=1)
+
+
+@pytest.mark.parametrize("psi", [float("nan"), float("inf"), -0.1, 2.1])
+def test_a_psi_that_is_none_is_refused(toy, extractor, layout, psi):
+    with pytest.raises(conditional.LayoutError, match="psi: expected 0 to 2"):
+        conditional.sample(toy, extractor, layout, 2, candidates=40, steps=2, psi=psi)
+
+
+def test_samples_that_are_all_one_image_are_steered_one_layer_at_a_time(toy, extractor, layout):
+    assert len(conditional.sample(toy, extractor, layout, 2, candidates=40, steps=3, psi=0.0)) == 2

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from linsem import jump, steer
+from linsem.bank import Bank
 from linsem.conditional import make_bank
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE
@@ -138,3 +139,15 @@ def test_an_edit_with_an_atlas_holds_the_rest_and_its_labels(monkeypatch, toy, e
     assert helped.preserve == editing.HELD_MORE * alone.preserve and helped.hold == editing.HOLD
     wished = wish.target != IGNORE
     assert (wish.held[wished] == IGNORE).all() and (wish.held_weight[wished] == 0).all() and wish.held_weight.max() > 0
+
+
+def test_one_number_a_latent_is_a_direction():
+    class Line:
+        z_dim, device = 1, torch.device("cpu")
+
+        def map(self, z, psi=1.0):
+            return 3 * z[:, None]
+
+    bank = Bank(tuple(range(400)), np.zeros((400, 2, 2), np.uint8), 1.0)
+    basis = jump.make_atlas(Line(), bank).basis
+    assert basis.shape == (1, 1) and abs(float(basis)) == pytest.approx(3, rel=0.1)

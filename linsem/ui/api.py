@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import gradio as gr
 import numpy as np
 
-from linsem.conditional import STEPS
+from linsem.conditional import STEPS, far_off
 from linsem.export import write_dataset
 from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.latents import load_latents, save_latents
@@ -140,7 +140,8 @@ class Api:
         ]
         path = self.downloads.path("latents.safetensors")
         save_latents(path, frame.ws, model, frame.seeds)
-        yield _captioned(frame), files, str(path), {**_ranking(frame), "layout": asked.report}
+        note = far_off(frame.nearest, candidates)
+        yield _captioned(frame), files, str(path), {**_ranking(frame), "note": note, "layout": asked.report}
 
     def export(
         self, model: str, extractor: str | None, count: float, first_seed: float, psi: float
@@ -183,7 +184,8 @@ def _captioned(frame: SampleFrame) -> list[tuple[np.ndarray, str]]:
 
 def _ranking(frame: SampleFrame) -> dict[str, object]:
     rows = [{"seed": n, "score": round(s, 4)} for n, s in zip(frame.seeds, frame.scores, strict=True)]
-    return {"results": rows, "step": frame.index, "of": frame.total}
+    nearest = None if frame.nearest is None else round(frame.nearest, 4)
+    return {"results": rows, "step": frame.index, "of": frame.total, "nearest": nearest}
 
 
 def _text(value: str) -> gr.Textbox:

@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from linsem.conditional import far_off
 from linsem.extractor import Extractor
 from linsem.latents import save_latents
 from linsem.palette import Category, colorize, read_label_map, write_label_map
@@ -144,7 +145,8 @@ class Sampling:
         results = Results(session.model, frame, extractor)
         seconds = time.monotonic() - clock
         line = f"{len(frame.seeds)} results in {seconds:.1f} s, best first. Click one to look closer."
-        yield results, self.strip(results), show.status(line, "good")
+        far = far_off(frame.nearest, candidates)
+        yield results, self.strip(results), show.status(f"{far} {line}".strip(), "idle" if far else "good")
 
     @staticmethod
     def strip(results: Results | None) -> Strip:

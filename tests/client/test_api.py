@@ -167,10 +167,24 @@ def test_samples_obey_a_layout_better_than_other_images_do(client, model, catego
     scores = [row["score"] for row in report["results"]]
     assert scores == sorted(scores, reverse=True) and len(gallery) == len(files) == 2
     assert all(100 <= row["seed"] < 124 for row in report["results"])
+    assert report["nearest"] > 0.25 and report["note"] == ""
     assert len(load_latents(latents, model["id"])) == 2
     best = read_label_map(Path(files[0]), categories).labels
     others = [(read[i] == read[1]).mean() for i in (0, 2, 3)]
     assert (best == read[1]).mean() > np.mean(others)
+
+
+def test_a_layout_that_nothing_resembles_is_told_and_a_look_is_a_seed_s(address, client, model, categories, tmp_path):
+    absurd = written(tmp_path, np.full((64, 64), 7, np.uint8), categories, "absurd.png")
+    images = []
+    for look in ({}, {"look": 5}):
+        gallery, *_, report = client.predict(model["id"], absurd, 1, 12, 0, 0, None, api_name="/sample", **look)
+        assert "No image of 12 resembles" in report["note"] and report["nearest"] < 0.25
+        images.append(np.asarray(Image.open(gallery[0]["image"])))
+    assert not np.array_equal(*images)
+    assert "look" in refused(client, model["id"], absurd, 1, 12, 0, 0, None, -1, api_name="/sample").lower()
+    answer = raw(address, "sample", [model["id"], None, 1, 12, 0, 0, None])  # as it was called before there were looks
+    assert "layout: expected" in answer.lower()
 
 
 def test_an_export_is_a_data_set(client, model, categories):
