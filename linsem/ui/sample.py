@@ -66,10 +66,9 @@ class _Layout:
             few = min(4, limits.max_results)
             self.count = gr.Slider(1, limits.max_results, few, step=1, label="Results", min_width=200)
             self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110)
-            self.look = gr.Number(
-                None, label="Look of seed", placeholder="their own", precision=0, minimum=0, min_width=110,
-                elem_id="sample-look",
-            )  # fmt: skip
+            self.look = gr.Textbox(  # text, since an empty number comes back as 0
+                "", label="Look of seed", placeholder="their own", min_width=110, max_lines=1, elem_id="sample-look"
+            )
         with gr.Accordion("How", open=False), gr.Row(elem_classes="ls-tight"):
             some, most = min(STEPS, limits.max_steps), min(limits.max_candidates, 1000)
             self.steps = gr.Slider(0, limits.max_steps, some, step=1, label="Most steps", min_width=200)

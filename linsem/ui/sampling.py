@@ -18,7 +18,7 @@ from linsem.extractor import Extractor
 from linsem.latents import save_latents
 from linsem.palette import Category, colorize, read_label_map, write_label_map
 from linsem.pixels import IGNORE
-from linsem.seeds import MAX_SEED
+from linsem.seeds import MAX_SEED, parse_seeds
 from linsem.session import Fitted, Session
 from linsem.studio import Reading, SampleFrame
 from linsem.ui import show
@@ -116,7 +116,7 @@ class Sampling:
 
     def run(
         self, session: Session, fitted: Fitted | None, layout: Layout | None, count: float, candidates: float,
-        steps: float, seed: float, look: float | None = None,
+        steps: float, seed: float, look: str = "",
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Sample; each frame gives the results so far, so that Stop keeps what there is."""
         if layout is None:
@@ -125,7 +125,7 @@ class Sampling:
         count = whole("count", count, 1, settings.max_results)
         candidates = whole("candidates", candidates, count, settings.max_candidates)
         steps, seed = whole("steps", steps, 0, settings.max_steps), whole("seed", seed, 0, MAX_SEED)
-        look = None if look is None else whole("look of seed", look, 0, MAX_SEED)
+        look = parse_seeds(look, 1)[0] if look.strip() else None
         extractor = chosen_extractor(self.services, session, fitted)
         labels = _in_terms_of(layout, extractor.categories)
         frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
