@@ -79,14 +79,14 @@ def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
     """
     small = resize_labels(layout, bank.labels.shape[1:]).ravel()
     where = np.flatnonzero(small != IGNORE)
-    wanted, maps = small[where], bank.labels.reshape(len(bank.labels), -1)[:, where]
-    hit = maps == wanted
+    where = where[np.argsort(small[where], kind="stable")]  # so that each category's pixels stand in a row
+    wanted, maps = small[where], np.take(bank.labels.reshape(len(bank.labels), -1), where, axis=1)
+    categories, first = np.unique(wanted, return_index=True)
     scores = []
-    for category in np.unique(wanted):
-        mask = wanted == category
-        both = hit[:, mask].sum(1)
-        either = mask.sum() + (maps == category).sum(1) - both
-        scores.append(both / either)
+    for category, begin, end in zip(categories, first, np.append(first, len(wanted))[1:], strict=True):
+        found = maps == category
+        both = np.count_nonzero(found[:, begin:end], axis=1)
+        scores.append(both / (end - begin + np.count_nonzero(found, axis=1) - both))
     return np.mean(scores, axis=0) if scores else np.zeros(len(bank.labels))
 
 
@@ -107,7 +107,7 @@ def choose_starts(
         value[chosen] = -np.inf
         best = int(value.argmax())
         chosen.append(best)
-        alike = np.maximum(alike, (flat == flat[best]).mean(1))
+        alike = np.maximum(alike, np.count_nonzero(flat == flat[best], axis=1) / flat.shape[1])
     return chosen
 
 
