@@ -45,6 +45,7 @@ def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, s
     assert strip["visible"] and len(strip["value"].items) == len(editing.examples(session, None))
     wish = editing.examples(session, None)[0]
     track = editing.from_example(session, None, 0)
+    assert "press Run" in editing.look(track)[1] and "already" in editing.look(track)[1]
     state, *_ = editing.settle(track)
     assert np.array_equal(state.labels, wish.labels) and track.now.caption == f"seed {wish.seed}"
     done = push(track, EditPoint(track.now.ws, track.now.rgb, track.now.labels, "more", {}))

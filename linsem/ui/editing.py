@@ -29,6 +29,7 @@ from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between frames that are sent
 READY = "Paint what the image should show, then press Run."
+PAINTED = "A wish is painted already: press Run, or paint on."
 
 
 class Editing:
@@ -72,7 +73,9 @@ class Editing:
             return gr.update(visible=False)
         _, rgb = self.gpu.draw(session.model, [each.seed for each in found], EDIT_PSI)
         categories = chosen_extractor(self.services, session, fitted).categories
-        items = (Thumb(overlay(rgb[i], each.labels, categories, 0.7), each.words) for i, each in enumerate(found))
+        items = (
+            Thumb(overlay(rgb[i], each.labels, categories, 0.7), f"try: {each.words}") for i, each in enumerate(found)
+        )
         return gr.update(value=Strip(tuple(items)), visible=True)
 
     def from_example(self, session: Session, fitted: Fitted | None, index: int) -> Track:
@@ -178,7 +181,7 @@ class Editing:
     def look(track: Track) -> tuple[Strip, str]:
         """The state shown and the one before it, and a line about it."""
         now, before = track.now, track.points[max(track.position - 1, 0)]
-        line = _report_line(now.report) if now.report else show.status(READY)
+        line = _report_line(now.report) if now.report else show.status(READY if now.wish is None else PAINTED)
         return Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))), line
 
     def move(self, track: Track | None, by: int) -> tuple[object, ...]:
