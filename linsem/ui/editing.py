@@ -74,7 +74,8 @@ class Editing:
         _, rgb = self.gpu.draw(session.model, [each.seed for each in found], EDIT_PSI)
         categories = chosen_extractor(self.services, session, fitted).categories
         items = (
-            Thumb(overlay(rgb[i], each.labels, categories, 0.7), f"try: {each.words}") for i, each in enumerate(found)
+            Thumb(overlay(picture, each.labels, categories, 0.7), f"try: {each.words}")
+            for picture, each in zip(rgb, found, strict=True)
         )
         return gr.update(value=Strip(tuple(items)), visible=True)
 
