@@ -19,7 +19,7 @@ _WORTH = 4  # rows for each coordinate, from which on all of the moments are wor
 
 @dataclass(frozen=True)
 class Diagonal:
-    """Each coordinate divided by the inverse root of its curvature, `scale` (D + 1,)."""
+    """Each coordinate divided by `scale` (D + 1,), the inverse root of its curvature."""
 
     scale: torch.Tensor
 

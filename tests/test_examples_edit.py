@@ -36,7 +36,8 @@ def test_the_wishes_are_sparse_maps_of_the_shipped_categories(services):
         known = each.labels[each.labels != IGNORE]
         assert 0 < known.size < each.labels.size / 2 and known.max() < len(categories), each.words
         assert not any(character.isdigit() for character in each.words)
-    assert all(path.parent.name == MODEL for path, _ in example_masks(MODEL, categories))  # they are no layouts
+    masks = [path for path, _ in example_masks(MODEL, categories)]
+    assert masks and all(path.parent.name == MODEL for path in masks)  # the wishes are no layouts
 
 
 def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, session):

@@ -14,7 +14,7 @@ from linsem.ui.thumbs import Thumb
 from linsem.zoo import assets
 
 MOST = 12
-EDIT_PSI = 0.7  # of the images that the wishes are for
+EDIT_PSI = 0.7  # of the images that the wishes are for: PSI of `linsem.lab.avatar_examples`, which makes them
 
 
 @dataclass(frozen=True, eq=False)
