@@ -23,15 +23,22 @@ class AnnotationError(ValueError):
 
 @dataclass(frozen=True)
 class Annotation:
-    """One labelled image: ws (num_ws, w_dim), labels (H, W) uint8 with 255 = unknown."""
+    """One labelled image: ws (num_ws, w_dim), labels (H, W) uint8 with 255 = unknown.
+
+    `guessed` (H, W) bool says which labels nobody gave, like those that `linsem.spread` made of strokes (None: all
+    were given). Of several images the others may take a guess back (`linsem.doubt`).
+    """
 
     ws: torch.Tensor
     labels: np.ndarray
+    guessed: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Examples:
     """Rows x (n, D), their labels y, groups (n,) and weights (n,), which sum to one; `rest` (m, D) has no labels.
+
+    `guessed` (n,) bool: labels that nobody gave.
 
     What is left out together in a cross-validation is a group: an image, or a block of the only one. `stands` (n,) is
     how many labelled pixels a row stands for, whatever its category; `covered` is the labelled share of all pixels.
@@ -44,6 +51,7 @@ class Examples:
     stands: torch.Tensor
     rest: torch.Tensor
     covered: float
+    guessed: torch.Tensor
 
 
 def check_annotations(
@@ -80,6 +88,9 @@ def _count(generator: Generator, annotation: Annotation, categories: Sequence[Ca
             f"{name}: ws of shape {tuple(ws.shape)}, but {generator.id!r} takes "
             f"{(generator.num_ws, generator.w_dim)}: it belongs to another generator"
         )
+    if annotation.guessed is not None and (annotation.guessed.shape, annotation.guessed.dtype) != (labels.shape, bool):
+        got = f"guessed of size {annotation.guessed.shape}, {annotation.guessed.dtype}"
+        raise AnnotationError(f"{name}: {got}, but its labels have {labels.shape}; expected bool")
     if not torch.isfinite(ws).all():
         raise AnnotationError(f"{name}: its ws hold numbers that are not finite")
     known = labels[labels != IGNORE]
@@ -141,7 +152,7 @@ def collect(
     """
     maps = [np.asarray(a.labels) for a in annotations]
     picks = pick_pixels(maps, len(categories), most, seed)
-    rows, labels, groups, stands, others = [], [], [], [], []
+    rows, labels, groups, stands, others, guesses = [], [], [], [], [], []
     for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
         size = maps[i].shape
         free = random_pixels(size, max(rest // len(annotations), 1), 1_000_003 * seed + i)
@@ -161,10 +172,13 @@ def collect(
             labels.append(y)
             groups.append(torch.full_like(y, i) if len(annotations) > 1 else _blocks(pick, size).to(x.device))
             stands.append(torch.from_numpy(stand).to(x.device))
+            guess = np.zeros(len(pick), bool) if each.guessed is None else each.guessed.ravel()[pick]
+            guesses.append(torch.from_numpy(guess).to(x.device))
     y, stand = torch.cat(labels), torch.cat(stands)
     weight = _weights(y, stand, len(categories), balance)
     covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(each.size for each in maps)
-    return Examples(_join(rows), y, torch.cat(groups), weight, stand / stand.sum(), _join(others), covered)
+    stand = stand / stand.sum()
+    return Examples(_join(rows), y, torch.cat(groups), weight, stand, _join(others), covered, torch.cat(guesses))
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:

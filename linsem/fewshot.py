@@ -4,29 +4,30 @@ The paper's extractor is linear and its loss convex (§3.2), so nothing is itera
 gathered once at the labelled pixels (what upsampling would hold there), turned into the coordinates of `linsem.basis`,
 and a ridge-penalised softmax regression is solved by L-BFGS, from the last solution where there is one. The strength of
 the ridge is chosen by leaving images out, and so is the temperature of the probabilities. Scribbles and dense label
-maps are the same code; an unlabelled pixel (255) takes no part.
+maps are the same code, but that strokes first spread over what they touch; any other unlabelled pixel (255) takes no
+part.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from linsem.basis import Basis, fit_basis, ranks_of
-from linsem.calibrate import temperature_of
 from linsem.curvature import evened
-from linsem.examples import Annotation, AnnotationError, Examples, check_annotations, collect
+from linsem.examples import Annotation, AnnotationError, check_annotations, collect
 from linsem.extractor import Extractor
+from linsem.fitting import POWERS, Fitting, evenly
 from linsem.gather import Gathered
 from linsem.generator import Generator, check_features
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
-from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solve, solved
-from linsem.specks import SHARE, least_areas
+from linsem.pixels import to_rgb
+from linsem.softmax import solve
+from linsem.spread import guess, is_sparse
 
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
@@ -34,13 +35,6 @@ LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
 MAX_NUMBERS = 100_000_000  # features gathered at the pixels, beyond the first LEAST_PIXELS: 400 MB
 COARSE = 4_000  # pixels that a fit from nothing begins with, and so many of its iterations:
 COARSELY = 0.6
-CHOICE_PIXELS = 1_500  # that the prior is chosen on
-RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
-POWERS = (0.5,)
-ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
-DENSE = 0.5  # labels of fewer pixels than this share do not tell how common a category is
-LEAST_SHARE = 1e-3
-NEVER = -60.0  # the bias of a category that has no pixel
 
 
 @dataclass(frozen=True)
@@ -78,6 +72,7 @@ def iter_few_shot(
     noise: int = 1,
     pixels: int | None = None,
     missing: str = "error",
+    spread: bool | None = None,
     seed: int = 0,
 ) -> Iterator[FitStep]:
     """Fit, yielding a step about every eight iterations of the solver (four from a `start`); the last is calibrated.
@@ -91,7 +86,9 @@ def iter_few_shot(
     image is seen with besides the constant one, where the generator has noise. Of more than `pixels` labelled pixels
     (default: 3,000 for each image, but 16,000 to 48,000 in all, or less where the features are wide) only as many are
     used, evenly over the images. `missing` says what becomes of a category without a pixel: "error", or "keep" it
-    without ever predicting it. Raises `AnnotationError` (a ValueError).
+    without ever predicting it. `spread` says whether strokes take what they touch of one colour (`linsem.spread`)
+    before anything is fitted; None: on the images of which less than half is labelled. What the other images speak
+    against is taken back (`linsem.doubt`). Raises `AnnotationError` (a ValueError).
     """
     categories = tuple(categories)
     if missing not in ("error", "keep"):
@@ -99,6 +96,7 @@ def iter_few_shot(
     if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):
         raise ValueError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
     check_annotations(generator, annotations, categories, every=missing == "error")
+    annotations = _with_guesses(generator, annotations, spread)
     layers = _checked_layers(generator, layers)
     if start is not None and not _continues(start, generator, layers):
         start = None
@@ -109,18 +107,31 @@ def iter_few_shot(
         most=most, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
     )  # fmt: skip
     basis = _basis_of(generator, annotations, layers, examples.rest, rank, seed, rows_of)
-    fit = _Fit(generator, categories, layers, examples, basis, [a.labels for a in annotations])
+    fit = Fitting(generator, categories, layers, examples, basis, [a.labels for a in annotations])
     fit.weigh(balance, start)
+    fit.doubt()
     fit.choose(ridge, power, start)
     theta = fit.start(start)
     every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end
     even = evened(fit.problem.x, fit.problem.weight, fit.ridge)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
-        part = fit.problem.part(_spread(len(fit.problem.y), COARSE, theta.device))
+        part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
             yield FitStep(before, iterations, loss, fit.extractor(theta))
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
         yield FitStep(before + done, iterations, loss, fit.extractor(theta))
+
+
+@torch.no_grad()
+def _with_guesses(generator: Generator, annotations: Sequence[Annotation], spread: bool | None) -> Sequence[Annotation]:
+    """The annotations with what their strokes spread to; those that have guesses already stay as they are."""
+    wider = []
+    for each in annotations:
+        if each.guessed is None and (is_sparse(each.labels) if spread is None else spread):
+            image, _ = generator.synthesize(each.ws.float()[None].to(generator.device))
+            each = guess(each, to_rgb(image)[0])
+        wider.append(each)
+    return wider
 
 
 def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
@@ -186,120 +197,3 @@ def _basis_of(
     if rows_of is None:
         return make()
     return rows_of.basis([a.ws for a in annotations], (layers, len(rest), rank, seed), make)
-
-
-class _Fit:
-    """The problem in its coordinates, among the categories that have a pixel."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        categories: tuple[Category, ...],
-        layers: tuple[int, ...],
-        examples: Examples,
-        basis: Basis,
-        maps: Sequence[np.ndarray],
-    ) -> None:
-        self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
-        self.least = least_areas(maps, len(categories))
-        self.channels = [generator.layers[i].channels for i in layers]
-        self.basis = basis
-        counts = torch.bincount(examples.y, minlength=len(categories))
-        self.present = counts.nonzero()[:, 0]
-        index = torch.full_like(counts, -1)
-        index[self.present] = torch.arange(len(self.present), device=index.device)
-        self.group, self.stands = examples.group, examples.stands
-        self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
-        self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
-        self.rest = self.basis.project(examples.rest) if examples.covered < DENSE else None
-
-    def weigh(self, balance: float, start: Extractor | None) -> None:
-        """Of sparse labels, weigh the categories by their shares of the images and not by how much was painted.
-
-        A person paints a nose as long as the sky. The shares are read off pixels that need no label, by what `start`
-        or a first fit, which takes all categories for equally common, sees there.
-        """
-        if self.rest is None:
-            return
-        problem = self.problem
-        counts = torch.bincount(problem.y, minlength=problem.classes).to(problem.weight)
-        if start is None:
-            even = replace(problem, weight=1 / (counts[problem.y] * problem.classes))
-            theta, before = solved(even, ONE_IMAGE_RIDGE, 16), torch.full_like(counts, 1 / problem.classes)
-            shares = common_shares(logits_of(theta, self.rest), before)
-        else:
-            shares = logits_of(self.start(start), self.rest).softmax(1).mean(0)
-        self._enlarge(shares)
-        weight = (shares.clamp_min(LEAST_SHARE).pow(1 - balance) / counts)[problem.y]
-        self.problem = replace(problem, weight=weight / weight.sum())
-
-    def _enlarge(self, shares: torch.Tensor) -> None:
-        """Where a category is, its area is at least its share of all images, however little of it is painted."""
-        least = torch.tensor(self.least, dtype=torch.float64)
-        least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
-        self.least = tuple(least.tolist())
-
-    def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
-        """The prior and the temperature: given, or those of `start`, or by leaving out."""
-        if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
-            self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
-            self._rescale(float(start.notes.get("power", POWERS[0])) if power is None else power)
-            self.temperature = start.temperature
-            return
-        several = self.images > 1
-        ridges = RIDGES if several and ridge is None else (ONE_IMAGE_RIDGE if ridge is None else ridge,)
-        powers = POWERS if several and power is None else (ONE_IMAGE_POWER if power is None else power,)
-        rows = _spread(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
-        part, choices = self.problem.part(rows), {}
-        for each in powers:
-            turned = replace(part, x=part.x * self.basis.factors(each))
-            choices[each] = cross_validate(turned, self.group[rows], ridges)
-        best = min(choices, key=lambda each: choices[each].loss)
-        choice = choices[best]
-        self.ridge = choice.ridge
-        self._rescale(best)
-        if len(choice.rows):
-            of = rows[choice.rows]
-            self.temperature = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
-
-    def _rescale(self, power: float) -> None:
-        """Change to the coordinates of another power."""
-        if power != self.basis.power:
-            self.problem.x.mul_(self.basis.factors(power))
-            self.basis = self.basis.with_power(power)
-
-    def start(self, start: Extractor | None) -> torch.Tensor:
-        """(present, R + 1): the earlier solution of the categories that it had, or only class shares."""
-        theta = self.problem.start()
-        if start is None:
-            return theta
-        parts = [start.weights[f"layer{i}.weight"] for i in range(len(self.layers))]
-        old = self.basis.from_raw(torch.cat(parts, dim=1).to(theta.device), start.weights["bias"].to(theta.device))
-        index = {c.name: k for k, c in enumerate(start.categories)}
-        for row, k in enumerate(self.present.tolist()):
-            at = index.get(self.categories[k].name)
-            if at is not None and float(start.weights["bias"][at]) != NEVER:
-                theta[row] = old[at]
-        return theta
-
-    def extractor(self, theta: torch.Tensor) -> Extractor:
-        """The solution as an extractor of raw features and of all categories."""
-        some_matrix, some_bias = self.basis.to_raw(theta.detach())
-        matrix = some_matrix.new_zeros(len(self.categories), some_matrix.shape[1])
-        bias = some_bias.new_full((len(self.categories),), NEVER)
-        matrix[self.present], bias[self.present] = some_matrix, some_bias
-        weights = {f"layer{i}.weight": part.clone() for i, part in enumerate(matrix.split(self.channels, dim=1))}
-        notes = {
-            "ridge": repr(float(self.ridge)), "power": repr(float(self.basis.power)),
-            "images": str(self.images), "pixels": str(len(self.problem.y)),
-        }  # fmt: skip
-        return Extractor(
-            "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
-            weights | {"bias": bias}, self.temperature, notes, self.least,
-        )  # fmt: skip
-
-
-def _spread(count: int, most: int, device: torch.device) -> torch.Tensor:
-    """At most `most` of 0..count-1, evenly spread."""
-    step = max(math.ceil(count / most), 1)
-    return torch.arange(0, count, step, device=device)

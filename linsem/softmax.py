@@ -13,23 +13,32 @@ from linsem.curvature import Diagonal, Full, evened
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows x (n, D) float32, labels y (n,) int64 in 0..classes-1, weights (n,) that sum to one."""
+    """Rows x (n, D) float32, labels y (n,) int64 in 0..classes-1, weights (n,) that sum to one.
+
+    Or weights (m, n): m problems of the same rows, whose solutions (m * classes, D + 1) are found in one go, so that
+    the rows are read once for all.
+    """
 
     x: torch.Tensor
     y: torch.Tensor
     weight: torch.Tensor
     classes: int
 
+    @property
+    def weights(self) -> torch.Tensor:
+        """(m, n), also of one problem."""
+        return self.weight.reshape(-1, len(self.y))
+
     def part(self, chosen: torch.Tensor) -> Problem:
-        """Some of the rows, (n,) bool or indices; their weights sum to one again."""
+        """Some of the rows, (n,) bool or indices, of one problem; their weights sum to one again."""
         weight = self.weight[chosen]
         return Problem(self.x[chosen], self.y[chosen], weight / weight.sum().clamp_min(1e-12), self.classes)
 
     def start(self) -> torch.Tensor:
-        """Zeros (classes, D + 1), but for the last column, the bias, which holds each class's log share."""
-        theta = self.x.new_zeros(self.classes, self.x.shape[1] + 1)
-        share = theta.new_zeros(self.classes).index_add_(0, self.y, self.weight)
-        theta[:, -1] = (share + 1e-4).log()
+        """Zeros (m * classes, D + 1), but for the last column, the bias, which holds each class's log share."""
+        theta = self.x.new_zeros(len(self.weights) * self.classes, self.x.shape[1] + 1)
+        share = theta.new_zeros(len(self.weights), self.classes).index_add_(1, self.y, self.weights)
+        theta[:, -1] = (share.flatten() + 1e-4).log()
         return theta
 
 
@@ -56,7 +65,8 @@ def solve(
     the curvature is about even (default: those of the problem), which changes the way and not the end: features of
     neighbouring layers say much the same.
     """
-    even = evened(problem.x, problem.weight, ridge) if even is None else even
+    weight = problem.weights
+    even = evened(problem.x, weight.mean(0), ridge) if even is None else even
     moved = even.moved(theta)
     moved.grad = torch.zeros_like(theta)
     grad = torch.empty_like(theta)
@@ -70,11 +80,12 @@ def solve(
     def closure() -> torch.Tensor:
         even.back(moved, theta)
         logits = logits_of(theta, problem.x).t().contiguous()  # over short rows a softmax takes ten times as long
-        logp = F.log_softmax(logits, dim=0)
-        loss = -(logp[problem.y, rows] * problem.weight).sum() + ridge / 2 * theta[:, :-1].square().sum()
+        logp = F.log_softmax(logits.unflatten(0, (len(weight), -1)), dim=1)
+        loss = -(logp[:, problem.y, rows] * weight).sum() + ridge / 2 * theta[:, :-1].square().sum()
         error = logp.exp_()
-        error[problem.y, rows] -= 1
-        error *= problem.weight
+        error[:, problem.y, rows] -= 1
+        error *= weight[:, None]
+        error = error.flatten(0, 1)
         torch.add(_product(error, problem.x), theta[:, :-1], alpha=ridge, out=grad[:, :-1])
         torch.sum(error, dim=1, out=grad[:, -1])
         even.gradient(grad, moved.grad)
@@ -102,8 +113,10 @@ def _product(error: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _loss(theta: torch.Tensor, problem: Problem, ridge: float) -> float:
-    entropy = F.cross_entropy(logits_of(theta, problem.x), problem.y, reduction="none")
-    return float((entropy * problem.weight).sum() + ridge / 2 * theta[:, :-1].square().sum())
+    logits = logits_of(theta, problem.x).unflatten(1, (-1, problem.classes)).movedim(2, 0)  # (classes, n, m)
+    labels = problem.y[:, None].expand(logits.shape[1:])
+    entropy = F.cross_entropy(logits[None], labels[None], reduction="none")[0]
+    return float((entropy * problem.weights.t()).sum() + ridge / 2 * theta[:, :-1].square().sum())
 
 
 def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor | None = None) -> torch.Tensor:

@@ -27,7 +27,7 @@ from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
-from linsem.spread import PIXELS, Spreads
+from linsem.spread import PIXELS, Spreads, guess, is_sparse
 from linsem.suggest import least_like, suggest_next
 from linsem.zoo import ModelError
 
@@ -148,22 +148,25 @@ class Studio:
         labels: Sequence[np.ndarray],
         categories: Sequence[Category],
         start: Extractor | None = None,
-        spread: bool = False,
+        spread: bool | None = None,
     ) -> Extractor:
         """The extractor that the labels ask for: ws (num_ws, w_dim) and labels (H, W) of each image; on the CPU.
 
         Labels of another size than the image's are resized. A category that is painted nowhere is never predicted.
-        With `spread`, strokes take what they touch of one colour (`linsem.spread`) before anything is fitted.
+        With `spread`, strokes take what they touch of one colour (`linsem.spread`) before anything is fitted, which
+        then sees fewer pixels: somebody waits. None: they do on images of which less than half is labelled.
         """
         looks = self._looks_of(model)
+        spread = False if spread is None and not self.settings.spread else spread
         size = tuple(looks.generator.size)
         maps = [resize_labels(each, size) for each in labels]
-        if spread:
-            pictures = [looks.look(self._checked_ws(looks.generator, w))[0] for w in ws]
-            maps = [self._spreads(rgb, each) for rgb, each in zip(pictures, maps, strict=True)]
-        annotations = [
-            Annotation(torch.from_numpy(np.ascontiguousarray(w)), each) for w, each in zip(ws, maps, strict=True)
-        ]
+        annotations = []
+        for w, each in zip(ws, maps, strict=True):
+            made = Annotation(torch.from_numpy(np.ascontiguousarray(w)), each)
+            if is_sparse(each) if spread is None else spread:
+                rgb, _ = looks.look(self._checked_ws(looks.generator, w))
+                made = guess(made, rgb, self._spreads)
+            annotations.append(made)
         start = None if start is None or start.generator_id != looks.generator.id else start
         *_, last = iter_few_shot(
             looks.generator,
@@ -173,6 +176,7 @@ class Studio:
             features_of=looks.features,
             rows_of=looks.rows,
             missing="keep",
+            spread=False,
             pixels=PIXELS if spread else None,
         )
         return last.extractor.to("cpu")

@@ -25,7 +25,7 @@ def grown_disc(toy, ws):
 
 
 def test_the_region_obeys_and_the_rest_holds(toy, extractor):
-    ws = toy.map(seed_z(toy, [5]))
+    ws = toy.map(seed_z(toy, [4]))
     target, labels = grown_disc(toy, ws)
     result = editing.edit(toy, extractor, ws[0], target, steps=60)
     report = result.report

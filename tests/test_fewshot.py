@@ -15,7 +15,8 @@ from linsem.basis import fit_basis, ranks_of
 from linsem.calibrate import temperature_of
 from linsem.curvature import Diagonal, Full, diagonal, evened, full
 from linsem.examples import pick_pixels
-from linsem.fewshot import NEVER, Annotation, AnnotationError, FitStep, fit_few_shot, iter_few_shot
+from linsem.fewshot import Annotation, AnnotationError, FitStep, fit_few_shot, iter_few_shot
+from linsem.fitting import NEVER
 from linsem.gather import gather
 from linsem.generator import Layer, freeze, seed_z
 from linsem.looks import Looks

@@ -11,7 +11,7 @@ import torch
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE, to_rgb
 from linsem.settings import Settings
-from linsem.spread import Spreads, spread
+from linsem.spread import Spreads, guess, spread
 from linsem.studio import Studio
 
 module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is the function
@@ -147,8 +147,46 @@ def test_spread_strokes_say_more_of_other_images(toy):
         sparse[rows[len(rows) // 2], columns[len(rows) // 2]] = k
     others = toy.map(seed_z(toy, range(60, 80)))
     features = toy.synthesize(others, image=False)[1]
-    right = []
-    for labels in (sparse, spread(rgb, sparse)):
-        extractor = fit_few_shot(toy, [Annotation(ws[0], labels)], toy.categories, missing="keep")
+    right, pixels = [], []
+    for on in (False, True, None):
+        extractor = fit_few_shot(toy, [Annotation(ws[0], sparse)], toy.categories, missing="keep", spread=on)
         right.append((extractor.predict(features) == toy.truth(others)).mean())
-    assert right[1] > right[0]
+        pixels.append(int(extractor.notes["pixels"]))
+    assert pixels[0] == (sparse != IGNORE).sum() and right[1] > right[0]
+    assert (right[2], pixels[2]) == (right[1], pixels[1])  # so few are strokes, and spread unless that is refused
+    by_hand = guess(Annotation(ws[0], sparse), rgb)
+    assert (by_hand.guessed == (by_hand.labels != sparse)).all() and by_hand.guessed.sum() + pixels[0] == pixels[1]
+
+
+def test_what_is_labelled_in_most_places_is_no_stroke_and_guesses_are_not_spread_again(toy, monkeypatch):
+    from linsem import fewshot
+    from linsem.fewshot import Annotation, fit_few_shot
+
+    ws = toy.map(seed_z(toy, [5]))
+    truth = toy.truth(ws)[0]
+    gaps, strokes = (np.where(np.indices(truth.shape)[0] % 5 == at, truth, IGNORE) for at in (0, 1))
+    gaps = np.where(strokes == IGNORE, truth, IGNORE)  # four fifths are labelled
+    spread_on = []
+    monkeypatch.setattr(fewshot, "guess", lambda annotation, rgb: spread_on.append(annotation) or annotation)
+    for labels, guessed in ((gaps, None), (strokes, np.zeros(truth.shape, bool)), (strokes, None)):
+        fit_few_shot(toy, [Annotation(ws[0], labels.astype(np.uint8), guessed)], toy.categories, missing="keep")
+    assert len(spread_on) == 1 and (spread_on[0].labels == strokes).all()
+
+
+@pytest.mark.parametrize("size", [16, 40])
+def test_what_arrives_at_a_pixel_is_the_mean_of_its_neighbours_less_those_that_give_up(size):
+    """The walkers' equation, checked one neighbour at a time."""
+    rng = np.random.default_rng(size)
+    picture = torch.from_numpy(rng.random((3, size, size + 3), np.float32) * 0.05)
+    seeds = torch.full((size, size + 3), IGNORE, dtype=torch.uint8)
+    seeds[2, 2:5], seeds[-3, 4], seeds[size // 2, -2:] = 0, 3, 3
+    found = module._walk(picture, seeds, torch.tensor([0, 3])).double()
+    assert (found >= 0).all() and (found.sum(0) <= 1 + 1e-6).all()
+    assert (found[0][seeds == 0] == 1).all() and (found[1][seeds == 0] == 0).all()
+    for y, x in [(0, 0), (2, 6), (size - 1, 3), (size // 2, size)]:
+        top, bottom = torch.zeros(2, dtype=torch.float64), module.REACH**-2
+        for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            if 0 <= v < size and 0 <= u < size + 3:
+                edge = float((-module.SHARP * (picture[:, y, x] - picture[:, v, u]).double().square().sum()).exp())
+                top, bottom = top + edge * found[:, v, u], bottom + edge
+        assert torch.allclose(found[:, y, x], top / bottom, atol=1e-6)

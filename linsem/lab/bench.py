@@ -21,7 +21,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from linsem.fewshot import fit_few_shot
+from linsem.extractor import Extractor
+from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import freeze
 from linsem.heap import keep_freed
 from linsem.lab import bench_speed, tables
@@ -29,6 +30,8 @@ from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
 from linsem.lab.scribble import scribble
 from linsem.looks import Looks
+from linsem.settings import Settings
+from linsem.studio import Studio
 
 SHOTS, MEMORY_SHOTS = 8, 16
 _QUICK_EPOCHS = 2  # of the reference's 50; each takes the same time
@@ -53,26 +56,44 @@ def stroke_in_passes(model: str, quick: bool) -> float:
     """The wait after a stroke, to the new labels of that image, in generator passes of one image of the same size.
 
     Eight images have strokes and an extractor; one gets another stroke. Features, and what was read off them, are
-    cached, the solution is begun from the last one. Strokes are not spread, which the page does before a fit.
+    cached, the solution is begun from the last one. Strokes do not spread, which `stroke_spread_in_passes` has.
     """
     setting = common.setting_of(model, quick=quick)
+    looks = Looks(setting.generator)
+    options = {"missing": "keep", "features_of": looks.features, "rows_of": looks.rows, "spread": False}
+
+    def wait(before: list[Annotation], start: Extractor | None = None) -> Extractor:
+        fitted = fit_few_shot(setting.generator, before, setting.teacher.categories, start=start, **options)
+        fitted.predict(looks.features(before[0].ws))
+        return fitted
+
+    return _after_strokes(setting, wait)
+
+
+def stroke_spread_in_passes(model: str, quick: bool) -> float:
+    """The same on the page, where the stroke spreads first and the other images may speak against what it takes."""
+    setting = common.setting_of(model, quick=quick)
+    studio = Studio(Settings())
+
+    def wait(before: list[Annotation], start: Extractor | None = None) -> Extractor:
+        ws = [each.ws.numpy() for each in before]
+        maps = [each.labels for each in before]
+        fitted = studio.fit(model, ws, maps, setting.teacher.categories, start, spread=True)
+        studio.read(model, fitted, ws[:1])
+        return fitted
+
+    return _after_strokes(setting, wait)
+
+
+def _after_strokes(setting: common.Setting, wait: Callable[..., Extractor]) -> float:
+    """The median of what `wait` takes after one more stroke on the first of eight images, in passes of one image."""
     dense = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
     before = [replace(a, labels=scribble(a.labels, 0.01, i)) for i, a in enumerate(dense)]
-    looks = Looks(setting.generator)
-    features_of = looks.features
-    options = {"missing": "keep", "features_of": features_of, "rows_of": looks.rows}
-    extractor = fit_few_shot(setting.generator, before, setting.teacher.categories, **options)
-    waits, passes = [], []
+    start, waits, passes = wait(before), [], []
     for i in range(5):
         more = scribble(dense[0].labels, 0.002, 100 + i)
         stroke = replace(before[0], labels=np.where(more != 255, more, before[0].labels))
-        after = [stroke, *before[1:]]
-
-        def wait(after: list = after) -> None:
-            fitted = fit_few_shot(setting.generator, after, setting.teacher.categories, start=extractor, **options)
-            fitted.predict(features_of(after[0].ws))
-
-        waits.append(_seconds(wait))
+        waits.append(_seconds(lambda stroke=stroke: wait([stroke, *before[1:]], start)))
         with torch.no_grad():
             passes.append(_seconds(lambda: setting.generator.synthesize(dense[0].ws[None])))
     return median(waits) / median(passes)
@@ -89,7 +110,6 @@ def measure_memory() -> float:
     """The body of `fit_memory_mb`, in a process of its own: MB."""
     import resource  # not on every system
 
-    from linsem.fewshot import Annotation
     from linsem.palette import parse_categories
     from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 
@@ -118,6 +138,7 @@ def _seconds(work: Callable[[], object]) -> float:
 FIGURES: dict[str, Callable[[str, bool], float]] = {
     "fit_speedup": fit_speedup,
     "stroke_in_passes": stroke_in_passes,
+    "stroke_spread_in_passes": stroke_spread_in_passes,
     "fit_memory_mb": fit_memory_mb,
 } | bench_speed.FIGURES
 

@@ -7,15 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from linsem.fewshot import Annotation, fit_few_shot
+from linsem.fewshot import fit_few_shot
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import SEEDS
 from linsem.lab.scribble import scribble
 from linsem.lab.tables import Plot, Table
-from linsem.pixels import IGNORE, to_rgb
-from linsem.spread import PIXELS, spread
+from linsem.pixels import IGNORE
+from linsem.spread import PIXELS
 
 SHOTS, SHARES = 8, (0.003, 0.01, 0.03)
 TOLD = 0.01  # the share that the values speak of
@@ -24,8 +23,8 @@ TOLD = 0.01  # the share that the values speak of
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     """mIoU of the dense fit and of fits on strokes over some shares of the pixels, five repeats (`quick`: two).
 
-    Strokes are spread as on the page. At the share that the values speak of there are two rows more: the strokes taken
-    as they are, and the spread ones fitted to as few pixels as on the page, where each stroke waits for a fit.
+    Strokes spread, as those of any fit do. At the share that the values speak of there are two rows more: the strokes
+    taken as they are, and the spread ones fitted to as few pixels as on the page, where each stroke waits for a fit.
     """
     setting = common.setting_of(model, quick=quick)
     extractors, painted = {}, {share: [] for share in SHARES}
@@ -37,12 +36,11 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         for share in SHARES:
             sparse = [replace(a, labels=scribble(a.labels, share, repeat + i)) for i, a in enumerate(dense)]
             painted[share] += [float((a.labels != IGNORE).mean()) for a in sparse]
-            wider = [_spread(setting, each) for each in sparse]
-            fit = partial(fit_few_shot, setting.generator, categories=setting.teacher.categories, **options)
-            extractors[f"{share} {repeat}"] = fit(wider)
+            fit = partial(fit_few_shot, setting.generator, sparse, setting.teacher.categories, **options)
+            extractors[f"{share} {repeat}"] = fit()
             if share == TOLD:
-                extractors[f"alone {repeat}"] = fit(sparse)
-                extractors[f"page {repeat}"] = fit(wider, pixels=PIXELS)
+                extractors[f"alone {repeat}"] = fit(spread=False)
+                extractors[f"page {repeat}"] = fit(pixels=PIXELS)
     scores = common.judge(setting, extractors)
     means = {
         share: float(np.mean([scores[f"{share} {repeat}"].predicted_miou for repeat in repeats]))
@@ -68,9 +66,3 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
                 {"strokes": line, "dense": [(line[0][0], means[1]), (line[-1][0], means[1])]})  # fmt: skip
     title = f"Strokes against dense labels on {model}, {SHOTS} images, {len(repeats)} repeats"
     return Table("scribbles", title, values, rows, {"scribbles": plot})
-
-
-@torch.no_grad()
-def _spread(setting: common.Setting, annotation: Annotation) -> Annotation:
-    rgb = to_rgb(setting.generator.synthesize(annotation.ws[None])[0])[0]
-    return replace(annotation, labels=spread(rgb, annotation.labels))

@@ -22,7 +22,6 @@ from linsem.lab import sheets
 from linsem.lab.scribble import scribble
 from linsem.metrics import paper_miou
 from linsem.palette import colorize, overlay
-from linsem.spread import spread
 from linsem.teacher import load_teacher
 from linsem.zoo import load_generator
 
@@ -38,8 +37,7 @@ def run(model: str, out: Path, *, seed: int, share: float, psi: float, enlarge: 
     known = teacher(image)
     sparse = scribble(known[0].cpu().numpy(), share, seed)
     rgb = pixels.to_rgb(image)
-    wider = spread(rgb[0], sparse)
-    extractor = fit_few_shot(generator, [Annotation(ws[0], wider)], teacher.categories, missing="keep")
+    extractor = fit_few_shot(generator, [Annotation(ws[0], sparse)], teacher.categories, missing="keep")
     labels = extractor.predict(features)
     columns = [[rgb[0], overlay(rgb[0], sparse, teacher.categories, 0.9), colorize(labels[0], teacher.categories)]]
     for picture, label in zip(rgb[1:], labels[1:], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from linsem.extractor import Extractor
 from linsem.latents import save_latents
 from linsem.palette import Category, colorize, read_label_map, write_label_map
 from linsem.pixels import IGNORE
-from linsem.seeds import MAX_SEED, parse_seeds
+from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Session
 from linsem.studio import Reading, SampleFrame
 from linsem.ui import show
@@ -125,7 +126,7 @@ class Sampling:
         count = whole("count", count, 1, settings.max_results)
         candidates = whole("candidates", candidates, count, settings.max_candidates)
         steps, seed = whole("steps", steps, 0, settings.max_steps), whole("seed", seed, 0, MAX_SEED)
-        look = parse_seeds(look, 1)[0] if look.strip() else None
+        look = _look_of(look)
         extractor = chosen_extractor(self.services, session, fitted)
         labels = _in_terms_of(layout, extractor.categories)
         frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
@@ -191,6 +192,14 @@ class Sampling:
                 archive.writestr(f"labels/{i + 1}-seed{seed}.png", labels)
             archive.write(latents, "latents.safetensors")
         return str(path)
+
+
+def _look_of(text: str) -> int | None:
+    """The seed in a field of text, which can be left empty."""
+    text = text.strip()
+    if text and not re.fullmatch(r"\d{1,17}", text, re.ASCII):
+        raise ValueError(f"look of seed: expected one whole number in 0..{MAX_SEED}, or nothing, got {text[:40]!r}")
+    return whole("look of seed", int(text), 0, MAX_SEED) if text else None
 
 
 def understood(report: dict) -> str:

@@ -332,6 +332,26 @@ def test_a_mask_gives_images_that_obey_it(visitor, address, model, tmp_path):
     expect(visitor.page.locator("#edit-frames")).to_contain_text("sample of seed")
 
 
+def test_results_take_the_colours_of_another_seed(visitor):
+    visitor.tab("Sample")
+    visitor.page.get_by_role("tab", name="From an image").click()
+    visitor.page.locator("#sample-take").click()
+    expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
+    look, found = visitor.page.locator("#sample-look input, #sample-look textarea"), []
+    for text in ("", "5"):
+        look.fill(text)
+        visitor.page.locator("#sample-run").click()
+        expect(visitor.page.locator("#sample-status")).not_to_contain_text("results in")
+        expect(visitor.page.locator("#sample-status")).to_contain_text("results in")
+        found.append(picture(visitor, "sample-results", 0).astype(int))
+        again = re.findall(r"seed (\d+)", visitor.said("sample-results"))
+    assert again and found[0].shape == found[1].shape
+    assert np.abs(found[0] - found[1]).mean() > 5  # of 255
+    look.fill("like seed 5")
+    visitor.page.locator("#sample-run").click()
+    expect(visitor.page.locator(".toast-body")).to_contain_text("Look of seed: expected one whole number")
+
+
 def test_a_mask_with_foreign_colours_is_refused_and_nothing_is_lost(visitor, tmp_path):
     visitor.tab("Sample")
     visitor.page.get_by_role("tab", name="From an image").click()

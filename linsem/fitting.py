@@ -1,0 +1,154 @@
+"""The regression of a few-shot fit: its rows in their coordinates, what each counts, its prior, and its solution read
+back as an extractor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from linsem.basis import Basis
+from linsem.calibrate import temperature_of
+from linsem.doubt import doubted
+from linsem.examples import Examples
+from linsem.extractor import Extractor
+from linsem.generator import Generator
+from linsem.palette import Category
+from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
+from linsem.specks import SHARE, least_areas
+
+CHOICE_PIXELS = 1_500  # that the prior is chosen on
+RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
+POWERS = (0.5,)
+ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
+DENSE = 0.5  # labels of fewer pixels than this share do not tell how common a category is
+LEAST_SHARE = 1e-3
+NEVER = -60.0  # the bias of a category that has no pixel
+
+
+class Fitting:
+    """The problem in its coordinates, among the categories that have a pixel."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        categories: tuple[Category, ...],
+        layers: tuple[int, ...],
+        examples: Examples,
+        basis: Basis,
+        maps: Sequence[np.ndarray],
+    ) -> None:
+        self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
+        self.least = least_areas(maps, len(categories))
+        self.channels = [generator.layers[i].channels for i in layers]
+        self.basis = basis
+        counts = torch.bincount(examples.y, minlength=len(categories))
+        self.present = counts.nonzero()[:, 0]
+        index = torch.full_like(counts, -1)
+        index[self.present] = torch.arange(len(self.present), device=index.device)
+        self.group, self.stands, self.guessed = examples.group, examples.stands, examples.guessed
+        self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
+        self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
+        self.rest = self.basis.project(examples.rest) if examples.covered < DENSE else None
+
+    def weigh(self, balance: float, start: Extractor | None) -> None:
+        """Of sparse labels, weigh the categories by their shares of the images and not by how much was painted.
+
+        A person paints a nose as long as the sky. The shares are read off pixels that need no label, by what `start`
+        or a first fit, which takes all categories for equally common, sees there.
+        """
+        if self.rest is None:
+            return
+        problem = self.problem
+        counts = torch.bincount(problem.y, minlength=problem.classes).to(problem.weight)
+        if start is None:
+            even = replace(problem, weight=1 / (counts[problem.y] * problem.classes))
+            theta, before = solved(even, ONE_IMAGE_RIDGE, 16), torch.full_like(counts, 1 / problem.classes)
+            shares = common_shares(logits_of(theta, self.rest), before)
+        else:
+            shares = logits_of(self.start(start), self.rest).softmax(1).mean(0)
+        self._enlarge(shares)
+        weight = (shares.clamp_min(LEAST_SHARE).pow(1 - balance) / counts)[problem.y]
+        self.problem = replace(problem, weight=weight / weight.sum())
+
+    def _enlarge(self, shares: torch.Tensor) -> None:
+        """Where a category is, its area is at least its share of all images, however little of it is painted."""
+        least = torch.tensor(self.least, dtype=torch.float64)
+        least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
+        self.least = tuple(least.tolist())
+
+    def doubt(self) -> None:
+        """Drop the guesses that the other images speak against."""
+        if self.images == 1:
+            return
+        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE)
+        self.problem = self.problem.part(keep)
+        self.group, self.stands, self.guessed = self.group[keep], self.stands[keep], self.guessed[keep]
+
+    def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
+        """The prior and the temperature: given, or those of `start`, or by leaving out."""
+        if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
+            self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
+            self._rescale(float(start.notes.get("power", POWERS[0])) if power is None else power)
+            self.temperature = start.temperature
+            return
+        several = self.images > 1
+        ridges = RIDGES if several and ridge is None else (ONE_IMAGE_RIDGE if ridge is None else ridge,)
+        powers = POWERS if several and power is None else (ONE_IMAGE_POWER if power is None else power,)
+        rows = evenly(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
+        part, choices = self.problem.part(rows), {}
+        for each in powers:
+            turned = replace(part, x=part.x * self.basis.factors(each))
+            choices[each] = cross_validate(turned, self.group[rows], ridges)
+        best = min(choices, key=lambda each: choices[each].loss)
+        choice = choices[best]
+        self.ridge = choice.ridge
+        self._rescale(best)
+        if len(choice.rows):
+            of = rows[choice.rows]
+            self.temperature = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
+
+    def _rescale(self, power: float) -> None:
+        """Change to the coordinates of another power."""
+        if power != self.basis.power:
+            self.problem.x.mul_(self.basis.factors(power))
+            self.basis = self.basis.with_power(power)
+
+    def start(self, start: Extractor | None) -> torch.Tensor:
+        """(present, R + 1): the earlier solution of the categories that it had, or only class shares."""
+        theta = self.problem.start()
+        if start is None:
+            return theta
+        parts = [start.weights[f"layer{i}.weight"] for i in range(len(self.layers))]
+        old = self.basis.from_raw(torch.cat(parts, dim=1).to(theta.device), start.weights["bias"].to(theta.device))
+        index = {c.name: k for k, c in enumerate(start.categories)}
+        for row, k in enumerate(self.present.tolist()):
+            at = index.get(self.categories[k].name)
+            if at is not None and float(start.weights["bias"][at]) != NEVER:
+                theta[row] = old[at]
+        return theta
+
+    def extractor(self, theta: torch.Tensor) -> Extractor:
+        """The solution as an extractor of raw features and of all categories."""
+        some_matrix, some_bias = self.basis.to_raw(theta.detach())
+        matrix = some_matrix.new_zeros(len(self.categories), some_matrix.shape[1])
+        bias = some_bias.new_full((len(self.categories),), NEVER)
+        matrix[self.present], bias[self.present] = some_matrix, some_bias
+        weights = {f"layer{i}.weight": part.clone() for i, part in enumerate(matrix.split(self.channels, dim=1))}
+        notes = {
+            "ridge": repr(float(self.ridge)), "power": repr(float(self.basis.power)),
+            "images": str(self.images), "pixels": str(len(self.problem.y)),
+        }  # fmt: skip
+        return Extractor(
+            "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
+            weights | {"bias": bias}, self.temperature, notes, self.least,
+        )  # fmt: skip
+
+
+def evenly(count: int, most: int, device: torch.device) -> torch.Tensor:
+    """At most `most` of 0..count-1, evenly spread."""
+    step = max(math.ceil(count / most), 1)
+    return torch.arange(0, count, step, device=device)

@@ -1,0 +1,111 @@
+"""The other images may take a guess back, where they know what they speak of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import fitting
+from linsem.doubt import FOLDS, doubted
+from linsem.fewshot import Annotation, AnnotationError, fit_few_shot
+from linsem.generator import seed_z
+from linsem.metrics import paper_miou
+from linsem.pixels import IGNORE
+from linsem.softmax import Problem, solved
+from tests.toys import CATEGORIES, ToyGenerator, scribbles
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return ToyGenerator(24)
+
+
+@pytest.fixture(scope="module")
+def flooded(toy):
+    """Four images, rightly guessed but for strokes; on the first a small part took the largest."""
+    made = []
+    ws = toy.map(seed_z(toy, range(4)), psi=0.7)
+    for i, (w, truth) in enumerate(zip(ws, toy.truth(ws), strict=True)):
+        strokes = scribbles(truth, 0.05, i)
+        made.append(Annotation(w, truth.copy(), strokes == IGNORE))
+    first = made[0]
+    counts = np.bincount(first.labels.ravel(), minlength=len(CATEGORIES))
+    wrong = first.guessed & (first.labels == counts.argmax())
+    first.labels[wrong] = np.where(counts > 0, counts, counts.max() + 1).argmin()
+    return made, wrong
+
+
+def miou(toy, extractor):
+    ws = toy.map(seed_z(toy, range(100, 120)), psi=0.7)
+    found = torch.from_numpy(extractor.predict(toy.synthesize(ws, image=False)[1]))
+    return paper_miou(found, torch.from_numpy(toy.truth(ws)), len(CATEGORIES))
+
+
+def test_a_flood_on_one_image_is_taken_back_by_the_others(toy, flooded, monkeypatch):
+    annotations, wrong = flooded
+    clean = annotations[1:]
+    assert wrong.mean() > 0.2
+    doubting = fit_few_shot(toy, annotations, CATEGORIES, missing="keep")
+    assert miou(toy, doubting) > 0.95 * miou(toy, fit_few_shot(toy, clean, CATEGORIES, missing="keep"))
+    monkeypatch.setattr(fitting, "doubted", lambda problem, image, guessed, ridge: torch.zeros_like(guessed))
+    assert miou(toy, fit_few_shot(toy, annotations, CATEGORIES, missing="keep")) < miou(toy, doubting) - 0.05
+
+
+def test_what_a_person_gave_is_never_taken_back(toy, flooded):
+    """The same labels, said to be a person's, are believed."""
+    annotations, wrong = flooded
+    given = [replace(each, guessed=None) for each in annotations]
+    all_of_them = int(fit_few_shot(toy, given, CATEGORIES, missing="keep").notes["pixels"])
+    kept = int(fit_few_shot(toy, annotations, CATEGORIES, missing="keep").notes["pixels"])
+    assert all_of_them == sum((each.labels != IGNORE).sum() for each in given)
+    assert all_of_them - kept > 0.9 * wrong.sum()
+    alone = fit_few_shot(toy, annotations[:1], CATEGORIES, missing="keep")
+    assert int(alone.notes["pixels"]) == (annotations[0].labels != IGNORE).sum()  # of one image nobody knows better
+
+
+def problem_of(images=3, seed=0):
+    """Rows whose first two coordinates tell three classes apart; a tenth of them a person's."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(3, (600,), generator=generator)
+    centres = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 3.0]])
+    x = torch.cat([centres[y] + 0.3 * torch.randn(600, 2, generator=generator), torch.zeros(600, 1)], 1)
+    return Problem(x, y, torch.full((600,), 1 / 600), 3), torch.arange(600) % images, torch.arange(600) % 10 > 0
+
+
+def test_only_wrong_guesses_are_doubted():
+    problem, image, guessed = problem_of()
+    wrong = torch.zeros(600, dtype=torch.bool)
+    wrong[6:160:3] = guessed[6:160:3]  # of the first image
+    mistaken = replace(problem, y=torch.where(wrong, (problem.y + 1) % 3, problem.y))
+    assert torch.equal(doubted(mistaken, image, guessed, 0.001), wrong)
+    assert not doubted(mistaken, image, torch.zeros_like(guessed), 0.001).any()
+    assert not doubted(mistaken, torch.zeros_like(image), guessed, 0.001).any()
+
+
+def test_who_does_not_recognise_a_category_where_it_was_painted_has_no_say_in_it():
+    problem, image, guessed = problem_of()
+    only_here = replace(problem, y=torch.where((image != 0) & (problem.y == 2), 0, problem.y))
+    assert not doubted(only_here, image, guessed, 0.001)[(image == 0) & (problem.y == 2)].any()
+    recognised = torch.where(problem.y == 2, guessed, True)  # and where nobody painted it, nobody can have seen it
+    assert not doubted(only_here, image, recognised & (image == 0), 0.001).any()
+
+
+def test_several_problems_of_the_same_rows_are_solved_as_each_is_alone():
+    problem, image, _ = problem_of(FOLDS)
+    weights = torch.stack([(image != part).float() for part in range(3)])
+    weights = weights / weights.sum(1, keepdim=True)
+    together = solved(replace(problem, weight=weights), 0.01, 60)
+    for part, theta in zip(weights, together.split(3), strict=True):
+        alone = solved(replace(problem, weight=part), 0.01, 60)
+        assert torch.allclose(theta, alone, atol=0.02 * float(alone.abs().max()))
+    assert not torch.allclose(*together.split(3)[:2], atol=1e-4)
+
+
+def test_guesses_of_another_size_or_type_are_refused(toy, flooded):
+    first = flooded[0][0]
+    for odd in (first.guessed[1:], first.guessed.astype(np.uint8)):
+        with pytest.raises(AnnotationError, match=r"image 1: guessed of size .* expected bool"):
+            fit_few_shot(toy, [replace(first, guessed=odd)], CATEGORIES, missing="keep")
