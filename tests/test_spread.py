@@ -31,7 +31,7 @@ def scene(size=64):
 
 def strokes(size=64):
     labels = np.full((size, size), IGNORE, np.uint8)
-    labels[3, 5:15] = 0
+    labels[3, size // 8 : size // 2] = 0
     labels[size * 2 // 3, size // 2 - 6 : size // 2 + 6] = 1
     labels[int(0.45 * size), int(0.38 * size)] = 2  # one pixel of the left eye
     return labels
