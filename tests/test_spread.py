@@ -50,10 +50,10 @@ def test_each_region_takes_its_strokes_label_and_an_untouched_one_stays_unknown(
     assert (found[parts["right"]] == IGNORE).mean() > 0.8  # no stroke lies in it
 
 
-def test_without_edges_the_other_eye_would_be_skin(monkeypatch):
+def test_without_edges_the_other_eye_would_be_part_of_what_is_around_it(monkeypatch):
     rgb, parts = scene()
     monkeypatch.setattr(module, "SHARP", 0.01)
-    assert (spread(rgb, strokes())[parts["right"]] == 1).mean() > 0.6
+    assert (spread(rgb, strokes())[parts["right"]] < 2).mean() > 0.6
 
 
 def careless(size=64):
