@@ -108,8 +108,8 @@ def iter_few_shot(
     )  # fmt: skip
     basis = _basis_of(generator, annotations, layers, examples.rest, rank, seed, rows_of)
     fit = Fitting(generator, categories, layers, examples, basis, [a.labels for a in annotations])
-    fit.weigh(balance, start)
     fit.doubt()
+    fit.weigh(balance, start)
     fit.choose(ridge, power, start)
     theta = fit.start(start)
     every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end

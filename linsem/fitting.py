@@ -18,7 +18,7 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
-from linsem.specks import SHARE, least_areas
+from linsem.specks import SHARE, areas, least_of
 
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
@@ -42,7 +42,8 @@ class Fitting:
         maps: Sequence[np.ndarray],
     ) -> None:
         self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
-        self.least = least_areas(maps, len(categories))
+        self.areas = areas(maps, len(categories))
+        self.least = least_of(self.areas)
         self.channels = [generator.layers[i].channels for i in layers]
         self.basis = basis
         counts = torch.bincount(examples.y, minlength=len(categories))
@@ -85,8 +86,17 @@ class Fitting:
         if self.images == 1:
             return
         keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE)
+        self.areas[:, self.present.cpu()] *= self._share_of(keep)
+        self.least = least_of(self.areas)
         self.problem = self.problem.part(keep)
         self.group, self.stands, self.guessed = self.group[keep], self.stands[keep], self.guessed[keep]
+
+    def _share_of(self, keep: torch.Tensor) -> np.ndarray:
+        """What is kept of each category of each image, (images, present): 1 where there was nothing."""
+        cell = self.group * self.problem.classes + self.problem.y
+        before = self.stands.new_zeros(self.images * self.problem.classes).index_add_(0, cell, self.stands)
+        after = torch.zeros_like(before).index_add_(0, cell, self.stands * keep)
+        return torch.where(before > 0, after / before.clamp_min(1e-12), 1).view(self.images, -1).cpu().numpy()
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
         """The prior and the temperature: given, or those of `start`, or by leaving out."""

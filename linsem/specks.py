@@ -17,13 +17,22 @@ from linsem.pixels import IGNORE
 SHARE = 0.12  # of its usual area: what is less of a category in an image is none of it
 
 
+def areas(maps: Sequence[np.ndarray], classes: int) -> np.ndarray:
+    """The share of each image that each category has, (N, K), from label maps (H, W), 255 = unknown."""
+    return np.stack([np.bincount(m[m != IGNORE].ravel(), minlength=classes) / m.size for m in maps])
+
+
 def least_areas(maps: Sequence[np.ndarray], classes: int) -> tuple[float, ...]:
     """For each category the share of an image below which it is a speck, from label maps (H, W), 255 = unknown.
 
     Of strokes only what is painted is known of its area. 0 for a category without a pixel.
     """
-    counts = np.stack([np.bincount(m[m != IGNORE].ravel(), minlength=classes) / m.size for m in maps])
-    return usual_areas(counts.sum(axis=0), (counts > 0).sum(axis=0))
+    return least_of(areas(maps, classes))
+
+
+def least_of(shares: np.ndarray) -> tuple[float, ...]:
+    """The same from what `areas` gives, (N, K)."""
+    return usual_areas(shares.sum(axis=0), (shares > 0).sum(axis=0))
 
 
 def usual_areas(total: np.ndarray, images: np.ndarray) -> tuple[float, ...]:

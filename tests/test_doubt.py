@@ -54,6 +54,16 @@ def test_a_flood_on_one_image_is_taken_back_by_the_others(toy, flooded, monkeypa
     assert miou(toy, fit_few_shot(toy, annotations, CATEGORIES, missing="keep")) < miou(toy, doubting) - 0.05
 
 
+def test_a_flood_that_is_taken_back_does_not_make_the_category_larger(toy, flooded):
+    annotations, wrong = flooded
+    small = int(annotations[0].labels[wrong][0])
+    usual, own, believed = (
+        fit_few_shot(toy, each, CATEGORIES, missing="keep").least[small]
+        for each in (annotations[1:], annotations, [replace(a, guessed=None) for a in annotations])
+    )
+    assert own < 1.5 * usual < believed
+
+
 def test_what_a_person_gave_is_never_taken_back(toy, flooded):
     """The same labels, said to be a person's, are believed."""
     annotations, wrong = flooded
