@@ -15,8 +15,8 @@ import torch
 from linsem.softmax import Problem, logits_of, solved
 
 FOLDS = 8  # parts that are left out in turn: images, or several together
-ROWS = 2_000  # that a part is judged by, besides those that a person labelled
-ITERATIONS = 10
+ROWS = 2_000  # that a part is judged by, besides those that a person painted on the images with guesses
+ITERATIONS = 16
 KNOWN = 0.1  # mean probability where a person painted a category: who gives it less does not know it
 SHARE = 0.3  # of the probability that its category gets where a person painted it: a guess with less is doubted
 
@@ -24,15 +24,14 @@ SHARE = 0.3  # of the probability that its category gets where a person painted 
 @torch.no_grad()
 def doubted(problem: Problem, image: torch.Tensor, guessed: torch.Tensor, ridge: float) -> torch.Tensor:
     """Which rows are doubted, (n,) bool: some of the `guessed` (n,) bool; `image` (n,) int64 is which a row is of."""
-    none = torch.zeros_like(guessed)
-    if not guessed.any() or int(image.max()) == 0:
-        return none
-    fold = image % FOLDS
-    used = ~guessed
+    fold = image.unique(return_inverse=True)[1] % FOLDS
+    parts = fold[guessed].unique()
+    if len(parts) == 0 or not fold.any():  # nobody guesses, or nobody else is there
+        return torch.zeros_like(guessed)
+    used = ~guessed & torch.isin(image, image[guessed])
     used[:: -(-len(used) // ROWS)] = True
-    parts = fold.unique()
     theta = _without(problem, fold, parts, used, ridge)
-    probability = torch.empty_like(problem.weight)
+    probability = torch.zeros_like(problem.weight)
     for part, each in zip(parts, theta.split(problem.classes), strict=True):
         rows = (fold == part).nonzero()[:, 0]
         probability[rows] = logits_of(each, problem.x[rows]).softmax(1).gather(1, problem.y[rows, None])[:, 0]
@@ -50,4 +49,4 @@ def _without(
     """(parts * classes, D + 1): for each part the solution of the used rows outside it, all in one go."""
     some = problem.part(used)
     weight = some.weight * (fold[used] != parts[:, None])
-    return solved(replace(some, weight=weight / weight.sum(1, keepdim=True).clamp_min(1e-12)), ridge, ITERATIONS)
+    return solved(replace(some, weight=weight / weight.sum(1, keepdim=True)), ridge, ITERATIONS)

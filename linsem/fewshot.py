@@ -87,8 +87,10 @@ def iter_few_shot(
     (default: 3,000 for each image, but 16,000 to 48,000 in all, or less where the features are wide) only as many are
     used, evenly over the images. `missing` says what becomes of a category without a pixel: "error", or "keep" it
     without ever predicting it. `spread` says whether strokes take what they touch of one colour (`linsem.spread`)
-    before anything is fitted; None: on the images of which less than half is labelled. What the other images speak
-    against is taken back (`linsem.doubt`). Raises `AnnotationError` (a ValueError).
+    before anything is fitted; None: on the images of which less than half is labelled. That takes a pass and a while
+    for each; who waits for strokes one by one remembers what `linsem.spread.guess` made of the other images, which then
+    stay as they are. What the other images speak against is taken back (`linsem.doubt`). Raises `AnnotationError` (a
+    ValueError).
     """
     categories = tuple(categories)
     if missing not in ("error", "keep"):

@@ -18,13 +18,13 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
-from linsem.specks import SHARE, areas, least_of
+from linsem.specks import SHARE, areas, least_areas
 
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
 RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
 POWERS = (0.5,)
 ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
-DENSE = 0.5  # labels of fewer pixels than this share do not tell how common a category is
+DENSE = 0.5  # labels, or guesses, of fewer pixels than this share of all images do not tell how common a category is
 LEAST_SHARE = 1e-3
 NEVER = -60.0  # the bias of a category that has no pixel
 
@@ -43,7 +43,7 @@ class Fitting:
     ) -> None:
         self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
         self.areas = areas(maps, len(categories))
-        self.least = least_of(self.areas)
+        self.least = least_areas(self.areas)
         self.channels = [generator.layers[i].channels for i in layers]
         self.basis = basis
         counts = torch.bincount(examples.y, minlength=len(categories))
@@ -53,7 +53,7 @@ class Fitting:
         self.group, self.stands, self.guessed = examples.group, examples.stands, examples.guessed
         self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
-        self.rest = self.basis.project(examples.rest) if examples.covered < DENSE else None
+        self.rest, self.covered = examples.rest, examples.covered
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
         """Of sparse labels, weigh the categories by their shares of the images and not by how much was painted.
@@ -61,16 +61,16 @@ class Fitting:
         A person paints a nose as long as the sky. The shares are read off pixels that need no label, by what `start`
         or a first fit, which takes all categories for equally common, sees there.
         """
-        if self.rest is None:
+        if self.covered >= DENSE:
             return
-        problem = self.problem
+        problem, rest = self.problem, self.basis.project(self.rest)
         counts = torch.bincount(problem.y, minlength=problem.classes).to(problem.weight)
         if start is None:
             even = replace(problem, weight=1 / (counts[problem.y] * problem.classes))
             theta, before = solved(even, ONE_IMAGE_RIDGE, 16), torch.full_like(counts, 1 / problem.classes)
-            shares = common_shares(logits_of(theta, self.rest), before)
+            shares = common_shares(logits_of(theta, rest), before)
         else:
-            shares = logits_of(self.start(start), self.rest).softmax(1).mean(0)
+            shares = logits_of(self.start(start), rest).softmax(1).mean(0)
         self._enlarge(shares)
         weight = (shares.clamp_min(LEAST_SHARE).pow(1 - balance) / counts)[problem.y]
         self.problem = replace(problem, weight=weight / weight.sum())
@@ -86,8 +86,11 @@ class Fitting:
         if self.images == 1:
             return
         keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE)
+        if keep.all():
+            return
+        self.covered *= float(self.stands[keep].sum())
         self.areas[:, self.present.cpu()] *= self._share_of(keep)
-        self.least = least_of(self.areas)
+        self.least = least_areas(self.areas)
         self.problem = self.problem.part(keep)
         self.group, self.stands, self.guessed = self.group[keep], self.stands[keep], self.guessed[keep]
 

@@ -28,7 +28,7 @@ class Settings:
     device: str = _setting("auto", "Where the networks run: auto, cpu, cuda, cuda:1 ...")
     precision: str = _setting("float32", "Of the synthesis, where a family offers a choice: float32 or bfloat16")
     threads: int = _setting(0, "Threads that torch uses on a CPU; 0 leaves it to torch", 0, 1024)
-    spread: int = _setting(1, "1: strokes spread over what they touch of one colour; 0: they do not", 0, 1)
+    spread: int = _setting(1, "1: strokes spread over one colour, on the page, in its API and in a shell", 0, 1)
     host: str = _setting("127.0.0.1", "Address to serve on; a Space sets its own")
     port: int = _setting(7860, "Port to serve on", 0, 65535)
     root_path: str = _setting("", "Path under which a reverse proxy serves the page")

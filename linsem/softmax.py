@@ -43,7 +43,7 @@ class Problem:
 
 
 def logits_of(theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """(classes, D + 1) and (n, D) to (n, classes)."""
+    """(K, D + 1) and (n, D) to (n, K)."""
     return torch.addmm(theta[:, -1], x, theta[:, :-1].t())
 
 
@@ -60,7 +60,8 @@ def solve(
     """Minimise mean cross-entropy + ridge / 2 |theta|^2 (not on the bias) by L-BFGS, in place.
 
     Yields (iterations done, loss) every `every` iterations; ends early when the loss falls by less than
-    `tolerance` of itself within that many. `theta` (classes, D + 1) is the start and the solution. The gradient is
+    `tolerance` of itself within that many. `theta` (m * classes, D + 1) is the start and the solution; several problems
+    are solved as their sum, with steps of one length. The gradient is
     written out: it is two matrix products, and autograd would add copies of both. The solver sees coordinates in which
     the curvature is about even (default: those of the problem), which changes the way and not the end: features of
     neighbouring layers say much the same.

@@ -22,16 +22,11 @@ def areas(maps: Sequence[np.ndarray], classes: int) -> np.ndarray:
     return np.stack([np.bincount(m[m != IGNORE].ravel(), minlength=classes) / m.size for m in maps])
 
 
-def least_areas(maps: Sequence[np.ndarray], classes: int) -> tuple[float, ...]:
-    """For each category the share of an image below which it is a speck, from label maps (H, W), 255 = unknown.
+def least_areas(shares: np.ndarray) -> tuple[float, ...]:
+    """For each category the share of an image below which it is a speck, from what `areas` gives, (N, K).
 
     Of strokes only what is painted is known of its area. 0 for a category without a pixel.
     """
-    return least_of(areas(maps, classes))
-
-
-def least_of(shares: np.ndarray) -> tuple[float, ...]:
-    """The same from what `areas` gives, (N, K)."""
     return usual_areas(shares.sum(axis=0), (shares > 0).sum(axis=0))
 
 

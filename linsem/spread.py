@@ -185,6 +185,8 @@ def _walk(picture: torch.Tensor, seeds: torch.Tensor, categories: torch.Tensor) 
     eliminating the rows in turn (block Gauss) takes one small inverse each, where an iteration takes a few hundred
     rounds in wide areas of one colour. In double precision, whose range the far ends of such an inverse do not leave.
     """
+    if picture.shape[2] > picture.shape[1]:  # the inverses are as wide as a row
+        return _walk(picture.mT, seeds.mT, categories).mT
     picture = picture.double()
     down = (-SHARP * (picture[:, 1:] - picture[:, :-1]).square().sum(0)).exp()
     right = (-SHARP * (picture[:, :, 1:] - picture[:, :, :-1]).square().sum(0)).exp()

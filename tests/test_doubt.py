@@ -99,8 +99,21 @@ def test_who_does_not_recognise_a_category_where_it_was_painted_has_no_say_in_it
     problem, image, guessed = problem_of()
     only_here = replace(problem, y=torch.where((image != 0) & (problem.y == 2), 0, problem.y))
     assert not doubted(only_here, image, guessed, 0.001)[(image == 0) & (problem.y == 2)].any()
-    recognised = torch.where(problem.y == 2, guessed, True)  # and where nobody painted it, nobody can have seen it
-    assert not doubted(only_here, image, recognised & (image == 0), 0.001).any()
+    unpainted = torch.where(problem.y == 2, True, guessed)  # where nobody painted it, nobody can have seen it
+    assert not doubted(problem, image, unpainted, 0.001)[problem.y == 2].any()
+    wrong = replace(problem, y=torch.where((image == 0) & (problem.y == 0), 2, problem.y))
+    assert not doubted(wrong, image, torch.where(wrong.y == 2, True, guessed), 0.001)[wrong.y == 2].any()
+    assert doubted(wrong, image, guessed, 0.001)[wrong.y == 2].any()
+
+
+@pytest.mark.parametrize("images", [(1,), (0, FOLDS), (3, 3 + 2 * FOLDS)])
+def test_who_is_alone_or_in_the_same_part_by_number_is_no_error(images):
+    problem, image, guessed = problem_of(len(images))
+    wrong = torch.zeros(600, dtype=torch.bool)
+    wrong[6:160:3] = guessed[6:160:3] & (image[6:160:3] == 0)
+    mistaken = replace(problem, y=torch.where(wrong, (problem.y + 1) % 3, problem.y))
+    found = doubted(mistaken, torch.tensor(images)[image], guessed, 0.001)
+    assert torch.equal(found, wrong if len(images) > 1 else torch.zeros_like(wrong))
 
 
 def test_several_problems_of_the_same_rows_are_solved_as_each_is_alone():

@@ -13,7 +13,7 @@ from linsem.extractor import ExtractorError, load_extractor, save_extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE
-from linsem.specks import SHARE, least_areas, without_specks
+from linsem.specks import SHARE, areas, least_areas, without_specks
 from linsem.supervised import fit_supervised
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
@@ -66,7 +66,7 @@ def test_least_areas_are_a_share_of_the_mean_where_there_is_any():
     half, quarter, none = (np.full((4, 4), IGNORE, np.uint8) for _ in range(3))
     half[:2], quarter[:1] = 1, 1
     none[:] = 0
-    assert least_areas([half, quarter, none], 3) == pytest.approx((SHARE, SHARE * 3 / 8, 0.0))
+    assert least_areas(areas([half, quarter, none], 3)) == pytest.approx((SHARE, SHARE * 3 / 8, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_fit_knows_how_large_categories_are_and_predicts_without_specks(toy):
     ws = toy.map(seed_z(toy, range(4)), psi=0.7)
     maps = toy.truth(ws)
     fitted = fit_few_shot(toy, [Annotation(w, each) for w, each in zip(ws, maps, strict=True)], CATEGORIES)
-    assert fitted.least == least_areas(list(maps), len(CATEGORIES)) and min(fitted.least) > 0
+    assert fitted.least == least_areas(areas(list(maps), len(CATEGORIES))) and min(fitted.least) > 0
     features = toy.synthesize(ws)[1]
     fussy = replace(fitted, least=tuple(0.9 * (maps == k).mean() for k in range(len(CATEGORIES))))
     logits = fussy.logits(features)
@@ -92,8 +92,9 @@ def test_of_few_strokes_an_area_is_what_the_fit_sees(toy):
     ws = toy.map(seed_z(toy, range(4)), psi=0.7)
     maps = toy.truth(ws)
     sparse = [scribbles(each, 0.03) for each in maps]
-    fitted = fit_few_shot(toy, [Annotation(w, each) for w, each in zip(ws, sparse, strict=True)], CATEGORIES)
-    painted, shares = least_areas(sparse, len(CATEGORIES)), np.bincount(maps.ravel(), minlength=4) / maps.size
+    annotations = [Annotation(w, each) for w, each in zip(ws, sparse, strict=True)]
+    fitted = fit_few_shot(toy, annotations, CATEGORIES, spread=False)
+    painted, shares = least_areas(areas(sparse, len(CATEGORIES))), np.bincount(maps.ravel(), minlength=4) / maps.size
     assert all(a >= b for a, b in zip(fitted.least, painted, strict=True))
     assert fitted.least[0] > 3 * painted[0] and fitted.least[0] == pytest.approx(SHARE * shares[0], rel=0.3)
 

@@ -62,9 +62,9 @@ def stroke_in_passes(model: str, quick: bool) -> float:
     looks = Looks(setting.generator)
     options = {"missing": "keep", "features_of": looks.features, "rows_of": looks.rows, "spread": False}
 
-    def wait(before: list[Annotation], start: Extractor | None = None) -> Extractor:
-        fitted = fit_few_shot(setting.generator, before, setting.teacher.categories, start=start, **options)
-        fitted.predict(looks.features(before[0].ws))
+    def wait(annotations: list[Annotation], start: Extractor | None = None) -> Extractor:
+        fitted = fit_few_shot(setting.generator, annotations, setting.teacher.categories, start=start, **options)
+        fitted.predict(looks.features(annotations[0].ws))
         return fitted
 
     return _after_strokes(setting, wait)
@@ -75,9 +75,9 @@ def stroke_spread_in_passes(model: str, quick: bool) -> float:
     setting = common.setting_of(model, quick=quick)
     studio = Studio(Settings())
 
-    def wait(before: list[Annotation], start: Extractor | None = None) -> Extractor:
-        ws = [each.ws.numpy() for each in before]
-        maps = [each.labels for each in before]
+    def wait(annotations: list[Annotation], start: Extractor | None = None) -> Extractor:
+        ws = [each.ws.numpy() for each in annotations]
+        maps = [each.labels for each in annotations]
         fitted = studio.fit(model, ws, maps, setting.teacher.categories, start, spread=True)
         studio.read(model, fitted, ws[:1])
         return fitted
