@@ -1,5 +1,4 @@
-"""The regression of a few-shot fit: its rows in their coordinates, what each counts, its prior, and its solution read
-back as an extractor."""
+"""The regression of a few-shot fit: its rows, what each counts, its prior, and its solution as an extractor."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ def grown_disc(toy, ws):
     return np.where(wished, 3, IGNORE).astype(np.uint8), labels
 
 
-def test_the_region_obeys_and_the_rest_holds(toy, extractor):
-    ws = toy.map(seed_z(toy, [4]))
+@pytest.mark.parametrize("seed", [2, 4])
+def test_the_region_obeys_and_the_rest_holds(toy, extractor, seed):
+    ws = toy.map(seed_z(toy, [seed]))
     target, labels = grown_disc(toy, ws)
     result = editing.edit(toy, extractor, ws[0], target, steps=60)
     report = result.report
