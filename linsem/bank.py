@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from linsem.extractor import Extractor, check_fits
-from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.whole import whole
 
 BANK_SIZE = 64  # label maps in a bank are kept at most this high: enough to rank, small enough to scan
@@ -54,7 +54,7 @@ def iter_bank(
     for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
         with torch.no_grad():
             ws = generator.map(seed_z(generator, seeds[part]), psi)
-            _, features = generator.synthesize(ws, image=False, last_layer=extractor.last_layer)
+            _, features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)
             rows.append(extractor.predict(features, size))
         yield Bank(tuple(seeds[: part.stop]), np.concatenate(rows), psi)
 
@@ -124,7 +124,7 @@ def cache_folder(given: str = "") -> Path:
 def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float) -> str:
     """A digest of what decides the labels: the network, its weights and label, the extractor, the seeds and psi."""
     network = [generator.id, list(generator.size), repr(getattr(generator, "config", ""))]
-    network += [getattr(generator, "label", None), str(getattr(generator, "dtype", ""))]
+    network += [str(getattr(generator, "label", None)), str(getattr(generator, "dtype", ""))]
     reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
     known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]
     digest = hashlib.sha256(json.dumps(known).encode())
@@ -134,7 +134,7 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
     else:  # what it draws has to tell who it is
         with torch.no_grad():
             ws = generator.map(seed_z(generator, seeds[:1]), psi)
-            features = generator.synthesize(ws, image=False, last_layer=extractor.last_layer)[1]
+            features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)[1]
         _add(digest, {str(i): x for i, x in enumerate([ws, *features])})
     return digest.hexdigest()[:24]
 

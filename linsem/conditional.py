@@ -16,7 +16,7 @@ import torch
 from linsem import steer as loop
 from linsem.bank import Bank, Banks, bank_key, cached_bank, iter_bank, make_bank
 from linsem.extractor import Extractor, check_fits
-from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
 from linsem.swap import check_look, with_look
@@ -192,7 +192,7 @@ def _results(
 @torch.no_grad()
 def _draw(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     """ws (N, num_ws, w_dim) to the images, in as many passes as the memory asks for."""
-    return torch.cat([generator.synthesize(ws[part])[0] for part in batches(len(ws), fitting(generator, len(ws)))])
+    return torch.cat([checked_pass(generator, ws[part])[0] for part in batches(len(ws), fitting(generator, len(ws)))])
 
 
 def score(labels: np.ndarray, layout: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,7 @@ DIGIFACE_PACKAGE = "gan-face-generate"
 DIGIFACE_VERSION = "1.1.1"
 DIGIFACE_SHA256 = "0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f"
 DIGIFACE_INSTALL = f"pip install --no-deps {DIGIFACE_PACKAGE}=={DIGIFACE_VERSION}"
+DIGIFACE_AGAIN = DIGIFACE_INSTALL.replace("install", "install --force-reinstall --no-cache-dir")  # a damaged one
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,10 @@ class DCGAN(nn.Module):
 
 
 def find_digiface() -> Path | None:
-    """The weights file of the installed package, or None without it; ValueError for any version but 1.1.1."""
+    """The weights file of the installed package, or None without it.
+
+    ValueError for any version but 1.1.1, and where the file is gone.
+    """
     try:
         package = metadata.distribution(DIGIFACE_PACKAGE)
     except metadata.PackageNotFoundError:
@@ -105,7 +110,10 @@ def find_digiface() -> Path | None:
             f"{DIGIFACE_ID}: expected {DIGIFACE_PACKAGE} {DIGIFACE_VERSION}, got {package.version}; "
             f"run: {DIGIFACE_INSTALL}"
         )
-    return Path(str(package.locate_file("gan_face_generate/weights.tar")))
+    path = Path(str(package.locate_file("gan_face_generate/weights.tar")))
+    if not path.is_file():
+        raise ValueError(f"{DIGIFACE_ID}: {DIGIFACE_PACKAGE} is installed without its weights; run: {DIGIFACE_AGAIN}")
+    return path
 
 
 def load_digiface(
@@ -127,15 +135,29 @@ def load_digiface(
     return network
 
 
+def check_digiface(path: Path) -> None:
+    """Raise ValueError unless the file has the expected sha256; a file that was not changed since is not read again."""
+    status = path.stat()
+    _check_digest(path.name, _digest(path, status.st_mtime_ns, status.st_size), DIGIFACE_SHA256)
+
+
+@lru_cache(maxsize=4)
+def _digest(path: Path, modified: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_digest(name: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise ValueError(f"{name}: expected sha256 {expected}, got {found}; run: {DIGIFACE_AGAIN}")
+
+
 def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     """The generator's state dict from a file whose sha256 is the expected one."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path.name}: cannot be read ({error.strerror})") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise ValueError(f"{path.name}: expected sha256 {sha256}, got {found}; run: {DIGIFACE_INSTALL}")
+    _check_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
     try:
         checkpoint = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises half a dozen types for a file that is not its own

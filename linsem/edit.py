@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from linsem import jump
 from linsem import steer as loop
 from linsem.extractor import Extractor, check_fits
-from linsem.generator import Generator
+from linsem.generator import Generator, checked_pass
 from linsem.jump import Atlas
 from linsem.pixels import IGNORE
 from linsem.wish import category_weight
@@ -135,7 +135,7 @@ def _moves(
 @torch.no_grad()
 def _seen(generator: Generator, extractor: Extractor, start: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
     """The image of the start and its labels (H, W); the features, of a large image half a gigabyte, are let go."""
-    image, features = generator.synthesize(start)
+    image, features = checked_pass(generator, start)
     return image, extractor.predict(features, tuple(generator.size))[0]
 
 

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from linsem.extractor import Extractor, check_fits, uncertainty_of
-from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
 
@@ -91,9 +91,12 @@ def iter_labelled(
 ) -> Iterator[list[Labelled]]:
     """Generate and label seeds, a batch at a time, without keeping anything."""
     for part in batches(len(seeds), fitting(generator, batch)):
-        image, features = generator.synthesize(generator.map(seed_z(generator, seeds[part]), psi))
+        image, features = checked_pass(generator, generator.map(seed_z(generator, seeds[part]), psi))
         logits = extractor.logits(features, generator.size)
         unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()
+        if not np.isfinite(unsure).all():
+            seed = seeds[part][int((~np.isfinite(unsure)).argmax())]
+            raise ValueError(f"{generator.id!r}: seed {seed}: its features hold numbers that are not finite")
         labels = extractor.labels(logits).cpu().numpy()
         rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
         yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]

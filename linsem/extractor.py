@@ -59,8 +59,17 @@ class Extractor:
         """Features (list of (N, C, h, w), all layers up to `last_layer` at least) to logits (N, K, *size)."""
         if len(features) <= self.last_layer:
             raise ExtractorError(f"features: expected at least {self.last_layer + 1} layers, got {len(features)}")
-        chosen = [features[i] for i in self.layers]
+        chosen = [self._checked(k, features[i]) for k, i in enumerate(self.layers)]
         return FORWARD[self.kind](self.weights, chosen, tuple(size or self.size))
+
+    def _checked(self, k: int, x: torch.Tensor) -> torch.Tensor:
+        """The map of the k-th of its layers in float32, whatever precision it comes in."""
+        channels = next(w.shape[1] for name, w in self.weights.items() if name.startswith(f"layer{k}."))
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ExtractorError(
+                f"features: layer {self.layers[k]}: expected maps (N, {channels}, h, w), got {tuple(x.shape)}"
+            )
+        return x.float()
 
     def probabilities(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
         """Calibrated class probabilities, (N, K, *size)."""

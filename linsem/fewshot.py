@@ -22,7 +22,7 @@ from linsem.examples import Annotation, AnnotationError, check_annotations, coll
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
 from linsem.gather import Gathered
-from linsem.generator import Generator, check_features
+from linsem.generator import Generator, check_features, checked_pass
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.pixels import to_rgb
@@ -77,8 +77,9 @@ def iter_few_shot(
 ) -> Iterator[FitStep]:
     """Fit, yielding a step about every eight iterations of the solver (four from a `start`); the last is calibrated.
 
-    `ridge` is the strength of the prior and `power` its shape; None chooses them by leaving images out, or takes
-    those of `start`, an earlier extractor of the same layers and number of images, from which the solution is begun.
+    `ridge` is the strength of the prior and `power` its shape; None chooses them by leaving images out, where every
+    category counts the same (or as much as a `balance` says), or takes those of `start`, an earlier extractor of the
+    same layers and number of images, from which the solution is begun.
     `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the
     same, 1: every category does); `power` and `rank` are explained in `linsem.basis`. `features_of` maps one ws to
     its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
@@ -112,7 +113,7 @@ def iter_few_shot(
     fit = Fitting(generator, categories, layers, examples, basis, [a.labels for a in annotations])
     fit.doubt()
     fit.weigh(balance, start)
-    fit.choose(ridge, power, start)
+    fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
     every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end
     even = evened(fit.problem.x, fit.problem.weight, fit.ridge)
@@ -130,7 +131,7 @@ def _with_guesses(generator: Generator, annotations: Sequence[Annotation], sprea
     wider = []
     for each in annotations:
         if each.guessed is None and (is_sparse(each.labels) if spread is None else spread):
-            image, _ = generator.synthesize(each.ws.float()[None].to(generator.device))
+            image, _ = checked_pass(generator, each.ws.float()[None].to(generator.device))
             each = guess(each, to_rgb(image)[0])
         wider.append(each)
     return wider
@@ -172,10 +173,10 @@ def _versions(
         batch = ws[None].to(generator.device)
         fresh = [synthesize_noisy(generator, batch, [seed + 1 + k], last_layer) for k in range(count)]
         if features_of is None:
-            _, features = generator.synthesize(batch, image=False, last_layer=last_layer)
+            _, features = checked_pass(generator, batch, image=False, last_layer=last_layer)
         else:
             features = features_of(ws)
-        check_features(generator, features)
+        check_features(generator, features, last_layer)
         return [features, *fresh]
 
     return versions

@@ -100,8 +100,8 @@ class Fitting:
         after = torch.zeros_like(before).index_add_(0, cell, self.stands * keep)
         return torch.where(before > 0, after / before.clamp_min(1e-12), 1).view(self.images, -1).cpu().numpy()
 
-    def choose(self, ridge: float | None, power: float | None, start: Extractor | None) -> None:
-        """The prior and the temperature: given, or those of `start`, or by leaving out."""
+    def choose(self, ridge: float | None, power: float | None, start: Extractor | None, even: bool) -> None:
+        """The prior and the temperature: given, or those of `start`, or by leaving out (`cross_validate`)."""
         if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
             self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
             self._rescale(float(start.notes.get("power", POWERS[0])) if power is None else power)
@@ -114,7 +114,7 @@ class Fitting:
         part, choices = self.problem.part(rows), {}
         for each in powers:
             turned = replace(part, x=part.x * self.basis.factors(each))
-            choices[each] = cross_validate(turned, self.group[rows], ridges)
+            choices[each] = cross_validate(turned, self.group[rows], ridges, even=even)
         best = min(choices, key=lambda each: choices[each].loss)
         choice = choices[best]
         self.ridge = choice.ridge

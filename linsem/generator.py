@@ -86,9 +86,32 @@ def fitting(generator: Generator, count: int, last_layer: int | None = None) -> 
     return max(1, min(count, PASS_NUMBERS // max(each, 1)))
 
 
-def check_features(generator: Generator, features: Sequence[torch.Tensor]) -> None:
-    """Raise ValueError unless features, (N, C, h, w) each, are what `layers` says, as far as they go."""
-    for i, (x, layer) in enumerate(zip(features, generator.layers, strict=False)):
+def checked_pass(
+    generator: Generator, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None, **noise: object
+) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+    """`synthesize`, whose answer is held against what the generator says of itself: ValueError if it differs.
+
+    Everything that reads features or images goes through here, since a family may be anybody's. The features are
+    float32 whatever precision they were computed in.
+    """
+    picture, features = generator.synthesize(ws, image=image, last_layer=last_layer, **noise)
+    check_features(generator, features, last_layer)
+    if image:
+        expected = (len(ws), 3, *generator.size)
+        if not isinstance(picture, torch.Tensor) or tuple(picture.shape) != expected:
+            got = tuple(picture.shape) if isinstance(picture, torch.Tensor) else type(picture).__name__
+            raise ValueError(f"{generator.id!r}: expected an image of {expected}, got {got}")
+        picture = picture.float()
+    return picture, [x.float() for x in features]
+
+
+def check_features(generator: Generator, features: Sequence[torch.Tensor], last_layer: int | None = None) -> None:
+    """Raise ValueError unless features, (N, C, h, w) each, are what `layers` says, up to `last_layer` at least."""
+    layers = generator.layers
+    least = len(layers) if last_layer is None else last_layer + 1
+    if not least <= len(features) <= len(layers):
+        raise ValueError(f"{generator.id!r}: expected {least} feature maps, as `layers` says, got {len(features)}")
+    for i, (x, layer) in enumerate(zip(features, layers, strict=False)):
         expected = (layer.channels, layer.height, layer.width)
         if tuple(x.shape[1:]) != expected:
             raise ValueError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")

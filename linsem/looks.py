@@ -9,7 +9,7 @@ import torch
 
 from linsem.forks import ForkLock
 from linsem.gather import Gathered
-from linsem.generator import Generator
+from linsem.generator import Generator, checked_pass
 from linsem.pixels import to_rgb
 
 
@@ -39,7 +39,7 @@ class Looks:
                 self._entries.move_to_end(key)
                 return self._entries[key][:2]
         with torch.no_grad():
-            image, features = self.generator.synthesize(torch.from_numpy(ws)[None].to(self.generator.device))
+            image, features = checked_pass(self.generator, torch.from_numpy(ws)[None].to(self.generator.device))
         entry = (to_rgb(image)[0], features, sum(x.numel() * x.element_size() for x in features))
         with self._lock:
             self._keep(key, entry)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from linsem.generator import Generator
+from linsem.generator import Generator, checked_pass
 
 _STRENGTHS = ("noise_strength", "noise_weight")
 
@@ -29,4 +29,4 @@ def synthesize_noisy(
     A generator without noise gives its only features.
     """
     more = {"noise_mode": "random", "noise_seeds": list(noise_seeds)} if has_noise(generator) else {}
-    return generator.synthesize(ws, image=False, last_layer=last_layer, **more)[1]
+    return checked_pass(generator, ws, image=False, last_layer=last_layer, **more)[1]

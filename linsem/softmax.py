@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from linsem.calibrate import temperature_of
 from linsem.curvature import Diagonal, Full, evened
+
+EQUAL = 0.01  # of the loss: a ridge that is worse by less is as good
 
 
 @dataclass(frozen=True)
@@ -140,16 +143,24 @@ class Choice:
 
 
 def cross_validate(
-    problem: Problem, groups: torch.Tensor, ridges: Sequence[float], *, folds: int = 3, iterations: int = 8
+    problem: Problem,
+    groups: torch.Tensor,
+    ridges: Sequence[float],
+    *,
+    folds: int = 3,
+    iterations: int = 8,
+    even: bool = True,
 ) -> Choice:
-    """Choose among `ridges` by the cross-entropy on groups that were left out; groups (n,) int64, at least two.
+    """Choose among `ridges` the strongest that is as good as any (`_missed`) on groups that were left out.
+
+    `groups` (n,) int64, at least two. Each class counts the same; or, if not `even`, what the weights say, and the loss
+    is that which is fitted.
 
     From the strongest to the weakest, each begun from the last, so that a path costs little more than its end. A class
     that only the left-out groups have cannot be known there: its pixels do not count.
     """
     fold_of = groups % min(folds, int(groups.max()) + 1)
     ordered = sorted(ridges, reverse=True)
-    losses = torch.zeros(len(ordered), dtype=torch.float64)
     kept: list[list[torch.Tensor]] = [[] for _ in ordered]
     rows = []
     for fold in fold_of.unique().tolist():
@@ -163,17 +174,41 @@ def cross_validate(
         theta = train.start()
         for i, ridge in enumerate(ordered):
             theta = solved(train, ridge, iterations, theta)
-            logits = logits_of(theta, problem.x[out])
-            kept[i].append(logits)
-            loss = F.cross_entropy(logits, problem.y[out], reduction="none") * problem.weight[out]
-            losses[i] += float(loss.sum())
+            kept[i].append(logits_of(theta, problem.x[out]))
     if not rows:
         middle = ordered[len(ordered) // 2]
         empty = problem.y[:0]
         unknown = (float("nan"),) * len(ordered)
         return Choice(middle, float("inf"), unknown, problem.x.new_zeros(0, problem.classes), empty)
-    best = int(losses.argmin())
-    return Choice(ordered[best], float(losses[best]), tuple(losses.tolist()), torch.cat(kept[best]), torch.cat(rows))
+    chosen = torch.cat(rows)
+    logits = [torch.cat(each) for each in kept]
+    y, weight = problem.y[chosen], problem.weight[chosen]
+    if even:
+        losses = [_missed(each, y, _evenly(weight, y, problem.classes)) for each in logits]
+    else:
+        losses = [_entropy(each, y, weight) for each in logits]
+    best = next(i for i, loss in enumerate(losses) if loss <= (1 + EQUAL) * min(losses))
+    return Choice(ordered[best], losses[best], tuple(losses), logits[best], chosen)
+
+
+def _missed(logits: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> float:
+    """The cross-entropy of logits (n, K) at their best temperature.
+
+    A fit that is merely too sure is not a bad one: its probabilities are calibrated afterwards.
+    """
+    return _entropy(logits / temperature_of(logits, y, weight), y, weight)
+
+
+def _entropy(logits: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> float:
+    return float((F.cross_entropy(logits, y, reduction="none") * weight).sum() / weight.sum())
+
+
+def _evenly(weight: torch.Tensor, y: torch.Tensor, classes: int) -> torch.Tensor:
+    """Weights by which each class that is there counts the same.
+
+    By pixels, walls decide, and the prior that suits them gives up eyes and mouths.
+    """
+    return weight / weight.new_zeros(classes).index_add_(0, y, weight)[y].clamp_min(1e-12)
 
 
 def common_shares(logits: torch.Tensor, before: torch.Tensor, rounds: int = 10) -> torch.Tensor:

@@ -19,7 +19,7 @@ import torch
 
 from linsem.agree import labels_of, weighted_entropy
 from linsem.extractor import Extractor
-from linsem.generator import Generator, batches, fitting
+from linsem.generator import Generator, batches, checked_pass, fitting
 from linsem.specks import without_specks
 from linsem.wish import SteerError, Weights, Wish, WishMaps, fit_layout
 
@@ -138,7 +138,7 @@ class _Loop:
         if self.needs_image:
             with torch.no_grad():
                 ws = anchor if self.base is not None else self.ws(anchor)
-                self.origin = self.generator.synthesize(ws)[0].expand(len(self.start), -1, -1, -1)
+                self.origin = checked_pass(self.generator, ws)[0].expand(len(self.start), -1, -1, -1)
 
     def ws(self, latent: torch.Tensor, part: slice = slice(None)) -> torch.Tensor:
         """The styles of a latent of this space."""
@@ -176,10 +176,15 @@ class _Loop:
         """The loss (n,), the agreement (n,), the labels (n, H, W) as they are predicted and the image of some samples;
         adds to the gradient of the latent."""
         ws = self.ws(self.latent[part], part)
-        image, features = self.generator.synthesize(ws, image=self.needs_image, last_layer=self.last_layer)
+        image, features = checked_pass(self.generator, ws, image=self.needs_image, last_layer=self.last_layer)
         logits = self.segment(image, features, tuple(self.generator.size))
         if self.terms.classes > logits.shape[1]:
             raise SteerError(f"target: label {self.terms.classes - 1}, but there are {logits.shape[1]} categories")
+        if gradient and not logits.requires_grad:
+            raise SteerError(
+                f"{self.generator.id!r}: its features have no gradient in ws, so a latent cannot be moved by them; "
+                "`synthesize` must not run under torch.no_grad"
+            )
         loss = self._loss(part, logits, image)
         if gradient and bool(torch.isfinite(loss).all()):
             loss.sum().backward()

@@ -20,7 +20,7 @@ import torch
 from linsem.basis import fit_basis
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_features, seed_z, seeded
+from linsem.generator import Generator, check_features, checked_pass, seed_z, seeded
 
 PIXELS = 160  # of each image that are looked at
 TARGETS = 10_000  # of all images' pixels: those whose gaps are closed,
@@ -132,10 +132,10 @@ def _rows(
     pick = random_pixels(size, PIXELS, 0)
     for each in ws:
         if features_of is None:
-            _, features = generator.synthesize(each[None].to(generator.device), image=False, last_layer=layers[-1])
+            _, features = checked_pass(generator, each[None].to(generator.device), image=False, last_layer=layers[-1])
         else:
             features = features_of(each)
-        check_features(generator, features)
+        check_features(generator, features, layers[-1])
         x = gather(features, layers, pick, size)
         if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
             raise ValueError(f"the features of an image of {generator.id!r} hold numbers that are not finite")

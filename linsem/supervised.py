@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from linsem.calibrate import temperature_of
 from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, seed_z
+from linsem.generator import Generator, checked_pass, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import FORWARD, KINDS, initial_weights
@@ -164,8 +164,10 @@ class _Run:
         """Root mean square of every channel over a few images."""
         squares = None
         for each in seeds:
-            _, features = self.generator.synthesize(self._ws([each]), image=False)
+            _, features = checked_pass(self.generator, self._ws([each]), image=False)
             new = [x.square().mean(dim=(0, 2, 3)) for x in features]
+            if not all(bool(torch.isfinite(x).all()) for x in new):
+                raise ValueError(f"{self.generator.id!r}: seed {each}: its features hold numbers that are not finite")
             squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
         self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
 
@@ -176,7 +178,7 @@ class _Run:
     @torch.no_grad()
     def examples(self, seeds: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Raw features and the teacher's labels (N, H, W) int64: the one pass that all extractors share."""
-        image, features = self.generator.synthesize(self._ws(seeds))
+        image, features = checked_pass(self.generator, self._ws(seeds))
         labels = self.teacher(image).long()
         least, most = int(labels.min()), int(labels.max())
         if least < 0 or most >= len(self.categories):
@@ -248,6 +250,9 @@ class _Run:
     def report(self, index: int, images: int, processes: Processes) -> SupervisedStep:
         """The step so far; the losses start anew."""
         losses = {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
+        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if wrong:
+            raise ValueError(f"recipe {wrong[0]!r}: its loss is no longer finite after {images} images")
         self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
         extractors = {name: self._extractor(name, processes) for name in self.recipes}
         return SupervisedStep(index, self.total, images, losses, extractors)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from linsem.extractor import Extractor
-from linsem.generator import Generator, batches, fitting, seed_z
+from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.wish import SteerError
 
 GIVEN_UP = 0.03  # of the score: so much may be lost for another look
@@ -64,7 +64,7 @@ def _draw(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Drawn
     """A copy of ws with its images and labels, in as many passes as the memory asks for."""
     rows = []
     for part in batches(len(ws), fitting(generator, len(ws))):
-        image, features = generator.synthesize(ws[part])
+        image, features = checked_pass(generator, ws[part])
         rows.append((image, extractor.predict(features, tuple(generator.size))))
     images, labels = zip(*rows, strict=True)
     return ws.clone(), torch.cat(images), np.concatenate(labels)

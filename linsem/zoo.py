@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from linsem.checkpoints import Checkpoint, CheckpointError, build_network
-from linsem.dcgan import find_digiface, load_digiface
+from linsem.dcgan import check_digiface, find_digiface, load_digiface
 from linsem.generator import Generator
 from linsem.generators import GENERATORS, GeneratorSpec
 from linsem.offers import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GENERATORS", "GeneratorSpec", "ModelError", "assets", "available_models", "is_available", "is_here",
-    "load_generator", "locate", "offered", "spec_of", "split_label", "with_label",
+    "load_generator", "locate", "offered", "spec_of", "split_label", "why_not", "with_label",
 ]  # fmt: skip
 
 Progress = Callable[[int, int], None]
@@ -87,7 +87,7 @@ def _load(source: str, device: torch.device | str, progress: Progress | None) ->
     try:
         network = load_digiface(path)
     except ValueError as error:
-        raise ModelError(f"{error}. {spec.help}") from error
+        raise ModelError(str(error)) from error  # it says what to do
     network.categories = spec.categories
     return network.to(device)
 
@@ -95,7 +95,8 @@ def _load(source: str, device: torch.device | str, progress: Progress | None) ->
 def available_models() -> list[dict[str, object]]:
     """What `/models` answers: the offered generators, the shipped ones first, each as a JSON-able dict.
 
-    `available` is whether it can be loaded: its file is here, or the Hub has it and the network may be used.
+    `available` is whether it can be loaded: its file is here, or the Hub has it and the network may be used. If not,
+    `help` says why or what to do.
     """
     return [
         {
@@ -106,6 +107,7 @@ def available_models() -> list[dict[str, object]]:
             "source": spec.source,
             "licence": spec.licence,
             "available": is_available(spec),
+            "help": why_not(spec),
         }
         for spec in offered().values()
     ]
@@ -142,6 +144,19 @@ def is_available(spec: GeneratorSpec) -> bool:
     return not hub.is_offline()
 
 
+def why_not(spec: GeneratorSpec) -> str:
+    """A sentence on why a generator cannot be loaded, or how to get it; "" for one that can."""
+    if is_available(spec):
+        return ""
+    if spec.repo:
+        return "It is on the Hub, and HF_HUB_OFFLINE forbids to ask there."
+    try:
+        _local(spec)
+    except ModelError as error:
+        return str(error)
+    return spec.help
+
+
 def is_here(spec: GeneratorSpec) -> bool:
     """Whether the file is on this machine, in the Hub's cache for one, so that nothing has to be downloaded."""
     if spec.repo:
@@ -165,7 +180,9 @@ def _local(spec: GeneratorSpec) -> Path | None:
     if spec.package:
         try:
             path = find_digiface()
-        except ValueError as error:
+            if path is not None:
+                check_digiface(path)
+        except (ValueError, OSError) as error:
             raise ModelError(str(error)) from error
     elif spec.asset:
         path = assets() / spec.asset

@@ -18,9 +18,12 @@ import linsem
 from linsem import dcgan
 from linsem.dcgan import DCGAN, DCGANConfig, find_digiface, load_digiface
 from linsem.generators import GENERATORS
+from linsem.lab import digiface
 from linsem.palette import read_label_map
 from linsem.pixels import IGNORE
 from linsem.project import load_project
+from linsem.ui import about
+from linsem.zoo import ModelError, available_models, is_available, load_generator
 
 TOY = DCGANConfig(channels=(8, 6, 5), z_dim=7)
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
@@ -234,6 +237,36 @@ def test_the_installed_file_is_found_without_importing_the_package(tmp_path, mon
         load_digiface()
 
 
+def test_a_damaged_file_is_not_offered_and_the_advice_replaces_it(tmp_path, monkeypatch):
+    """pip leaves a package alone that it finds installed, unless it is told to install it again."""
+    file = pretend(tmp_path, "1.1.1")
+    monkeypatch.syspath_prepend(tmp_path)
+    again = r"pip install --force-reinstall --no-cache-dir --no-deps gan-face-generate==1\.1\.1$"
+    assert not is_available(GENERATORS["digiface-64"])
+    with pytest.raises(ModelError, match=f"weights.tar: expected sha256 {dcgan.DIGIFACE_SHA256}.*{again}"):
+        load_generator("digiface-64")
+    monkeypatch.setattr(dcgan, "DIGIFACE_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    assert is_available(GENERATORS["digiface-64"])
+    file.unlink()
+    with pytest.raises(ModelError, match=f"without its weights; run: {again}"):
+        load_generator("digiface-64")
+    assert not is_available(GENERATORS["digiface-64"])
+
+
+def test_the_page_says_how_to_get_it(tmp_path, monkeypatch):
+    def missing(name):
+        raise dcgan.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(dcgan.metadata, "distribution", missing)
+    spec = GENERATORS["digiface-64"]
+    assert about.state(spec) == f"not here. Install it: {dcgan.DIGIFACE_INSTALL}"
+    assert next(row for row in available_models() if row["id"] == spec.id)["help"] == spec.help
+    monkeypatch.undo()
+    pretend(tmp_path, "1.0.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "expected gan-face-generate 1.1.1, got 1.0.0; run: pip install" in about.state(spec)
+
+
 def test_another_version_is_refused(tmp_path, monkeypatch):
     pretend(tmp_path, "1.0.0")
     monkeypatch.syspath_prepend(tmp_path)
@@ -241,7 +274,7 @@ def test_another_version_is_refused(tmp_path, monkeypatch):
         find_digiface()
 
 
-def test_without_the_package_it_says_how_to_get_it(monkeypatch):
+def test_without_the_package_it_says_how_to_get_it(monkeypatch, capsys):
     def missing(name):
         raise dcgan.metadata.PackageNotFoundError(name)
 
@@ -249,6 +282,8 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch):
     assert find_digiface() is None
     with pytest.raises(ValueError, match=r"pip install --no-deps gan-face-generate==1\.1\.1"):
         load_digiface()
+    assert digiface.main([]) == 2
+    assert dcgan.DIGIFACE_INSTALL in capsys.readouterr().err
 
 
 # --- the labels ------------------------------------------------------------------------------------------------------

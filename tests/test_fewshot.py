@@ -24,7 +24,7 @@ from linsem.metrics import paper_miou
 from linsem.noise import has_noise
 from linsem.palette import Category
 from linsem.pixels import IGNORE
-from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solve, solved
+from linsem.softmax import Problem, _evenly, _missed, common_shares, cross_validate, logits_of, solve, solved
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
@@ -299,6 +299,27 @@ def test_cross_validation_wants_a_stronger_prior_where_labels_are_noisier():
     noisy = cross_validate(problem_of(d=30, noise=20.0), groups, ridges)
     assert noisy.ridge > 10 * clean.ridge
     assert len(clean.rows) == 300 and torch.equal(clean.rows.sort().values, torch.arange(300))
+
+
+def test_what_loses_a_rare_class_is_worse_than_what_errs_as_often_elsewhere():
+    """Of 100 rows five are of the rare class: one way takes them all for the other, one errs on five of the other."""
+    y = (torch.arange(100) >= 95).long()
+    right = torch.stack([1.0 - y, y.float()], 1) * 6 - 3
+    lost, other = right.clone(), right.clone()
+    lost[95:], other[:5] = right[0], right[99]
+    weight = torch.full((100,), 0.01)
+    even = _evenly(weight, y, 3)
+    assert _missed(lost, y, weight) == pytest.approx(_missed(other, y, weight))
+    assert _missed(right, y, even) < _missed(other, y, even) < 0.6 * _missed(lost, y, even)
+
+
+def test_what_is_merely_too_sure_is_not_worse():
+    y = torch.arange(60) % 3
+    logits = 2 * torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    logits[torch.arange(60), y] += 1
+    weight = torch.full((60,), 1 / 60)
+    assert _missed(5 * logits, y, weight) == pytest.approx(_missed(logits, y, weight), rel=1e-3)
+    assert torch.nn.functional.cross_entropy(5 * logits, y) > 1.5 * torch.nn.functional.cross_entropy(logits, y)
 
 
 def test_cross_validation_without_anything_to_leave_out_takes_the_middle():

@@ -108,10 +108,23 @@ def test_a_missing_part_fails_its_own_rule(rule: str, category: int, instead: in
     assert parts(without).face.all()
 
 
+def test_glasses_excuse_eyes_where_they_are_worn_and_nowhere_else() -> None:
+    truth = _truth(24)
+    worn = truth[(truth == drawings.GLASSES).flatten(1).double().mean(1) > 0.02]
+    worn[worn == drawings.EYES] = drawings.GLASSES
+    assert len(worn) >= 3 and parts(worn).eyes.all()
+    bare = truth.clone()
+    bare[(bare == drawings.EYES) | (bare == drawings.GLASSES)] = drawings.SKIN
+    assert not parts(bare).eyes.any()
+    bare[:, -20:, -20:] = drawings.GLASSES
+    assert not parts(bare).eyes.any()
+
+
 class _Recall:
     """A generator that knows some drawings by heart, or (`noise`) nothing at all."""
 
     size, z_dim, device = (SIZE, SIZE), 8, torch.device("cpu")
+    categories = parse_categories(list(drawings.CATEGORIES))
 
     def __init__(self, noise: bool) -> None:
         self.noise = noise
@@ -180,5 +193,8 @@ def test_a_generator_or_teacher_that_does_not_fit_is_refused(
     other = Teacher(UNet(TeacherConfig(2, (8, 8, 8, 8))), parse_categories(["background", "object"]))
     with pytest.raises(ValueError, match="drawings' categories"):
         quality.measure(_Recall(noise=False), other, folder, SIZES)
+    faces = SimpleNamespace(size=(64, 64), categories=parse_categories(["background", "skin", "eyes"]))
+    with pytest.raises(ValueError, match="generator: expected the drawings' categories"):
+        quality.measure(faces, teacher, folder, SIZES)
     assert quality.main(["no-such-model"]) == 2
     assert "no-such-model" in capsys.readouterr().err

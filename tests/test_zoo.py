@@ -178,7 +178,8 @@ def test_without_a_setting_the_shipped_and_the_paper_s_are_listed():
     models = available_models()
     assert [m["id"] for m in models] == ["avatars-128", "avatars-64", "digiface-64", *PAPER]
     assert all(
-        list(m) == ["id", "family", "resolution", "categories", "source", "licence", "available"] for m in models
+        list(m) == ["id", "family", "resolution", "categories", "source", "licence", "available", "help"]
+        for m in models
     )
     assert json.loads(json.dumps(models)) == models
     gone = {m["id"] for m in models if not m["available"]}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,15 +93,19 @@ def make_project(
     save_project(Project(generator.id, psi, tuple(generator.categories), images, extractor=data), path)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 2 and a sentence where the generator or a label is not to be had."""
     parser = argparse.ArgumentParser(prog="python -m linsem.lab.digiface", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="do not judge by leaving images out")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--out", type=Path, default=assets(), help="the folder of examples/ and evidence/")
     options = parser.parse_args(arguments)
-    generator = load_generator(MODEL)
-    labels = read_labels(assets() / "examples" / MODEL, generator)
+    try:
+        generator = load_generator(MODEL)
+        labels = read_labels(assets() / "examples" / MODEL, generator)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     extractor = fit_few_shot(generator, annotate(generator, labels), generator.categories, missing="keep")
     for folder in ("examples", "evidence"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name:12} {value:.3f}")
     if options.json:
         print(json.dumps(result))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

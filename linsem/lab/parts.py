@@ -40,7 +40,8 @@ def parts(labels: torch.Tensor) -> Parts:
     """Judge label maps (N, H, W) of the drawings' categories.
 
     *face*: one piece of skin and what lies on it holds nearly all of the eyes, nose and mouth, and 3 % of the image.
-    *eyes*: two pieces, of like height; or shades that cover at least one. *mouth*: one piece, lower than eyes and nose.
+    *eyes*: two pieces, of like height; or glasses or shades on the face and above the mouth, which may hide one or
+    both. *mouth*: one piece, lower than eyes and nose.
     *hair*: hair or hat, 0.3 % of the image, reaching higher than the eyes, its middle not far below the mouth.
     *clothes*: 1 % of the image (long hair may hide them), their middle below the mouth's.
     """
@@ -50,9 +51,10 @@ def parts(labels: torch.Tensor) -> Parts:
     clothes = _mask(labels, (drawings.CLOTHES,))
     inner = _mask(labels, _INNER)
     mouth_row = _middle(mouth)
+    face, whole = _one_holds(skin_and_on_it, inner)
     return Parts(
-        face=_one_holds(skin_and_on_it, inner) & (_share(inner) > _SPECK),
-        eyes=_two_eyes(labels),
+        face=whole & (_share(inner) > _SPECK),
+        eyes=_two_eyes(labels) | _glasses_on(labels, face, mouth_row),
         mouth=(_count(_thick(mouth)) == 1) & (_share(mouth) > _SPECK) & (mouth_row > _middle(inner & ~mouth)),
         hair=(_share(hair) > 0.003) & (_top(hair) < _top(inner)) & (_middle(hair) < mouth_row + 0.1),
         clothes=(_share(clothes) > 0.01) & (_middle(clothes) > mouth_row + 0.05),
@@ -117,20 +119,27 @@ def _count(mask: torch.Tensor) -> torch.Tensor:
     return (_areas(mask) > 4 * _SPECK).sum(dim=1)
 
 
-def _one_holds(mask: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-    """Whether the piece of `mask` that holds most of `inner` holds 90 % of it and covers 3 % of the image."""
+def _one_holds(mask: torch.Tensor, inner: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The piece of `mask` that holds most of `inner`; and whether it holds 90 % of it and covers 3 % of the image."""
     numbers = pieces(mask).flatten(1)
     inside = numbers.new_zeros(len(mask), mask[0].numel() + 1).scatter_add_(1, numbers, inner.flatten(1).long())
     most, where = inside.max(dim=1)
     area = _areas(mask).gather(1, where[:, None])[:, 0]
-    return (most >= 0.9 * inner.flatten(1).sum(dim=1)) & (area > 0.03)
+    piece = (numbers == where[:, None]).view_as(mask) & mask
+    return piece, (most >= 0.9 * inner.flatten(1).sum(dim=1)) & (area > 0.03)
 
 
 def _two_eyes(labels: torch.Tensor) -> torch.Tensor:
-    """Two pieces side by side; an eye that shades or a tear hides or adds is forgiven where there are shades."""
-    eyes, glasses = _mask(labels, (drawings.EYES,)), _mask(labels, (drawings.GLASSES,))
-    pair = (_count(_thick(eyes)) == 2) & (_spread(eyes, dim=1) < 0.5 * _spread(eyes, dim=2))
-    return pair | (_share(glasses) > 0.02)
+    """Two pieces side by side."""
+    eyes = _mask(labels, (drawings.EYES,))
+    return (_count(_thick(eyes)) == 2) & (_spread(eyes, dim=1) < 0.5 * _spread(eyes, dim=2))
+
+
+def _glasses_on(labels: torch.Tensor, face: torch.Tensor, mouth_row: torch.Tensor) -> torch.Tensor:
+    """Glasses where they are worn, above the mouth on the piece that is the face, 2 % of the image."""
+    glasses = _mask(labels, (drawings.GLASSES,))
+    worn = (glasses & face).flatten(1).sum(dim=1) >= 0.8 * glasses.flatten(1).sum(dim=1)
+    return worn & (_share(glasses) > 0.02) & (_middle(glasses) < mouth_row)
 
 
 def _positions(mask: torch.Tensor, dim: int) -> torch.Tensor:

@@ -64,8 +64,8 @@ QUICK = Sizes(images=500, parts=300, labelled=200)
 def measure(generator: Generator, teacher: Teacher, cache: Path, sizes: Sizes = Sizes()) -> Quality:
     """Everything, for a generator whose images are square; drawings are rendered into `cache` if they are not there.
 
-    Raises ValueError for a generator that is not square, not a multiple of 16, or of categories that are not the
-    drawings'.
+    Raises ValueError for a generator that is not square, not a multiple of 16, or of categories (its own or the
+    teacher's) that are not the drawings'.
     """
     size = _size_of(generator, teacher)
     rgb, _ = dataset.cached(cache, drawings.HELD_OUT, 2 * sizes.images, size, labels=False)
@@ -118,9 +118,10 @@ def _size_of(generator: Generator, teacher: Teacher) -> int:
     height, width = generator.size
     if height != width or height % 16:
         raise ValueError(f"generator: expected square images, a multiple of 16 px, got {height} x {width}")
-    names = tuple(category.name for category in teacher.categories)
-    if names != drawings.CATEGORIES:
-        raise ValueError(f"teacher: expected the drawings' categories {drawings.CATEGORIES}, got {names}")
+    for who, categories in (("teacher", teacher.categories), ("generator", generator.categories)):
+        names = tuple(category.name for category in categories)
+        if names != drawings.CATEGORIES:
+            raise ValueError(f"{who}: expected the drawings' categories {drawings.CATEGORIES}, got {names}")
     return height
 
 
@@ -157,10 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         generator, teacher = zoo.load_generator(args.model), load_teacher(args.teacher)
         quality = measure(generator, teacher, args.cache, QUICK if args.quick else Sizes())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{args.model}, judged by {args.teacher}\n{table(quality)}")
+    quick = " (quick: Fréchet distances of so few images are mostly noise)" if args.quick else ""
+    print(f"{args.model}, judged by {args.teacher}{quick}\n{table(quality)}")
     if args.out is not None:
         title = f"Quality of {args.model}, judged by the teacher" + (" (quick)" if args.quick else "")
         rows = [{"figure": name.strip(), "value": value} for name, value in _lines(quality)]

@@ -10,7 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from linsem.ui.show import text
-from linsem.zoo import GeneratorSpec, assets, is_available, is_here, offered
+from linsem.zoo import GeneratorSpec, assets, is_available, is_here, offered, why_not
 
 WHAT = """
 ### What this is
@@ -49,7 +49,7 @@ def build() -> None:
 def _models() -> str:
     rows = "".join(
         f"<tr><td>{text(spec.id)}</td><td>{text(spec.family)}</td><td>{spec.resolution or ''}</td>"
-        f"<td>{state(spec)}</td><td>{text(spec.source)}</td><td>{text(spec.licence)}</td></tr>"
+        f"<td>{text(state(spec))}</td><td>{text(spec.source)}</td><td>{text(spec.licence)}</td></tr>"
         for spec in offered().values()
     )
     return (
@@ -63,7 +63,8 @@ def state(spec: GeneratorSpec) -> str:
     if is_here(spec):
         return "ready"
     if not is_available(spec):
-        return "not here"
+        why = why_not(spec)
+        return f"not here. {why}" if why else "not here"
     return "downloads on first use" + (f" ({spec.size / 1e6:.0f} MB)" if spec.size else "")
 
 

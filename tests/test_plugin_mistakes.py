@@ -1,0 +1,149 @@
+"""A network of one's own that does not keep to the protocol: each door says what differs, before anything is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import linsem
+from linsem.extractor import ExtractorError
+from linsem.steer import SteerError
+from tests.test_plugin import Sunset, annotations, truth, ws_of
+
+IMAGE = r"'sunset': expected an image of \(\d+, 3, 37, 37\), got "
+
+
+def changed(change):
+    """A sunset whose answers are changed."""
+
+    class Changed(Sunset):
+        def synthesize(self, ws, **asked):
+            return change(*super().synthesize(ws, **asked))
+
+    return Changed()
+
+
+SMALL = changed(lambda rgb, maps: (None if rgb is None else F.interpolate(rgb, (20, 20)), maps))
+GRAY = changed(lambda rgb, maps: (None if rgb is None else rgb[:, :1], maps))
+BLIND = changed(lambda rgb, maps: (None, maps))
+FEWER = changed(lambda rgb, maps: (rgb, maps[:-1]))
+MORE = changed(lambda rgb, maps: (rgb, [*maps, maps[-1]]))
+OTHER = changed(lambda rgb, maps: (rgb, [F.interpolate(x, (9, 9)) for x in maps]))
+FLAT = changed(lambda rgb, maps: (rgb, [x.flatten(2) for x in maps]))
+NAN = changed(lambda rgb, maps: (rgb, [x * float("nan") for x in maps]))
+HALF = changed(lambda rgb, maps: (rgb if rgb is None else rgb.half(), [x.half() for x in maps]))
+DOUBLE = changed(lambda rgb, maps: (rgb if rgb is None else rgb.double(), [x.double() for x in maps]))
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    net = Sunset()
+    return linsem.fit_few_shot(net, annotations(net), net.categories)
+
+
+def teacher(rgb):
+    colors = Sunset().colors
+    return (rgb.float()[:, :, None] - colors[None, :, :, None, None]).square().sum(1).argmin(1)
+
+
+def doors(net, extractor, folder):
+    """Everything that reads images or features, by name."""
+    from linsem.export import iter_export
+
+    ws = ws_of(net, 0, 1)
+    wish = truth(net, ws)
+    fit = {"categories": net.categories}
+    return {
+        "dense fit": lambda: linsem.fit_few_shot(net, annotations(net, every=1), **fit),
+        "sparse fit": lambda: linsem.fit_few_shot(net, annotations(net), spread=True, **fit),
+        "supervised": lambda: linsem.fit_supervised(net, teacher, recipes=["LSE"], images=4, batch=2, **fit),
+        "suggest": lambda: linsem.suggest_next(net, None, range(6), 2),
+        "edit": lambda: linsem.edit(net, extractor, ws[0], wish[1], steps=2),
+        "sample": lambda: linsem.sample(net, extractor, wish[1], 1, candidates=8, steps=2),
+        "export": lambda: list(
+            iter_export(net, extractor, count=2, first_seed=0, psi=1.0, out_path=folder / "faces.zip")
+        ),
+    }
+
+
+@pytest.mark.parametrize("net", [SMALL, GRAY, BLIND], ids=["small", "gray", "blind"])
+@pytest.mark.parametrize("door", ["sparse fit", "supervised", "edit", "sample", "export"])
+def test_an_image_of_another_shape_is_refused(net, door, extractor, tmp_path):
+    with pytest.raises(ValueError, match=IMAGE):
+        doors(net, extractor, tmp_path)[door]()
+    assert not list(tmp_path.iterdir())
+    doors(Sunset(), extractor, tmp_path)[door]()
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (FEWER, "expected 3 feature maps, as `layers` says, got 2"),
+        (MORE, "feature maps, as `layers` says, got 4"),
+        (OTHER, r"layer 0: expected maps of \(11, 7, 7\), got \(11, 9, 9\)"),
+        (FLAT, r"layer 0: expected maps of \(11, 7, 7\), got \(11, 49\)"),
+    ],
+    ids=["fewer", "more", "other", "flat"],
+)
+@pytest.mark.parametrize("door", ["dense fit", "supervised", "suggest", "edit", "sample", "export"])
+def test_maps_that_are_not_what_the_layers_say_are_refused(net, said, door, extractor, tmp_path):
+    if net is FEWER and door == "suggest":  # it looks at the layers from 8 to 32 pixels alone
+        said = "feature maps, as `layers` says, got"
+    with pytest.raises(ValueError, match=said):
+        doors(net, extractor, tmp_path)[door]()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("door", ["dense fit", "supervised", "suggest", "edit", "export"])
+def test_numbers_that_are_not_finite_are_refused(door, extractor, tmp_path):
+    with pytest.raises(ValueError, match="not finite"):
+        doors(NAN, extractor, tmp_path)[door]()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("net", [HALF, DOUBLE], ids=["half", "double"])
+def test_any_precision_is_read(net, extractor, tmp_path):
+    exact = Sunset()
+    ws = ws_of(exact, 5, 6)
+    labels = extractor.predict(net.synthesize(ws)[1])
+    assert (labels == extractor.predict(exact.synthesize(ws)[1])).mean() > 0.99
+    for door in doors(net, extractor, tmp_path).values():
+        door()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_latent_that_nothing_can_move_is_an_error_and_not_a_result(mode, extractor):
+    class Still(Sunset):
+        @mode()
+        def synthesize(self, ws, **asked):
+            return super().synthesize(ws, **asked)
+
+    net = Still()
+    ws = ws_of(net, 0, 1)
+    wish = truth(net, ws)[1]
+    moved = linsem.edit(Sunset(), extractor, ws[0], wish, steps=2).report
+    assert moved["agreement_after"] > moved["agreement_before"]
+    with pytest.raises(SteerError, match="'sunset': its features have no gradient in ws"):
+        linsem.edit(net, extractor, ws[0], wish, steps=2)
+    with pytest.raises(SteerError, match="no gradient"):
+        linsem.sample(net, extractor, wish, 1, candidates=8, steps=2)
+
+
+def test_maps_that_an_extractor_does_not_read_are_an_error_of_its_own(extractor):
+    maps = Sunset().synthesize(ws_of(Sunset(), 0))[1]
+    for wrong in (maps[0].flatten(2), maps[0][:, 1:], maps[0][0]):
+        with pytest.raises(ExtractorError, match=r"layer 0: expected maps \(N, 11, h, w\), got"):
+            extractor.predict([wrong, *maps[1:]])
+    assert extractor.predict(maps).shape == (1, 37, 37)
+
+
+def test_a_label_of_any_kind_has_a_bank(extractor, tmp_path):
+    from linsem.bank import cached_bank
+
+    net = Sunset()
+    net.label = torch.tensor([1])
+    first = cached_bank(tmp_path, net, extractor, range(8))
+    again = cached_bank(tmp_path, net, extractor, range(8))
+    assert np.array_equal(first.labels, again.labels) and len(list(tmp_path.iterdir())) == 1
