@@ -54,12 +54,24 @@ class Examples:
     guessed: torch.Tensor
 
 
+def as_annotation(given: Annotation) -> Annotation:
+    """The same with labels as an array and ws as a tensor, whichever of the two they were."""
+    ws, labels = torch.as_tensor(given.ws), given.labels
+    labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    guessed = None if given.guessed is None else np.asarray(given.guessed)
+    return Annotation(ws, labels, guessed)
+
+
 def check_annotations(
     generator: Generator, annotations: Sequence[Annotation], categories: Sequence[Category], *, every: bool = False
 ) -> None:
     """Raise `AnnotationError` for what cannot be learnt from; with `every`, each category must have a pixel."""
     if len(categories) < 2:
         raise AnnotationError(f"at least two categories are needed to tell apart, got {len(categories)}")
+    names = [category.name for category in categories]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise AnnotationError(f"categories: expected each name once, got {twice!r} {names.count(twice)} times")
     if len(categories) > IGNORE - 1:
         raise AnnotationError(f"at most {IGNORE - 1} categories can be told apart, got {len(categories)}")
     if not annotations:
@@ -69,7 +81,6 @@ def check_annotations(
         seen += _count(generator, each, categories, f"image {i + 1}")
     if seen.sum() == 0:
         raise AnnotationError(f"all pixels of all {len(annotations)} images are unknown: paint at least two categories")
-    names = [category.name for category in categories]
     if (seen > 0).sum() < 2:
         raise AnnotationError(f"only {names[int(seen.argmax())]!r} is painted: paint at least one other category too")
     missing = [name for name, count in zip(names, seen, strict=True) if count == 0]
@@ -163,7 +174,10 @@ def collect(
             else:
                 x = rows_of(each.ws, features, layers, np.concatenate([pick, free]), size)
             if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
-                raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite")
+                known = maps[i].ravel()[pick]
+                wrong = known[(~torch.isfinite(x[: len(pick)]).all(dim=1)).cpu().numpy()]
+                where = f", for one at a pixel of {categories[wrong[0]].name!r}" if len(wrong) else ""
+                raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite{where}")
             if k == 0:
                 others.append(x[len(pick) :].clone())  # a view would keep the labelled rows in memory
             x = x[: len(pick)]

@@ -78,7 +78,7 @@ class Extractor:
     @torch.no_grad()
     def predict(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
         """The most likely category of each pixel, but for specks: (N, *size) uint8."""
-        return self.labels(self.logits(features, size)).cpu().numpy()
+        return self.labels(_finite(self.logits(features, size))).cpu().numpy()
 
     def labels(self, logits: torch.Tensor) -> torch.Tensor:
         """What `predict` makes of logits (N, K, H, W), those of whole images: (N, H, W) uint8."""
@@ -87,7 +87,7 @@ class Extractor:
     @torch.no_grad()
     def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
         """How unsure each pixel is, (N, *size) float32 in [0, 1]."""
-        return uncertainty_of(self.logits(features, size), self.temperature).cpu().numpy()
+        return uncertainty_of(_finite(self.logits(features, size)), self.temperature).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Extractor:
         """The same on another device."""
@@ -101,6 +101,14 @@ class Extractor:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.__dict__["weights"] = {name: torch.from_numpy(w) for name, w in state["weights"].items()}
+
+
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    """The logits (N, K, H, W); `ExtractorError` where a number is not finite, for then some class would win all."""
+    sums = logits.flatten(1).sum(1)
+    if not bool(torch.isfinite(sums).all()):
+        raise ExtractorError(f"features of image {int((~torch.isfinite(sums)).float().argmax())}: not finite")
+    return logits
 
 
 def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

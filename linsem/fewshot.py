@@ -18,7 +18,7 @@ import torch
 
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
-from linsem.examples import Annotation, AnnotationError, check_annotations, collect
+from linsem.examples import Annotation, AnnotationError, as_annotation, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
 from linsem.gather import Gathered
@@ -93,11 +93,13 @@ def iter_few_shot(
     stay as they are. What the other images speak against is taken back (`linsem.doubt`). Raises `AnnotationError` (a
     ValueError).
     """
-    categories = tuple(categories)
+    categories, annotations = tuple(categories), [as_annotation(each) for each in annotations]
     if missing not in ("error", "keep"):
         raise ValueError(f"missing: expected 'error' or 'keep', got {missing!r}")
     if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):
         raise ValueError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
+    if pixels is not None and pixels < len(categories):
+        raise ValueError(f"pixels: expected at least one a category ({len(categories)}), got {pixels}")
     check_annotations(generator, annotations, categories, every=missing == "error")
     annotations = _with_guesses(generator, annotations, spread)
     layers = _checked_layers(generator, layers)

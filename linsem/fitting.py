@@ -121,7 +121,8 @@ class Fitting:
         self._rescale(best)
         if len(choice.rows):
             of = rows[choice.rows]
-            self.temperature = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
+            found = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
+            self.temperature = max(found, 1.0)  # what was left out was solved roughly, and so is less sure than the end
 
     def _rescale(self, power: float) -> None:
         """Change to the coordinates of another power."""

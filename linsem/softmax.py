@@ -97,6 +97,7 @@ def solve(
 
     before = float("inf")
     for done in range(every, iterations + every, every):
+        solver.param_groups[0]["max_iter"] = every - max(done - iterations, 0)  # the last round may be shorter
         solver.step(closure)
         even.back(moved, theta)  # the last point that was tried need not be the one that was taken
         loss = _loss(theta, problem, ridge)

@@ -23,7 +23,7 @@ from linsem.forks import ForkLock
 from linsem.pixels import IGNORE, resize_labels
 
 SPARSE = 0.5  # of the pixels: labels of fewer are strokes, and not a label map with gaps
-SIDE = 128  # walked on at most this high
+SIDE = 128  # pixels: walked on with the shorter side at most this long
 SHARP = 2000.0  # of squared colour differences in 0..1: a twentieth of the range is an edge
 REACH = 60.0  # pixels of one colour that a walker crosses before it gives up
 LEAST = 0.6  # of the walkers that meet a stroke: the share that makes its label the pixel's
@@ -45,7 +45,10 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     known = labels != IGNORE
     if not known.any() or known.all():
         return labels.copy()
-    scale = min(1.0, SIDE / labels.shape[0])
+    if int(labels.min()) < 0 or int(labels.max()) > IGNORE:
+        raise ValueError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
+    labels = labels.astype(np.uint8, copy=False)
+    scale = min(1.0, SIDE / min(labels.shape))
     size = tuple(max(1, round(n * scale)) for n in labels.shape)
     seeds = labels if size == labels.shape else _fewer(labels, size)
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255

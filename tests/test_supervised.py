@@ -11,6 +11,7 @@ from linsem.generator import seed_z
 from linsem.metrics import paper_miou
 from linsem.palette import Category
 from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
+from linsem.training import Training
 from tests.toys import CATEGORIES, ToyGenerator
 
 RATES = {"LSE": 0.02, "NSE-1": 0.1, "NSE-2": 0.005, "centroid": 0.0}  # few images, long steps
@@ -100,6 +101,55 @@ def test_the_state_of_another_run_is_refused(toy, tmp_path):
                 *toy, images=8, batch=4, recipes=["LSE"], report=1, state=tmp_path / "s.pt", categories=names
             )
         )
+
+
+def test_the_state_under_another_teacher_or_other_weights_is_refused(toy, tmp_path):
+    """What is trained must not change hands in the middle without a word; the same ones go on."""
+    generator, teacher = toy
+    options = {"images": 8, "batch": 4, "recipes": ["LSE"], "report": 1, "state": tmp_path / "s.pt"}
+    next(iter_supervised(generator, teacher, **options))
+    others = [(generator, lambda image: 3 - teacher(image)), (ToyGenerator(seed=5), teacher)]
+    for each in others:
+        with pytest.raises(ValueError, match="state of another run"):
+            next(iter_supervised(*each, categories=generator.categories, **options))
+    assert next(iter_supervised(generator, teacher, **options)).index == 2
+
+
+class Two:
+    """What one of two processes sees: the other one's sums are as large as its own."""
+
+    count = 2
+
+    def __init__(self, rank):
+        self.first = rank == 0
+
+    def total(self, tensors):
+        return {name: 2 * x for name, x in tensors.items()}
+
+
+def test_sums_of_two_processes_go_on_once(toy, tmp_path):
+    """Each adds up its own images; what both have is saved, and only one of them goes on from it."""
+
+    def training():
+        return Training(*toy, toy[0].categories, {"means": Recipe("centroid")}, 4, 0.5, 0)
+
+    def sums(run):
+        return run.areas, *run.weights["means"].values()
+
+    path, first = tmp_path / "s.pt", training()
+    first.measure_scales([1])
+    first.step(0, [1, 2], Two(0))
+    probe = first.probe([1])
+    first.save(path, "run", 1, probe, Two(1))
+    assert not path.exists()
+    first.save(path, "run", 1, probe, Two(0))
+    resumed = [training(), training()]
+    for rank, each in enumerate(resumed):
+        assert each.load(path, "run", probe, Two(rank)) == 1
+    for twice, once in zip(sums(resumed[0]), sums(first), strict=True):
+        assert torch.equal(twice, 2 * once)
+    assert all(x.abs().sum() > 0 for x in sums(first)[:2])
+    assert all(x.abs().sum() == 0 for x in sums(resumed[1]))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", None])

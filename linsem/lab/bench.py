@@ -30,6 +30,7 @@ from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
 from linsem.lab.scribble import scribble
 from linsem.looks import Looks
+from linsem.noise import has_noise
 from linsem.settings import Settings
 from linsem.studio import Studio
 
@@ -100,7 +101,7 @@ def _after_strokes(setting: common.Setting, wait: Callable[..., Extractor]) -> f
 
 
 def fit_memory_mb(model: str, quick: bool) -> float:
-    """MB that a dense 16-shot fit adds at its peak, on a 256 px StyleGAN2 of 5,376 channels (random weights)."""
+    """MB that a dense 16-shot fit adds at its peak, on a 256 px StyleGAN2 of 5,376 channels and noise (random)."""
     code = "from linsem.lab.bench import measure_memory; print(measure_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
@@ -116,6 +117,10 @@ def measure_memory() -> float:
     torch.manual_seed(0)
     generator = freeze(StyleGAN2(StyleGAN2Config(channels=(512, 512, 512, 512, 512, 256, 128)), id="random"))
     assert sum(layer.channels for layer in generator.layers) == 5376
+    for name, strength in generator.named_parameters():
+        if name.endswith("noise_strength"):  # as trained ones have it: the fit sees each image under other noise too
+            strength.fill_(0.1)
+    assert has_noise(generator)
     categories = parse_categories([{"name": f"part {k}"} for k in range(12)])
     ws = generator.map(torch.randn(MEMORY_SHOTS, generator.z_dim))
     rows, columns = np.indices(generator.size)

@@ -1,0 +1,244 @@
+"""Extractors in training under a teacher: what a batch changes, and what is saved; `linsem.supervised` drives it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from linsem.calibrate import temperature_of
+from linsem.extractor import Extractor
+from linsem.gather import gather, random_pixels
+from linsem.generator import Generator, checked_pass, seed_z
+from linsem.palette import Category
+from linsem.parallel import Processes
+from linsem.readout import FORWARD, initial_weights
+from linsem.specks import usual_areas
+
+_CENTRE_PIXELS = 512  # of each image, that the class centres are averaged over
+SAME = 0.99  # of a teacher's labels: as many are the same for the same teacher and generator, on any machine
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One extractor to train: its kind, its layers (indices into `generator.layers`; None: all), its learning rate."""
+
+    kind: str
+    layers: tuple[int, ...] | None = None
+    lr: float = 2e-3
+
+
+class Training:
+    """What a run reads and changes."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        teacher: Callable[[torch.Tensor], torch.Tensor],
+        categories: tuple[Category, ...],
+        recipes: Mapping[str, Recipe],
+        total: int,
+        psi: float,
+        seed: int,
+    ) -> None:
+        self.generator, self.teacher, self.categories = generator, teacher, categories
+        self.recipes, self.total, self.psi, self.seed = recipes, total, psi, seed
+        every = tuple(range(len(generator.layers)))
+        self.layers = {name: tuple(sorted(r.layers)) if r.layers else every for name, r in recipes.items()}
+        self.scales: list[torch.Tensor] = []
+        self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
+        self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
+        self.counted = 0
+        self.areas = torch.zeros(2, len(categories), device=generator.device)  # summed shares; images that have any
+        for name, recipe in recipes.items():
+            channels = [generator.layers[i].channels for i in self.layers[name]]
+            weights = initial_weights(recipe.kind, channels, len(categories), seed)
+            self.weights[name] = {k: w.to(generator.device) for k, w in weights.items()}
+            if recipe.kind != "centroid":
+                self.optimizers[name] = _optimizer(self.weights[name], recipe.lr)
+
+    @torch.no_grad()
+    def measure_scales(self, seeds: Sequence[int]) -> None:
+        """Root mean square of every channel over a few images."""
+        squares = None
+        for each in seeds:
+            _, features = checked_pass(self.generator, self._ws([each]), image=False)
+            new = [x.square().mean(dim=(0, 2, 3)) for x in features]
+            if not all(bool(torch.isfinite(x).all()) for x in new):
+                raise ValueError(f"{self.generator.id!r}: seed {each}: its features hold numbers that are not finite")
+            squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
+        self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
+
+    def _ws(self, seeds: Sequence[int]) -> torch.Tensor:
+        with torch.no_grad():
+            return self.generator.map(seed_z(self.generator, seeds), psi=self.psi)
+
+    @torch.no_grad()
+    def examples(self, seeds: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Raw features and the teacher's labels (N, H, W) int64: the one pass that all extractors share."""
+        image, features = checked_pass(self.generator, self._ws(seeds))
+        labels = self.teacher(image).long()
+        least, most = int(labels.min()), int(labels.max())
+        if least < 0 or most >= len(self.categories):
+            wrong = least if least < 0 else most
+            raise ValueError(f"teacher: label {wrong}, but there are {len(self.categories)} categories")
+        return features, labels
+
+    def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
+        """One batch: every extractor moves once."""
+        features, labels = self.examples(seeds)
+        self._measure_areas(labels)
+        for name, recipe in self.recipes.items():
+            if recipe.kind == "centroid":
+                self._add_to_centres(name, features, labels, seeds)
+        scaled = [x / s[:, None, None] for x, s in zip(features, self.scales, strict=True)]
+        for name, optimizer in self.optimizers.items():
+            self._descend(name, optimizer, index, scaled, labels, processes)
+        self.counted += 1
+
+    def _measure_areas(self, labels: torch.Tensor) -> None:
+        """What `linsem.specks` goes by: how large a category is where it is."""
+        flat = labels.flatten(1)
+        counts = self.areas.new_zeros(len(flat), len(self.categories))
+        counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))
+        self.areas += torch.stack([(counts / flat.shape[1]).sum(0), (counts > 0).sum(0)])
+
+    def _descend(
+        self,
+        name: str,
+        optimizer: torch.optim.Optimizer,
+        index: int,
+        features: list[torch.Tensor],
+        labels: torch.Tensor,
+        processes: Processes,
+    ) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * _schedule(index / self.total)
+        chosen = [features[i] for i in self.layers[name]]
+        with torch.enable_grad():
+            logits = FORWARD[self.recipes[name].kind](self.weights[name], chosen, tuple(labels.shape[-2:]))
+            loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        processes.average([w.grad for w in self.weights[name].values()])
+        optimizer.step()
+        self.losses[name] = self.losses[name] + loss.detach()  # not waited for before a report
+
+    def _add_to_centres(
+        self, name: str, features: list[torch.Tensor], labels: torch.Tensor, seeds: Sequence[int]
+    ) -> None:
+        """Sum unit-length pixel features by class, of the concatenation that eq. 2 speaks of."""
+        size = tuple(labels.shape[-2:])
+        parts = [self.weights[name][f"layer{i}.weight"] for i in range(len(self.layers[name]))]
+        for n, each in enumerate(seeds):
+            picked = random_pixels(size, _CENTRE_PIXELS, each)
+            x = F.normalize(gather([f[n : n + 1] for f in features], self.layers[name], picked, size), dim=1)
+            y = labels[n].flatten()[torch.from_numpy(picked).to(labels.device)]
+            for part, block in zip(parts, x.split([p.shape[1] for p in parts], dim=1), strict=True):
+                part.index_add_(0, y, block)
+
+    @torch.no_grad()
+    def calibrate(self, seeds: Sequence[int], processes: Processes) -> None:
+        """Set the temperatures on images that nothing was trained on."""
+        features, labels = self.examples(seeds)
+        for name in self.recipes:
+            logits = self._extractor(name, processes).logits(features, tuple(labels.shape[-2:]))
+            self.temperatures[name] = temperature_of(logits.movedim(1, -1).flatten(0, 2)[::7], labels.flatten()[::7])
+
+    def report(self, images: int, processes: Processes) -> tuple[dict[str, float], dict[str, Extractor]]:
+        """The mean losses since the last report, and the extractors so far."""
+        losses = {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
+        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if wrong:
+            raise ValueError(f"recipe {wrong[0]!r}: its loss is no longer finite after {images} images")
+        self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
+        extractors = {name: self._extractor(name, processes) for name in self.recipes}
+        return losses, extractors
+
+    @torch.no_grad()
+    def _extractor(self, name: str, processes: Processes) -> Extractor:
+        kind, layers = self.recipes[name].kind, self.layers[name]
+        weights = {key: w.detach().clone() for key, w in self.weights[name].items()}
+        if kind == "centroid":
+            weights = _unit_rows(processes.total(weights), len(layers))
+        first = {"LSE": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}.get(kind)
+        for i, layer in enumerate(layers):
+            if first is not None:  # what was learnt on scaled features shall read raw ones
+                scale = self.scales[layer]
+                shape = (1, -1) + (1,) * (weights[f"layer{i}.{first}"].ndim - 2)
+                weights[f"layer{i}.{first}"] /= scale.view(shape)
+        size = tuple(self.generator.size)
+        least = usual_areas(*processes.total({"areas": self.areas})["areas"].double().cpu().numpy())
+        return Extractor(
+            kind, self.categories, layers, self.generator.id, size, weights, self.temperatures[name],
+            {"supervision": "teacher"}, least,
+        )  # fmt: skip
+
+    def probe(self, seeds: Sequence[int]) -> torch.Tensor:
+        """The teacher's labels of some images, (n, H, W) uint8: another teacher or generator gives others."""
+        return self.examples(seeds)[1].to(torch.uint8).cpu()
+
+    def _sums(self) -> dict[str, torch.Tensor]:
+        """What each process adds up for itself, by name."""
+        centres = [name for name, recipe in self.recipes.items() if recipe.kind == "centroid"]
+        return {"areas": self.areas} | {f"{n} {k}": w for n in centres for k, w in self.weights[n].items()}
+
+    def save(self, path: Path, label: str, index: int, probe: torch.Tensor, processes: Processes) -> None:
+        """Write everything that the next step depends on, in one move: all processes take part, the first writes."""
+        sums = processes.total({name: x.clone() for name, x in self._sums().items()})
+        if not processes.first:
+            return
+        state = {
+            "label": label, "index": index, "probe": probe, "scales": self.scales, "weights": self.weights,
+            "temperatures": self.temperatures, "sums": sums,
+            "adam": {k: o.state_dict() for k, o in self.optimizers.items()},
+        }  # fmt: skip
+        partial = path.with_suffix(path.suffix + ".part")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path, label: str, probe: torch.Tensor, processes: Processes) -> int:
+        """Read it back; returns how many batches are done. What all processes have summed goes on in the first."""
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.generator.device)
+            found = state["label"]
+        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{path.name} is not the state of a run, or it is cut off: {error}") from error
+        if found != label:
+            raise ValueError(f"{path.name} is the state of another run ({found}), this one is {label}")
+        if state["probe"].shape != probe.shape or (state["probe"] == probe).double().mean() < SAME:
+            raise ValueError(f"{path.name} is the state of another run: its teacher labels the same seeds otherwise")
+        self.scales, self.temperatures = state["scales"], state["temperatures"]
+        for name, weights in self.weights.items():
+            for key, w in weights.items():
+                w.data.copy_(state["weights"][name][key])
+        for name, x in self._sums().items():
+            x.data.copy_(state["sums"][name] * processes.first)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["adam"][name])
+        return state["index"]
+
+
+def _optimizer(weights: dict[str, torch.Tensor], lr: float) -> torch.optim.Adam:
+    """Adam; the weights of the layers learn ten times as fast, as in the reference."""
+    groups = [
+        {"params": [w.requires_grad_(True)], "lr": lr, "base_lr": lr * (10 if name == "mix" else 1)}
+        for name, w in weights.items()
+    ]
+    return torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.99))
+
+
+def _schedule(done: float) -> float:
+    """A short rise, then a cosine to zero."""
+    return min(1.0, 20 * done + 0.05) * (0.5 + 0.5 * math.cos(math.pi * done))
+
+
+def _unit_rows(weights: dict[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
+    """Class sums over all layers to unit length; a class that was never seen keeps zeros."""
+    norm = sum(weights[f"layer{i}.weight"].square().sum(1) for i in range(count)).sqrt().clamp_min(1e-12)
+    return {key: w / norm[:, None] if w.ndim == 2 else w for key, w in weights.items()}
