@@ -32,6 +32,7 @@ from linsem.conditional import STEPS, far_off
 from linsem.export import iter_export
 from linsem.extractor import Extractor, load_extractor, save_extractor
 from linsem.latents import load_latents, save_latents
+from linsem.masks import LabelMap
 from linsem.offers import as_file, offered, spec_of, split_label
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
@@ -76,12 +77,14 @@ def fit(args: argparse.Namespace) -> dict:
     given = None if args.categories is None else Path(args.categories).read_text(encoding="utf-8")
     categories = parse_categories(given, studio.categories(model))
     ws, rgb = studio.draw(model, seeds, args.psi)
-    maps = [read_label_map(Path(path), categories, size=rgb.shape[1:3]).labels for path in args.label_maps]
+    read = [read_label_map(Path(path), categories, size=rgb.shape[1:3]) for path in args.label_maps]
+    maps, notes = [each.labels for each in read], _notes(args.label_maps, read)
     extractor = studio.fit(model, list(ws), maps, categories)
     save_extractor(extractor, args.out)
     reading, painted = studio.read(model, extractor, list(ws)), np.stack(maps) != 255
     agreement = float((reading.labels == np.stack(maps))[painted].mean())
-    return {"model": model, "pixels": int(painted.sum()), "agreement": round(agreement, 4), "out": str(args.out)}
+    report = {"pixels": int(painted.sum()), "agreement": round(agreement, 4), "notes": notes}
+    return {"model": model, **report, "out": str(args.out)}
 
 
 def segment(args: argparse.Namespace) -> dict:
@@ -109,7 +112,8 @@ def edit(args: argparse.Namespace) -> dict:
     else:
         drawn = studio.draw(model, [args.seed], args.psi)
         ws, rgb = drawn[0][0], drawn[1][0]
-    target = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2]).labels
+    wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
+    target, notes = wish.labels, _notes([args.target], [wish])
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
     for frame in studio.edit(model, extractor, ws, target, region, args.steps):
         _tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
@@ -117,14 +121,15 @@ def edit(args: argparse.Namespace) -> dict:
     Image.fromarray(frame.rgb).save(out / "image.png")
     (out / "labels.png").write_bytes(write_label_map(frame.labels, extractor.categories))
     save_latents(out / "latent.safetensors", frame.ws[None], model)
-    return {"model": model, **frame.report, "out": str(out)}
+    return {"model": model, **frame.report, "notes": notes, "out": str(out)}
 
 
 def sample(args: argparse.Namespace) -> dict:
     """Images whose labels obey a layout, best first."""
     studio, model = _studio(args)
     extractor, out = _extractor(studio, model, args), _folder(args.out)
-    layout = read_label_map(Path(args.layout), extractor.categories).labels
+    asked = read_label_map(Path(args.layout), extractor.categories, size=studio.generator(model).size)
+    layout, notes = asked.labels, _notes([args.layout], [asked])
     for frame in studio.sample(
         model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi, args.look
     ):  # fmt: skip
@@ -138,7 +143,7 @@ def sample(args: argparse.Namespace) -> dict:
     rows = [{"seed": s, "score": round(v, 4)} for s, v in zip(frame.seeds, frame.scores, strict=True)]
     nearest, note = frame.nearest, far_off(frame.nearest, args.candidates)
     nearest = None if nearest is None else round(nearest, 4)
-    return {"model": model, "results": rows, "nearest": nearest, "note": note, "out": str(out)}
+    return {"model": model, "results": rows, "nearest": nearest, "note": note, "notes": notes, "out": str(out)}
 
 
 def export(args: argparse.Namespace) -> dict:
@@ -279,6 +284,13 @@ def _offered(model: str) -> str:
 
 def _extractor(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:
     return studio.extractor(model, load_extractor(args.extractor) if args.extractor else None)
+
+
+def _notes(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
+    """What the person should know of how the files were understood."""
+    return [
+        f"{Path(path).name}: {note}" for path, each in zip(paths, maps, strict=True) for note in each.report["notes"]
+    ]
 
 
 def _folder(path: str) -> Path:

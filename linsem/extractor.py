@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from linsem.agree import labels_of, margin_of
 from linsem.generator import Generator
 from linsem.palette import Category, parse_categories
-from linsem.readout import FORWARD, KINDS, ExtractorError, weight_shapes
+from linsem.readout import FORWARD, KINDS, READS, ExtractorError, weight_shapes
 from linsem.specks import without_specks
 from linsem.whole import whole
 
@@ -64,7 +64,7 @@ class Extractor:
 
     def _checked(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """The map of the k-th of its layers in float32, whatever precision it comes in."""
-        channels = next(w.shape[1] for name, w in self.weights.items() if name.startswith(f"layer{k}."))
+        channels = self.weights[f"layer{k}.{READS[self.kind]}"].shape[1]
         if x.ndim != 4 or x.shape[1] != channels:
             raise ExtractorError(
                 f"features: layer {self.layers[k]}: expected maps (N, {channels}, h, w), got {tuple(x.shape)}"

@@ -83,6 +83,9 @@ def read_label_map(
         "unlabelled": int(after[IGNORE]), "snapped": snapped,
         "notes": _notes(before, after, snapped, categories),
     }  # fmt: skip
+    shape = _stretched((image.height, image.width), size)
+    if shape:
+        report["notes"].append(shape)
     return LabelMap(labels, report)
 
 
@@ -257,6 +260,13 @@ def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence
 
 def _names(categories: Sequence[Category]) -> str:
     return ", ".join(category.name for category in categories[:24])
+
+
+def _stretched(given: tuple[int, int], size: tuple[int, int] | None) -> str:
+    """A sentence where the file's shape is not that of `size`, beyond what rounding does."""
+    if size is None or abs(given[0] * size[1] - given[1] * size[0]) <= max(*given, *size):
+        return ""
+    return f"stretched from {given[1]} x {given[0]}, which is another shape than {size[1]} x {size[0]}"
 
 
 def _notes(before: np.ndarray, after: np.ndarray, snapped: int, categories: Sequence[Category]) -> list[str]:

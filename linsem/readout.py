@@ -19,6 +19,7 @@ from linsem import pixels
 KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
 SMALL = 64  # pixels a side: maps up to here are upsampled together, by two products of matrices
 Weights = Mapping[str, torch.Tensor]  # by the names of `weight_shapes`
+READS = {"LSE": "weight", "centroid": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}  # what meets a feature
 
 
 class ExtractorError(ValueError):

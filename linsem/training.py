@@ -17,7 +17,7 @@ from linsem.gather import gather, random_pixels
 from linsem.generator import Generator, checked_pass, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
-from linsem.readout import FORWARD, initial_weights
+from linsem.readout import FORWARD, READS, initial_weights
 from linsem.specks import usual_areas
 
 _CENTRE_PIXELS = 512  # of each image, that the class centres are averaged over
@@ -166,12 +166,11 @@ class Training:
         weights = {key: w.detach().clone() for key, w in self.weights[name].items()}
         if kind == "centroid":
             weights = _unit_rows(processes.total(weights), len(layers))
-        first = {"LSE": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}.get(kind)
         for i, layer in enumerate(layers):
-            if first is not None:  # what was learnt on scaled features shall read raw ones
+            if kind != "centroid":  # what was learnt on scaled features shall read raw ones
                 scale = self.scales[layer]
-                shape = (1, -1) + (1,) * (weights[f"layer{i}.{first}"].ndim - 2)
-                weights[f"layer{i}.{first}"] /= scale.view(shape)
+                shape = (1, -1) + (1,) * (weights[f"layer{i}.{READS[kind]}"].ndim - 2)
+                weights[f"layer{i}.{READS[kind]}"] /= scale.view(shape)
         size = tuple(self.generator.size)
         least = usual_areas(*processes.total({"areas": self.areas})["areas"].double().cpu().numpy())
         return Extractor(

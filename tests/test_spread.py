@@ -199,3 +199,27 @@ def test_a_wide_image_is_walked_on_as_a_tall_one():
     found = spread(wide, labels)
     assert np.array_equal(found, spread(np.ascontiguousarray(wide.transpose(1, 0, 2)), labels.T.copy()).T)
     assert len(np.unique(found)) > 1
+
+
+@pytest.mark.parametrize("size", [(100, 300), (48, 200)])
+def test_a_high_image_spreads_as_a_wide_one_does(size, monkeypatch):
+    """What a side has beyond the other one does not make its pixels coarser."""
+    monkeypatch.setattr(module, "SIDE", 64)
+    rgb = np.full((*size, 3), (90, 140, 200), np.uint8)
+    rgb[size[0] // 4 : size[0] // 2, size[1] // 8 : size[1] // 2] = (230, 180, 140)
+    labels = np.full(size, IGNORE, np.uint8)
+    labels[5, 5 : size[1] // 2] = 0
+    labels[size[0] // 3, size[1] // 4 : size[1] // 3] = 1
+    wide, high = spread(rgb, labels), spread(rgb.swapaxes(0, 1), labels.T)
+    assert (wide == high.T).mean() > 0.99
+    assert (wide[size[0] // 4 : size[0] // 2, size[1] // 8 : size[1] // 2] == 1).mean() > 0.8
+
+
+@pytest.mark.parametrize("label", [300, -1])
+def test_labels_that_bytes_do_not_hold_are_refused(label):
+    rgb, _ = scene()
+    labels = strokes().astype(np.int64)
+    assert np.array_equal(spread(rgb, labels), spread(rgb, strokes()))
+    labels[0, 0] = label
+    with pytest.raises(ValueError, match=r"expected labels in 0\.\.255"):
+        spread(rgb, labels)

@@ -23,6 +23,7 @@ import torch
 from linsem.extractor import Extractor, save_extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import Generator, seed_z
+from linsem.lab import tables
 from linsem.lab.sheets import save_columns
 from linsem.palette import colorize, overlay, read_label_map
 from linsem.pixels import IGNORE, to_rgb
@@ -113,9 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_sheet(generator, extractor, range(FIRST_FRESH, FIRST_FRESH + FRESH), options.out / "evidence" / f"{MODEL}.png")
     result: dict[str, object] = {"model": MODEL, "images": len(labels)}
     if not options.quick:
-        result["leave_one_out"] = leave_one_out(generator, labels)
-        for name, value in result["leave_one_out"].items():
-            print(f"{name:12} {value:.3f}")
+        result["leave_one_out"] = found = leave_one_out(generator, labels)
+        rows = [{"category": name, "IoU": round(value, 3)} for name, value in found.items() if name != "accuracy"]
+        title = f"{MODEL}, each of {len(labels)} hand-labelled images by an extractor fitted on the others"
+        table = tables.Table("digiface", title, result, rows)
+        print(tables.markdown(rows))
+        tables.write(table, options.out / "evidence")
     if options.json:
         print(json.dumps(result))
     return 0
