@@ -91,7 +91,7 @@ def test_models_are_described(client):
     rows = client.predict(api_name="/models")
     assert any(row["available"] for row in rows)
     for row in rows:
-        assert set(row) == {"id", "family", "resolution", "categories", "source", "licence", "available"}
+        assert set(row) == {"id", "family", "resolution", "categories", "source", "licence", "available", "help"}
 
 
 def test_a_seed_is_one_image_in_any_call(client, model):
