@@ -178,7 +178,7 @@ def _versions(
             _, features = checked_pass(generator, batch, image=False, last_layer=last_layer)
         else:
             features = features_of(ws)
-        check_features(generator, features, last_layer)
+            check_features(generator, features, last_layer)
         return [features, *fresh]
 
     return versions

@@ -135,7 +135,7 @@ def _rows(
             _, features = checked_pass(generator, each[None].to(generator.device), image=False, last_layer=layers[-1])
         else:
             features = features_of(each)
-        check_features(generator, features, layers[-1])
+            check_features(generator, features, layers[-1])
         x = gather(features, layers, pick, size)
         if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
             raise ValueError(f"the features of an image of {generator.id!r} hold numbers that are not finite")

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from linsem.examples import Annotation, AnnotationError
+from linsem.examples import AnnotationError
 from linsem.extractor import ExtractorError
 from linsem.fewshot import fit_few_shot, iter_few_shot
-from linsem.generator import seed_z
 from linsem.palette import Category
-from tests.toys import CATEGORIES, ToyGenerator
+from tests.toys import CATEGORIES, ToyGenerator, labelled
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +21,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def dense(toy):
-    ws = toy.map(seed_z(toy, range(4)), psi=0.7)
-    return [Annotation(w, labels) for w, labels in zip(ws, toy.truth(ws), strict=True)]
+    return labelled(toy)
 
 
 @pytest.mark.parametrize(

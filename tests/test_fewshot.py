@@ -26,7 +26,7 @@ from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.softmax import Problem, _evenly, _missed, common_shares, cross_validate, logits_of, solve, solved
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
-from tests.toys import CATEGORIES, ToyGenerator, scribbles
+from tests.toys import CATEGORIES, ToyGenerator, labelled, scribbles
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def dense(toy):
-    ws = toy.map(seed_z(toy, range(4)), psi=0.7)
-    return [Annotation(w, labels) for w, labels in zip(ws, toy.truth(ws), strict=True)]
+    return labelled(toy)
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def test_the_state_under_another_teacher_or_other_weights_is_refused(toy, tmp_pa
     generator, teacher = toy
     options = {"images": 8, "batch": 4, "recipes": ["LSE"], "report": 1, "state": tmp_path / "s.pt"}
     next(iter_supervised(generator, teacher, **options))
-    others = [(generator, lambda image: 3 - teacher(image)), (ToyGenerator(seed=5), teacher)]
+    others = [(generator, lambda image: 3 - teacher(image)), (ToyGenerator(24, seed=5), teacher)]
     for each in others:
         with pytest.raises(ValueError, match="state of another run"):
             next(iter_supervised(*each, categories=generator.categories, **options))

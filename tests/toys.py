@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from linsem.examples import Annotation
 from linsem.extractor import Extractor
-from linsem.generator import Layer, freeze
+from linsem.generator import Layer, freeze, seed_z
 from linsem.palette import Category
 
 CATEGORIES = (
@@ -150,3 +151,9 @@ def scribbles(labels: np.ndarray, fraction: float = 0.05, seed: int = 0) -> np.n
         kept = rng.permutation(len(rows))[: max(2, round(fraction * len(rows)))]
         sparse[rows[kept], columns[kept]] = label
     return sparse
+
+
+def labelled(generator: ToyGenerator, count: int = 4) -> list[Annotation]:
+    """The first seeds' images with the truth of every pixel."""
+    ws = generator.map(seed_z(generator, range(count)), psi=0.7)
+    return [Annotation(w, labels) for w, labels in zip(ws, generator.truth(ws), strict=True)]
