@@ -49,7 +49,7 @@ def build() -> None:
 def _models() -> str:
     rows = "".join(
         f"<tr><td>{text(spec.id)}</td><td>{text(spec.family)}</td><td>{spec.resolution or ''}</td>"
-        f"<td>{text(state(spec))}</td><td>{text(spec.source)}</td><td>{text(spec.licence)}</td></tr>"
+        f"<td>{state(spec)}</td><td>{text(spec.source)}</td><td>{text(spec.licence)}</td></tr>{_why(spec)}"
         for spec in offered().values()
     )
     return (
@@ -58,13 +58,18 @@ def _models() -> str:
     )
 
 
+def _why(spec: GeneratorSpec) -> str:
+    """A row of its own for a sentence, which would push the other columns aside."""
+    why = why_not(spec)
+    return f'<tr><td></td><td colspan="5">{text(why)}</td></tr>' if why else ""
+
+
 def state(spec: GeneratorSpec) -> str:
     """Whether a generator can be used at once, after a download, or not at all, in words."""
     if is_here(spec):
         return "ready"
     if not is_available(spec):
-        why = why_not(spec)
-        return f"not here. {why}" if why else "not here"
+        return "not here"
     return "downloads on first use" + (f" ({spec.size / 1e6:.0f} MB)" if spec.size else "")
 
 
