@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from linsem.gather import gather, random_pixels
+from linsem.basis import Basis
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.pixels import IGNORE
+from linsem.rows import Gathered, NotFiniteError, Views, read
 
 LEAST_WEIGHT = 0.005  # of all weight, for a category that is there at all
 
@@ -36,9 +36,9 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows x (n, D), their labels y, groups (n,) and weights (n,), which sum to one; `rest` (m, D) has no labels.
+    """Rows x (n, R) in the coordinates of `basis`, their labels y, groups (n,) and weights (n,), which sum to one.
 
-    `guessed` (n,) bool: labels that nobody gave.
+    `rest` (m, R) has no labels. `guessed` (n,) bool: labels that nobody gave.
 
     What is left out together in a cross-validation is a group: an image, or a block of the only one. `stands` (n,) is
     how many labelled pixels a row stands for, whatever its category; `covered` is the labelled share of all pixels.
@@ -52,6 +52,7 @@ class Examples:
     rest: torch.Tensor
     covered: float
     guessed: torch.Tensor
+    basis: Basis
 
 
 def as_annotation(given: Annotation) -> Annotation:
@@ -145,54 +146,41 @@ def pick_pixels(
 def collect(
     annotations: Sequence[Annotation],
     categories: Sequence[Category],
-    layers: Sequence[int],
-    features_of: Callable[[torch.Tensor], Sequence[Sequence[torch.Tensor]]],
+    views: Views,
     *,
     most: int,
-    rest: int,
     balance: float,
     seed: int,
-    rows_of: Callable[..., torch.Tensor] | None = None,
+    memory: Gathered | None = None,
 ) -> Examples:
-    """Gather the rows. `features_of` maps one ws to one or more versions of its features (list of (1, C, h, w)).
+    """Read the rows, at most `most` labelled pixels' and, besides, some of any kind for what needs no labels.
 
-    `most` labelled pixels are used at most, and about `rest` more of any kind, for what needs no labels. `balance` is
-    the power of a category's share by which its pixels are weighted down (0: every pixel counts the same, 1: every
-    category does). No upsampled map is held, and no image's features longer than its turn. `rows_of` (a `Gathered`)
-    remembers the rows under the constant noise.
+    `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the same,
+    1: every category does). No upsampled map is held, and no image's features longer than its turn.
     """
     maps = [np.asarray(a.labels) for a in annotations]
     picks = pick_pixels(maps, len(categories), most, seed)
-    rows, labels, groups, stands, others, guesses = [], [], [], [], [], []
+    known = [flat.ravel()[pick].astype(np.int64) for flat, (pick, _) in zip(maps, picks, strict=True)]
+    try:
+        seen, coordinates = read([a.ws for a in annotations], [pick for pick, _ in picks], views, memory)
+    except NotFiniteError as error:
+        wrong = error.rows[: len(known[error.image])].cpu().numpy()
+        names = [categories[k].name for k in known[error.image][wrong]]
+        raise AnnotationError(f"{error}{f', for one at a pixel of {names[0]!r}' if names else ''}") from None
+    device, labels, groups, stands, guesses = coordinates.rest.device, [], [], [], []
     for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
-        size = maps[i].shape
-        free = random_pixels(size, max(rest // len(annotations), 1), 1_000_003 * seed + i)
-        versions = features_of(each.ws)
-        for k, features in enumerate(versions):
-            if k or rows_of is None:
-                x = gather(features, layers, pick if k else np.concatenate([pick, free]), size)
-            else:
-                x = rows_of(each.ws, features, layers, np.concatenate([pick, free]), size)
-            if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
-                known = maps[i].ravel()[pick]
-                wrong = known[(~torch.isfinite(x[: len(pick)]).all(dim=1)).cpu().numpy()]
-                where = f", for one at a pixel of {categories[wrong[0]].name!r}" if len(wrong) else ""
-                raise AnnotationError(f"image {i + 1}: its features hold numbers that are not finite{where}")
-            if k == 0:
-                others.append(x[len(pick) :].clone())  # a view would keep the labelled rows in memory
-            x = x[: len(pick)]
-            rows.append(x)
-            y = torch.from_numpy(maps[i].ravel()[pick].astype(np.int64)).to(x.device)
-            labels.append(y)
-            groups.append(torch.full_like(y, i) if len(annotations) > 1 else _blocks(pick, size).to(x.device))
-            stands.append(torch.from_numpy(stand).to(x.device))
-            guess = np.zeros(len(pick), bool) if each.guessed is None else each.guessed.ravel()[pick]
-            guesses.append(torch.from_numpy(guess).to(x.device))
-    y, stand = torch.cat(labels), torch.cat(stands)
+        times = len(seen[i])
+        group = np.full(len(pick), i) if len(annotations) > 1 else _blocks(pick, maps[i].shape)
+        guess = np.zeros(len(pick), bool) if each.guessed is None else each.guessed.ravel()[pick]
+        for parts, column in ((labels, known[i]), (groups, group), (stands, stand), (guesses, guess)):
+            parts += [column] * times
+    y, group, stand, guessed = (
+        torch.from_numpy(np.concatenate(column)).to(device) for column in (labels, groups, stands, guesses)
+    )
     weight = _weights(y, stand, len(categories), balance)
     covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(each.size for each in maps)
-    stand = stand / stand.sum()
-    return Examples(_join(rows), y, torch.cat(groups), weight, stand, _join(others), covered, torch.cat(guesses))
+    x = _join([rows for each in seen for rows in each])
+    return Examples(x, y, group, weight, stand / stand.sum(), coordinates.rest, covered, guessed, coordinates.basis)
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:
@@ -205,11 +193,11 @@ def _join(rows: list[torch.Tensor]) -> torch.Tensor:
     return joined
 
 
-def _blocks(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+def _blocks(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Which of 8 x 8 blocks of the image a pixel is in, dealt into four groups as a chessboard is coloured."""
     rows, columns = np.divmod(pixels, size[1])
     row, column = rows * 8 // size[0], columns * 8 // size[1]
-    return torch.from_numpy(((row % 2) * 2 + column % 2).astype(np.int64))
+    return ((row % 2) * 2 + column % 2).astype(np.int64)
 
 
 def _weights(y: torch.Tensor, stands: torch.Tensor, classes: int, balance: float) -> torch.Tensor:

@@ -21,11 +21,11 @@ from linsem.curvature import evened
 from linsem.examples import Annotation, AnnotationError, as_annotation, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
-from linsem.gather import Gathered
 from linsem.generator import Generator, check_features, checked_pass
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.pixels import to_rgb
+from linsem.rows import Gathered, Views
 from linsem.softmax import solve
 from linsem.spread import guess, is_sparse
 
@@ -35,6 +35,7 @@ LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
 MAX_NUMBERS = 100_000_000  # features gathered at the pixels, beyond the first LEAST_PIXELS: 400 MB
 COARSE = 4_000  # pixels that a fit from nothing begins with, and so many of its iterations:
 COARSELY = 0.6
+REST = 1_000  # pixels that need no label: the coordinates are made of them
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,10 @@ def iter_few_shot(
     layers = _checked_layers(generator, layers)
     if start is not None and not _continues(start, generator, layers):
         start = None
-    versions = _versions(generator, features_of, layers[-1], 0 if start is not None else noise, seed)
+    views = _views(generator, features_of, layers, rank, 0 if start is not None else noise, seed)
     most = _most(generator, layers, len(annotations)) if pixels is None else pixels
-    examples = collect(
-        annotations, categories, layers, versions,
-        most=most, rest=1000, balance=balance, seed=seed, rows_of=rows_of,
-    )  # fmt: skip
-    basis = _basis_of(generator, annotations, layers, examples.rest, rank, seed, rows_of)
-    fit = Fitting(generator, categories, layers, examples, basis, [a.labels for a in annotations])
+    examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
+    fit = Fitting(generator, categories, layers, examples, [a.labels for a in annotations])
     fit.doubt()
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
@@ -163,42 +160,29 @@ def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) 
     )
 
 
-def _versions(
-    generator: Generator, features_of: Callable | None, last_layer: int, noise: int, seed: int
-) -> Callable[[torch.Tensor], list[list[torch.Tensor]]]:
-    """One ws to its features under the constant noise and under `noise` fresh ones."""
+def _views(
+    generator: Generator, features_of: Callable | None, layers: tuple[int, ...], rank: int | None, noise: int, seed: int
+) -> Views:
+    """How images are read: under the constant noise and under `noise` fresh draws, no further than the layers need."""
     count = noise if noise > 0 and has_noise(generator) else 0
+    chosen, last_layer = [generator.layers[i] for i in layers], layers[-1]
 
     @torch.no_grad()
-    def versions(ws: torch.Tensor) -> list[list[torch.Tensor]]:
-        ws = ws.float()
-        batch = ws[None].to(generator.device)
-        fresh = [synthesize_noisy(generator, batch, [seed + 1 + k], last_layer) for k in range(count)]
+    def constant(ws: torch.Tensor) -> list[torch.Tensor]:
         if features_of is None:
-            _, features = checked_pass(generator, batch, image=False, last_layer=last_layer)
-        else:
-            features = features_of(ws)
-            check_features(generator, features, last_layer)
-        return [features, *fresh]
+            return checked_pass(generator, ws.float()[None].to(generator.device), image=False, last_layer=last_layer)[1]
+        features = features_of(ws.float())
+        check_features(generator, features, last_layer)
+        return features
 
-    return versions
+    def fresh(ws: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+        for k in range(count):
+            with torch.no_grad():
+                batch = ws.float()[None].to(generator.device)
+                features = synthesize_noisy(generator, batch, [seed + 1 + k], last_layer)
+            yield features
 
-
-def _basis_of(
-    generator: Generator,
-    annotations: Sequence[Annotation],
-    layers: tuple[int, ...],
-    rest: torch.Tensor,
-    rank: int | None,
-    seed: int,
-    rows_of: Gathered | None,
-) -> Basis:
-    """The coordinates follow from the images and not from their labels, so that one who waits for a stroke has them."""
-    chosen = [generator.layers[i] for i in layers]
-
-    def make() -> Basis:
+    def basis_of(rest: torch.Tensor) -> Basis:
         return fit_basis(rest, [each.channels for each in chosen], power=POWERS[0], rank=ranks_of(chosen, rank))
 
-    if rows_of is None:
-        return make()
-    return rows_of.basis([a.ws for a in annotations], (layers, len(rest), rank, seed), make)
+    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank)

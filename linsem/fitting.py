@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from linsem.basis import Basis
 from linsem.calibrate import temperature_of
 from linsem.doubt import doubted
 from linsem.examples import Examples
@@ -37,20 +36,19 @@ class Fitting:
         categories: tuple[Category, ...],
         layers: tuple[int, ...],
         examples: Examples,
-        basis: Basis,
         maps: Sequence[np.ndarray],
     ) -> None:
         self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
         self.areas = areas(maps, len(categories))
         self.least = least_areas(self.areas)
         self.channels = [generator.layers[i].channels for i in layers]
-        self.basis = basis
+        self.basis = examples.basis
         counts = torch.bincount(examples.y, minlength=len(categories))
         self.present = counts.nonzero()[:, 0]
         index = torch.full_like(counts, -1)
         index[self.present] = torch.arange(len(self.present), device=index.device)
         self.group, self.stands, self.guessed = examples.group, examples.stands, examples.guessed
-        self.problem = Problem(self.basis.project(examples.x), index[examples.y], examples.weight, len(self.present))
+        self.problem = Problem(examples.x, index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
         self.rest, self.covered = examples.rest, examples.covered
 
@@ -62,7 +60,7 @@ class Fitting:
         """
         if self.covered >= DENSE:
             return
-        problem, rest = self.problem, self.basis.project(self.rest)
+        problem, rest = self.problem, self.rest
         counts = torch.bincount(problem.y, minlength=problem.classes).to(problem.weight)
         if start is None:
             even = replace(problem, weight=1 / (counts[problem.y] * problem.classes))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from linsem.basis import Basis
-from linsem.forks import ForkLock
-
-BASES = 8  # kept, up to three megabytes each
 SMALL = 256  # positions of a map: up to here a product of matrices is faster than to fetch rows
 
 
@@ -37,67 +31,6 @@ def gather(
         _blend(flat, *grids[shape], out=x[:, start:stop])
         start = stop
     return x
-
-
-class Gathered:
-    """`gather`, remembered for the images of one generator seen last: of several images a stroke changes but one.
-
-    And the coordinates of the few sets of images seen last, which are small and do not count.
-    """
-
-    def __init__(self, bytes_limit: int = 64 << 20) -> None:
-        self.bytes_limit = bytes_limit
-        self._rows: OrderedDict[bytes, torch.Tensor] = OrderedDict()
-        self._bytes = 0
-        self._bases: OrderedDict[bytes, Basis] = OrderedDict()
-        self._lock = ForkLock()
-
-    def basis(self, ws: Sequence[torch.Tensor], said: object, make: Callable[[], Basis]) -> Basis:
-        """What `make` made of the images of ws; `said` is whatever else it follows from."""
-        digest = hashlib.sha256(repr(said).encode())
-        for each in ws:
-            digest.update(each.detach().cpu().numpy().tobytes())
-        key = digest.digest()
-        with self._lock:
-            if key in self._bases:
-                self._bases.move_to_end(key)
-                return self._bases[key]
-        made = make()
-        with self._lock:
-            self._bases[key] = made
-            while len(self._bases) > BASES:
-                self._bases.popitem(last=False)
-        return made
-
-    def __call__(
-        self,
-        ws: torch.Tensor,
-        features: Sequence[torch.Tensor],
-        layers: Sequence[int],
-        pixels: np.ndarray,
-        size: tuple[int, int],
-    ) -> torch.Tensor:
-        """The rows of the features of ws; not to be written to."""
-        said = repr((tuple(layers), tuple(size))).encode() + np.asarray(pixels, np.int64).tobytes()
-        key = hashlib.sha256(ws.detach().cpu().numpy().tobytes() + said).digest()
-        with self._lock:
-            if key in self._rows:
-                self._rows.move_to_end(key)
-                return self._rows[key]
-        rows = gather(features, layers, pixels, size)
-        with self._lock:
-            self._keep(key, rows)
-        return rows
-
-    def _keep(self, key: bytes, rows: torch.Tensor) -> None:
-        size = rows.numel() * rows.element_size()
-        if key in self._rows or size > self.bytes_limit:
-            return
-        self._rows[key] = rows
-        self._bytes += size
-        while self._bytes > self.bytes_limit:
-            oldest = self._rows.popitem(last=False)[1]
-            self._bytes -= oldest.numel() * oldest.element_size()
 
 
 def _blend(flat: torch.Tensor, index: torch.Tensor, share: torch.Tensor, out: torch.Tensor) -> None:

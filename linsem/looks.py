@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from linsem.forks import ForkLock
-from linsem.gather import Gathered
 from linsem.generator import Generator, checked_pass
 from linsem.pixels import to_rgb
+from linsem.rows import Gathered
 
 
 class Looks:

@@ -1,0 +1,148 @@
+"""The rows of a fit are what was gathered, in the images' coordinates, and are remembered by what they were of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from linsem import fewshot
+from linsem import rows as module
+from linsem.basis import fit_basis
+from linsem.fewshot import Annotation, fit_few_shot
+from linsem.gather import gather
+from linsem.generator import seed_z
+from linsem.pixels import IGNORE
+from linsem.rows import Gathered, NotFiniteError, Views, read
+from tests.toys import ToyGenerator
+
+
+def views_of(toy, **changes):
+    """The toy's two layers, seen once more under what stands for other noise: features twice as large."""
+
+    def features(ws):
+        return toy.synthesize(ws[None], image=False)[1]
+
+    options = {
+        "layers": (0, 1), "size": tuple(toy.size), "constant": features,
+        "fresh": lambda ws: [[2 * x for x in features(ws)]],
+        "basis_of": lambda rest: fit_basis(rest, [each.channels for each in toy.layers[:2]]),
+        "rest": 60, "seed": 0, "said": None,
+    }  # fmt: skip
+    return Views(**options | changes)
+
+
+@pytest.mark.parametrize("memory", [None, Gathered()])
+def test_rows_are_the_gathered_features_in_the_coordinates_of_all_images(memory):
+    """Seen as often as there is noise, and the same the second time, when nothing of the constant noise is left."""
+    toy = ToyGenerator(16)
+    ws, pixels = toy.map(seed_z(toy, range(3))), [np.arange(10), np.arange(40, 47), np.zeros(0, np.int64)]
+    for _ in range(2):
+        seen, found = read(list(ws), pixels, views_of(toy), memory)
+        assert found.rest.shape == (60, found.basis.variance.shape[0])
+        assert float(found.rest.mean(0).abs().max()) < 1e-4  # they are about the mean of these very pixels
+        for each, chosen, (constant, noisy) in zip(ws, pixels, seen, strict=True):
+            raw = gather(toy.synthesize(each[None], image=False)[1], [0, 1], chosen, (16, 16))
+            torch.testing.assert_close(constant, found.basis.project(raw))
+            torch.testing.assert_close(noisy, found.basis.project(2 * raw))
+
+
+def test_each_image_is_looked_at_once_whether_or_not_anything_is_remembered():
+    toy, looked = ToyGenerator(16), []
+
+    def constant(ws):
+        looked.append(1)
+        return toy.synthesize(ws[None], image=False)[1]
+
+    ws, pixels = list(toy.map(seed_z(toy, range(3)))), [np.arange(10)] * 3
+    read(ws, pixels, views_of(toy, constant=constant), None)
+    assert len(looked) == 3
+    memory = Gathered()
+    for _ in range(2):
+        read(ws, pixels, views_of(toy, constant=constant), memory)
+        assert len(looked) == 6
+
+
+def test_a_number_that_is_not_finite_is_told_by_its_image_and_row():
+    toy = ToyGenerator(16)
+    ws = toy.map(seed_z(toy, range(2)))
+
+    def broken(each):
+        features = [x.clone() for x in toy.synthesize(each[None], image=False)[1]]
+        if torch.equal(each, ws[1]):
+            features[1][0, 0, 0, 2] = torch.inf  # pixels 3 to 6 of 16 lie between it and its neighbours
+        return features
+
+    memory = Gathered()
+    for options in ({"constant": broken}, {"fresh": lambda each: [broken(each)]}):
+        with pytest.raises(NotFiniteError, match="image 2") as told:
+            read(list(ws), [np.arange(3), np.array([9, 5, 12])], views_of(toy, **options), memory)
+        assert told.value.image == 1
+        assert told.value.rows[:3].tolist() == [False, True, False]
+
+
+def test_only_what_changed_is_gathered_again(monkeypatch):
+    toy, counted = ToyGenerator(24), []
+    ws = toy.map(seed_z(toy, range(3)), psi=0.7)
+    labels = toy.truth(ws)
+    labels[:, ::2] = IGNORE
+    annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
+    some = {"pixels": 300}  # not all, and what is used of an image must not hang on the others
+    plain = fit_few_shot(toy, annotations, toy.categories, **some)
+    monkeypatch.setattr(module, "gather", lambda *options: counted.append(1) or gather(*options))
+    rows_of = Gathered()
+    remembered = [fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of, **some) for _ in range(2)]
+    assert len(counted) == 3
+    labels[1, 5] = IGNORE
+    changed = fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of, **some)
+    assert len(counted) == 4
+    for each in remembered:
+        assert all(torch.equal(each.weights[name], w) for name, w in plain.weights.items())
+    assert not torch.equal(changed.weights["bias"], plain.weights["bias"])
+
+
+def test_coordinates_follow_from_the_images_and_are_made_once_for_them(monkeypatch):
+    """Whatever their labels, and in this order; another set has others, and the set seen longest ago is forgotten."""
+    toy, made = ToyGenerator(24), []
+    fit_basis = fewshot.fit_basis
+    monkeypatch.setattr(fewshot, "fit_basis", lambda *a, **options: made.append(1) or fit_basis(*a, **options))
+    ws = toy.map(seed_z(toy, range(3)), psi=0.7)
+    annotations = [Annotation(w, each) for w, each in zip(ws, toy.truth(ws), strict=True)]
+    relabelled = [replace(a, labels=np.where(a.labels == 1, IGNORE, a.labels)) for a in annotations]
+    rows_of = Gathered()
+    for count, some in (
+        (1, annotations),
+        (1, relabelled),
+        (2, annotations[:2]),
+        (3, annotations[::-1]),
+        (3, relabelled),
+    ):
+        fit_few_shot(toy, some, toy.categories, rows_of=rows_of, missing="keep")
+        assert len(made) == count
+    for seed in range(module.COORDINATES):
+        fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of, seed=seed + 1)
+    fit_few_shot(toy, annotations, toy.categories, rows_of=rows_of)
+    assert len(made) == 3 + module.COORDINATES + 1
+
+
+def test_the_oldest_rows_go_first_and_what_never_fits_is_not_kept():
+    made = []
+
+    def ten():
+        made.append(torch.ones(10, 3))
+        return made[-1]
+
+    memory = Gathered(bytes_limit=2 * torch.ones(10, 3).nbytes)
+    first = memory.rows(b"first", ten)
+    assert memory.rows(b"first", ten) is first
+    assert memory.rows(b"second", ten) is not first
+    assert memory.rows(b"first", ten) is first  # used again, and so it is the second that goes
+    memory.rows(b"third", ten)
+    assert memory.rows(b"first", ten) is first
+    assert len(made) == 3
+    memory.rows(b"second", ten)
+    assert len(made) == 4
+    tight = Gathered(bytes_limit=first.nbytes - 1)
+    assert tight.rows(b"first", ten) is not tight.rows(b"first", ten)
