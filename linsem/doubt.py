@@ -12,25 +12,37 @@ from dataclasses import replace
 
 import torch
 
+from linsem.rows import Solutions
 from linsem.softmax import Problem, logits_of, solved
 
 FOLDS = 8  # parts that are left out in turn: images, or several together
 ROWS = 2_000  # that a part is judged by, besides those that a person painted on the images with guesses
-ITERATIONS = 16
+ITERATIONS, AGAIN = 16, 4  # from nothing, and from the last solution of the same images
 KNOWN = 0.1  # mean probability where a person painted a category: who gives it less does not know it
 SHARE = 0.3  # of the probability that its category gets where a person painted it: a guess with less is doubted
 
 
 @torch.no_grad()
-def doubted(problem: Problem, image: torch.Tensor, guessed: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Which rows are doubted, (n,) bool: some of the `guessed` (n,) bool; `image` (n,) int64 is which a row is of."""
+def doubted(
+    problem: Problem,
+    image: torch.Tensor,
+    guessed: torch.Tensor,
+    ridge: float,
+    last: Solutions | None = None,
+) -> torch.Tensor:
+    """Which rows are doubted, (n,) bool: some of the `guessed` (n,) bool; `image` (n,) int64 is which a row is of.
+
+    `last` remembers the solutions, of images and classes that stay the same: who waits for a stroke waits less.
+    """
     fold = image.unique(return_inverse=True)[1] % FOLDS
     parts = fold[guessed].unique()
     if len(parts) == 0 or not fold.any():  # nobody guesses, or nobody else is there
         return torch.zeros_like(guessed)
     used = ~guessed & torch.isin(image, image[guessed])
     used[:: -(-len(used) // ROWS)] = True
-    theta = _without(problem, fold, parts, used, ridge)
+    last = {} if last is None else last
+    theta = _without(problem, fold, parts, used, ridge, last.get(tuple(parts.tolist())))
+    last[tuple(parts.tolist())] = theta
     probability = torch.zeros_like(problem.weight)
     for part, each in zip(parts, theta.split(problem.classes), strict=True):
         rows = (fold == part).nonzero()[:, 0]
@@ -44,9 +56,11 @@ def doubted(problem: Problem, image: torch.Tensor, guessed: torch.Tensor, ridge:
 
 
 def _without(
-    problem: Problem, fold: torch.Tensor, parts: torch.Tensor, used: torch.Tensor, ridge: float
-) -> torch.Tensor:
+    problem: Problem, fold: torch.Tensor, parts: torch.Tensor, used: torch.Tensor, ridge: float,
+    start: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
     """(parts * classes, D + 1): for each part the solution of the used rows outside it, all in one go."""
     some = problem.part(used)
     weight = some.weight * (fold[used] != parts[:, None])
-    return solved(replace(some, weight=weight / weight.sum(1, keepdim=True)), ridge, ITERATIONS)
+    many = replace(some, weight=weight / weight.sum(1, keepdim=True))
+    return solved(many, ridge, ITERATIONS if start is None else AGAIN, start)

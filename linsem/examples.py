@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from linsem.basis import Basis
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.pixels import IGNORE
-from linsem.rows import Gathered, NotFiniteError, Views, read
+from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, read
 
 LEAST_WEIGHT = 0.005  # of all weight, for a category that is there at all
 
@@ -36,9 +35,9 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows x (n, R) in the coordinates of `basis`, their labels y, groups (n,) and weights (n,), which sum to one.
+    """Rows x (n, R) in `coordinates`, their labels y, groups (n,) and weights (n,), which sum to one.
 
-    `rest` (m, R) has no labels. `guessed` (n,) bool: labels that nobody gave.
+    `guessed` (n,) bool: labels that nobody gave.
 
     What is left out together in a cross-validation is a group: an image, or a block of the only one. `stands` (n,) is
     how many labelled pixels a row stands for, whatever its category; `covered` is the labelled share of all pixels.
@@ -49,10 +48,9 @@ class Examples:
     group: torch.Tensor
     weight: torch.Tensor
     stands: torch.Tensor
-    rest: torch.Tensor
     covered: float
     guessed: torch.Tensor
-    basis: Basis
+    coordinates: Coordinates
 
 
 def as_annotation(given: Annotation) -> Annotation:
@@ -180,7 +178,7 @@ def collect(
     weight = _weights(y, stand, len(categories), balance)
     covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(each.size for each in maps)
     x = _join([rows for each in seen for rows in each])
-    return Examples(x, y, group, weight, stand / stand.sum(), coordinates.rest, covered, guessed, coordinates.basis)
+    return Examples(x, y, group, weight, stand / stand.sum(), covered, guessed, coordinates)
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:

@@ -32,7 +32,7 @@ from linsem.spread import guess, is_sparse
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
 LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
-MAX_NUMBERS = 100_000_000  # features gathered at the pixels, beyond the first LEAST_PIXELS: 400 MB
+MAX_NUMBERS = 100_000_000  # features held at once as they are, beyond the first LEAST_PIXELS: 400 MB
 COARSE = 4_000  # pixels that a fit from nothing begins with, and so many of its iterations:
 COARSELY = 0.6
 REST = 1_000  # pixels that need no label: the coordinates are made of them
@@ -110,7 +110,7 @@ def iter_few_shot(
     most = _most(generator, layers, len(annotations)) if pixels is None else pixels
     examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
     fit = Fitting(generator, categories, layers, examples, [a.labels for a in annotations])
-    fit.doubt()
+    fit.doubt(rows_of)
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
@@ -138,7 +138,7 @@ def _with_guesses(generator: Generator, annotations: Sequence[Annotation], sprea
 
 def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
     """How many labelled pixels are used by default."""
-    numbers = sum(generator.layers[i].channels for i in layers) * (2 if has_noise(generator) else 1)
+    numbers = sum(generator.layers[i].channels for i in layers)
     return max(LEAST_PIXELS, min(PIXELS_AN_IMAGE * images, MAX_PIXELS, MAX_NUMBERS // numbers))
 
 

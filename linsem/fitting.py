@@ -15,11 +15,12 @@ from linsem.examples import Examples
 from linsem.extractor import Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
+from linsem.rows import Gathered
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
 from linsem.specks import SHARE, areas, least_areas
 
 CHOICE_PIXELS = 1_500  # that the prior is chosen on
-RIDGES = (0.1, 0.03, 0.01, 0.003, 0.001)
+RIDGES = (0.1, 0.03, 0.01, 0.003)  # a weaker one looks as good where one labels, and is worse where one edits
 POWERS = (0.5,)
 ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
 DENSE = 0.5  # labels, or guesses, of fewer pixels than this share of all images do not tell how common a category is
@@ -42,7 +43,7 @@ class Fitting:
         self.areas = areas(maps, len(categories))
         self.least = least_areas(self.areas)
         self.channels = [generator.layers[i].channels for i in layers]
-        self.basis = examples.basis
+        self.coordinates, self.basis = examples.coordinates, examples.coordinates.basis
         counts = torch.bincount(examples.y, minlength=len(categories))
         self.present = counts.nonzero()[:, 0]
         index = torch.full_like(counts, -1)
@@ -50,7 +51,7 @@ class Fitting:
         self.group, self.stands, self.guessed = examples.group, examples.stands, examples.guessed
         self.problem = Problem(examples.x, index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
-        self.rest, self.covered = examples.rest, examples.covered
+        self.covered = examples.covered
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
         """Of sparse labels, weigh the categories by their shares of the images and not by how much was painted.
@@ -60,7 +61,7 @@ class Fitting:
         """
         if self.covered >= DENSE:
             return
-        problem, rest = self.problem, self.rest
+        problem, rest = self.problem, self.coordinates.rest
         counts = torch.bincount(problem.y, minlength=problem.classes).to(problem.weight)
         if start is None:
             even = replace(problem, weight=1 / (counts[problem.y] * problem.classes))
@@ -78,11 +79,13 @@ class Fitting:
         least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
         self.least = tuple(least.tolist())
 
-    def doubt(self) -> None:
-        """Drop the guesses that the other images speak against."""
+    def doubt(self, memory: Gathered | None) -> None:
+        """Drop the guesses that the other images speak against, as `memory` tells from the last time."""
         if self.images == 1:
             return
-        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE)
+        name = self.coordinates.name + repr(self.present.tolist()).encode()
+        recall = None if memory is None else memory.solutions(name)
+        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, recall)
         if keep.all():
             return
         self.covered *= float(self.stands[keep].sum())

@@ -23,6 +23,9 @@ from linsem.gather import gather, random_pixels
 COORDINATES = 8  # of as many sets of images they are kept, a few megabytes each
 
 
+Solutions = dict[tuple[int, ...], torch.Tensor]
+
+
 class NotFiniteError(ValueError):
     """Features that hold numbers that are not finite: the number of the image, and (n,) which of its rows do."""
 
@@ -62,7 +65,7 @@ class Views:
 class Gathered:
     """What `read` read of one generator last: rows of images, and the coordinates of a few sets of images.
 
-    The latter are small and do not count.
+    The latter are small and do not count; nor do solutions in them, from which another fit may be begun.
     """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
@@ -70,6 +73,7 @@ class Gathered:
         self._rows: OrderedDict[bytes, torch.Tensor] = OrderedDict()
         self._bytes = 0
         self._coordinates: OrderedDict[bytes, Coordinates] = OrderedDict()
+        self._solutions: OrderedDict[bytes, Solutions] = OrderedDict()
         self._lock = ForkLock()
 
     def coordinates(self, name: bytes) -> Coordinates | None:
@@ -85,6 +89,14 @@ class Gathered:
             self._coordinates[made.name] = made
             while len(self._coordinates) > COORDINATES:
                 self._coordinates.popitem(last=False)
+
+    def solutions(self, name: bytes) -> Solutions:
+        """A place for those of a name, to be written to."""
+        with self._lock:
+            self._solutions[name] = self._solutions.pop(name, {})
+            while len(self._solutions) > COORDINATES:
+                self._solutions.popitem(last=False)
+            return self._solutions[name]
 
     def rows(self, name: bytes, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Those of a name, or what `make` makes; not to be written to."""
