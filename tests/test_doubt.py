@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from linsem import fitting
+from linsem import doubt, fitting
 from linsem.doubt import FOLDS, doubted
 from linsem.fewshot import Annotation, AnnotationError, fit_few_shot
 from linsem.generator import seed_z
@@ -114,6 +114,22 @@ def test_who_is_alone_or_in_the_same_part_by_number_is_no_error(images):
     mistaken = replace(problem, y=torch.where(wrong, (problem.y + 1) % 3, problem.y))
     found = doubted(mistaken, torch.tensor(images)[image], guessed, 0.001)
     assert torch.equal(found, wrong if len(images) > 1 else torch.zeros_like(wrong))
+
+
+def test_who_goes_on_from_the_last_solution_doubts_the_same_sooner(monkeypatch):
+    """Also when another stroke was painted since; other parts are solved anew."""
+    iterations, last = [], {}
+    monkeypatch.setattr(doubt, "solved", lambda p, r, most, start: iterations.append(most) or solved(p, r, most, start))
+    problem, image, guessed = problem_of()
+    first = doubted(problem, image, guessed, 0.001, last)
+    wrong = torch.zeros(600, dtype=torch.bool)
+    wrong[6:160:3] = guessed[6:160:3]
+    mistaken = replace(problem, y=torch.where(wrong, (problem.y + 1) % 3, problem.y))
+    assert not first.any()
+    assert torch.equal(doubted(mistaken, image, guessed, 0.001, last), wrong)
+    assert torch.equal(doubted(mistaken, image, guessed & (image == 0), 0.001, last), wrong)
+    assert iterations == [doubt.ITERATIONS, doubt.AGAIN, doubt.ITERATIONS]
+    assert len(last) == 2
 
 
 def test_several_problems_of_the_same_rows_are_solved_as_each_is_alone():

@@ -146,3 +146,12 @@ def test_the_oldest_rows_go_first_and_what_never_fits_is_not_kept():
     assert len(made) == 4
     tight = Gathered(bytes_limit=first.nbytes - 1)
     assert tight.rows(b"first", ten) is not tight.rows(b"first", ten)
+
+
+def test_solutions_are_kept_for_the_sets_of_images_seen_last():
+    memory = Gathered()
+    memory.solutions(b"first")[1, 2] = torch.ones(3)
+    assert list(memory.solutions(b"first")) == [(1, 2)]
+    for each in range(module.COORDINATES):
+        memory.solutions(b"%d" % each)
+    assert not memory.solutions(b"first")
