@@ -79,10 +79,10 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
     values = json.loads(printed[-1])
     assert KEYS[table] is None or values.keys() == KEYS[table]
     assert any(line.startswith("| ---") for line in printed)
-    assert {f"{table}.{kind}" for kind in ("csv", "md", "json")} <= {path.name for path in tmp_path.iterdir()}
+    assert {f"{table}-toy.{kind}" for kind in ("csv", "md", "json")} <= {path.name for path in tmp_path.iterdir()}
     if table == "few-shot":
         assert values["ours"].keys() == values["reference"].keys() == values["suggested"].keys() == {"1", "2"}
-        assert (tmp_path / "few-shot.png").stat().st_size > 1000
+        assert (tmp_path / "few-shot-toy.png").stat().st_size > 1000
     if table == "extractors":
         assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"
 
@@ -181,6 +181,12 @@ def test_the_choices_of_layers_name_existing_ones():
     assert named["from 8 px"] == (1, 2, 3, 4) and named["the last of each size"] == (0, 2, 4)
 
 
+def test_only_another_model_is_told_in_the_names_of_files():
+    assert tables.stem("edit", "avatars-128") == "edit"
+    assert tables.stem("edit", "avatars-64") == "edit-avatars-64"
+    assert tables.stem("edit", "../up/my net.pkl") == "edit-up-my-net.pkl"
+
+
 def test_a_table_in_markdown():
     assert markdown([{"a": 1, "b": 0.123456}]) == "| a | b |\n| --- | --- |\n| 1 | 0.1235 |"
 
@@ -263,7 +269,7 @@ def test_the_slow_way_goes_over_a_quarter_of_the_edits_and_ours_is_told_for_thes
 def test_methods_that_are_left_out_keep_their_rows_if_these_are_of_as_many_edits(edits):
     ran, folder = edits
     whole = evidence_edit.run("toy", count=16, out=folder)
-    tables.write(whole, folder)
+    tables.write(evidence.named(whole, "toy"), folder)
     ran.clear()
     assert evidence_edit.run("toy", count=16, out=folder, only=["ours"]).values == whole.values
     assert set(ran) == {"ours"}

@@ -4,6 +4,7 @@
 
 Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, sample. `--quick` takes minutes rather than hours,
 `--json` makes the last line one JSON object, and with `--out` the table is written as CSV and Markdown, plots as PNG.
+The files of another model than avatars-128 have its name in theirs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from linsem.heap import keep_freed
-from linsem.lab.tables import markdown, write
+from linsem.lab.tables import USUAL, Table, markdown, stem, write
 
 TABLES = {
     "extractors": "linsem.lab.evidence_extractors",
@@ -28,13 +30,19 @@ TABLES = {
 COUNTED = ("few-shot", "edit", "sample")
 
 
+def named(table: Table, model: str) -> Table:
+    """The table, and its plots, under names that tell its model (`stem`)."""
+    plots = {stem(name, model): plot for name, plot in table.plots.items()}
+    return replace(table, name=stem(table.name, model), plots=plots)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one table from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m linsem.lab.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("model", nargs="?", default="avatars-128")
+    parser.add_argument("model", nargs="?", default=USUAL)
     parser.add_argument("--quick", action="store_true", help="200 images rather than 2,000, and fewer repeats")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--out", type=Path, help="a folder for the table and the plots")
@@ -56,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     result = module.run(args.model, quick=args.quick, out=args.out, **more)
     print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
     if args.out is not None:
-        write(result, args.out)
+        write(named(result, args.model), args.out)
     if args.json:
         print(json.dumps(result.values), flush=True)
 

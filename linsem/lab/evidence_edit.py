@@ -17,7 +17,7 @@ from linsem.extractor import Extractor, load_extractor
 from linsem.generator import Generator, seed_z
 from linsem.jump import make_atlas
 from linsem.lab import edits, reference_steer, sheets, steer_judge
-from linsem.lab.tables import Table
+from linsem.lab.tables import Table, stem
 from linsem.palette import overlay
 from linsem.pixels import IGNORE
 from linsem.steer import teacher_segmenter
@@ -140,7 +140,7 @@ def run(
         f"{steer_judge.DONE_AGREEMENT} and a change outside under {steer_judge.DONE_CHANGE} of 255)"
     )
     verdicts, rows = {}, []
-    table = _kept(out, title) if only else {}
+    table = _kept(out, stem("edit", model), title) if only else {}
     for name, method in methods(generator, teacher, steps).items():
         if only and name not in only:
             continue
@@ -157,17 +157,17 @@ def run(
         verdicts["ours_as_teacher"] = verdicts["ours"][:fewer]
     if out is not None and rows:
         out.mkdir(parents=True, exist_ok=True)
-        sheets.save_columns(rows, out / "edits.png", per_row=6)
+        sheets.save_columns(rows, out / f"{stem('edits', model)}.png", per_row=6)
     table |= {name: {"edits": len(each), **steer_judge.summary(each)} for name, each in verdicts.items()}
     return Table("edit", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])
 
 
-def _kept(out: Path | None, title: str) -> dict[str, dict[str, float]]:
+def _kept(out: Path | None, name: str, title: str) -> dict[str, dict[str, float]]:
     """The rows of the table in a folder, if it is of the same model, edits and steps."""
-    shown = None if out is None else out / "edit.md"
+    shown = None if out is None else out / f"{name}.md"
     if shown is None or not shown.exists() or shown.read_text(encoding="utf-8").splitlines()[0] != f"# {title}":
         raise SystemExit(f"--only needs --out with this table, of all methods: {title}")
-    return json.loads((out / "edit.json").read_text(encoding="utf-8"))
+    return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _row(case: Case, after: torch.Tensor, teacher: Teacher) -> list[np.ndarray]:

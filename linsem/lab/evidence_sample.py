@@ -14,7 +14,7 @@ import torch
 from linsem import conditional, pixels
 from linsem.generator import Generator
 from linsem.lab import drawings, reference_steer, sheets, steer_judge
-from linsem.lab.tables import Table
+from linsem.lab.tables import Table, stem
 from linsem.metrics import class_iou, paper_iou
 from linsem.palette import colorize
 from linsem.steer import teacher_segmenter
@@ -107,6 +107,6 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
         table["ours_as_teacher"] = tallies["ours"].row(fewer)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        sheets.save(sheets.grid(rows), out / "layouts.png")
+        sheets.save(sheets.grid(rows), out / f"{stem('layouts', model)}.png")
     title = f"{count} layouts of held-out drawings on {model}, {RESULTS} results each, judged by the teacher"
     return Table("sample", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])

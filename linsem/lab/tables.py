@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+USUAL = "avatars-128"
 _COLORS = ("#1f4e79", "#d1495b", "#5c8001", "#b07d12", "#6b4c9a", "#3a3a3a")
 
 
@@ -33,6 +35,11 @@ class Table:
     values: Mapping[str, object]
     rows: Sequence[Mapping[str, object]]
     plots: Mapping[str, Plot] = field(default_factory=dict)
+
+
+def stem(name: str, model: str) -> str:
+    """What the files of a table or a picture are called: by its name, and by its model where that is not the usual."""
+    return name if model == USUAL else f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '-', model).strip('-.')}"
 
 
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
