@@ -15,7 +15,7 @@ import torch
 
 from linsem import steer as loop
 from linsem.bank import Bank, Banks, bank_key, cached_bank, iter_bank, make_bank
-from linsem.extractor import Extractor, check_fits
+from linsem.extractor import Extractor, check_fits, check_known
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
@@ -166,9 +166,12 @@ def iter_sample(
     basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
     basis = None if basis is None or len(basis) == 0 else basis  # all samples are one image
     results: tuple[SampleResult, ...] = ()
+    first: loop.SteerStep | None = None
     for step in together_then_apart(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
     ):
+        first = step if first is None else first
+        step = _never_below(first, step, layout)
         if step.done and look is not None:
             agreed = partial(score, layout=layout)
             ws, image, labels = with_look(generator, extractor, step.ws, look, bank.psi, agreed)
@@ -176,6 +179,20 @@ def iter_sample(
         if step.done or step.index % draw_every == 0:
             results = _results(generator, step, layout, seeds)
         yield SampleStep(step.index, steps, results, nearest)
+
+
+def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray) -> loop.SteerStep:
+    """The step, with the start itself of those samples that obey the layout less than it did.
+
+    The loss, by which the loop knows what is better, is not the score.
+    """
+    worse = [score(now, layout) < score(then, layout) for now, then in zip(step.labels, first.labels, strict=True)]
+    if not any(worse):
+        return step
+    where = torch.tensor(worse, device=step.ws.device)
+    ws = torch.where(where[:, None, None], first.ws, step.ws)
+    image = None if step.image is None else torch.where(where[:, None, None, None], first.image, step.image)
+    return replace(step, ws=ws, image=image, labels=np.where(np.array(worse)[:, None, None], first.labels, step.labels))
 
 
 def _results(
@@ -221,7 +238,8 @@ def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray, cou
         raise LayoutError(
             f"the layout has label {known.max()}, but the extractor knows only {len(extractor.categories)} categories"
         )
-    fitted = loop.fit_layout(layout, tuple(generator.size))
+    fitted = resize_labels(layout, tuple(generator.size))
+    check_known(extractor, layout, LayoutError)
     if (fitted == IGNORE).all():
         sizes = [f"{width} x {height}" for height, width in (layout.shape, fitted.shape)]
         raise LayoutError(

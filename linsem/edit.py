@@ -16,7 +16,8 @@ import torch.nn.functional as F
 
 from linsem import jump
 from linsem import steer as loop
-from linsem.extractor import Extractor, check_fits
+from linsem.categories import checked_labels
+from linsem.extractor import Extractor, check_fits, check_known
 from linsem.generator import Generator, checked_pass
 from linsem.jump import Atlas
 from linsem.pixels import IGNORE
@@ -24,9 +25,13 @@ from linsem.wish import category_weight
 
 GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
 FEATHER = 0.03  # and over how much more the hold on the rest sets in
+WHOLE = 0.5  # of the pixels: a target of more is a label map and no strokes
 PATIENCE = 20
 HELD_MORE, HOLD = 1.5, 0.3  # where a jump may fulfil most of the wish: times the hold on the rest, and on its labels
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
+
+
+ALL_OPEN = "the whole image may change: nothing is held"
 
 
 class EditError(loop.SteerError):
@@ -37,7 +42,7 @@ class EditError(loop.SteerError):
 class EditResult:
     """image (1, 3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU, and the report:
     `agreement_before`, `agreement_after` (share of the wished pixels that obey, by the extractor), `outside_change`
-    (mean absolute difference outside the region, in 0..255), `steps`, `seconds`, `done`."""
+    (mean absolute difference outside the region, in 0..255), `steps`, `seconds`, and `note`, a sentence or nothing."""
 
     image: torch.Tensor
     labels: np.ndarray
@@ -76,7 +81,8 @@ def iter_edit(
     """Yield the best result so far after each step.
 
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
-    change (default: the wished pixels, grown). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
+    change (default: the wished pixels, grown; of a target that covers most of the image, those that differ from what is
+    there). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
     of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump,
     and the rest is held more firmly: `preserve` counts half as much again, and its labels shall stay too. A target that
     already holds (`enough` of it) returns at once, and the report says so.
@@ -84,11 +90,12 @@ def iter_edit(
     clock = time.monotonic()
     check_fits(extractor, generator)
     painted = _checked_color(generator, color, color_mask)
-    target, region = _checked(generator, extractor, target, region, painted)
+    target = _checked_target(generator, extractor, target, painted)
+    start = torch.as_tensor(ws).detach().float()[None].to(generator.device)
+    origin, before = _seen(generator, extractor, start)
+    region = _checked_region(generator, _opened(target, before, painted) if region is None else region, target, painted)
     keep = outside_weight(region)
     wished = np.where(region, target, IGNORE).astype(np.uint8)
-    start = ws.detach().float()[None].to(generator.device)
-    origin, before = _seen(generator, extractor, start)
     held = np.where((keep > 0) & (wished == IGNORE), before, IGNORE).astype(np.uint8)
     wish = loop.Wish(
         wished, pixel_weight(wished, before), keep, color, None if painted is None else painted.astype(np.float32),
@@ -105,7 +112,7 @@ def iter_edit(
         best = int(step.loss.argmin())
         image, labels = step.image[best : best + 1], step.labels[best]
         change = outside_change(image, origin, region)
-        report = _report(before, labels, wished, change, step.index, clock, "")
+        report = _report(before, labels, wished, change, step.index, clock, ALL_OPEN if region.all() else "")
         yield EditResult(image, labels, step.ws[best].cpu(), report)
 
 
@@ -193,30 +200,46 @@ def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray
     return float(change[outside].mean() * 127.5)
 
 
-def _checked(
-    generator: Generator, extractor: Extractor, target: np.ndarray, region: np.ndarray | None,
-    painted: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    size = tuple(generator.size)
-    target = np.asarray(target)
+def _checked_target(
+    generator: Generator, extractor: Extractor, target: np.ndarray, painted: np.ndarray | None
+) -> np.ndarray:
+    size, target = tuple(generator.size), np.asarray(target)
     if target.shape != size:
         raise EditError(f"target: expected a label map of {size}, got {target.shape}")
-    known = target[target != IGNORE]
-    if known.size and known.max() >= len(extractor.categories):
-        raise EditError(f"target: label {known.max()}, but the extractor knows {len(extractor.categories)} categories")
-    wished = target != IGNORE if painted is None else (target != IGNORE) | painted
-    if not wished.any():
+    try:
+        target = checked_labels(target, extractor.categories)
+    except ValueError as error:
+        raise EditError(f"target, {error}") from error
+    if (target == IGNORE).all() and painted is None:
         raise EditError("nothing is painted: paint at least one stroke of what the image shall show")
-    if region is None:
-        region = region_of(wished, max(1, round(GROW * size[0])))
-    region = np.asarray(region, bool)
+    check_known(extractor, target, EditError)
+    return target
+
+
+def _opened(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
+    """The default region, (H, W) bool: where something is wished, grown.
+
+    Who gives a whole label map, repainted here and there, wishes for what differs, and for the rest to stay.
+    """
+    wished = target != IGNORE
+    if wished.mean() > WHOLE and (wished & (target != before)).any():
+        wished &= target != before
+    wished = wished if painted is None else wished | painted
+    return region_of(wished, max(1, round(GROW * len(target))))
+
+
+def _checked_region(
+    generator: Generator, region: np.ndarray, target: np.ndarray, painted: np.ndarray | None
+) -> np.ndarray:
+    size, region = tuple(generator.size), np.asarray(region, bool)
     if region.shape != size:
         raise EditError(f"region: expected a mask of {size}, got {region.shape}")
     if not region.any():
         raise EditError("the region is empty: mark where the image may change")
+    wished = target != IGNORE if painted is None else (target != IGNORE) | painted
     if not (wished & region).any():
         raise EditError("no painted pixel lies inside the region: enlarge the region or paint inside it")
-    return target.astype(np.uint8), region
+    return region
 
 
 def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: np.ndarray | None) -> np.ndarray | None:

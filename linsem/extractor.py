@@ -23,12 +23,14 @@ from safetensors.torch import save_file
 from linsem.agree import labels_of, margin_of
 from linsem.generator import Generator
 from linsem.palette import Category, parse_categories
+from linsem.pixels import IGNORE
 from linsem.readout import FORWARD, KINDS, READS, ExtractorError, weight_shapes
 from linsem.specks import without_specks
 from linsem.whole import whole
 
 FORMAT, VERSION = "linsem-extractor", "1"
 _MAX_BYTES = 512 << 20
+NEVER = -60.0  # the bias of a category that no labelled pixel has: it is never predicted
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ class Extractor:
     def last_layer(self) -> int:
         """The last layer that is needed: the generator has to be run only so far."""
         return max(self.layers)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names of its categories of which it saw no pixel, and which it therefore never finds."""
+        bias = self.weights.get("bias")
+        if self.kind != "LSE" or bias is None:
+            return ()
+        return tuple(c.name for c, value in zip(self.categories, bias.tolist(), strict=True) if value == NEVER)
 
     def logits(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
         """Features (list of (N, C, h, w), all layers up to `last_layer` at least) to logits (N, K, *size)."""
@@ -247,3 +257,12 @@ def _check_shapes(
             raise ExtractorError(f"{name}: weight {key!r}: expected shape {want}, got {got}")
         if not torch.isfinite(weights[key]).all():
             raise ExtractorError(f"{name}: weight {key!r} holds numbers that are not finite")
+
+
+def check_known(extractor: Extractor, labels: np.ndarray, kind: type[ValueError] = ExtractorError) -> None:
+    """Raise `kind` where labels (255: none) ask for a category that the extractor can never find."""
+    unknown, names = extractor.unknown, [category.name for category in extractor.categories]
+    asked = [names[k] for k in np.unique(labels[labels != IGNORE]) if names[k] in unknown]
+    if asked:
+        listed = ", ".join(map(repr, asked))
+        raise kind(f"{listed}: no labelled pixel had it, so this extractor never finds it: label some first")

@@ -12,7 +12,7 @@ import torch
 from linsem.calibrate import temperature_of
 from linsem.doubt import doubted
 from linsem.examples import Examples
-from linsem.extractor import Extractor
+from linsem.extractor import NEVER, Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.rows import Gathered
@@ -25,7 +25,6 @@ POWERS = (0.5,)
 ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
 DENSE = 0.5  # labels, or guesses, of fewer pixels than this share of all images do not tell how common a category is
 LEAST_SHARE = 1e-3
-NEVER = -60.0  # the bias of a category that has no pixel
 
 
 class Fitting:

@@ -97,8 +97,9 @@ def together_then_apart(
 ) -> Iterator[loop.SteerStep]:
     """The latent loop, whose first half moves all layers alike along a basis (None: there is no such half).
 
-    So the image changes in what it shows before it changes in how the extractor takes it. `prior` weighs the first
-    half's moves; with `best_only` the second half goes on from the best of the samples alone. Options as of `steer`.
+    So the image changes in what it shows before it changes in how the extractor takes it. In the first half `lr` is
+    `TOGETHER_LR` and `weights.prior` is `prior`, both in units of the basis, and `weights.close` does not count; with
+    `best_only` the second half goes on from the best of the samples alone. Options as of `steer`.
     """
     first = 0
     if basis is not None and steps > 1:

@@ -21,10 +21,11 @@ from linsem.agree import labels_of, weighted_entropy
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, checked_pass, fitting
 from linsem.specks import without_specks
-from linsem.wish import SteerError, Weights, Wish, WishMaps, fit_layout
+from linsem.wish import SteerError, Weights, Wish, WishMaps
 
-__all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "fit_layout", "steer", "teacher_segmenter"]
+__all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "steer", "teacher_segmenter"]
 
+ROUNDING = 1e-6  # of a sum of weights that is one
 LEAST_GAIN = 0.003  # of the loss: what falls by less has not fallen, as far as patience goes
 SPACES = ("z", "z_layers", "ws")
 Basis = torch.Tensor  # (D, w_dim): a space of its own, in which a latent (N, D) is a step of all layers alike
@@ -75,6 +76,8 @@ def steer(
     """
     if not isinstance(space, torch.Tensor) and space not in SPACES:
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
+    if len(start) == 0:
+        raise SteerError("start: expected at least one latent, got none")
     if not 0 <= steps <= 10_000:
         raise SteerError(f"steps: expected 0..10000, got {steps}")
     loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(), psi, keep_best, with_image)
@@ -85,7 +88,7 @@ def steer(
         with torch.enable_grad():
             finite, improved = loop.evaluate(gradient=index < steps)
         stale = 0 if improved else stale + 1
-        reached = bool((loop.best_agreement >= enough).all())
+        reached = bool((loop.best_agreement >= enough - ROUNDING).all())
         done = index == steps or reached or not finite or (patience is not None and stale >= patience)
         yield loop.step(index, steps, done)
         if done:
@@ -133,6 +136,8 @@ class _Loop:
     def hold(self, anchor: torch.Tensor) -> None:
         """Hold the images to that of another latent than the start (in a `Basis`: of other styles than the base)."""
         anchor = _checked_start(self.generator, anchor, self.space)
+        if len(anchor) not in (1, len(self.start)):
+            raise SteerError(f"anchor: expected 1 or {len(self.start)} latents, got {len(anchor)}")
         if self.base is None:
             self.anchor = anchor
         if self.needs_image:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from linsem.generator import Generator
-from linsem.pixels import IGNORE, resize_labels
+from linsem.pixels import IGNORE
 
 
 class SteerError(ValueError):
@@ -52,8 +52,7 @@ class WishMaps:
 
     def __init__(self, wish: Wish, generator: Generator, count: int) -> None:
         size, device = tuple(generator.size), generator.device
-        target = _map(wish.target, size, count, "target")
-        target = torch.from_numpy(target.astype(np.int64)).to(device)
+        target = _labels(wish.target, size, count, "target").to(device)
         self.target = target.expand(count, -1, -1)
         weight = np.ones(size, np.float32) if wish.weight is None else wish.weight
         weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
@@ -64,6 +63,8 @@ class WishMaps:
         self.keep = _unit(torch.from_numpy(_map(keep, size, count, "keep").astype(np.float32)).to(device))
         self.color = self.color_weight = None
         if wish.color is not None and wish.color_weight is not None:
+            if np.shape(wish.color) != (*size, 3):
+                raise SteerError(f"color: expected {(*size, 3)}, got {np.shape(wish.color)}")
             rgb = torch.from_numpy(np.ascontiguousarray(wish.color)).to(device).permute(2, 0, 1)[None]
             self.color = rgb.float() / 127.5 - 1
             paint = _map(wish.color_weight, size, count, "color_weight").astype(np.float32)
@@ -81,7 +82,7 @@ class WishMaps:
 def _held(wish: Wish, target: torch.Tensor, size: tuple[int, int], count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The label that counts at each pixel (0, of no weight, where none does), and the weight of those that are held."""
     held = np.full(size, IGNORE, np.uint8) if wish.held is None else wish.held
-    held = torch.from_numpy(_map(held, size, count, "held").astype(np.int64)).to(target.device)
+    held = _labels(held, size, count, "held").to(target.device)
     weight = np.ones(size, np.float32) if wish.held_weight is None else wish.held_weight
     weight = torch.from_numpy(_map(weight, size, count, "held_weight").astype(np.float32)).to(target.device)
     asked = torch.where(target == IGNORE, held, target)
@@ -101,6 +102,14 @@ def _unit(weight: torch.Tensor) -> torch.Tensor:
     return weight / weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-8)
 
 
+def _labels(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> torch.Tensor:
+    """A map of labels as int64."""
+    found = _map(values, size, count, name)
+    if found.dtype.kind not in "ui" or (found.size and not 0 <= int(found.min()) <= int(found.max()) <= IGNORE):
+        raise SteerError(f"{name}: expected labels, whole numbers in 0..{IGNORE}, got {found.dtype}")
+    return torch.from_numpy(found.astype(np.int64))
+
+
 def _map(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> np.ndarray:
     values = np.asarray(values)
     values = values[None] if values.ndim == 2 else values
@@ -109,8 +118,3 @@ def _map(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> np
     if np.issubdtype(values.dtype, np.floating) and not (np.isfinite(values).all() and (values >= 0).all()):
         raise SteerError(f"{name}: expected finite numbers of at least 0")
     return values
-
-
-def fit_layout(layout: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A label map of any size, (h, w) uint8, at the generator's size by the nearest neighbour."""
-    return resize_labels(np.asarray(layout), size)

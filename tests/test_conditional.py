@@ -96,6 +96,25 @@ def test_a_result_s_seed_draws_its_start(toy, extractor, layout):
         assert torch.allclose(toy.map(seed_z(toy, [result.seed]))[0], result.ws, atol=1e-6)
 
 
+def test_no_result_obeys_less_than_the_image_that_it_starts_from(toy, extractor, bank, monkeypatch):
+    """The loss is not the score: without looking at it, some do."""
+
+    def falls():
+        found = []
+        for i in range(10):
+            layout = extractor.predict(toy.synthesize(toy.map(seed_z(toy, [bank.seeds[i]])))[1])[0]
+            for each in conditional.sample(toy, extractor, layout, 2, bank=bank, steps=12):
+                start = extractor.predict(toy.synthesize(toy.map(seed_z(toy, [each.seed])))[1])[0]
+                found.append(conditional.score(start, layout) - each.score)
+                drawn = extractor.predict(toy.synthesize(each.ws[None])[1])[0]
+                assert conditional.score(drawn, layout) == pytest.approx(each.score, abs=0.01)
+        return np.array(found)
+
+    assert falls().max() <= 0
+    monkeypatch.setattr(conditional, "_never_below", lambda first, step, layout: step)
+    assert falls().max() > 0
+
+
 def test_a_free_area_is_free(toy, extractor, bank, layout):
     partial = layout.copy()
     partial[:, 16:] = IGNORE

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from linsem.conditional import LayoutError, sample
 from linsem.extractor import ExtractorError
+from linsem.fewshot import fit_few_shot
 from linsem.generator import seed_z
+from linsem.palette import Category
 from linsem.pixels import IGNORE
-from tests.toys import ToyGenerator
+from tests.toys import CATEGORIES, ToyGenerator, labelled
 
 editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
 
@@ -68,6 +71,38 @@ def test_a_wish_that_holds_returns_at_once_and_says_so(toy, extractor):
     assert torch.equal(results[0].ws, ws[0])
 
 
+def test_of_a_whole_label_map_what_differs_is_the_wish_and_the_rest_is_held(toy, extractor):
+    """However little of it differs; with the whole image for a region nothing is held, and the report says so."""
+    ws = toy.map(seed_z(toy, [2]))
+    target, labels = grown_disc(toy, ws)
+    whole = np.where(target == IGNORE, labels, target)
+    few = labels.copy()
+    few[4:7, 4:7] = 3
+    assert (few != labels).mean() < 1 - 0.985  # the share that is enough elsewhere
+    assert editing.edit(toy, extractor, ws[0], few, steps=2).report["steps"] == 2
+    region = editing.region_of(whole != labels, 1)
+    held, loose = (editing.edit(toy, extractor, ws[0], whole, where, steps=60) for where in (None, region | True))
+    assert held.report["agreement_before"] == round(float((labels == whole)[region].mean()), 4) < 0.9
+    assert held.report["agreement_after"] > held.report["agreement_before"] + 0.1
+    assert held.report["note"] == "" and loose.report["note"] == editing.ALL_OPEN
+    origin = toy.synthesize(ws)[0]
+    change = [editing.outside_change(each.image, origin, region) for each in (held, loose)]
+    assert held.report["outside_change"] == pytest.approx(change[0], abs=1e-3)
+
+
+def test_a_category_without_a_labelled_pixel_cannot_be_wished_for(toy):
+    never = fit_few_shot(toy, labelled(toy), (*CATEGORIES, Category("moon", "#123456")), missing="keep")
+    assert never.unknown == ("moon",)
+    ws = toy.map(seed_z(toy, [5]))
+    wish = np.where(np.eye(32, dtype=bool), len(CATEGORIES), IGNORE).astype(np.uint8)
+    with pytest.raises(editing.EditError, match="'moon': no labelled pixel had it"):
+        editing.edit(toy, never, ws[0], wish, steps=1)
+    with pytest.raises(LayoutError, match="'moon': no labelled pixel had it"):
+        sample(toy, never, wish, 1, candidates=4)
+    wish[wish != IGNORE] = 1
+    assert editing.edit(toy, never, ws[0].numpy(), wish, steps=1).report["steps"] <= 1
+
+
 def test_an_edit_can_be_edited_further(toy, extractor):
     ws = toy.map(seed_z(toy, [5]))
     target, _ = grown_disc(toy, ws)
@@ -106,7 +141,9 @@ def test_removal_asks_for_what_the_extractor_expects_next(toy, extractor):
     [
         ({"target": np.full((32, 32), IGNORE, np.uint8)}, "nothing is painted"),
         ({"target": np.zeros((8, 8), np.uint8)}, "expected a label map"),
-        ({"target": np.full((32, 32), 9, np.uint8)}, "label 9"),
+        ({"target": np.full((32, 32), 9, np.uint8)}, "target, labels: expected 0..3 or 255, got 9"),
+        ({"target": np.full((32, 32), -1)}, "target, labels: expected 0..3 or 255, got -1"),
+        ({"target": np.full((32, 32), np.nan)}, "target, labels: expected whole numbers"),
         ({"region": np.zeros((32, 32), bool)}, "region is empty"),
         ({"region": np.ones((3, 3), bool)}, "region: expected"),
         ({"color_mask": np.ones((32, 32), bool)}, "color and color_mask: expected"),

@@ -141,7 +141,8 @@ def test_the_same_call_gives_the_same_extractor(toy, dense):
     assert all(torch.equal(one.weights[k], other.weights[k]) for k in one.weights)
 
 
-def test_the_probabilities_are_calibrated_on_pixels_that_were_left_out(toy, fitted):
+def test_the_probabilities_are_calibrated_on_pixels_that_were_left_out(toy, dense):
+    fitted = fit_few_shot(toy, dense, CATEGORIES, ridge=0.001)
     ws = toy.map(seed_z(toy, range(100, 116)), psi=0.7)
     truth, logits = torch.from_numpy(toy.truth(ws)).long(), fitted.logits(toy.synthesize(ws)[1])
     loss = {t: float(F.cross_entropy(logits / t, truth)) for t in (fitted.temperature / 8, fitted.temperature)}

@@ -9,6 +9,7 @@ import torch
 from linsem import steer as loop
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE
+from linsem.wish import category_weight
 from tests.toys import ToyGenerator
 
 
@@ -134,6 +135,21 @@ def test_only_the_needed_layers_are_run(toy, extractor):
     assert asked == [(True, None)] * 3
 
 
+def test_what_agrees_but_for_rounding_agrees(toy, extractor, monkeypatch):
+    """A sum of weights that are one together comes to a little less for some maps; that is no reason to go on."""
+    ws = toy.map(seed_z(toy, range(24)))
+    maps = extractor.predict(toy.synthesize(ws)[1])
+
+    def moved():
+        wishes = [loop.Wish(m, weight=category_weight(m)) for m in maps]
+        pairs = zip(ws, wishes, strict=True)
+        return sum(len(list(loop.steer(toy, extractor, w[None], wish, steps=1))) - 1 for w, wish in pairs)
+
+    assert moved() == 0
+    monkeypatch.setattr(loop, "ROUNDING", 0.0)
+    assert moved() > 0
+
+
 def test_it_stops_early_and_when_closed(toy, extractor):
     _, ws, target = start_and_target(toy)
     own = toy.truth(ws)
@@ -170,6 +186,10 @@ def test_numbers_that_are_not_finite_end_it_with_the_best_state(toy, extractor):
         ({"space": "w"}, "space: expected one of"),
         ({"steps": -1}, "steps: expected"),
         ({"start": torch.zeros(1, 3, 3)}, "another generator"),
+        ({"start": torch.zeros(0, 5, 24)}, "at least one latent"),
+        ({"anchor": torch.zeros(3, 5, 24)}, "anchor: expected 1 or 1 latents, got 3"),
+        ({"wish": loop.Wish(np.full((32, 32), -1))}, "target: expected labels"),
+        ({"wish": loop.Wish(np.zeros((32, 32)))}, "target: expected labels"),
         ({"start": torch.full((1, 5, 24), torch.nan)}, "not finite"),
         ({"wish": loop.Wish(np.zeros((5, 5), np.uint8))}, "target: expected"),
         ({"wish": loop.Wish(np.full((32, 32), 5, np.uint8))}, "target: label 5, but there are"),
