@@ -125,6 +125,8 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
     """A digest of what decides the labels: the network, its weights and label, the extractor, the seeds and psi."""
     network = [generator.id, list(generator.size), repr(getattr(generator, "config", ""))]
     network += [str(getattr(generator, "label", None)), str(getattr(generator, "dtype", ""))]
+    plain = {k: v for k, v in getattr(generator, "__dict__", {}).items() if isinstance(v, (int, float, str, tuple))}
+    network.append(repr(sorted(plain.items())))  # of a family of one's own, which may keep there what it draws by
     reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
     known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]
     digest = hashlib.sha256(json.dumps(known).encode())

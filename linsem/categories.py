@@ -24,6 +24,7 @@ DEFAULT_COLORS: tuple[str, ...] = (
     "#f3722c", "#7b2cbf", "#b5e48c", "#cdb4db", "#005f73", "#9b2226", "#ffc8dd", "#43aa8b", "#bc6c25", "#48305f",
     "#a9d6e5", "#d4a200", "#1d7a2f", "#ff6f91",
 )  # fmt: skip
+_JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of words in Persian, and of some emoji
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 
 
@@ -98,7 +99,7 @@ def _name_and_color(index: int, item: Category | dict | str) -> tuple[str, str |
     name, color = item["name"].strip(), item.get("color")
     if not 1 <= len(name) <= MAX_NAME:
         raise ValueError(f"categories: expected a name of 1 to {MAX_NAME} characters, got {len(name)}: {name[:80]!r}")
-    if not name.isprintable():
+    if not name.translate(_JOINERS).isprintable():
         raise ValueError(f"categories: a name may not hold control characters, got {name!r}")
     if color in (None, ""):
         return name, None

@@ -31,8 +31,8 @@ from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import STEPS, far_off
 from linsem.export import iter_export
 from linsem.extractor import Extractor, load_extractor, save_extractor
-from linsem.latents import load_latents, save_latents
-from linsem.masks import LabelMap
+from linsem.latents import load_latent, save_latents
+from linsem.masks import LabelMap, read_layout
 from linsem.offers import as_file, offered, spec_of, split_label
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
@@ -76,14 +76,16 @@ def fit(args: argparse.Namespace) -> dict:
         raise ValueError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
     given = None if args.categories is None else Path(args.categories).read_text(encoding="utf-8")
     categories = parse_categories(given, studio.categories(model))
-    ws, rgb = studio.draw(model, seeds, args.psi)
-    read = [read_label_map(Path(path), categories, size=rgb.shape[1:3]) for path in args.label_maps]
+    _check_out(args.out)
+    ws, size = studio.latents(model, seeds, args.psi), tuple(studio.generator(model).size)
+    read = [read_label_map(Path(path), categories, size=size) for path in args.label_maps]
     maps, notes = [each.labels for each in read], _notes(args.label_maps, read)
     extractor = studio.fit(model, list(ws), maps, categories)
     save_extractor(extractor, args.out)
     reading, painted = studio.read(model, extractor, list(ws)), np.stack(maps) != 255
     agreement = float((reading.labels == np.stack(maps))[painted].mean())
     report = {"pixels": int(painted.sum()), "agreement": round(agreement, 4), "notes": notes}
+    report["unpainted"] = list(extractor.unknown)
     return {"model": model, **report, "out": str(args.out)}
 
 
@@ -93,7 +95,7 @@ def segment(args: argparse.Namespace) -> dict:
     extractor, out = _extractor(studio, model, args), _folder(args.out)
     rows = []
     for seed in parse_seeds(args.seeds, LIMIT):
-        ws, _ = studio.draw(model, [seed], args.psi)
+        ws = studio.latents(model, [seed], args.psi)
         reading = studio.read(model, extractor, list(ws))
         (out / f"seed{seed}.png").write_bytes(write_label_map(reading.labels[0], extractor.categories))
         seen = overlay(reading.rgb[0], reading.labels[0], extractor.categories)
@@ -107,7 +109,7 @@ def edit(args: argparse.Namespace) -> dict:
     studio, model = _studio(args)
     extractor, out = _extractor(studio, model, args), _folder(args.out)
     if args.latent:
-        ws = load_latents(args.latent, model)[0]
+        ws = load_latent(args.latent, model, args.seed)
         rgb = studio.render(model, [ws])[0]
     else:
         drawn = studio.draw(model, [args.seed], args.psi)
@@ -128,7 +130,7 @@ def sample(args: argparse.Namespace) -> dict:
     """Images whose labels obey a layout, best first."""
     studio, model = _studio(args)
     extractor, out = _extractor(studio, model, args), _folder(args.out)
-    asked = read_label_map(Path(args.layout), extractor.categories, size=studio.generator(model).size)
+    asked = read_layout(Path(args.layout), extractor.categories, studio.generator(model).size)
     layout, notes = asked.labels, _notes([args.layout], [asked])
     for frame in studio.sample(
         model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi, args.look
@@ -154,6 +156,9 @@ def export(args: argparse.Namespace) -> dict:
 
         shard, device = accelerate_shard()
         args.device = str(device)
+    if not 0 <= args.psi <= 2:
+        raise ValueError(f"psi: expected 0 to 2, got {args.psi}")
+    _check_out(args.out)
     studio, model = _studio(args)
     extractor = _extractor(studio, model, args)
     generator = studio.generator(model)
@@ -179,7 +184,8 @@ def serve(args: argparse.Namespace) -> None:
     from linsem.ui.page import build, launch  # here, since nothing else needs a screen
 
     settings = Settings.from_env()
-    settings = replace(settings, host=args.host or settings.host, port=args.port or settings.port)
+    port = settings.port if args.port is None else Settings.from_env({"LINSEM_PORT": str(args.port)}).port
+    settings = replace(settings, host=args.host or settings.host, port=port)
     launch(build(settings), settings)
 
 
@@ -222,7 +228,7 @@ def _add_readings(command: Command) -> None:
 def _add_searches(command: Command) -> None:
     each = command(edit, "edited")
     each.add_argument("--seed", type=int, default=0)
-    each.add_argument("--latent", help="a latent file, instead of a seed")
+    each.add_argument("--latent", help="a latent file, instead of a seed; of several latents that of --seed")
     each.add_argument("--target", required=True, help="a label map; 255 or transparent: no wish")
     each.add_argument("--region", help="white: may change")
     each.add_argument("--extractor")
@@ -291,6 +297,12 @@ def _notes(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
     return [
         f"{Path(path).name}: {note}" for path, each in zip(paths, maps, strict=True) for note in each.report["notes"]
     ]
+
+
+def _check_out(path: str) -> None:
+    """Raise ValueError now for a file that could not be written at the end of long work."""
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"out: expected a file in a folder that exists, got {path}")
 
 
 def _folder(path: str) -> Path:

@@ -19,6 +19,7 @@ from linsem.extractor import Extractor, check_fits, check_known
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
+from linsem.seeds import MAX_SEED
 from linsem.swap import check_look, with_look
 from linsem.wish import category_weight
 
@@ -146,6 +147,8 @@ def iter_sample(
     as far as these allow, that seed's colours (`linsem.swap`).
     """
     layout = _checked(generator, extractor, layout, count, candidates)
+    if bank is None and not 0 <= seed <= seed + candidates - 1 <= MAX_SEED:
+        raise LayoutError(f"seed: expected {candidates} seeds in 0..{MAX_SEED}, got {seed} and what follows it")
     if bank is None and not 0 <= psi <= 2:
         raise LayoutError(f"psi: expected 0 to 2, got {psi}")
     check_look(generator, look)

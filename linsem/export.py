@@ -24,6 +24,7 @@ from linsem.extractor import Extractor, check_fits, uncertainty_of
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
+from linsem.seeds import MAX_SEED
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +73,8 @@ def iter_export(
         raise ValueError(f"shard: expected (index, number) with 0 <= index < number, got {shard}")
     if count < shards or batch < 1:
         raise ValueError(f"count, batch: expected at least {shards} and 1, got {count} and {batch}")
-    if not (0 <= first_seed and first_seed + count <= 2**63):
-        raise ValueError(f"first_seed: expected seeds in 0..2**63 - 1, got {first_seed} and {count - 1} more")
+    if not (0 <= first_seed and first_seed + count - 1 <= MAX_SEED):
+        raise ValueError(f"first_seed: expected seeds in 0..{MAX_SEED}, got {first_seed} and {count - 1} more")
     if not abs(psi) <= 10:
         raise ValueError(f"psi: expected a number in -10..10, got {psi}")
     path = shard_path(out_path, shard)
@@ -82,7 +83,7 @@ def iter_export(
     check_fits(extractor, generator)
     seeds = range(first_seed, first_seed + count)[index::shards]
     items = iter_labelled(generator, extractor, seeds, psi, batch)
-    return write_dataset(path, items, len(seeds), extractor.categories, generator=generator.id, psi=psi)
+    return write_dataset(path, items, len(seeds), extractor.categories, generator=called(generator), psi=psi)
 
 
 @torch.no_grad()
@@ -100,6 +101,12 @@ def iter_labelled(
         labels = extractor.labels(logits).cpu().numpy()
         rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
         yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
+
+
+def called(generator: Generator) -> str:
+    """The name by which `load_generator` gives this generator again: that of a conditional one ends in its label."""
+    label = getattr(generator, "label", None)
+    return generator.id if label is None else f"{generator.id}~{label}"
 
 
 def shard_path(out_path: str | Path, shard: tuple[int, int]) -> Path:

@@ -10,7 +10,6 @@ are the centres (a pixel's own norm does not change which is nearest).
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,7 +228,7 @@ def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: 
         raise ExtractorError(f"{name}: its description is damaged ({type(error).__name__}: {error})") from error
     if not layers or sorted(set(layers)) != list(layers) or layers[0] < 0 or len(layers) > 256:
         raise ExtractorError(f"{name}: layers are expected in rising order, got {list(layers)[:20]}")
-    if not (1 <= height <= 8192 and 1 <= width <= 8192 and math.isfinite(temperature) and temperature > 0):
+    if not (1 <= height <= 8192 and 1 <= width <= 8192 and 1e-6 <= temperature <= 1e6):
         raise ExtractorError(f"{name}: size {height} x {width}, temperature {temperature} are out of range")
     if len(least) not in (0, len(categories)) or not all(0 <= share <= 1 for share in least):
         raise ExtractorError(f"{name}: least: expected {len(categories)} shares in 0..1 or none, got {least[:20]}")

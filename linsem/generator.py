@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from linsem.seeds import MAX_SEED
+
 PASS_NUMBERS = 1 << 27  # in the feature maps of one pass: 512 MB, of which a gradient keeps about twice as much
 
 
@@ -59,9 +61,15 @@ class Generator(Protocol):
 
 
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
-    """One z a seed, (N, z_dim), standard normal; a seed's z does not depend on the others, nor on the device."""
+    """One z a seed, (N, z_dim), standard normal; a seed's z does not depend on the others, nor on the device.
+
+    Seeds are 0..2**32 - 1: of larger ones torch drops the rest, and they would draw the same again.
+    """
     if len(seeds) == 0:
         raise ValueError("seeds: expected at least one, got none")
+    beyond = next((seed for seed in seeds if not 0 <= int(seed) <= MAX_SEED), None)
+    if beyond is not None:
+        raise ValueError(f"seed: expected a whole number in 0..{MAX_SEED}, got {beyond}")
     rows = [torch.randn(generator.z_dim, generator=seeded(seed)) for seed in seeds]
     return torch.stack(rows).to(generator.device)
 

@@ -29,8 +29,24 @@ def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Seq
         save_file({"ws": np.ascontiguousarray(ws, dtype=np.float32)}, str(partial), metadata)
 
 
+def load_latent(path: str | Path, generator_id: str, seed: int | None = None) -> np.ndarray:
+    """The ws (num_ws, w_dim) of the only latent of a file, or of the one that started from `seed`."""
+    ws, seeds = _read(path, generator_id)
+    if len(ws) == 1:
+        return ws[0]
+    if seed not in seeds:
+        listed = ", ".join(map(str, seeds[:12])) or "not named"
+        raise LatentsError(f"latent: the file holds {len(ws)}, of the seeds {listed}: say which by its seed")
+    return ws[seeds.index(seed)]
+
+
 def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
     """Read ws (N, num_ws, w_dim) float32 of this generator; raises `LatentsError`."""
+    return _read(path, generator_id)[0]
+
+
+def _read(path: str | Path, generator_id: str) -> tuple[np.ndarray, list[int]]:
+    """The ws of a file, and the seeds that they started from, as far as it names them."""
     path = Path(path)
     if path.stat().st_size > _MAX_BYTES:
         raise LatentsError(f"latent: expected a file of at most {_MAX_BYTES >> 20} MB, got {path.stat().st_size} bytes")
@@ -38,7 +54,8 @@ def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
         with safe_open(str(path), "np") as file:
             metadata = file.metadata() or {}
             ws = file.get_tensor("ws") if metadata.get("format") == FORMAT else None
-    except (SafetensorError, OSError, TypeError, AttributeError, NotImplementedError) as error:  # a dtype of no array
+            seeds = json.loads(metadata.get("seeds", "[]"))
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # no array's dtype
         raise LatentsError("latent: expected a file that an edit or a sampling gave, got another one") from error
     if ws is None or metadata.get("version") != VERSION:
         raise LatentsError("latent: expected a file that an edit or a sampling gave, got another safetensors file")
@@ -46,4 +63,4 @@ def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
         raise LatentsError(f"latent: made with {metadata.get('generator')!r}, but the model here is {generator_id!r}")
     if ws.ndim != 3 or ws.dtype != np.float32 or len(ws) == 0 or not np.isfinite(ws).all():
         raise LatentsError(f"latent: expected finite float32 (N, num_ws, w_dim), got {ws.dtype} {ws.shape}")
-    return ws
+    return ws, seeds if isinstance(seeds, list) and len(seeds) == len(ws) else []

@@ -42,6 +42,12 @@ class LabelMap:
     report: dict
 
 
+def read_layout(source: bytes | str | Path, categories: Sequence[Category], size: tuple[int, int]) -> LabelMap:
+    """As `read_label_map`, but at its own size where nothing would be left of it: who draws it is to say so."""
+    read = read_label_map(source, categories, size=size)
+    return read if (read.labels != IGNORE).any() else read_label_map(source, categories)
+
+
 def write_label_map(labels: np.ndarray, categories: Sequence[Category]) -> bytes:
     """Labels (H, W) to an indexed PNG: index = category, 255 = unlabelled and transparent, names in a text chunk."""
     labels = checked_labels(labels, categories)
@@ -68,7 +74,7 @@ def read_label_map(
     Raises LabelMapError for a file that is no picture or too large, and for any pixel that belongs to no category: the
     message names the unknown colours or indices, most frequent first, and how many pixels have them.
     """
-    image = _open(source)
+    image = open_picture(source)
     opaque = _opaque(image)
     mode, labels, snapped = _understand(image, opaque, categories)
     labels = np.where(opaque, labels, IGNORE).astype(np.uint8)
@@ -92,20 +98,20 @@ def read_label_map(
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _open(source: bytes | str | Path) -> Image.Image:
-    """The decoded picture, upright, or LabelMapError."""
-    data = source if isinstance(source, bytes) else _bytes_of(Path(source))
+def open_picture(source: bytes | str | Path, what: str = "label map") -> Image.Image:
+    """The decoded picture, upright, or LabelMapError; `info["lossy"]` says whether its colours are only nearly so."""
+    data = source if isinstance(source, bytes) else _bytes_of(Path(source), what)
     if len(data) > MAX_BYTES:
-        raise LabelMapError(f"label map: expected a file of at most {MAX_BYTES // 10**6} MB, got {len(data)} bytes")
+        raise LabelMapError(f"{what}: expected a file of at most {MAX_BYTES // 10**6} MB, got {len(data)} bytes")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LabelMapError(f"label map: expected at most {MAX_PIXELS} pixels, got far more") from error
+        raise LabelMapError(f"{what}: expected at most {MAX_PIXELS} pixels, got far more") from error
     except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
-        raise LabelMapError(f"label map: expected a picture ({', '.join(FORMATS)}), got something else") from error
+        raise LabelMapError(f"{what}: expected a picture ({', '.join(FORMATS)}), got something else") from error
     if image.width * image.height > MAX_PIXELS:
         got = f"{image.width} x {image.height}"
-        raise LabelMapError(f"label map: expected at most {MAX_PIXELS // 10**6} megapixels, got {got}")
+        raise LabelMapError(f"{what}: expected at most {MAX_PIXELS // 10**6} megapixels, got {got}")
     try:
         format_, image.filename = image.format, ""
         image.load()
@@ -114,18 +120,19 @@ def _open(source: bytes | str | Path) -> Image.Image:
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
             image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
     except Exception as error:  # as above: a file may start well and end badly
-        raise LabelMapError("label map: the picture is damaged or incomplete") from error
+        raise LabelMapError(f"{what}: the picture is damaged or incomplete") from error
     image.format = format_
     image.info[TEXT_KEY] = text.get(TEXT_KEY)
+    image.info["lossy"] = format_ == "JPEG" or (format_ == "WEBP" and b"VP8L" not in data[:64])
     return image
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, what: str) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        raise LabelMapError(f"label map: there is no readable file {path.name!r}") from error
+        raise LabelMapError(f"{what}: there is no readable file {path.name!r}") from error
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
@@ -139,7 +146,9 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
     """The way to read it that fits, the labels (H, W) that it gives, and how many pixels were snapped."""
     indices, gray_mode = _indices(image)
     fits = indices is not None and bool(_valid(indices[opaque], categories).all())
-    if gray_mode and fits:
+    if image.info.get("lossy"):
+        fits = False  # numbers that are only nearly so would be other categories
+    if gray_mode and fits and not _are_colors(indices[opaque], categories):
         return "grayscale", indices, 0
     rgb = _gray_rgb(indices) if gray_mode else np.asarray(image.convert("RGB"))
     if image.mode == "P" and (named := _by_name(image, indices, rgb, opaque, categories)) is not None:
@@ -152,7 +161,7 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
     gray = bool(((colors >> 16 == colors & 255) & (colors >> 8 & 255 == colors & 255)).all())
     if indices is None and gray:
         indices = rgb[..., 0]
-        fits = bool(_valid(indices[opaque], categories).all())
+        fits = not image.info.get("lossy") and bool(_valid(indices[opaque], categories).all())
     index_mode = "indexed" if image.mode == "P" else "grayscale"
     if (exact >= 0).all():
         return "colours", _look_up(packed, opaque, colors, exact), 0
@@ -162,6 +171,8 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
         return "colours", _look_up(packed, opaque, colors, near), int(counts[exact < 0].sum())
     if fits:
         return index_mode, indices, 0
+    if gray and image.info.get("lossy"):
+        raise LabelMapError(f"label map: {image.format} keeps numbers and colours only nearly: save it as PNG")
     if gray_mode:
         raise LabelMapError(_unknown_indices(indices[opaque], categories))
     raise LabelMapError(_unknown_colors(colors[near < 0], counts[near < 0], categories))
@@ -184,6 +195,14 @@ def _indices(image: Image.Image) -> tuple[np.ndarray | None, bool]:
     if image.mode.startswith("I"):
         return np.asarray(image), True
     return None, False
+
+
+def _are_colors(values: np.ndarray, categories: Sequence[Category]) -> bool:
+    """Whether gray values, not all of them indices, are all of them categories' colours."""
+    colors = (rgb_of(category.color) for category in categories)
+    gray = {red for red, green, blue in colors if red == green == blue}
+    found = set(np.unique(values).tolist())
+    return bool(gray) and found <= gray and not found < set(range(len(categories)))
 
 
 def _gray_rgb(values: np.ndarray) -> np.ndarray:

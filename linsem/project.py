@@ -61,7 +61,7 @@ def save_project(project: Project, target: str | Path | BinaryIO) -> None:
     if project.extractor is not None:
         parts["extractor.safetensors"] = bytes(project.extractor)
     head = {
-        "format": FORMAT, "version": VERSION, "generator": project.generator_id, "psi": project.psi,
+        "format": FORMAT, "version": VERSION, "generator": project.generator_id, "psi": float(project.psi),
         "categories": [asdict(category) for category in project.categories],
         "settings": dict(project.settings), "images": images, "edits": edits,
     }  # fmt: skip
@@ -93,7 +93,8 @@ def _image_row(parts: dict[str, bytes], index: int, image: ProjectImage, categor
     parts[f"labels/{index:04d}.png"] = write_label_map(image.labels, categories)
     if image.ws is not None:
         parts[f"ws/{index:04d}.npy"] = _npy(image.ws)
-    return {"seed": image.seed, "psi": image.psi, "ws": image.ws is not None}
+    seed, psi = (None if image.seed is None else int(image.seed)), (None if image.psi is None else float(image.psi))
+    return {"seed": seed, "psi": psi, "ws": image.ws is not None}
 
 
 def _edit_row(parts: dict[str, bytes], index: int, edit: ProjectEdit, categories: tuple[Category, ...]) -> dict:

@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 import numpy as np
 import safetensors
 
 from linsem.categories import Category, parse_categories
+from linsem.masks import MAX_PIXELS
+from linsem.offers import split_label
 
 MAX_IMAGES = 256
 MAX_EDITS = 256
@@ -85,7 +88,7 @@ def check_project(project: Project) -> None:
 
 
 def _check_psi(psi: object) -> None:
-    if isinstance(psi, bool) or not isinstance(psi, (int, float)) or not -10 <= psi <= 10:  # NaN is in no range
+    if isinstance(psi, bool) or not isinstance(psi, Real) or not -10 <= psi <= 10:  # NaN is in no range
         raise ProjectError(f"project: expected a psi in -10..10, got {str(psi)[:40]}")
 
 
@@ -105,7 +108,7 @@ def _is_text(value: object, limit: int) -> bool:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _check_arrays(project: Project) -> None:
@@ -117,6 +120,8 @@ def _check_arrays(project: Project) -> None:
     for one in labels:
         if one.ndim != 2 or one.dtype != np.uint8 or one.size == 0:
             raise ProjectError(f"project: expected labels (H, W) uint8, got {one.shape} {one.dtype}")
+        if one.size > MAX_PIXELS:
+            raise ProjectError(f"project: expected labels of at most {MAX_PIXELS // 10**6} megapixels, got {one.shape}")
         wrong = (one >= len(project.categories)) & (one != 255)
         if wrong.any():
             raise ProjectError(f"project: label {one[wrong][0]}, and there are {len(project.categories)} categories")
@@ -134,6 +139,6 @@ def _check_extractor(data: bytes, generator_id: str) -> None:
         raise ProjectError("project: extractor.safetensors is no extractor") from error
     if metadata.get("format") != "linsem-extractor":
         raise ProjectError("project: extractor.safetensors is no extractor")
-    if metadata.get("generator") != generator_id:
+    if metadata.get("generator") != split_label(generator_id)[0]:  # one serves all labels of a conditional generator
         got = str(metadata.get("generator"))[:80]
         raise ProjectError(f"project: its extractor was made for {got!r}, and the project for {generator_id!r}")

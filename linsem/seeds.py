@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-MAX_SEED = 2**53  # beyond, a browser cannot count exactly
+MAX_SEED = 2**32 - 1  # beyond, torch draws on a CPU what it drew before
 _PART = re.compile(r"(\d{1,17})(?:-(\d{1,17}))?\Z", re.ASCII)
 
 

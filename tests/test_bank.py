@@ -95,6 +95,14 @@ def test_each_label_of_a_conditional_network_has_a_bank_of_its_own(extractor):
     assert bank_key(network.with_label(2), extractor, SEEDS, 1.0) == keys[2]
 
 
+def test_a_network_of_one_s_own_is_told_by_its_plain_attributes_too(toy, extractor):
+    """It may draw by them, and its state does not hold them."""
+    other = ToyGenerator(toy.size)
+    assert bank_key(other, extractor, SEEDS, 1.0) == bank_key(toy, extractor, SEEDS, 1.0)
+    other.strength = 0.5
+    assert bank_key(other, extractor, SEEDS, 1.0) != bank_key(toy, extractor, SEEDS, 1.0)
+
+
 def test_a_network_without_parameters_is_told_by_what_it_draws(extractor):
     class Plain:
         def __init__(self, seed):

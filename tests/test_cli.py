@@ -16,9 +16,9 @@ from PIL import Image
 from linsem import cli
 from linsem.checkpoints import read_checkpoint
 from linsem.checkpoints.own import write_safetensors
-from linsem.latents import LatentsError, load_latents, save_latents
+from linsem.latents import LatentsError, load_latent, load_latents, save_latents
 from linsem.palette import parse_categories, read_label_map, write_label_map
-from linsem.regions import RegionError, read_region, write_region
+from linsem.regions import RegionError, read_region
 from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -267,10 +267,41 @@ def test_latents_come_back_exactly_and_only_to_their_generator(tmp_path):
             load_latents(tmp_path / f"{name}.safetensors", "mine")
 
 
+def test_of_several_latents_one_is_told_by_its_seed(tmp_path):
+    ws = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    save_latents(tmp_path / "three.safetensors", ws, "mine", [7, 9, 7000])
+    assert np.array_equal(load_latent(tmp_path / "three.safetensors", "mine", 9), ws[1])
+    for seed in (None, 0):
+        with pytest.raises(LatentsError, match="the file holds 3, of the seeds 7, 9, 7000"):
+            load_latent(tmp_path / "three.safetensors", "mine", seed)
+    save_latents(tmp_path / "one.safetensors", ws[:1], "mine")
+    assert np.array_equal(load_latent(tmp_path / "one.safetensors", "mine", 3), ws[0])
+
+
+def test_a_region_is_read_as_a_label_map_is(tmp_path):
+    """Upright, of 16 bits, as TIFF; and a file that is not there is said to be missing."""
+    region = np.zeros((8, 4), np.uint8)
+    region[:, :2] = 255
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(region)))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned to the right
+    turned.save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(region).save(tmp_path / "r.tiff")
+    Image.fromarray(region.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for name in ("turned.png", "r.tiff", "deep.png"):
+        assert np.array_equal(read_region(tmp_path / name, (8, 4)), region > 0), name
+    Image.fromarray(region.astype(np.uint16)).save(tmp_path / "dark.png")
+    assert read_region(tmp_path / "dark.png", (8, 4)).any()  # values up to 255, as some tools write them
+    Image.fromarray(region.astype(np.uint16) * 100).save(tmp_path / "dark.png")
+    assert not read_region(tmp_path / "dark.png", (8, 4)).any()
+    with pytest.raises(RegionError, match=r"there is no readable file 'nowhere\.png'"):
+        read_region(tmp_path / "nowhere.png", (8, 4))
+
+
 def test_a_region_is_white_and_opaque(tmp_path):
     region = np.zeros((8, 8), bool)
     region[2:4] = True
-    write_region(region, tmp_path / "r.png")
+    Image.fromarray(np.where(region, 255, 0).astype(np.uint8)).save(tmp_path / "r.png")
     assert np.array_equal(read_region(tmp_path / "r.png", (8, 8)), region)
     assert read_region(tmp_path / "r.png", (16, 16)).sum() == 4 * region.sum()
     Image.new("RGBA", (4, 4), (255, 255, 255, 0)).save(tmp_path / "clear.png")

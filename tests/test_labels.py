@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from linsem.checkpoints.own import write_safetensors
 from linsem.extractor import ExtractorError
 from linsem.generator import seed_z
 from linsem.palette import parse_categories
+from linsem.project import Project, ProjectError, load_project, save_project
 from linsem.session import Fitted, new_session
 from linsem.settings import Settings
 from linsem.studio import Studio
@@ -130,3 +132,27 @@ def test_only_a_number_after_the_tilde_is_a_label(tmp_path):
         assert split_label(plain) == (plain, None)
     (tmp_path / "net~1").write_bytes(b"")
     assert split_label(tmp_path / "net~1") == (str(tmp_path / "net~1"), None)  # a file of that name comes first
+
+
+def test_a_data_set_and_a_project_know_the_label(labelled, tmp_path):
+    """By which the images of a data set are drawn again; one extractor serves all labels, also in a file."""
+    name, size = "four.pkl~3", load_generator(labelled).size
+    assert cli.main(["fit", "--model", name, "--seeds", "0", "--label-maps", str(halves(tmp_path, size)),
+                     "--out", str(tmp_path / "e.safetensors")]) == 0  # fmt: skip
+    assert cli.main(["export", "--model", name, "--num", "2", "--extractor", str(tmp_path / "e.safetensors"),
+                     "--out", str(tmp_path / "d.zip")]) == 0  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "d.zip") as archive:
+        assert json.loads(archive.read("categories.json"))["generator"] == name
+    data = (tmp_path / "e.safetensors").read_bytes()
+    save_project(Project(name, 0.7, CATEGORIES, (), {}, data), tmp_path / "p.zip")
+    assert load_project(tmp_path / "p.zip").extractor == data
+    with pytest.raises(ProjectError, match=r"made for 'four\.pkl'"):
+        save_project(Project("five.pkl~3", 0.7, CATEGORIES, (), {}, data), tmp_path / "p.zip")
+
+
+def halves(folder, size):
+    """A label map of two halves."""
+    labels = np.zeros(size, np.uint8)
+    labels[: size[0] // 2] = 1
+    Image.fromarray(labels).save(folder / "halves.png")
+    return folder / "halves.png"

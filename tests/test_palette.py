@@ -123,6 +123,30 @@ def test_indices_under_a_foreign_palette():
     assert read.report["mode"] == "indexed"
 
 
+def test_gray_colours_of_categories_are_colours_also_in_a_gray_file():
+    """What a PNG optimiser makes of a black and white picture means what the picture meant."""
+    two = parse_categories([{"name": "off", "color": "#000000"}, {"name": "on", "color": "#ffffff"}])
+    values = np.zeros((8, 8), np.uint8)
+    values[:, 4:] = 255
+    for image in (Image.fromarray(values), Image.fromarray(values).convert("RGB")):
+        read = read_label_map(encoded(image), two)
+        assert np.array_equal(read.labels, values // 255) and read.report["mode"] == "colours"
+    assert np.array_equal(read_label_map(encoded(values), CATEGORIES).labels, values)  # 255: unlabelled
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_indices_in_a_lossy_file_are_refused(quality):
+    labels = np.random.default_rng(0).integers(0, len(CATEGORIES), (8, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    for format_, mode in (("JPEG", "L"), ("WEBP", "RGB")):
+        buffer = io.BytesIO()
+        Image.fromarray(labels).convert(mode).save(buffer, format_, quality=quality)
+        with pytest.raises(LabelMapError, match=f"{format_} keeps numbers and colours only nearly: save it as PNG"):
+            read_label_map(buffer.getvalue(), CATEGORIES)
+    buffer = io.BytesIO()
+    Image.fromarray(labels).convert("RGB").save(buffer, "WEBP", lossless=True)
+    assert np.array_equal(read_label_map(buffer.getvalue(), CATEGORIES).labels, labels)
+
+
 def test_a_bilevel_mask_is_categories_0_and_1():
     labels = (some_labels(unlabelled=False) % 2).astype(np.uint8)
     assert np.array_equal(
@@ -250,6 +274,12 @@ def test_categories_are_read_from_json_and_filled_in():
     assert [category.name for category in parsed] == ["sky", "sea"]
     assert parsed[1].color == "#3d5a80"
     assert parsed[0].color not in ("#3d5a80", None)
+    # words of Persian, and emoji, hold joiners
+    joined = [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f469\u200d\U0001f9b0",
+    ]
+    assert [category.name for category in parse_categories(joined)] == joined
     assert parse_categories(parsed) == parsed
     assert parse_categories("  ", CATEGORIES) == CATEGORIES
     assert parse_categories(None, CATEGORIES) == CATEGORIES

@@ -79,6 +79,12 @@ def test_the_same_project_is_the_same_bytes(whole):
     assert saved(whole) == saved(load_project(saved(whole)))
 
 
+def test_numbers_of_numpy_are_numbers(whole):
+    image = replace(whole.images[0], seed=np.int64(5), psi=np.float32(0.5))
+    read = load_project(saved(replace(whole, psi=np.float64(0.25), images=(image, *whole.images[1:]))))
+    assert (read.psi, read.images[0].seed, read.images[0].psi) == (0.25, 5, 0.5)
+
+
 def test_an_empty_project_is_a_project():
     empty = Project("toy", 1, CATEGORIES, ())
     assert_same(load_project(saved(empty)), empty)
@@ -134,6 +140,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(whole, tmp_path,
         ({"images": (ProjectImage(1, np.zeros((2, 3)), np.zeros((4, 4), np.uint8)),)}, "finite float32"),
         ({"images": (ProjectImage(1, np.full((5, 24), np.nan, np.float32), np.zeros((32, 24), np.uint8)),)}, "finite"),
         ({"images": (ProjectImage(1, None, np.zeros((4, 4))),)}, "labels .* uint8"),
+        ({"images": (ProjectImage(1, None, np.zeros((4096, 4096), np.uint8)),)}, "at most 16 megapixels"),
         ({"images": (ProjectImage(1, None, np.zeros((4, 4), np.uint8)),)}, "of one size"),
         ({"edits": (ProjectEdit(np.zeros((1, 3), np.float32)),)}, "of one shape"),
         ({"edits": (ProjectEdit(np.zeros((5, 24), np.float32), "x" * 5000),)}, "caption"),

@@ -55,6 +55,16 @@ def test_images_are_different_and_every_category_is_seen(toy):
     assert (truth[0] != truth[1]).mean() > 0.1
 
 
+def test_no_two_seeds_are_the_same_image(toy):
+    """Torch drops what is above 32 bits, so that no larger seed is taken."""
+    same = [torch.randn(4, generator=seeded(seed)) for seed in (5, 5 + 2**32)]
+    assert torch.equal(*same)
+    assert not torch.equal(*seed_z(toy, [5, 2**32 - 1]))
+    for seed in (5 + 2**32, -1):
+        with pytest.raises(ValueError, match=rf"seed: expected a whole number in 0\.\.4294967295, got {seed}"):
+            seed_z(toy, [4, seed])
+
+
 def test_one_seed_is_one_image_in_any_batch(toy):
     many = toy.synthesize(toy.map(seed_z(toy, [5, 6, 7])))[0]
     one = toy.synthesize(toy.map(seed_z(toy, [6])))[0]

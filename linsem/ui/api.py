@@ -13,7 +13,7 @@ import numpy as np
 from linsem.conditional import STEPS, far_off
 from linsem.export import write_dataset
 from linsem.extractor import Extractor, load_extractor, save_extractor
-from linsem.latents import load_latents, save_latents
+from linsem.latents import load_latent, save_latents
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
 from linsem.seeds import MAX_SEED, parse_seeds
@@ -174,7 +174,7 @@ class Api:
         if path is None:
             drawn = self.gpu.draw(model, [whole("seed", seed, 0, MAX_SEED)], real("psi", psi, 0, 2))
             return drawn[0][0], drawn[1][0]
-        ws = load_latents(path, model)[0]
+        ws = load_latent(path, model, whole("seed", seed, 0, MAX_SEED))
         return ws, self.gpu.render(model, [ws])[0]
 
 
