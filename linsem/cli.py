@@ -30,7 +30,7 @@ from PIL import Image
 from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import STEPS, far_off
 from linsem.export import iter_export
-from linsem.extractor import Extractor, load_extractor, save_extractor
+from linsem.extractor import Extractor, findable, load_extractor, save_extractor
 from linsem.latents import load_latent, save_latents
 from linsem.masks import LabelMap, read_layout
 from linsem.offers import as_file, offered, spec_of, split_label
@@ -144,6 +144,8 @@ def sample(args: argparse.Namespace) -> dict:
     save_latents(out / "latents.safetensors", frame.ws, model, frame.seeds)
     rows = [{"seed": s, "score": round(v, 4)} for s, v in zip(frame.seeds, frame.scores, strict=True)]
     nearest, note = frame.nearest, far_off(frame.nearest, args.candidates)
+    unasked = findable(extractor, layout)[1]
+    notes += [unasked] if unasked else []
     nearest = None if nearest is None else round(nearest, 4)
     return {"model": model, "results": rows, "nearest": nearest, "note": note, "notes": notes, "out": str(out)}
 

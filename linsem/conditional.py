@@ -15,7 +15,7 @@ import torch
 
 from linsem import steer as loop
 from linsem.bank import Bank, Banks, bank_key, cached_bank, iter_bank, make_bank
-from linsem.extractor import Extractor, check_fits, check_known
+from linsem.extractor import Extractor, check_fits, findable
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
@@ -242,7 +242,9 @@ def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray, cou
             f"the layout has label {known.max()}, but the extractor knows only {len(extractor.categories)} categories"
         )
     fitted = resize_labels(layout, tuple(generator.size))
-    check_known(extractor, layout, LayoutError)
+    fitted, note = findable(extractor, fitted)
+    if note and (fitted == IGNORE).all():
+        raise LayoutError(f"nothing of the layout can be asked for: {note}; label some first")
     if (fitted == IGNORE).all():
         sizes = [f"{width} x {height}" for height, width in (layout.shape, fitted.shape)]
         raise LayoutError(

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from linsem import jump
 from linsem import steer as loop
 from linsem.categories import checked_labels
-from linsem.extractor import Extractor, check_fits, check_known
+from linsem.extractor import Extractor, check_fits, findable
 from linsem.generator import Generator, checked_pass
 from linsem.jump import Atlas
 from linsem.pixels import IGNORE
@@ -90,7 +90,7 @@ def iter_edit(
     clock = time.monotonic()
     check_fits(extractor, generator)
     painted = _checked_color(generator, color, color_mask)
-    target = _checked_target(generator, extractor, target, painted)
+    target, note = _checked_target(generator, extractor, target, painted)
     start = torch.as_tensor(ws).detach().float()[None].to(generator.device)
     origin, before = _seen(generator, extractor, start)
     region = _checked_region(generator, _opened(target, before, painted) if region is None else region, target, painted)
@@ -105,14 +105,14 @@ def iter_edit(
         weights = replace(weights, color=weights.color or 1.0)
     agreed = agreement(before, wished)
     if agreed >= enough and painted is None:
-        report = _report(before, before, wished, 0.0, 0, clock, "the image already shows what is asked for")
+        report = _report(before, before, wished, 0.0, 0, clock, note or "the image already shows what is asked for")
         yield EditResult(origin, before, start[0].cpu(), report)
         return
     for step in _moves(generator, extractor, start, wish, atlas, steps, lr, weights):
         best = int(step.loss.argmin())
         image, labels = step.image[best : best + 1], step.labels[best]
         change = outside_change(image, origin, region)
-        report = _report(before, labels, wished, change, step.index, clock, ALL_OPEN if region.all() else "")
+        report = _report(before, labels, wished, change, step.index, clock, note or (ALL_OPEN if region.all() else ""))
         yield EditResult(image, labels, step.ws[best].cpu(), report)
 
 
@@ -202,7 +202,8 @@ def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray
 
 def _checked_target(
     generator: Generator, extractor: Extractor, target: np.ndarray, painted: np.ndarray | None
-) -> np.ndarray:
+) -> tuple[np.ndarray, str]:
+    """The labels that can be asked for, and what to say of the others."""
     size, target = tuple(generator.size), np.asarray(target)
     if target.shape != size:
         raise EditError(f"target: expected a label map of {size}, got {target.shape}")
@@ -212,8 +213,10 @@ def _checked_target(
         raise EditError(f"target, {error}") from error
     if (target == IGNORE).all() and painted is None:
         raise EditError("nothing is painted: paint at least one stroke of what the image shall show")
-    check_known(extractor, target, EditError)
-    return target
+    target, note = findable(extractor, target)
+    if (target == IGNORE).all() and painted is None:
+        raise EditError(f"nothing can be asked for: {note}; label some first")
+    return target, note
 
 
 def _opened(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:

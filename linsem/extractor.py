@@ -258,10 +258,11 @@ def _check_shapes(
             raise ExtractorError(f"{name}: weight {key!r} holds numbers that are not finite")
 
 
-def check_known(extractor: Extractor, labels: np.ndarray, kind: type[ValueError] = ExtractorError) -> None:
-    """Raise `kind` where labels (255: none) ask for a category that the extractor can never find."""
-    unknown, names = extractor.unknown, [category.name for category in extractor.categories]
-    asked = [names[k] for k in np.unique(labels[labels != IGNORE]) if names[k] in unknown]
-    if asked:
-        listed = ", ".join(map(repr, asked))
-        raise kind(f"{listed}: no labelled pixel had it, so this extractor never finds it: label some first")
+def findable(extractor: Extractor, labels: np.ndarray) -> tuple[np.ndarray, str]:
+    """Labels (H, W) without those that the extractor can never find (255 instead), and a sentence on them or ""."""
+    unknown = [k for k, category in enumerate(extractor.categories) if category.name in extractor.unknown]
+    lost = np.isin(labels, unknown)
+    if not lost.any():
+        return labels, ""
+    names = ", ".join(repr(extractor.categories[k].name) for k in np.unique(labels[lost]))
+    return np.where(lost, IGNORE, labels).astype(labels.dtype), f"not asked for, as no labelled pixel had it: {names}"

@@ -10,6 +10,7 @@ A conditional network draws one of its labels under a name that ends in it: `ada
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ from linsem.generators import GENERATORS, PAPER, GeneratorSpec
 
 HUB = "hub://"
 DEFAULT_CATEGORIES = parse_categories(["background", "object"])  # of a file that names none: something to start from
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHIPPED = tuple(spec.id for spec in GENERATORS.values() if spec.asset or spec.package)
 
 
@@ -117,6 +119,10 @@ def _entry(entry: str) -> GeneratorSpec:
 
 
 def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
+    """The row of one label of a conditional generator; ModelError for one that is known to have no such label."""
+    if spec.family and not label < spec.c_dim and (spec.path or spec.id in GENERATORS):
+        has = f"has the labels 0..{spec.c_dim - 1}" if spec.c_dim else "was trained without labels"
+        raise ModelError(f"label: {spec.id!r} {has}, so {label} cannot be chosen")
     return replace(spec, id=f"{spec.id}~{label}")
 
 
@@ -162,13 +168,18 @@ def _hub_row(url: str) -> GeneratorSpec:
 def described(checkpoint: Checkpoint, path: Path) -> GeneratorSpec:
     """A row of what a file says of itself: its own id if it has one that is not taken, else the file's name."""
     config, metadata = checkpoint.config, checkpoint.metadata
-    own = metadata.get("id", "")
     return GeneratorSpec(
-        own if own and own not in GENERATORS else path.name, checkpoint.family, config.size[0],
+        _own_name(metadata.get("id", "")) or path.name, checkpoint.family, config.size[0],
         categories_of(metadata) or DEFAULT_CATEGORIES, f"a local file ({checkpoint.source_format})",
         metadata.get("licence", "unknown: its author's"), path=str(path), z_dim=config.z_dim,
         w_dim=getattr(config, "w_dim", config.z_dim), c_dim=getattr(config, "c_dim", 0),
     )  # fmt: skip
+
+
+def _own_name(text: str) -> str:
+    """The name that a file gives itself; "" for what would name another file, an address or a row of the zoo."""
+    plain = _NAME.fullmatch(text) and text not in GENERATORS and as_file(text) is None
+    return text if plain else ""
 
 
 def categories_of(metadata: Mapping[str, str]) -> tuple[Category, ...]:

@@ -13,6 +13,8 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
     """Load the default generator and run it once, so that the first visitor does not wait. Returns its id."""
     try:
         model = studio.default_model()
+        if studio.settings.model not in ("", model):
+            tell(f"linsem: LINSEM_MODEL: {studio.settings.model!r} is not offered here; the page begins with {model!r}")
         studio.generator(model)
         studio.shipped(model)
         if studio.device.type == "cpu":  # on ZeroGPU the main process may load, but not compute

@@ -62,9 +62,10 @@ class Studio:
 
     def default_model(self) -> str:
         """The generator to begin with; raises `ModelError` if none is available."""
-        if self.settings.model:
-            return self.settings.model
-        for row in self.models():
+        rows, wanted = self.models(), self.settings.model
+        if wanted and {wanted, zoo.split_label(wanted)[0]} & {str(row["id"]) for row in rows}:
+            return wanted
+        for row in rows:
             if row["available"]:
                 return str(row["id"])
         raise ModelError("no generator is available here: put a checkpoint in assets/, or set LINSEM_MODELS")
@@ -99,8 +100,11 @@ class Studio:
         model, _ = zoo.split_label(model)
 
         def load() -> Extractor | None:
+            file = zoo.assets() / f"{model}.extractor.safetensors"
+            if "/" in model or not file.is_file():  # an address has none
+                return None
             try:
-                return load_extractor(model)
+                return load_extractor(file)
             except ExtractorError:
                 return None
 

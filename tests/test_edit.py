@@ -95,12 +95,17 @@ def test_a_category_without_a_labelled_pixel_cannot_be_wished_for(toy):
     assert never.unknown == ("moon",)
     ws = toy.map(seed_z(toy, [5]))
     wish = np.where(np.eye(32, dtype=bool), len(CATEGORIES), IGNORE).astype(np.uint8)
-    with pytest.raises(editing.EditError, match="'moon': no labelled pixel had it"):
+    with pytest.raises(editing.EditError, match="no labelled pixel had it: 'moon'; label some first"):
         editing.edit(toy, never, ws[0], wish, steps=1)
-    with pytest.raises(LayoutError, match="'moon': no labelled pixel had it"):
+    with pytest.raises(LayoutError, match="no labelled pixel had it: 'moon'; label some first"):
         sample(toy, never, wish, 1, candidates=4)
-    wish[wish != IGNORE] = 1
-    assert editing.edit(toy, never, ws[0].numpy(), wish, steps=1).report["steps"] <= 1
+    wish[:4, 20:] = 1
+    known = np.where(wish == 1, wish, IGNORE)
+    one, other = (editing.edit(toy, never, ws[0].numpy(), each, steps=3) for each in (wish, known))
+    assert torch.equal(one.ws, other.ws) and one.report["agreement_after"] == other.report["agreement_after"]
+    assert "'moon'" in one.report["note"] and other.report["note"] == ""
+    one, other = (sample(toy, never, each, 1, candidates=4, steps=2)[0] for each in (wish, known))
+    assert torch.equal(one.ws, other.ws) and one.score == other.score
 
 
 def test_an_edit_can_be_edited_further(toy, extractor):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 from gradio.components.json_component import JsonData
 
 from linsem.ui import guard
-from linsem.ui.guard import MAX_JSON, NO_SUCH_CALL, UNREAD, Gate, GuardedBlocks
+from linsem.ui.guard import MAX_JSON, NO_SUCH_CALL, UNREAD, Gate, GuardedBlocks, completed
 
 UPLOAD = 4 * MAX_JSON
 
@@ -143,8 +145,7 @@ def called(loop, demo, name, inputs):
 
 def test_inputs_that_no_component_reads_get_a_sentence(loop, blocks):
     assert called(loop, blocks, "public", [3, None])[0] == [JsonData({"n": 3})]
-    assert called(loop, blocks, "public", [3, None, 5])[0] == [JsonData({"n": 3})]  # Gradio drops what is too many
-    for wrong in ([3], []):
+    for wrong in ([3], [], [3, None, 5]):
         assert "expected 2 values (number, file)" in called(loop, blocks, "public", wrong)[0]
     for wrong in ("x", 5, {}, [[]], {"path": "/etc/passwd"}):
         assert "number, file" in called(loop, blocks, "public", [3, wrong])[0]
@@ -159,16 +160,40 @@ def test_what_came_in_is_not_kept_with_the_session(loop, blocks):
     assert "xxx" in repr(state.config_values)  # the twin: this is where Gradio keeps it
 
 
-def test_only_a_last_parameter_that_may_be_none_may_be_left_out():
-    from types import SimpleNamespace
+def test_a_programs_call_leaves_no_session_and_a_visitors_stays(loop, blocks):
+    """Each call of curl or JavaScript comes under a name of its own."""
+    holder = gr.state_holder.StateHolder()
+    blocks.state_session_capacity = 100
+    holder.set_blocks(blocks)
+    functions = {fn.api_name: fn for fn in blocks.fns.values()}
+    for name, data in (("public", [3, None]), ("own", [3]), ("public", [])):
+        state = holder[f"somebody who calls {name} with {data}"]
+        with contextlib.suppress(gr.Error):
+            loop.run_until_complete(blocks.process_api(functions[name], data, state=state))
+    assert list(holder.session_data) == ["somebody who calls own with [3]"]
+    working = holder["a visitor"]
+    working.state_data[1] = "strokes"
+    loop.run_until_complete(blocks.process_api(functions["public"], [3, None], state=working))
+    assert "a visitor" in holder
 
-    from linsem.ui.guard import completed
 
+def test_one_file_is_a_list_of_one():
+    def fit(label_maps: list) -> None: ...
+
+    endpoint = SimpleNamespace(inputs=[gr.File(file_count="multiple", render=False)], api_name="fit",
+                               api_visibility="public", fn=fit)  # fmt: skip
+    file = {"path": "a.png"}
+    assert completed(endpoint, [file]) == completed(endpoint, [[file]]) == [[file]]
+    endpoint.inputs = [gr.File(render=False)]
+    assert completed(endpoint, [file]) == [file]
+
+
+def test_only_a_last_parameter_with_a_default_may_be_left_out():
     def sample(seed: int, look: int | None = None) -> None: ...
 
     def edit(seed: int, steps: int = 3) -> None: ...
 
-    for function, expected in ((sample, [7, None]), (edit, [7])):
-        endpoint = SimpleNamespace(inputs=[1, 2], api_name=function.__name__, fn=function)
+    for function, expected in ((sample, [7, None]), (edit, [7, 3])):
+        endpoint = SimpleNamespace(inputs=[1, 2], api_name=function.__name__, api_visibility="public", fn=function)
         assert completed(endpoint, [7]) == expected
         assert completed(endpoint, []) == [] and completed(endpoint, [7, 8]) == [7, 8]

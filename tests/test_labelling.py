@@ -9,11 +9,12 @@ import pytest
 
 from linsem.looks import Looks
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
-from linsem.session import Fitted, add_category, add_pictures, new_session, set_labels
+from linsem.session import Fitted, Session, add_category, add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.labelling import Labelling
+from linsem.ui.segment import chosen_extractor
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
 
@@ -52,6 +53,17 @@ def test_they_follow_from_what_is_labelled_and_not_from_what_is_only_shown(servi
     picture = replace(session_of(services, [own], [0]).pictures[0], seed=3)  # its twin, labelled under another seed
     twin = replace(session_of(services, [3]), pictures=(picture,))
     assert own not in parse_seeds(bench.suggested(twin, None, 0.7))
+
+
+def test_work_that_is_gone_is_said_to_be_gone(services):
+    """As after a restart: the page has its image, and the server an empty session."""
+    tab, painted = Labelling(services), PainterLabels("gone-0", np.zeros((24, 24), np.uint8), 1)
+    for handler in (tab.bench.fit, tab.bench.overview, tab.clear, tab.back):
+        more = ("Overlay",) if handler == tab.bench.overview else ()
+        with pytest.raises(ValueError, match="This server no longer holds your work"):
+            handler(Session(), None, painted, *more)
+    with pytest.raises(ValueError, match="This server no longer holds your work"):
+        chosen_extractor(services, Session(), None)
 
 
 def test_a_bench_that_is_full_says_so_before_anything_is_drawn(services, monkeypatch):

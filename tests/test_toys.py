@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from linsem.generator import Generator, seed_z
+from linsem.generator import Generator, seed_z, seeded
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 

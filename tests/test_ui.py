@@ -103,6 +103,21 @@ def test_downloads_are_swept_by_age(tmp_path, monkeypatch):
     assert new.parent.exists() and fresh.exists() and other.exists()
 
 
+def test_what_an_earlier_process_had_of_visitors_is_deleted_at_the_start(tmp_path, monkeypatch):
+    """Gradio knows only what came to its own process; nothing else in that folder is ours."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    upload, other = tmp_path / ("ab" * 32), tmp_path / "somebody-elses"
+    for folder in (upload, other):
+        folder.mkdir()
+        (folder / "scan.png").write_bytes(b"x")
+    Downloads(keep_hours=1)
+    assert upload.exists()
+    now = time.time()
+    monkeypatch.setattr(files.time, "time", lambda: now + 3700)
+    Downloads(keep_hours=1)
+    assert not upload.exists() and other.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "plain"),
     [

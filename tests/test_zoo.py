@@ -16,6 +16,9 @@ from huggingface_hub import constants
 from linsem import hub, zoo
 from linsem.checkpoints import write_safetensors
 from linsem.generators import PAPER
+from linsem.settings import Settings
+from linsem.start import preload
+from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.zoo import GENERATORS, ModelError, available_models, load_generator
 
@@ -116,7 +119,23 @@ def test_a_file_a_name_for_a_file_and_an_asset_are_the_same_network(tmp_path, mo
 
 def test_a_file_may_name_itself_but_not_like_a_row_of_the_zoo(tmp_path):
     assert load_generator(write(tmp_path / "a.safetensors", id="boats")).id == "boats"
-    assert load_generator(write(tmp_path / "b.safetensors", id="avatars-64")).id == "b.safetensors"
+    for other in ("avatars-64", "hub://evil/net/x.safetensors", str(tmp_path / "a.safetensors"), "mine~3", "x" * 65,
+                  "README.md", "\u00e9"):  # fmt: skip
+        assert load_generator(write(tmp_path / "b.safetensors", id=other)).id == "b.safetensors"
+
+
+def test_a_label_that_a_file_does_not_have_is_not_available(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINSEM_MODELS", f"{write(tmp_path / 'a.safetensors', id='boats')}~3")
+    row = available_models()[0]
+    assert not row["available"] and "was trained without labels" in row["help"]
+
+
+def test_a_model_to_begin_with_that_is_not_offered_is_told_and_another_one_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINSEM_MODELS", str(write(tmp_path / "a.safetensors", id="boats")))
+    told = []
+    assert preload(Studio(Settings(device="cpu", model="boats")), told.append) == "boats" and not told
+    assert preload(Studio(Settings(device="cpu", model="boat")), told.append) == "boats"
+    assert "LINSEM_MODEL: 'boat' is not offered here" in told[0]
 
 
 def test_a_file_that_names_no_categories_gets_something_to_start_from(tmp_path):
@@ -140,6 +159,8 @@ def test_a_hub_address_is_downloaded_once_and_then_described(tmp_path, monkeypat
     assert draw(load_generator(url)).equal(draw(network()))  # the server is gone: from the cache
     after = available_models()[0]
     assert (before["family"], after["family"]) == ("", "stylegan2")
+    studio = Studio(Settings(device="cpu"))
+    assert studio.shipped(url) is None and preload(studio) == url  # nothing is looked for at the Hub
     assert before["id"] == after["id"] == url and after["resolution"] == 16 and after["licence"] == "MIT"
 
 

@@ -12,16 +12,18 @@ import numpy as np
 
 from linsem.conditional import STEPS, far_off
 from linsem.export import write_dataset
-from linsem.extractor import Extractor, load_extractor, save_extractor
+from linsem.extractor import Extractor, findable, load_extractor, save_extractor
 from linsem.latents import load_latent, save_latents
+from linsem.masks import read_layout
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
-from linsem.seeds import MAX_SEED, parse_seeds
+from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.studio import SampleFrame
 from linsem.ui.errors import in_words
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services, real, shares, whole
 
+MAX_PIXELS = 64_000_000  # of the label maps of one call
 FRAMES = 8  # an edit tells a program how it goes about this many times
 
 
@@ -36,13 +38,13 @@ class Api:
         """The generators that are offered here."""
         return self.studio.models()
 
-    def generate(self, model: str, seeds: str, psi: float) -> list[np.ndarray]:
+    def generate(self, model: str, seeds: str, psi: float = 0.7) -> list[np.ndarray]:
         """One image a seed; seeds is text like "0-7, 12"."""
         model, chosen, psi = self._drawing(model, seeds, psi)
         return list(self.gpu.draw(model, chosen, psi)[1])
 
     def fit(
-        self, model: str, seeds: str, label_maps: list[str] | None, categories: object, psi: float
+        self, model: str, seeds: str, label_maps: list[str] | None, categories: object = None, psi: float = 0.7
     ) -> tuple[str, dict[str, object]]:
         """Fit an extractor to one label map a seed (unlabelled pixels: 255 or transparent)."""
         model, chosen, psi = self._drawing(model, seeds, psi)
@@ -51,12 +53,15 @@ class Api:
         if len(files) != len(chosen):
             raise ValueError(f"label_maps: expected one a seed ({len(chosen)}), got {len(files)}")
         ws, rgb = self.gpu.draw(model, chosen, psi)
-        maps, understood = [], []
+        maps, understood, pixels = [], [], 0
         for seed, file in zip(chosen, files, strict=True):
             try:
                 read = read_label_map(uploaded(file, "label_maps"), categories, size=rgb.shape[1:3])
             except ValueError as error:
                 raise ValueError(f"the label map of seed {seed}: {error}") from error
+            pixels += read.report["width"] * read.report["height"]
+            if pixels > MAX_PIXELS:
+                raise ValueError(f"label_maps: expected at most {MAX_PIXELS // 10**6} megapixels in one call")
             maps.append(read.labels)
             understood.append({"seed": seed, **read.report})
         extractor = self.gpu.fit(model, list(ws), maps, categories)
@@ -74,7 +79,7 @@ class Api:
         return str(path), report
 
     def segment(
-        self, model: str, seeds: str, psi: float, extractor: str | None
+        self, model: str, seeds: str, psi: float = 0.7, extractor: str | None = None
     ) -> tuple[list[str], list[tuple[np.ndarray, str]], dict[str, object]]:
         """Label maps and overlays of seeds, by the extractor given or the generator's own."""
         model, chosen, psi = self._drawing(model, seeds, psi)
@@ -92,8 +97,8 @@ class Api:
         return files, gallery, {"images": rows, "categories": [c.name for c in categories]}
 
     def edit(
-        self, model: str, seed: float, latent: str | None, psi: float, target: str | None, region: str | None,
-        extractor: str | None, steps: float,
+        self, model: str, seed: float, latent: str | None = None, psi: float = 0.7, target: str | None = None,
+        region: str | None = None, extractor: str | None = None, steps: float = 50,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Move an image until its labels follow `target` (255: no wish) inside `region` (white; default: around it)."""
         model = self.studio.check_model(model)
@@ -116,7 +121,7 @@ class Api:
 
     def sample(
         self, model: str, layout: str | None, count: float, candidates: float, steps: float, seed: float,
-        extractor: str | None, look: float | None = None,
+        extractor: str | None = None, look: float | None = None,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Images whose labels obey a layout, best first; with the colours of the seed `look`, if there is one."""
         model = self.studio.check_model(model)
@@ -128,7 +133,7 @@ class Api:
         look = None if look is None else whole("look", look, 0, MAX_SEED)
         if (path := uploaded(layout, "layout")) is None:
             raise ValueError("layout: expected a label map, got nothing")
-        asked = read_label_map(path, chosen.categories)
+        asked = read_layout(path, chosen.categories, self.studio.generator(model).size)
         frame, every, sent = None, max(1, steps // FRAMES), -steps
         for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed, look=look):
             if frame.seeds and frame.index >= sent + every:
@@ -140,11 +145,11 @@ class Api:
         ]
         path = self.downloads.path("latents.safetensors")
         save_latents(path, frame.ws, model, frame.seeds)
-        note = far_off(frame.nearest, candidates)
+        note = far_off(frame.nearest, candidates) or findable(chosen, asked.labels)[1]
         yield _captioned(frame), files, str(path), {**_ranking(frame), "note": note, "layout": asked.report}
 
     def export(
-        self, model: str, extractor: str | None, count: float, first_seed: float, psi: float
+        self, model: str, extractor: str | None = None, count: float = 100, first_seed: float = 0, psi: float = 0.7
     ) -> Iterator[tuple[str | None, dict[str, object]]]:
         """A zip of `count` generated images with their label maps."""
         model = self.studio.check_model(model)
@@ -188,28 +193,28 @@ def _ranking(frame: SampleFrame) -> dict[str, object]:
     return {"results": rows, "step": frame.index, "of": frame.total, "nearest": nearest}
 
 
-def _text(value: str) -> gr.Textbox:
-    return gr.Textbox(value, visible=False)
+def _text(value: str, label: str) -> gr.Textbox:
+    return gr.Textbox(value, label=label, visible=False)
 
 
-def _number(value: float | None) -> gr.Number:
-    return gr.Number(value, visible=False)
+def _number(value: float | None, label: str) -> gr.Number:
+    return gr.Number(value, label=label, visible=False)
 
 
-def _file(count: str = "single") -> gr.File:
-    return gr.File(visible=False, file_count=count, type="filepath")
+def _file(label: str, count: str = "single") -> gr.File:
+    return gr.File(label=label, visible=False, file_count=count, type="filepath")
 
 
-def _image() -> gr.Image:
-    return gr.Image(visible=False, format="png")
+def _image(label: str) -> gr.Image:
+    return gr.Image(label=label, visible=False, format="png")
 
 
-def _gallery() -> gr.Gallery:
-    return gr.Gallery(visible=False, format="png")
+def _gallery(label: str) -> gr.Gallery:
+    return gr.Gallery(label=label, visible=False, format="png")
 
 
-def _json() -> gr.JSON:
-    return gr.JSON(None, visible=False)
+def _json(label: str) -> gr.JSON:
+    return gr.JSON(None, label=label, visible=False)
 
 
 def _endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, object]) -> None:
@@ -218,26 +223,43 @@ def _endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, 
 
 def build(services: Services) -> None:
     """Add the endpoints to the Blocks that is being built: hidden inputs and outputs, one hidden button each."""
-    api, default = Api(services), _default_model(services)
-    short, long = services.short, services.long
+    api, default, limits = Api(services), _default_model(services), services.settings
+    bulk, long = services.bulk, services.long
+    some = format_seeds(range(min(8, limits.max_seeds)))
 
     def model() -> gr.Textbox:
-        return _text(default)
+        return _text(default, "model")
+
+    def psi(value: float = 0.7) -> gr.Number:
+        return _number(value, "psi (0 to 2; 1: no truncation)")
+
+    def own() -> gr.File:
+        return _file("extractor: of /fit or of the page, or nothing: the one that ships")
 
     with gr.Column(visible=False):
-        _endpoint(api.models, [], [_json()], short)
-        _endpoint(api.generate, [model(), _text("0-7"), _number(0.7)], [_gallery()], short)
-        asked = [model(), _text("0"), _file("multiple"), _json(), _number(0.7)]
-        _endpoint(api.fit, asked, [_file(), _json()], short)
-        asked = [model(), _text("0-7"), _number(0.7), _file()]
-        _endpoint(api.segment, asked, [_file("multiple"), _gallery(), _json()], short)
-        asked = [model(), _number(0), _file(), _number(0.7), _file(), _file(), _file(), _number(50)]
-        _endpoint(api.edit, asked, [_image(), _file(), _file(), _json()], long)
-        asked = [model(), _file(), _number(4), _number(200), _number(STEPS), _number(0), _file()]
-        asked.append(_number(None))
-        _endpoint(api.sample, asked, [_gallery(), _file("multiple"), _file(), _json()], long)
-        asked = [model(), _file(), _number(100), _number(0), _number(0.7)]
-        _endpoint(api.export, asked, [_file(), _json()], long)
+        _endpoint(api.models, [], [_json("models")], services.short)
+        _endpoint(api.generate, [model(), _text(some, "seeds, like 0-7,12"), psi()], [_gallery("images")], bulk)
+        maps = _file("label maps: one a seed", "multiple")
+        asked = [model(), _text("0", "seeds, like 0-7,12"), maps, _json("categories, or nothing"), psi()]
+        _endpoint(api.fit, asked, [_file("extractor"), _json("report")], bulk)
+        asked = [model(), _text(some, "seeds, like 0-7,12"), psi(), own()]
+        _endpoint(api.segment, asked, [_file("label maps", "multiple"), _gallery("overlays"), _json("report")], bulk)
+        files = [_file("target: a label map, 255 for no wish"), _file("region: white may change, or nothing"), own()]
+        steps = _number(min(50, limits.max_steps), "most steps")
+        asked = [model(), _number(0, "seed"), _file("latent, or nothing"), psi(), *files, steps]
+        _endpoint(api.edit, asked, [_image("image"), _file("label map"), _file("latent"), _json("report")], long)
+        count = _number(min(4, limits.max_results), "results")
+        asked = [model(), _file("layout: a label map, 255 for free"), count]
+        asked += [
+            _number(min(200, limits.max_candidates), "candidates"),
+            _number(min(STEPS, limits.max_steps), "steps"),
+        ]
+        asked += [_number(0, "first seed"), own(), _number(None, "look: a seed, or nothing")]
+        results = [_gallery("images"), _file("label maps", "multiple"), _file("latents"), _json("report")]
+        _endpoint(api.sample, asked, results, long)
+        count = _number(min(100, limits.max_export), "images")
+        asked = [model(), own(), count, _number(0, "first seed"), psi()]
+        _endpoint(api.export, asked, [_file("data set"), _json("report")], long)
 
 
 def _default_model(services: Services) -> str:

@@ -24,11 +24,12 @@ from linsem.session import (
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.errors import GONE
 from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
 from linsem.zoo import split_label
 
-FIRST_SEEDS, FIRST_PSI = "1-8", 0.7
+FIRST_IMAGES, FIRST_PSI = 8, 0.7
 POOL, SUGGESTED = 60, 4  # images that are looked at, and those of them that are brought
 NOT_YET = show.empty(
     "Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category."
@@ -47,7 +48,7 @@ class Bench:
         """A new bench with the first images."""
         model = self.services.studio.check_model(model)
         session = new_session(model, self.services.studio.categories(model))
-        return self._with_images(session, FIRST_SEEDS, FIRST_PSI)
+        return self._with_images(session, first_seeds(self.services.settings.max_pictures), FIRST_PSI)
 
     def add(self, session: Session, painted: PainterLabels | None, seeds: str, psi: float) -> Session:
         """Images of these seeds in place of the unlabelled ones."""
@@ -144,8 +145,15 @@ class Bench:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
+def first_seeds(limit: int) -> str:
+    """Of the images that a bench of so many begins with."""
+    return format_seeds(range(1, 1 + min(FIRST_IMAGES, limit)))
+
+
 def absorb(session: Session, painted: PainterLabels | None) -> Session:
     """The session with what the painter holds, so that no stroke is lost whatever event comes first."""
+    if not session.token:
+        raise ValueError(GONE)
     if painted is None or painted.stamp == 0:
         return session
     return paint(session, painted.key, painted.labels)

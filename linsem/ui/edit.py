@@ -16,7 +16,7 @@ from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing
 from linsem.ui.events import on
 from linsem.ui.label import LabelTab, first_categories
-from linsem.ui.services import Services
+from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = (
@@ -84,7 +84,7 @@ class _Layout:
             self.remove = gr.Button("Remove it", elem_id="edit-remove", scale=1, min_width=100)
 
     def _how(self, most: int) -> None:
-        self.steps = gr.Slider(5, most, 50, step=5, label="Most steps", elem_id="edit-steps")
+        self.steps = gr.Slider(**reach(5, most, 50, 5), label="Most steps", elem_id="edit-steps")
         self.everywhere = gr.Checkbox(False, label="The whole image may change, not only around my strokes")
         with gr.Row(elem_classes="ls-tight"):
             self.colored = gr.Checkbox(False, label="Where I paint, ask for this colour too", scale=2)

@@ -12,6 +12,11 @@ import gradio as gr
 log = logging.getLogger("linsem")
 OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
 
+GONE = (
+    "This server no longer holds your work: you were away for long, or it was started anew. "
+    "Reload the page: it offers to go on with what this browser kept"
+)
+
 
 def said(error: Exception) -> gr.Error:
     """The `gr.Error` for an exception: our own sentences as they are, anything else in general words."""

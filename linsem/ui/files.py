@@ -12,6 +12,7 @@ from gradio.utils import get_upload_folder
 
 SWEEP_SECONDS = 60  # between two looks for what is too old
 MAX_NAME = 160  # bytes of a file's name: a file system takes 255
+_OF_GRADIO = re.compile(r"[0-9a-f]{64}")  # a folder for each file that it has
 _UNSAFE = re.compile(r"[^\w.~+@-]+")
 
 
@@ -48,6 +49,7 @@ class Downloads:
         self.keep_seconds = keep_hours * 3600
         self.root = Path(get_upload_folder()) / "made"
         self._swept = 0.0
+        self._sweep_uploads()
 
     def path(self, name: str) -> Path:
         """Where to write a file of this name, made safe; what is too old is deleted on the way."""
@@ -61,6 +63,17 @@ class Downloads:
         path = self.path(name)
         path.write_bytes(data)
         return str(path)
+
+    def _sweep_uploads(self) -> None:
+        """Delete the uploads, and copies for visitors, that an earlier process left behind: Gradio knows only those of
+        its own. Done before a page is built, whose own pictures are copied there."""
+        for entry in self.root.parent.glob("*"):
+            try:
+                old = time.time() - entry.stat().st_ctime > self.keep_seconds
+            except OSError:  # another process was faster
+                continue
+            if old and _OF_GRADIO.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Delete what was made long ago, by this process or one before it, and what cut uploads have left behind."""

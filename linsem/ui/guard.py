@@ -46,34 +46,62 @@ class GuardedBlocks(gr.Blocks):
         finally:
             forget(block_fn, state)
 
-    async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As Gradio does it; an error that no handler put into words is logged, and is one that says so."""
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: Any = None, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As Gradio does it; an error that no handler put into words is logged, and is one that says so.
+
+        A program's call holds no visitor's place afterwards: each of them comes as a visitor of its own, and so many
+        would push out those who paint.
+        """
         try:
-            return await super().process_api(block_fn, *args, **kwargs)
+            return await super().process_api(block_fn, inputs, state, *args, **kwargs)
         except gr.Error:
             raise
         except Exception as error:
             log.error("around a request", exc_info=error)
             raise gr.Error(OURS, print_exception=False) from None
+        finally:
+            if is_public(block_fn):
+                leave(getattr(self, "state_holder", None), state)
 
 
 def completed(block_fn: Any, inputs: list[Any]) -> list[Any]:
-    """The inputs of an endpoint, with None for each last one that is missing and may be None.
+    """The inputs of an endpoint, with the default of each last one that is missing and has one.
 
-    So that a parameter that was added lately does not break a call that was written before.
+    So that a parameter that was added lately does not break a call that was written before. One file is a list of one.
     """
-    missing = block_fn.inputs[len(inputs) :]
-    if not missing or not block_fn.api_name or block_fn.fn is None:
+    if not block_fn.api_name or block_fn.fn is None:
         return inputs
+    if is_public(block_fn) and len(inputs) > len(block_fn.inputs):
+        raise gr.Error(unread(block_fn, inputs), print_exception=False)
+    several = [isinstance(block, gr.File) and block.file_count == "multiple" for block in block_fn.inputs]
+    inputs = [[v] if many and isinstance(v, dict) else v for v, many in zip(inputs, several, strict=False)]
     defaults = [each.default for each in inspect.signature(block_fn.fn).parameters.values()]
-    optional = all(default is None for default in defaults[len(inputs) : len(block_fn.inputs)])
-    return [*inputs, *[None] * len(missing)] if optional else inputs
+    missing = defaults[len(inputs) : len(block_fn.inputs)]
+    return inputs if inspect.Parameter.empty in missing else [*inputs, *missing]
+
+
+def is_public(block_fn: Any) -> bool:
+    """Whether an event is an endpoint for programs."""
+    return bool(block_fn.api_name) and block_fn.api_visibility == "public"
+
+
+def leave(holder: Any, state: Any) -> None:
+    """Forget a session that has nothing of a visitor's."""
+    if holder is None or state is None or state.state_data:
+        return
+    with holder.lock:
+        gone = next((name for name, each in reversed(holder.session_data.items()) if each is state), None)
+        if gone is not None:
+            del holder.session_data[gone]
+            holder.time_last_used.pop(gone, None)
 
 
 def unread(block_fn: Any, inputs: list[Any]) -> str:
     """The sentence for inputs that do not fit an event: of an endpoint it names the kinds of its parameters."""
     name = block_fn.api_name
-    if not name or block_fn.api_visibility != "public":
+    if not is_public(block_fn):
         return UNREAD
     kinds = ", ".join(block.get_block_name() for block in block_fn.inputs) or "nothing"
     expected, got = len(block_fn.inputs), len(inputs)

@@ -9,7 +9,7 @@ import gradio as gr
 
 from linsem.session import Session
 from linsem.ui import show
-from linsem.ui.bench import FIRST_PSI, FIRST_SEEDS, NOT_YET
+from linsem.ui.bench import FIRST_PSI, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.events import on
@@ -47,7 +47,7 @@ class _Layout:
                 self._painting(services)
             with gr.Column(scale=4, min_width=320):
                 self._learning()
-                self._images()
+                self._images(first_seeds(services.settings.max_pictures))
                 self.sure = gr.HTML(NOT_YET, elem_id="label-sure")
                 self.editor = CategoryEditor(services)
                 with gr.Accordion("Save and load", open=False, elem_id="projects"):
@@ -70,10 +70,10 @@ class _Layout:
         self.next_one = gr.Button("Label this one next", visible=False, elem_id="label-next", size="sm")
         self.view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
 
-    def _images(self) -> None:
+    def _images(self, first: str) -> None:
         self.strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip", size=108)
         with gr.Row(elem_classes="ls-tight"):
-            self.seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
+            self.seeds = gr.Textbox(first, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
             self.psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)
         with gr.Row(elem_classes="ls-tight"):
             self.load = gr.Button("Show these seeds", size="sm", elem_id="label-load")

@@ -16,7 +16,7 @@ from linsem.ui.examples import example_masks
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.sampling import NO_LAYOUT, Results, Sampling
 from linsem.ui.segment import chosen_extractor
-from linsem.ui.services import Services
+from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 
 HINT = "Give a layout, and get several different images that obey it, best first."
@@ -63,18 +63,15 @@ class _Layout:
             self.run = gr.Button("Sample", variant="primary", elem_id="sample-run", min_width=100)
             self.stop = gr.Button("Stop", interactive=False, elem_id="sample-stop", min_width=100)
         with gr.Row(elem_classes="ls-tight"):
-            few = min(4, limits.max_results)
-            self.count = gr.Slider(1, limits.max_results, few, step=1, label="Results", min_width=200)
+            self.count = gr.Slider(**reach(1, limits.max_results, 4), label="Results", min_width=200)
             self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110)
             self.look = gr.Textbox(  # text, since an empty number comes back as 0
                 "", label="Look of seed", placeholder="their own", min_width=110, max_lines=1, elem_id="sample-look"
             )
         with gr.Accordion("How", open=False), gr.Row(elem_classes="ls-tight"):
-            some, most = min(STEPS, limits.max_steps), min(limits.max_candidates, 1000)
-            self.steps = gr.Slider(0, limits.max_steps, some, step=1, label="Most steps", min_width=200)
-            self.candidates = gr.Slider(
-                12, most, min(200, most), step=4, label="Candidates", min_width=200, elem_id="sample-candidates"
-            )
+            steps, many = reach(0, limits.max_steps, STEPS), reach(12, min(limits.max_candidates, 1000), 200, 4)
+            self.steps = gr.Slider(**steps, label="Most steps", min_width=200)
+            self.candidates = gr.Slider(**many, label="Candidates", min_width=200, elem_id="sample-candidates")
 
     def _results(self) -> None:
         self.state = gr.HTML(show.status("The results appear here."), elem_id="sample-status")

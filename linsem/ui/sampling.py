@@ -17,6 +17,7 @@ from PIL import Image
 from linsem.conditional import far_off
 from linsem.extractor import Extractor
 from linsem.latents import save_latents
+from linsem.masks import read_layout
 from linsem.palette import Category, colorize, read_label_map, write_label_map
 from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED
@@ -72,8 +73,8 @@ class Sampling:
 
     def _read(self, session: Session, fitted: Fitted | None, path: Path, origin: str) -> tuple[object, ...]:
         categories = chosen_extractor(self.services, session, fitted).categories
-        read = read_label_map(path, categories)
-        layout = Layout(read.labels, categories, origin)
+        read = read_layout(path, categories, self.services.studio.generator(session.model).size)
+        layout = Layout(read_label_map(path, categories).labels, categories, origin)
         return layout, *self.show_layout(layout), understood(read.report)
 
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:

@@ -15,13 +15,14 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
+from linsem.ui.errors import GONE
 from linsem.ui.events import on
 from linsem.ui.label import LabelTab
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = "See every fresh image segmented by what you taught it; click an image to look closer."
-FIRST_SEEDS = "101-108"
+FIRST_SEED, IMAGES = 101, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Shown:
 
 def chosen_extractor(services: Services, session: Session, fitted: Fitted | None) -> Extractor:
     """The visitor's own extractor, or else the shipped one."""
+    if not session.token:
+        raise ValueError(GONE)
     return services.studio.extractor(session.model, fitted.extractor if usable(session, fitted) else None)
 
 
@@ -132,7 +135,7 @@ class _Layout:
         gr.HTML(show.hint(HINT))
         with gr.Row(equal_height=False):
             with gr.Column(scale=6, min_width=340):
-                self._images()
+                self._images(services.settings.max_seeds)
             with gr.Column(scale=3, min_width=300):
                 self.line = gr.HTML(show.status("Opening ...", "busy"), elem_id="segment-status")
                 self.legend = gr.HTML("", elem_id="segment-legend")
@@ -143,9 +146,10 @@ class _Layout:
                 with gr.Accordion("Export a data set", open=False, elem_id="export"):
                     self._export(services.settings.max_export)
 
-    def _images(self) -> None:
+    def _images(self, limit: int) -> None:
         with gr.Row(elem_classes="ls-tight ls-end"):
-            self.seeds = gr.Textbox(FIRST_SEEDS, label="Seeds", elem_id="segment-seeds", scale=2, min_width=110)
+            seeds = format_seeds(range(FIRST_SEED, FIRST_SEED + min(IMAGES, limit)))
+            self.seeds = gr.Textbox(seeds, label="Seeds", elem_id="segment-seeds", scale=2, min_width=110)
             self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
             self.run = gr.Button("Segment", variant="primary", elem_id="segment-run", scale=1, min_width=110)
             self.fresh = gr.Button("Fresh seeds", elem_id="segment-fresh", scale=1, min_width=110)

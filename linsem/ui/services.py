@@ -16,6 +16,7 @@ from linsem.ui.files import Downloads
 from linsem.ui.gpu import Accelerator
 
 LONG, SHORT = "gpu", "live"  # the queues: edits, samplings and the like; and what a visitor waits for at each stroke
+BULK = "calls"  # of programs, each of which may be as much work as a hundred strokes
 LOADING = "models"  # a chosen network may have to be downloaded first, which takes minutes and must hold up nobody
 
 
@@ -45,9 +46,20 @@ class Services:
         return {"concurrency_id": SHORT, "concurrency_limit": self.settings.short_jobs}
 
     @property
+    def bulk(self) -> dict[str, object]:
+        """How a program's call for fits and images is queued: one at a time, beside what visitors wait for."""
+        return {"concurrency_id": BULK, "concurrency_limit": 1}
+
+    @property
     def loading(self) -> dict[str, object]:
         """How the choice of a generator is queued."""
         return {"concurrency_id": LOADING, "concurrency_limit": self.settings.short_jobs}
+
+
+def reach(low: int, most: int, value: int, step: int = 1) -> dict[str, int]:
+    """Minimum, maximum, value and step of a slider, whatever limit is set: Gradio asks for a minimum below the most."""
+    low, step = (low, step) if low + step <= most else (0, 1)
+    return {"minimum": low, "maximum": most, "value": min(value, most), "step": step}
 
 
 def whole(name: str, value: object, low: int, high: int) -> int:

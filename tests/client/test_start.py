@@ -19,11 +19,29 @@ from linsem.start import warm
 warm()
 print(before, "torch._dynamo" in sys.modules)
 """
+LOWEST = """
+from dataclasses import fields
+import gradio as gr
+from linsem.settings import Settings
+from linsem.ui.bench import Bench
+from linsem.ui.page import build
+from linsem.ui.services import Services
+low = {each.name: each.metadata["low"] for each in fields(Settings) if each.metadata["low"] is not None}
+settings = Settings(device="cpu", **low)
+sliders = [block for block in build(settings).blocks.values() if isinstance(block, gr.Slider)]
+assert all(each.minimum <= each.value <= each.maximum for each in sliders)
+print(len(sliders), len(Bench(Services.make(settings)).begin(None).pictures))
+"""
 
 
 def test_a_generator_is_loaded_without_torchs_compiler_and_optimising_warms_up():
     found = subprocess.run([sys.executable, "-c", LOADS], cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == ["False", "True"], found.stderr
+
+
+def test_with_every_limit_at_its_lowest_there_is_a_page_and_it_begins():
+    found = subprocess.run([sys.executable, "-c", LOWEST], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout.split() == ["8", "1"], found.stderr
 
 
 def test_start_and_idle_memory(capsys):
