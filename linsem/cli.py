@@ -17,28 +17,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import STEPS, far_off
 from linsem.export import iter_export
-from linsem.extractor import Extractor, findable, load_extractor, save_extractor
+from linsem.extractor import findable, save_extractor
 from linsem.latents import load_latent, save_latents
-from linsem.masks import LabelMap, read_layout
-from linsem.offers import as_file, offered, spec_of, split_label
+from linsem.masks import read_layout
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
 from linsem.seeds import parse_seeds
 from linsem.settings import Settings
-from linsem.studio import Studio
+from linsem.shell import check_out, extractor_of, folder, notes_of, studio_of, tell
 
 LIMIT = 1_000_000  # seeds in one call
 CONVERTED = "converted.safetensors"
@@ -60,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def generate(args: argparse.Namespace) -> dict:
     """One image a seed."""
-    studio, model = _studio(args)
-    out = _folder(args.out)
+    studio, model = studio_of(args)
+    out = folder(args.out)
     for seed in parse_seeds(args.seeds, LIMIT):
         _, rgb = studio.draw(model, [seed], args.psi)
         Image.fromarray(rgb[0]).save(out / f"seed{seed}.png")
@@ -70,16 +67,16 @@ def generate(args: argparse.Namespace) -> dict:
 
 def fit(args: argparse.Namespace) -> dict:
     """An extractor from one label map a seed."""
-    studio, model = _studio(args)
+    studio, model = studio_of(args)
     seeds = parse_seeds(args.seeds, LIMIT)
     if len(seeds) != len(args.label_maps):
         raise ValueError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
     given = None if args.categories is None else Path(args.categories).read_text(encoding="utf-8")
     categories = parse_categories(given, studio.categories(model))
-    _check_out(args.out)
+    check_out(args.out)
     ws, size = studio.latents(model, seeds, args.psi), tuple(studio.generator(model).size)
     read = [read_label_map(Path(path), categories, size=size) for path in args.label_maps]
-    maps, notes = [each.labels for each in read], _notes(args.label_maps, read)
+    maps, notes = [each.labels for each in read], notes_of(args.label_maps, read)
     extractor = studio.fit(model, list(ws), maps, categories)
     save_extractor(extractor, args.out)
     reading, painted = studio.read(model, extractor, list(ws)), np.stack(maps) != 255
@@ -91,8 +88,8 @@ def fit(args: argparse.Namespace) -> dict:
 
 def segment(args: argparse.Namespace) -> dict:
     """Label maps and overlays of seeds."""
-    studio, model = _studio(args)
-    extractor, out = _extractor(studio, model, args), _folder(args.out)
+    studio, model = studio_of(args)
+    extractor, out = extractor_of(studio, model, args), folder(args.out)
     rows = []
     for seed in parse_seeds(args.seeds, LIMIT):
         ws = studio.latents(model, [seed], args.psi)
@@ -106,8 +103,8 @@ def segment(args: argparse.Namespace) -> dict:
 
 def edit(args: argparse.Namespace) -> dict:
     """Move one image until its labels follow the target."""
-    studio, model = _studio(args)
-    extractor, out = _extractor(studio, model, args), _folder(args.out)
+    studio, model = studio_of(args)
+    extractor, out = extractor_of(studio, model, args), folder(args.out)
     if args.latent:
         ws = load_latent(args.latent, model, args.seed)
         rgb = studio.render(model, [ws])[0]
@@ -115,10 +112,10 @@ def edit(args: argparse.Namespace) -> dict:
         drawn = studio.draw(model, [args.seed], args.psi)
         ws, rgb = drawn[0][0], drawn[1][0]
     wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
-    target, notes = wish.labels, _notes([args.target], [wish])
+    target, notes = wish.labels, notes_of([args.target], [wish])
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
     for frame in studio.edit(model, extractor, ws, target, region, args.steps):
-        _tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
+        tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
     Image.fromarray(rgb).save(out / "before.png")
     Image.fromarray(frame.rgb).save(out / "image.png")
     (out / "labels.png").write_bytes(write_label_map(frame.labels, extractor.categories))
@@ -128,15 +125,15 @@ def edit(args: argparse.Namespace) -> dict:
 
 def sample(args: argparse.Namespace) -> dict:
     """Images whose labels obey a layout, best first."""
-    studio, model = _studio(args)
-    extractor, out = _extractor(studio, model, args), _folder(args.out)
+    studio, model = studio_of(args)
+    extractor, out = extractor_of(studio, model, args), folder(args.out)
     asked = read_layout(Path(args.layout), extractor.categories, studio.generator(model).size)
-    layout, notes = asked.labels, _notes([args.layout], [asked])
+    layout, notes = asked.labels, notes_of([args.layout], [asked])
     for frame in studio.sample(
         model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi, args.look
     ):  # fmt: skip
         if frame.scores:
-            _tell(f"step {frame.index}, best score {frame.scores[0]:.3f}")
+            tell(f"step {frame.index}, best score {frame.scores[0]:.3f}")
     for i, seed in enumerate(frame.seeds):
         Image.fromarray(frame.rgb[i]).save(out / f"{i + 1}-seed{seed}.png")
         labels = write_label_map(frame.labels[i], extractor.categories)
@@ -160,15 +157,15 @@ def export(args: argparse.Namespace) -> dict:
         args.device = str(device)
     if not 0 <= args.psi <= 2:
         raise ValueError(f"psi: expected 0 to 2, got {args.psi}")
-    _check_out(args.out)
-    studio, model = _studio(args)
-    extractor = _extractor(studio, model, args)
+    check_out(args.out)
+    studio, model = studio_of(args)
+    extractor = extractor_of(studio, model, args)
     generator = studio.generator(model)
     for step in iter_export(
         generator, extractor.to(generator.device), count=args.num, first_seed=args.first_seed, psi=args.psi,
         out_path=args.out, batch=args.batch, shard=shard,
     ):  # fmt: skip
-        _tell(f"{step.done} of {step.total} images")
+        tell(f"{step.done} of {step.total} images")
     return {"model": model, "images": step.done, "out": str(step.path), "bytes": step.path.stat().st_size}
 
 
@@ -261,57 +258,3 @@ def _add_files(command: Command) -> None:
     each = command(serve, None)
     each.add_argument("--host")
     each.add_argument("--port", type=int)
-
-
-def _studio(args: argparse.Namespace) -> tuple[Studio, str]:
-    settings = replace(Settings.from_env(), cache_mb=0)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    device, precision = args.device or settings.device, args.precision or settings.precision
-    studio = Studio(replace(settings, device=device, precision=precision))
-    return studio, _offered(args.model) if args.model else studio.default_model()
-
-
-def _offered(model: str) -> str:
-    """The name of the model that a command asks for; one that is not offered here is offered to this command.
-
-    The list in LINSEM_MODELS says what a server's visitors may choose. Who types a command may read the files anyway.
-    """
-    name, label = split_label(model)
-    if name in offered():
-        return model
-    spec, file = spec_of(name), as_file(name)
-    other = None if file is None else as_file(spec.id)  # a file of that name here would be read in its place
-    if other is not None and not other.samefile(file):
-        raise ValueError(f"model: {name} is called {spec.id}, as is another file in this folder; call one otherwise")
-    if "," in name:
-        raise ValueError(f"model: expected a name without a comma, got {name[:200]!r}")
-    os.environ["LINSEM_MODELS"] = name
-    return spec.id if label is None else f"{spec.id}~{label}"
-
-
-def _extractor(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:
-    return studio.extractor(model, load_extractor(args.extractor) if args.extractor else None)
-
-
-def _notes(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
-    """What the person should know of how the files were understood."""
-    return [
-        f"{Path(path).name}: {note}" for path, each in zip(paths, maps, strict=True) for note in each.report["notes"]
-    ]
-
-
-def _check_out(path: str) -> None:
-    """Raise ValueError now for a file that could not be written at the end of long work."""
-    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise ValueError(f"out: expected a file in a folder that exists, got {path}")
-
-
-def _folder(path: str) -> Path:
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _tell(line: str) -> None:
-    print(f"\r{line}   ", end="", file=sys.stderr, flush=True)

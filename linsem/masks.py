@@ -13,19 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from linsem.categories import SNAP, UNLABELLED_COLOR, Category, checked_labels, color_table, parse_categories, rgb_of
+from linsem.pictures import PictureError, open_picture
 from linsem.pixels import IGNORE, resize_labels
 
-MAX_PIXELS = 16_000_000  # of a label map that comes in
-MAX_BYTES = 64_000_000  # of its file
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_COLORS = 65_536  # that a picture may have and still be asked whether it is a label map
 TEXT_KEY = "linsem:categories"  # the PNG text chunk: JSON [{name, color}]
 
 
-class LabelMapError(ValueError):
+class LabelMapError(PictureError):
     """A file that cannot be read as a label map of the given categories; the message says why."""
 
 
@@ -74,7 +72,7 @@ def read_label_map(
     Raises LabelMapError for a file that is no picture or too large, and for any pixel that belongs to no category: the
     message names the unknown colours or indices, most frequent first, and how many pixels have them.
     """
-    image = open_picture(source)
+    image = open_picture(source, "label map", LabelMapError)
     opaque = _opaque(image)
     mode, labels, snapped = _understand(image, opaque, categories)
     labels = np.where(opaque, labels, IGNORE).astype(np.uint8)
@@ -96,43 +94,6 @@ def read_label_map(
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def open_picture(source: bytes | str | Path, what: str = "label map") -> Image.Image:
-    """The decoded picture, upright, or LabelMapError; `info["lossy"]` says whether its colours are only nearly so."""
-    data = source if isinstance(source, bytes) else _bytes_of(Path(source), what)
-    if len(data) > MAX_BYTES:
-        raise LabelMapError(f"{what}: expected a file of at most {MAX_BYTES // 10**6} MB, got {len(data)} bytes")
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LabelMapError(f"{what}: expected at most {MAX_PIXELS} pixels, got far more") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
-        raise LabelMapError(f"{what}: expected a picture ({', '.join(FORMATS)}), got something else") from error
-    if image.width * image.height > MAX_PIXELS:
-        got = f"{image.width} x {image.height}"
-        raise LabelMapError(f"{what}: expected at most {MAX_PIXELS // 10**6} megapixels, got {got}")
-    try:
-        format_, image.filename = image.format, ""
-        image.load()
-        text = getattr(image, "text", {})
-        image = ImageOps.exif_transpose(image)
-        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
-            image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
-    except Exception as error:  # as above: a file may start well and end badly
-        raise LabelMapError(f"{what}: the picture is damaged or incomplete") from error
-    image.format = format_
-    image.info[TEXT_KEY] = text.get(TEXT_KEY)
-    image.info["lossy"] = format_ == "JPEG" or (format_ == "WEBP" and b"VP8L" not in data[:64])
-    return image
-
-
-def _bytes_of(path: Path, what: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        raise LabelMapError(f"{what}: there is no readable file {path.name!r}") from error
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
@@ -217,7 +178,7 @@ def _by_name(
     A paint program may keep the chunk and make a palette of its own: the chunk counts only if the colours agree.
     """
     try:
-        theirs = parse_categories(image.info.get(TEXT_KEY) or "")
+        theirs = parse_categories(image.info.get("text", {}).get(TEXT_KEY) or "")
     except ValueError:
         return None
     used, counts = np.unique(indices[opaque], return_counts=True)

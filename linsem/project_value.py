@@ -12,8 +12,8 @@ import numpy as np
 import safetensors
 
 from linsem.categories import Category, parse_categories
-from linsem.masks import MAX_PIXELS
 from linsem.offers import split_label
+from linsem.pictures import MAX_PIXELS
 
 MAX_IMAGES = 256
 MAX_EDITS = 256

@@ -6,20 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from linsem.masks import LabelMapError, open_picture
+from linsem.pictures import PictureError, open_picture
 from linsem.pixels import resize_labels
 
 
-class RegionError(ValueError):
+class RegionError(PictureError):
     """A file that is no region."""
 
 
 def read_region(source: str | Path, size: tuple[int, int]) -> np.ndarray:
     """An image of any size to (H, W) bool at `size`: white (from half gray on, and opaque) is where an edit may act."""
-    try:
-        image = open_picture(source, "region (white: may change, black: stays)")
-    except LabelMapError as error:
-        raise RegionError(str(error)) from error
+    image = open_picture(source, "region (white: may change, black: stays)", RegionError)
     if image.mode.startswith("I"):
         gray = np.asarray(image)
         white = gray >= (127.5 if gray.max() <= 255 else 32767.5)  # 8 bits or 16

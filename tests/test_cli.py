@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from linsem import cli
+from linsem import cli, shell
 from linsem.checkpoints import read_checkpoint
 from linsem.checkpoints.own import write_safetensors
 from linsem.latents import LatentsError, load_latent, load_latents, save_latents
@@ -227,7 +227,7 @@ def test_a_hub_address_that_is_not_offered_is_taken_from_the_command_line_only(m
     server = Studio()
     with pytest.raises(ModelError, match="expected one of tiny"):
         server.check_model("hub://someone/something/g.pkl")
-    studio, chosen = cli._studio(args)
+    studio, chosen = shell.studio_of(args)
     assert studio.check_model(chosen) == chosen == "hub://someone/something/g.pkl"
 
 

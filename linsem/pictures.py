@@ -1,0 +1,56 @@
+"""Pictures in files that somebody sends: of known formats and bounded size, upright, and any damage is a sentence."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 16_000_000
+MAX_BYTES = 64_000_000  # of the file
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+
+
+class PictureError(ValueError):
+    """A file that is no picture, or too large a one."""
+
+
+def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError] = PictureError) -> Image.Image:
+    """The decoded picture of a file (its bytes, or a path), upright; raises `kind`, whose sentence begins with `what`.
+
+    `info["lossy"]` says whether its colours are only nearly what was saved, `info["text"]` holds its text chunks.
+    """
+    data = source if isinstance(source, bytes) else _bytes_of(Path(source), what, kind)
+    if len(data) > MAX_BYTES:
+        raise kind(f"{what}: expected a file of at most {MAX_BYTES // 10**6} MB, got {len(data)} bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise kind(f"{what}: expected at most {MAX_PIXELS} pixels, got far more") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
+        raise kind(f"{what}: expected a picture ({', '.join(FORMATS)}), got something else") from error
+    if image.width * image.height > MAX_PIXELS:
+        got = f"{image.width} x {image.height}"
+        raise kind(f"{what}: expected at most {MAX_PIXELS // 10**6} megapixels, got {got}")
+    try:
+        format_, image.filename = image.format, ""
+        image.load()
+        text = getattr(image, "text", {})
+        image = ImageOps.exif_transpose(image)
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
+            image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
+    except Exception as error:  # as above: a file may start well and end badly
+        raise kind(f"{what}: the picture is damaged or incomplete") from error
+    image.format = format_
+    image.info["text"] = text
+    image.info["lossy"] = format_ == "JPEG" or (format_ == "WEBP" and b"VP8L" not in data[:64])
+    return image
+
+
+def _bytes_of(path: Path, what: str, kind: type[PictureError]) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise kind(f"{what}: there is no readable file {path.name!r}") from error
