@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
 from linsem.seeds import MAX_SEED
+from linsem.whole import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,25 +135,18 @@ def write_dataset(
     psi: float,
 ) -> Iterator[ExportStep]:
     """Write batches of images as they come; yield a step after each batch. Closing it early leaves no file."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    done = 0
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            lines = []
-            for batch in items:
-                for item in batch:
-                    lines.append(_add(archive, item, categories, psi))
-                    done += 1
-                yield ExportStep(done, total, None)
-            described = {
-                "generator": generator, "psi": psi, "unlabelled": 255, "categories": [asdict(c) for c in categories],
-            }  # fmt: skip
-            archive.writestr("categories.json", json.dumps(described, indent=1, ensure_ascii=False))
-            archive.writestr("manifest.jsonl", "\n".join(lines) + "\n", zipfile.ZIP_DEFLATED)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path, done, lines = Path(path), 0, []
+    with whole(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for batch in items:
+            for item in batch:
+                lines.append(_add(archive, item, categories, psi))
+                done += 1
+            yield ExportStep(done, total, None)
+        described = {
+            "generator": generator, "psi": psi, "unlabelled": 255, "categories": [asdict(c) for c in categories],
+        }  # fmt: skip
+        archive.writestr("categories.json", json.dumps(described, indent=1, ensure_ascii=False))
+        archive.writestr("manifest.jsonl", "\n".join(lines) + "\n", zipfile.ZIP_DEFLATED)
     yield ExportStep(done, total, path)
 
 
