@@ -29,8 +29,6 @@ WHOLE = 0.5  # of the pixels: a target of more is a label map and no strokes
 PATIENCE = 20
 HELD_MORE, HOLD = 1.5, 0.3  # where a jump may fulfil most of the wish: times the hold on the rest, and on its labels
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
-
-
 ALL_OPEN = "the whole image may change: nothing is held"
 
 
@@ -82,10 +80,10 @@ def iter_edit(
 
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
     change (default: the wished pixels, grown; of a target that covers most of the image, those that differ from what is
-    there). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind
-    of wish. With an `atlas` of the generator's samples (`linsem.jump`) the edit may start with a jump,
-    and the rest is held more firmly: `preserve` counts half as much again, and its labels shall stay too. A target that
-    already holds (`enough` of it) returns at once, and the report says so.
+    there). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind of wish. With an `atlas` of the
+    generator's samples (`linsem.jump`) the edit may start with a jump, and the rest is held more firmly: `preserve`
+    counts half as much again, and its labels shall stay too. A target that already holds (`enough` of it) returns at
+    once, and the report says so; and which categories the extractor never finds, for these are not asked for.
     """
     clock = time.monotonic()
     check_fits(extractor, generator)

@@ -145,7 +145,7 @@ class Api:
         ]
         path = self.downloads.path("latents.safetensors")
         save_latents(path, frame.ws, model, frame.seeds)
-        note = far_off(frame.nearest, candidates) or findable(chosen, asked.labels)[1]
+        note = " ".join(filter(None, (far_off(frame.nearest, candidates), findable(chosen, asked.labels)[1])))
         yield _captioned(frame), files, str(path), {**_ranking(frame), "note": note, "layout": asked.report}
 
     def export(
@@ -230,8 +230,8 @@ def build(services: Services) -> None:
     def model() -> gr.Textbox:
         return _text(default, "model")
 
-    def psi(value: float = 0.7) -> gr.Number:
-        return _number(value, "psi (0 to 2; 1: no truncation)")
+    def psi() -> gr.Number:
+        return _number(0.7, "psi (0 to 2; 1: no truncation)")
 
     def own() -> gr.File:
         return _file("extractor: of /fit or of the page, or nothing: the one that ships")
