@@ -27,7 +27,7 @@ KEPT_HERE = 4  # in memory, where the disk cannot be written
 ABANDONED = 3600  # seconds after which a file that is still being written belongs to a process that died
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bank:
     """Seeds with their labels, (N, h, w) uint8, for one generator, extractor and psi."""
 

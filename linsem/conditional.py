@@ -151,6 +151,8 @@ def iter_sample(
         raise LayoutError(f"seed: expected {candidates} seeds in 0..{MAX_SEED}, got {seed} and what follows it")
     if bank is None and not 0 <= psi <= 2:
         raise LayoutError(f"psi: expected 0 to 2, got {psi}")
+    if bank is not None and len(bank.seeds) < count:
+        raise LayoutError(f"count: expected at most the {len(bank.seeds)} seeds of the bank, got {count}")
     check_look(generator, look)
     if draw_every < 1:
         raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")

@@ -184,6 +184,13 @@ def test_a_line_that_is_lost_in_the_image_s_size_is_refused(toy, extractor, bank
         conditional.sample(toy, extractor, layout, 1, bank=bank, steps=1)
 
 
+def test_more_results_than_the_bank_has_seeds_are_refused(toy, extractor, layout):
+    three = conditional.make_bank(toy, extractor, range(3))
+    assert len(conditional.sample(toy, extractor, layout, 3, bank=three, steps=1)) == 3
+    with pytest.raises(conditional.LayoutError, match="at most the 3 seeds of the bank, got 4"):
+        conditional.sample(toy, extractor, layout, 4, bank=three)
+
+
 @pytest.mark.parametrize("psi", [float("nan"), float("inf"), -0.1, 2.1])
 def test_a_psi_that_is_none_is_refused(toy, extractor, layout, psi):
     with pytest.raises(conditional.LayoutError, match="psi: expected 0 to 2"):
