@@ -54,15 +54,18 @@ class GuardedBlocks(gr.Blocks):
         A program's call holds no visitor's place afterwards: each of them comes as a visitor of its own, and so many
         would push out those who paint.
         """
+        ends = True
         try:
-            return await super().process_api(block_fn, inputs, state, *args, **kwargs)
+            answer = await super().process_api(block_fn, inputs, state, *args, **kwargs)
+            ends = not answer.get("is_generating")
+            return answer
         except gr.Error:
             raise
         except Exception as error:
             log.error("around a request", exc_info=error)
             raise gr.Error(OURS, print_exception=False) from None
         finally:
-            if is_public(block_fn):
+            if ends and is_public(block_fn):
                 leave(getattr(self, "state_holder", None), state)
 
 
