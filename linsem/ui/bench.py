@@ -91,7 +91,11 @@ class Bench:
                 fitted.extractor if fitted else None, session.pictures[index].ws,
             )  # fmt: skip
         except (AnnotationError, gr.Error) as error:
-            return gr.skip(), gr.skip(), show.status(_plain(error), "idle")
+            line = show.status(_plain(error), "idle")
+            if labelled or fitted is None or not fitted.seconds:
+                return gr.skip(), gr.skip(), line
+            rgb = self.gpu.render(session.model, [session.pictures[index].ws])[0]  # what was learnt here is unlearnt
+            return None, replace(painter_state(session, index, None, rgb), opens=False), line
         seconds = time.monotonic() - clock
         pixels = sum(picture.painted for picture in labelled)
         images = f"{len(labelled)} image{'s' if len(labelled) > 1 else ''}"

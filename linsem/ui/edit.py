@@ -28,11 +28,13 @@ BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update
 
 @dataclass(frozen=True, eq=False)
 class EditTab:
-    """What others need to send an image here: an event that gives `track`, on which `arrive` is then called."""
+    """What others need to send an image here: an event that gives `track` and cancels `going`; `arrive` is called on it
+    then."""
 
     track: gr.State
     logic: Editing
     arrive: Callable[[object], object]
+    going: list
 
 
 class _Layout:
@@ -108,29 +110,33 @@ class _Wiring:
         still = [gr.skip()] * len(self.settle[1])
         on(opened.then, lambda now: logic.settle(now) if now else still, *self.settle, **self.quiet)
         on(opened.then, logic.shelf, who, [at.shelf], **self.quiet)
-        self.arrive(on(at.strip.select, self.choose, who, [self.track], **self.quiet))
-        self.arrive(on(at.shelf.select, self.example, who, [self.track], **self.quiet))
-        taken = on(at.take.click, logic.from_seed, [*who, at.seed, at.psi], [self.track], **self.services.short)
-        self.arrive(taken)
+        self._wire_runs()
+        for taken in (
+            on(at.strip.select, self.choose, who, [self.track], cancels=self.going, **self.quiet),
+            on(at.shelf.select, self.example, who, [self.track], cancels=self.going, **self.quiet),
+            on(at.take.click, logic.from_seed, [*who, at.seed, at.psi], [self.track], cancels=self.going,
+               **self.services.short),
+        ):  # fmt: skip
+            self.arrive(taken)
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **self.quiet)
             on(moved.then, logic.settle, *self.settle, **self.quiet)
-        self._wire_runs()
 
     def _wire_runs(self) -> None:
         at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
         wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color]
-        going = [
+        for button in (at.run, at.remove):
+            # In the browser, and before the run: what is registered after it on the same click waits for its end.
+            button.click(None, None, self.busy, js=BUSY, api_visibility="private")
+        self.going = [
             on(at.run.click, logic.run, wishes, self.changed, **long),
             on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], self.changed, **long),
         ]
-        for button, each in zip((at.run, at.remove), going, strict=True):
-            # In the browser, at once: an answer from the server could come after that of a run that fails at once.
-            button.click(None, None, self.busy, js=BUSY, api_visibility="private")
+        for each in self.going:
             self.idle(on(each.then, logic.settle, *self.settle, **self.quiet).then)
             self.idle(each.failure)  # which `then` does not follow
-        stopped = at.stop.click(None, None, None, cancels=going, api_visibility="private")
-        self.idle(self.arrive(stopped).then)
+        stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
+        self.arrive(stopped)
 
     def idle(self, after: Callable) -> None:
         """After a run, however it ended: what may be pressed."""
@@ -142,13 +148,15 @@ class _Wiring:
         on(after, states, [self.track], self.busy, concurrency_limit=None, show_progress="hidden")
 
     def arrive(self, source: object) -> object:
-        """After the track has changed: everything that shows it."""
+        """After the track has changed: everything that shows it, and what may be pressed."""
 
         def look(now: Track | None) -> tuple[Strip, str]:
             return self.logic.look(now) if now else (Strip(()), show.status(READY))
 
         looked = on(source.then, look, [self.track], [self.at.frames, self.at.line], **self.quiet)
-        return on(looked.then, self.logic.settle, *self.settle, **self.quiet)
+        settled = on(looked.then, self.logic.settle, *self.settle, **self.quiet)
+        self.idle(settled.then)
+        return settled
 
     def choose(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
         return self.logic.from_bench(session, fitted, int(event.index))
@@ -175,4 +183,4 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
     logic = Editing(services)
     wiring = _Wiring(services, logic, bench, _Layout(services))
     wiring.wire(tab)
-    return EditTab(bench.track, logic, wiring.arrive)
+    return EditTab(bench.track, logic, wiring.arrive, wiring.going)

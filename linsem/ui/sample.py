@@ -107,20 +107,21 @@ class _Wiring:
         on(at.painter.input, logic.painted, [*who, at.painter], shown, trigger_mode="always_last", **quiet)
         self._wire_runs()
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
-        sent = on(at.send.click, self.to_edit, [*who, self.results], [self.editing.track, tabs], **quiet)
+        more = {**quiet, "cancels": self.editing.going}
+        sent = on(at.send.click, self.to_edit, [*who, self.results], [self.editing.track, tabs], **more)
         self.editing.arrive(sent)
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
 
     def _wire_runs(self) -> None:
         at, asked = self.at, [*self.who, self.layout, self.at.count, self.at.candidates, self.at.steps, self.at.seed]
         asked.append(self.at.look)
+        # In the browser, and before the run: what is registered after it on the same click waits for its end.
+        at.run.click(None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
         going = on(
             at.run.click, self.logic.run, asked, [self.results, at.strip, at.state],
             **self.services.long, show_progress="hidden",
         )  # fmt: skip
         stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
-        # In the browser, so that it comes first.
-        at.run.click(None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
         for register in (going.then, going.failure, stopped.then):
             on(register, lambda: (gr.Button(interactive=True), gr.Button(interactive=False)), [], [at.run, at.stop],
                concurrency_limit=None, show_progress="hidden")  # fmt: skip

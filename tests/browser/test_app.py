@@ -296,6 +296,62 @@ def test_an_edit_changes_the_image_where_it_was_asked_to_and_can_be_undone(visit
     assert np.abs(picture(visitor, "edit-frames", 1).astype(int) - before).mean() < 1
 
 
+def begin_an_edit(visitor):
+    visitor.tab("Edit")
+    visitor.page.locator("#edit-painter [data-part=view]").wait_for()
+    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    visitor.category("edit-painter", "hat")
+    visitor.stroke("edit-painter", [(0.3, 0.1), (0.5, 0.05), (0.7, 0.1), (0.3, 0.15), (0.7, 0.15)])
+    visitor.page.locator("#edit-run").click()
+
+
+def test_stop_can_be_pressed_while_an_edit_runs_and_keeps_what_there_is(visitor):
+    begin_an_edit(visitor)
+    expect(visitor.page.locator("#edit-stop")).to_be_enabled(timeout=1500)
+    expect(visitor.page.locator("#edit-run")).to_be_disabled()
+    expect(visitor.page.locator("#edit-status")).to_contain_text(re.compile(r"step \d", re.IGNORECASE))
+    visitor.page.locator("#edit-stop").click()
+    expect(visitor.page.locator("#edit-run")).to_be_enabled()
+    expect(visitor.page.locator("#edit-stop")).to_be_disabled()
+
+
+def test_another_image_chosen_during_an_edit_is_the_one_that_stays(visitor):
+    begin_an_edit(visitor)
+    expect(visitor.page.locator("#edit-stop")).to_be_enabled(timeout=1500)
+    visitor.page.locator("#edit-strip .th button").nth(3).click()
+    expect(visitor.page.locator("#edit-run")).to_be_enabled()
+    chosen = picture(visitor, "edit-strip", 3)
+    visitor.page.wait_for_timeout(2500)  # in which the run would have gone on
+    shown = np.asarray(Image.fromarray(picture(visitor, "edit-frames", 0)).resize(chosen.shape[1::-1]))
+    others = [picture(visitor, "edit-strip", i) for i in (0, 1, 2)]
+    distance = [np.abs(shown.astype(int) - each).mean() for each in (chosen, *others)]
+    assert distance[0] == min(distance) < 12
+    expect(visitor.page.locator("#edit-undo")).to_be_disabled()
+
+
+def test_stop_can_be_pressed_while_images_are_sampled(visitor):
+    visitor.tab("Sample")
+    visitor.page.locator("#sample-examples .th button").first.click()
+    expect(visitor.page.locator("#sample-understood, #sample-line").first).not_to_be_empty()
+    visitor.page.locator("#sample-run").click()
+    expect(visitor.page.locator("#sample-stop")).to_be_enabled(timeout=1500)
+    expect(visitor.page.locator("#sample-run")).to_be_disabled()
+    visitor.page.locator("#sample-stop").click()
+    expect(visitor.page.locator("#sample-run")).to_be_enabled()
+    expect(visitor.page.locator("#sample-status")).to_contain_text("Stopped")
+
+
+def test_what_was_learnt_goes_with_the_last_label(visitor):
+    label_two(visitor)
+    visitor.tab("Segment")
+    expect(visitor.page.locator("#segment-status")).to_contain_text("you taught")
+    visitor.tab("Label")
+    visitor.page.get_by_role("button", name="Clear image", exact=True).click()
+    expect(visitor.page.locator("#label-sure")).to_contain_text("Nothing learnt yet")
+    visitor.tab("Segment")
+    expect(visitor.page.locator("#segment-status")).to_contain_text("ships")
+
+
 def test_running_an_edit_without_a_stroke_says_what_to_do(visitor):
     visitor.tab("Edit")
     expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
