@@ -40,8 +40,11 @@ def doubted(
         return torch.zeros_like(guessed)
     used = ~guessed & torch.isin(image, image[guessed])
     used[:: -(-len(used) // ROWS)] = True
+    used |= _first_of_each(image)  # so that each part has somebody to judge it
     last = {} if last is None else last
     theta = _without(problem, fold, parts, used, ridge, last.get(tuple(parts.tolist())))
+    if not bool(torch.isfinite(theta).all()):
+        return torch.zeros_like(guessed)
     last[tuple(parts.tolist())] = theta
     probability = torch.zeros_like(problem.weight)
     for part, each in zip(parts, theta.split(problem.classes), strict=True):
@@ -53,6 +56,15 @@ def doubted(
     painted[1].index_add_(0, cell[~guessed], torch.ones_like(probability[~guessed]))
     recognised = painted[0] / painted[1].clamp_min(1)
     return guessed & (recognised > KNOWN)[cell] & (probability < SHARE * recognised[cell])
+
+
+def _first_of_each(image: torch.Tensor) -> torch.Tensor:
+    """(n,) bool: the first row of each image (n,)."""
+    first = torch.zeros_like(image, dtype=torch.bool)
+    where = image.unique(return_inverse=True)[1]
+    rows = torch.arange(len(image), device=image.device)
+    first[torch.full_like(rows[: int(where.max()) + 1], len(image)).scatter_reduce(0, where, rows, "amin")] = True
+    return first
 
 
 def _without(

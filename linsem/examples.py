@@ -117,7 +117,7 @@ def pick_pixels(
     """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each stands for.
 
     All where they are at most `most` in sum; else each image gets an equal part, of which small categories are taken
-    whole before large ones share what is left. What is picked of one image does not depend on the others' labels.
+    whole before large ones share what is left. Then what is picked of one image does not depend on the others' labels.
     """
     total = sum(int((each != IGNORE).sum()) for each in labels)
     picks = []

@@ -45,7 +45,7 @@ def suggest_next(
 
     `labelled` (n, num_ws, w_dim) are images that have labels already: what is like them is passed over. The extractor,
     if there is one already, is only checked to be of this generator. Raises ValueError where seeds are repeated or too
-    few. Of images that are as good as each other it is the order of `seeds` that decides.
+    few. Of images that are about as good as each other it is the order of `seeds` that decides.
     """
     seeds = [int(s) for s in seeds]
     if len(set(seeds)) != len(seeds):

@@ -106,6 +106,33 @@ def test_who_does_not_recognise_a_category_where_it_was_painted_has_no_say_in_it
     assert doubted(wrong, image, guessed, 0.001)[wrong.y == 2].any()
 
 
+@pytest.mark.parametrize("row", [1, 301, 599])
+def test_an_image_with_a_single_label_has_its_say_and_breaks_nothing(row, monkeypatch):
+    """However thinly the rows are taken: without it, nobody would be left to judge the other image."""
+    problem, _, guessed = problem_of(1)
+    image = (torch.arange(600) == row).long()
+    guessed = guessed & (image == 0)
+    monkeypatch.setattr(doubt, "ROWS", 7)
+    last = {}
+    doubted(problem, image, guessed, 0.001, last)
+    assert last and all(bool(torch.isfinite(theta).all()) for theta in last.values())
+    monkeypatch.setattr(doubt, "_first_of_each", lambda image: torch.zeros_like(image, dtype=torch.bool))
+    monkeypatch.setattr(doubt, "solved", lambda problem, *_: problem.start() * problem.weight.sum())
+    lost = {}
+    assert not doubted(problem, image, guessed, 0.001, lost).any()
+    assert not lost  # what is not finite is not remembered, for the next fit would begin there
+
+
+def test_strokes_on_one_image_and_a_point_on_another_are_fitted(toy):
+    ws = toy.map(seed_z(toy, range(2)), psi=0.7)
+    truth = toy.truth(ws)
+    point = np.full_like(truth[1], IGNORE)
+    point[12, 12] = truth[1][12, 12]
+    strokes = Annotation(ws[0], truth[0], scribbles(truth[0], 0.05, 0) == IGNORE)
+    fitted = fit_few_shot(toy, [strokes, Annotation(ws[1], point)], CATEGORIES, missing="keep", pixels=300)
+    assert all(bool(torch.isfinite(w).all()) for w in fitted.weights.values())
+
+
 @pytest.mark.parametrize("images", [(1,), (0, FOLDS), (3, 3 + 2 * FOLDS)])
 def test_who_is_alone_or_in_the_same_part_by_number_is_no_error(images):
     problem, image, guessed = problem_of(len(images))

@@ -101,7 +101,7 @@ def _after_strokes(setting: common.Setting, wait: Callable[..., Extractor]) -> f
 
 
 def fit_memory_mb(model: str, quick: bool) -> float:
-    """MB that a dense 16-shot fit adds at its peak, on a 256 px StyleGAN2 of 5,376 channels and noise (random)."""
+    """MB that a dense 16-shot fit takes beyond the peak of a pass, on a noisy 256 px StyleGAN2 of 5,376 channels."""
     code = "from linsem.lab.bench import measure_memory; print(measure_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])

@@ -89,17 +89,19 @@ def bfloat16_error_256(model: str, quick: bool) -> float:
 
 
 def synthesis_speedup(size: int, rounds: int, batch: int = 1) -> float:
-    """Plain over ours, both float32, the median of paired runs."""
+    """Plain over ours, both float32, the median of paired runs; each with the weights laid out as suits it."""
     network, ws = random_network(size, batch)
+    plain, _ = random_network(size, batch, laid_out=False)
     with torch.inference_mode():
-        return _ratio(lambda: plain_stylegan2.synthesize(network, ws), lambda: network.synthesize(ws), rounds)
+        return _ratio(lambda: plain_stylegan2.synthesize(plain, ws), lambda: network.synthesize(ws), rounds)
 
 
-def random_network(size: int, batch: int) -> tuple[StyleGAN2, torch.Tensor]:
-    """A StyleGAN2 of config-f with random weights, as it is once loaded, and the ws of some images."""
+def random_network(size: int, batch: int, *, laid_out: bool = True) -> tuple[StyleGAN2, torch.Tensor]:
+    """A StyleGAN2 of config-f with random weights, as it is once loaded (or as it comes), and the ws of some images."""
     torch.manual_seed(0)
     channels = tuple(min(512, 32768 // (4 * 2**k)) for k in range(size.bit_length() - 2))
-    network = freeze(StyleGAN2(StyleGAN2Config(channels=channels))).lay_out()
+    network = freeze(StyleGAN2(StyleGAN2Config(channels=channels)))
+    network = network.lay_out() if laid_out else network
     return network, network.map(seed_z(network, range(batch)))
 
 

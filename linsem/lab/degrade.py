@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from linsem import pixels
 
-BLUR = 1.2  # the strongest blur's standard deviation, at 128 px
+BLUR = 1.2  # the strongest blur's standard deviation in `degraded`, at 128 px
 WARP = 1.5  # the standard deviation of the displacement at a warp's control points, at 128 px
 _RADIUS = 4
 

@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,13 @@ editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the 
 PSI = 1.0  # the reference protocol truncates nothing
 FIRST_SEED = 20_000
 SAMPLES = 200  # as many as the app looks at
-_NAMES = {"ours_full": "ours, full LSE", "ours_as_teacher": "ours, on the same edits as through the teacher"}
+_NAMES = {
+    "ours_full": "ours, full LSE",
+    "ours_as_teacher": "ours, on the same edits as through the teacher",
+    "reference": "reference, rate of its web app",
+    "reference_slow": "reference, rate of its batch script",
+    "nothing": "nothing done",
+}
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,11 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
             editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
         )
 
-    def reference(case: Case) -> torch.Tensor:
+    def reference(case: Case, lr: float = reference_steer.LR) -> torch.Tensor:
         with torch.no_grad():
             predicted = few.predict(generator.synthesize(case.ws)[1])[0]
-        return _image(generator, reference_steer.edit(generator, few, case.z, case.target, predicted, steps=steps).ws)
+        step = reference_steer.edit(generator, few, case.z, case.target, predicted, steps=steps, lr=lr)
+        return _image(generator, step.ws)
 
     def through_teacher(case: Case) -> torch.Tensor:
         predicted = teacher(case.before)[0].numpy()
@@ -91,8 +99,9 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
         return _image(generator, reference_steer.edit_by_color(generator, few, case.z, paint, mask, steps=steps).ws)
 
     return {
-        "ours": ours(few), "ours_full": ours(full), "reference": reference, "colour": by_color,
-        "teacher": through_teacher,
+        "ours": ours(few), "ours_full": ours(full), "reference": reference,
+        "reference_slow": partial(reference, lr=reference_steer.SLOW), "colour": by_color, "teacher": through_teacher,
+        "nothing": lambda case: case.before,
     }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ two-dimensional FIR filter; nothing shared, nothing left out (Karras et al., CVP
 
 How it compares with NVIDIA's own: `stylegan2-ada-pytorch` with its reference operations and the same weights (config-f,
 256 px, float32, two threads of a CPU, side by side in one run) took 0.85 to 0.98 of its time for one image and 0.89 for
-four. Of `linsem.stylegan2` it took 1.7 and 2.0 times the time at 256 px (one image, four), 2.3 and 2.4 at 1024 px; with
-an allocator that keeps all that was freed, 1.3 for one image at 256 px.
+four. How many times longer it takes than `linsem.stylegan2` is measured by `linsem.lab.bench`, on weights as they come:
+those that are laid out for ours would slow it down.
 """
 
 from __future__ import annotations

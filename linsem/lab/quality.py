@@ -4,10 +4,10 @@
 
 Generated images (seeds from 0) and drawings that nobody was trained on (seeds from 1,000,000) are compared at the
 generator's own size, in the teacher's deep features: the Fréchet distance at psi 1, beside that between two disjoint
-sets of drawings (the floor) and that of the drawings to themselves under the strongest blur that the teacher learned to
-see through (a scale); precision and recall. And part sanity (see `linsem.lab.parts`) at psi 0.7 and of drawings, and
-the teacher's own mIoU, as the paper counts it, on drawings clean and degraded. Nothing is shown that is not computed
-here; drawings are rendered once and kept in `--cache`.
+sets of drawings (the floor) and that of the drawings to themselves under the strongest blur that the teacher is judged
+under (a scale; it learned from somewhat stronger ones); precision and recall. And part sanity (see `linsem.lab.parts`)
+at psi 0.7 and of drawings, and the teacher's own mIoU, as the paper counts it, on drawings clean and degraded. Nothing
+is shown that is not computed here; drawings are rendered once and kept in `--cache`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 50 steps of Adam, nothing truncated, cross-entropy over the whole image against a target fused from strokes and
 predicted labels, 1e-3 * |z - z0|^2 + 1e-3 * |z|^2 / L, the last iterate returned. Editing moves one z a layer; sampling
-draws starts one by one, keeps the one that agrees on most pixels, and moves a single z at a rate of 0.01.
+draws starts one by one, keeps the one that agrees on most pixels, and moves a single z. The rate is 0.01, as in its web
+app and in its sampling; its script for batches of edits has 0.002 (`SLOW`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator, seed_z
 from linsem.pixels import IGNORE
 
-STEPS, LR, PENALTY = 50, 0.01, 1e-3
+STEPS, LR, SLOW, PENALTY = 50, 0.01, 0.002, 1e-3
 
 
 def edit(
