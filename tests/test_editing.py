@@ -97,7 +97,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     _, track = edited(services, session, fitted)
     projects, labelling = Projects(services, Bench(services)), Labelling(services)
     kept = projects.keep(session, None, track)
-    session, fitted, again, *_ = projects.resume(kept)
+    session, fitted, again, *_ = projects.resume([kept])
     assert [p.caption for p in again.points] == [p.caption for p in track.points]
     first = labelling.first_fit(session, fitted, None)[0]
     fitted = first if isinstance(first, Fitted) else fitted
@@ -107,4 +107,4 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     for mine, theirs in zip(visited.points, track.points, strict=True):
         assert np.array_equal(mine.ws, theirs.ws) and np.array_equal(mine.rgb, theirs.rgb)
     assert np.array_equal(visited.now.labels, read_by(services, visited))
-    assert len(projects.resume(projects.keep(session, None, visited))[2].points) == 3
+    assert len(projects.resume([projects.keep(session, None, visited)])[2].points) == 3

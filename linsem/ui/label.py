@@ -15,7 +15,7 @@ from linsem.ui.categories import CategoryEditor
 from linsem.ui.events import on
 from linsem.ui.examples import example_project
 from linsem.ui.labelling import START, Labelling
-from linsem.ui.projects import Projects
+from linsem.ui.projects import Projects, copies
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
 
@@ -99,6 +99,7 @@ class _Wiring:
         self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
         self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
+        self.found = gr.State([])  # copies of what was there before this bench, for the button
         self.short, self.long, self.loading = services.short, services.long, services.loading
         self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
         self.quiet = {**self.short, "show_progress": "hidden"}
@@ -107,6 +108,8 @@ class _Wiring:
 
     def wire(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register everything."""
+        for leaving in (model.input, self.at.example.click, self.at.load_file.upload):  # before it is gone
+            on(leaving, self.aside, [self.session, self.kept, self.found], [self.found, self.at.resume], **self.quick)
         self._wire_strokes()
         self._wire_images()
         self._wire_files(model, blocks)
@@ -158,15 +161,24 @@ class _Wiring:
         on(at.save.click, lambda *v: gr.File(projects.save(*v), visible=True), [*self.now, self.track], [at.file],
            **quick)  # fmt: skip
         opened = [self.session, self.fitted, self.track, at.painter, at.line, model]
+        resumed = on(at.resume.click, projects.resume, [self.found], opened, **self.quiet)
         for arrived in (
             on(at.load_file.upload, projects.load, [at.load_file], opened, **self.quiet),
             on(at.example.click, projects.example, [self.session], opened, **self.quiet),
-            on(at.resume.click, projects.resume, [self.kept], opened, **self.quiet),
+            resumed,
         ):
             named = on(arrived.success, at.editor.choices, [self.session], at.editor.lists, **quick)
             self._overview(on(named.then, self.logic.first_fit, self.now, self.fits, **self.quiet))
-            on(arrived.then, lambda: gr.Button(visible=False), [], [at.resume], **quick)
-        on(blocks.load, lambda copy: gr.Button(visible=bool(copy)), [self.kept], [at.resume], **quick)
+        on(resumed.success, lambda found: (found[1:], gr.Button(visible=len(found) > 1)), [self.found],
+           [self.found, at.resume], **quick)  # fmt: skip
+        on(blocks.load, lambda kept: (copies(kept), gr.Button(visible=bool(kept))), [self.kept],
+           [self.found, at.resume], **quick)  # fmt: skip
+
+    @staticmethod
+    def aside(session: Session, kept: object, found: list[str]) -> tuple[list[str], gr.Button]:
+        """Before another project or generator takes the bench: what was on it can be had back."""
+        found = copies(kept) if session.labelled else found
+        return found, gr.Button(visible=bool(found))
 
     def _learn(self, register: Callable, **more: object) -> None:
         """Fit, if that is to be live, and then read all images."""
@@ -175,7 +187,7 @@ class _Wiring:
     def _overview(self, source: object) -> None:
         """Read all images, and have the browser keep a copy of the project."""
         seen = self._see(source.then, trigger_mode="always_last")
-        on(seen.then, self.projects.keep, [self.session, self.at.painter, self.track], [self.kept],
+        on(seen.then, self.projects.store, [self.session, self.at.painter, self.track, self.found], [self.kept],
            trigger_mode="always_last", **self.quick)  # fmt: skip
 
     def _see(self, register: Callable, **more: object) -> object:

@@ -52,6 +52,16 @@ class Projects:
         path.unlink()
         return base64.b64encode(data).decode("ascii") if len(data) <= KEPT_BYTES else None
 
+    def store(
+        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[str]
+    ) -> list[str] | None:
+        """What the browser keeps: this copy, and behind it what it had kept before, until that is taken up."""
+        copy = self.keep(session, painted, track)
+        if copy is not None and not isinstance(copy, str):
+            return copy  # nothing to keep: as it is
+        older = [each for each in found[:1] if len(each) + len(copy or "") <= KEPT_BYTES * 4 // 3]
+        return [*([copy] if copy else []), *older] or None
+
     def load(self, file: str | None) -> tuple[object, ...]:
         """A project from a file: session, fitted, track, painter, status."""
         path = uploaded(file, "project")
@@ -66,12 +76,12 @@ class Projects:
             raise ProjectError(f"no example ships with {session.model}")
         return self._open(load_project(path))
 
-    def resume(self, kept: str | None) -> tuple[object, ...]:
-        """The copy that the browser kept."""
-        if not kept:
+    def resume(self, found: list[str]) -> tuple[object, ...]:
+        """The newest copy that the browser kept."""
+        if not found:
             raise ProjectError("this browser keeps no earlier work")
         try:
-            data = base64.b64decode(kept, validate=True)
+            data = base64.b64decode(found[0], validate=True)
         except (binascii.Error, ValueError) as error:
             raise ProjectError("the copy that this browser kept is damaged") from error
         return self._open(load_project(data))
@@ -133,6 +143,12 @@ class Projects:
         for point in points[1:]:
             track = push(track, point)
         return track
+
+
+def copies(kept: object) -> list[str]:
+    """The copies in the browser, newest first, whatever is there: earlier pages kept a single one."""
+    kept = [kept] if isinstance(kept, str) else kept if isinstance(kept, list) else []
+    return [each for each in kept if isinstance(each, str) and each][:2]
 
 
 def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:

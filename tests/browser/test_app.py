@@ -467,6 +467,35 @@ def test_a_project_comes_back_from_its_file_and_from_the_browser(visitor, model,
     visitor.until(lambda: np.array_equal(close_to(visitor.canvas("label-painter", "strokes"), colors["skin"]), strokes))
 
 
+def test_what_the_browser_kept_outlives_a_stroke_an_example_and_another_generator(visitor, model):
+    colors = {c["name"]: c["color"] for c in model["categories"]}
+
+    def mine():
+        return close_to(visitor.canvas("label-painter", "strokes"), colors["skin"])
+
+    def kept():
+        return visitor.page.evaluate("Object.keys(localStorage).some(key => key.includes('linsem'))")
+
+    label_two(visitor)
+    strokes = mine()
+    visitor.until(kept)
+    visitor.page.wait_for_timeout(1000)
+    visitor.page.reload()
+    visitor.page.locator("#label-strip .th button").first.wait_for()
+    visitor.category("label-painter", "skin")
+    visitor.stroke("label-painter", [(0.5, 0.6), (0.6, 0.6)])  # on a bench of its own, which the browser keeps too
+    visitor.page.wait_for_timeout(3000)
+    assert not np.array_equal(mine(), strokes)
+    visitor.page.locator("#resume").click()
+    visitor.until(lambda: np.array_equal(mine(), strokes))
+    visitor.page.wait_for_timeout(2000)
+    visitor.page.locator("#label-example").click()
+    expect(visitor.page.locator("#label-status")).to_contain_text("Loaded")
+    assert not np.array_equal(mine(), strokes)
+    visitor.page.locator("#resume").click()
+    visitor.until(lambda: np.array_equal(mine(), strokes))
+
+
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
 def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width, dark):
     visitor = Visitor(chromium, address, width, dark)
