@@ -150,7 +150,8 @@ def run(
     )
     verdicts, rows = {}, []
     table = _kept(out, stem("edit", model), title) if only else {}
-    for name, method in methods(generator, teacher, steps).items():
+    ways = methods(generator, teacher, steps)
+    for name, method in ways.items():
         if only and name not in only:
             continue
         part = todo[:fewer] if name == "teacher" else todo
@@ -168,6 +169,7 @@ def run(
         out.mkdir(parents=True, exist_ok=True)
         sheets.save_columns(rows, out / f"{stem('edits', model)}.png", per_row=6)
     table |= {name: {"edits": len(each), **steer_judge.summary(each)} for name, each in verdicts.items()}
+    table = {name: table[name] for name in (*ways, "ours_as_teacher") if name in table}
     return Table("edit", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])
 
 
