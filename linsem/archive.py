@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from linsem.errors import InputError
 from linsem.whole import whole
 
 MAX_RATIO = 200  # of an entry's size to what it takes in the file; our own are stored as they are
@@ -22,7 +23,7 @@ _END, _END64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _LOCATOR_BYTES, _ENTRY_BYTES = 22, 20, 46 + 256
 
 
-class ArchiveError(ValueError):
+class ArchiveError(InputError):
     """A file that is not such a zip; the sentence says what is wrong with it."""
 
 

@@ -18,7 +18,7 @@ from linsem.generator import Layer
 POSITIONS = 4  # of a map, for each direction that is kept of it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Basis:
     """`mean` (D,), and for each layer its directions (c, r), already scaled, and their inverse (r, c).
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from linsem.errors import InputError
 from linsem.pixels import IGNORE
 
 MAX_CATEGORIES = 254
@@ -50,11 +51,11 @@ def parse_categories(
         try:
             data = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f'categories: expected JSON like [{{"name": "hair"}}], got {data[:80]!r}') from error
+            raise InputError(f'categories: expected JSON like [{{"name": "hair"}}], got {data[:80]!r}') from error
     if not isinstance(data, (list, tuple)):
-        raise ValueError(f"categories: expected a list of {{name, color}}, got {type(data).__name__}")
+        raise InputError(f"categories: expected a list of {{name, color}}, got {type(data).__name__}")
     if not 1 <= len(data) <= MAX_CATEGORIES:
-        raise ValueError(f"categories: expected 1 to {MAX_CATEGORIES}, got {len(data)}")
+        raise InputError(f"categories: expected 1 to {MAX_CATEGORIES}, got {len(data)}")
     named = [_name_and_color(index, item) for index, item in enumerate(data)]
     _refuse_twice("names", [name for name, _ in named])
     _refuse_twice("colours", [color for _, color in named if color])
@@ -79,10 +80,10 @@ def checked_labels(labels: np.ndarray, categories: Sequence[Category]) -> np.nda
     """Labels of any shape as uint8; ValueError unless they are whole numbers in 0..K-1 or 255."""
     labels = np.asarray(labels)
     if labels.dtype.kind not in "ui":
-        raise ValueError(f"labels: expected whole numbers, got {labels.dtype}")
+        raise InputError(f"labels: expected whole numbers, got {labels.dtype}")
     wrong = (labels != IGNORE) & ((labels < 0) | (labels >= len(categories)))
     if wrong.any():
-        raise ValueError(
+        raise InputError(
             f"labels: expected 0..{len(categories) - 1} or {IGNORE}, got {int(labels[wrong][0])} "
             f"in {int(wrong.sum())} pixels"
         )
@@ -95,24 +96,24 @@ def _name_and_color(index: int, item: Category | dict | str) -> tuple[str, str |
     if isinstance(item, str):
         item = {"name": item}
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-        raise ValueError(f"categories: expected {{name, color}} as number {index}, got {str(item)[:80]}")
+        raise InputError(f"categories: expected {{name, color}} as number {index}, got {str(item)[:80]}")
     name, color = item["name"].strip(), item.get("color")
     if not 1 <= len(name) <= MAX_NAME:
-        raise ValueError(f"categories: expected a name of 1 to {MAX_NAME} characters, got {len(name)}: {name[:80]!r}")
+        raise InputError(f"categories: expected a name of 1 to {MAX_NAME} characters, got {len(name)}: {name[:80]!r}")
     if not name.translate(_JOINERS).isprintable():
-        raise ValueError(f"categories: a name may not hold control characters, got {name!r}")
+        raise InputError(f"categories: a name may not hold control characters, got {name!r}")
     if color in (None, ""):
         return name, None
     if not isinstance(color, str) or not _COLOR.match(color) or color.lower() == UNLABELLED_COLOR:
         reserved = f" other than {UNLABELLED_COLOR}"
-        raise ValueError(f'categories: expected a colour "#rrggbb"{reserved} for {name!r}, got {str(color)[:40]!r}')
+        raise InputError(f'categories: expected a colour "#rrggbb"{reserved} for {name!r}, got {str(color)[:40]!r}')
     return name, color.lower()
 
 
 def _refuse_twice(what: str, values: list[str]) -> None:
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
-        raise ValueError(f"categories: {what} must be unique, got twice: {', '.join(twice[:5])}")
+        raise InputError(f"categories: {what} must be unique, got twice: {', '.join(twice[:5])}")
 
 
 def _free_colors(taken: set[str], count: int) -> Iterator[str]:

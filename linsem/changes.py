@@ -19,13 +19,13 @@ SAME = np.arange(256, dtype=np.uint8)  # each label as itself
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image on the bench: its ws (num_ws, w_dim) float32, where it comes from, its labels (H, W) uint8 (255:
-    unknown). `key` names it with the state of its labels that the server made last: a new one tells the painter to
-    take the labels from here. `name` is the first key, and stays."""
+    """An image on the bench: its ws (num_ws, w_dim) float32, the seed and psi that give it (no seed: a latent from a
+    project file), its labels (H, W) uint8 (255: unknown). `key` names it with the state of its labels that the server
+    made last: a new one tells the painter to take the labels from here. `name` is the first key, and stays."""
 
     key: str
     ws: np.ndarray
-    seed: int
+    seed: int | None
     psi: float
     labels: np.ndarray
     name: str = ""
@@ -33,6 +33,11 @@ class Picture:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.key)
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return "own latent" if self.seed is None else f"seed {self.seed}"
 
     @property
     def painted(self) -> int:

@@ -27,6 +27,7 @@ from PIL import Image
 
 from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import STEPS, far_off
+from linsem.errors import InputError
 from linsem.export import iter_export
 from linsem.extractor import findable, save_extractor
 from linsem.latents import load_latent, save_latents
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         report = args.run(args)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"linsem: {error}", file=sys.stderr)
         return 2
     if report is not None:
@@ -70,7 +71,7 @@ def fit(args: argparse.Namespace) -> dict:
     studio, model = studio_of(args)
     seeds = parse_seeds(args.seeds, LIMIT)
     if len(seeds) != len(args.label_maps):
-        raise ValueError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
+        raise InputError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
     given = None if args.categories is None else Path(args.categories).read_text(encoding="utf-8")
     categories = parse_categories(given, studio.categories(model))
     check_out(args.out)
@@ -156,7 +157,7 @@ def export(args: argparse.Namespace) -> dict:
         shard, device = accelerate_shard()
         args.device = str(device)
     if not 0 <= args.psi <= 2:
-        raise ValueError(f"psi: expected 0 to 2, got {args.psi}")
+        raise InputError(f"psi: expected 0 to 2, got {args.psi}")
     check_out(args.out)
     studio, model = studio_of(args)
     extractor = extractor_of(studio, model, args)
@@ -172,7 +173,7 @@ def export(args: argparse.Namespace) -> dict:
 def convert(args: argparse.Namespace) -> dict:
     """Any known checkpoint as one safetensors file, and what is inside it."""
     if args.out is not None and args.named is not None:
-        raise ValueError(f"out: expected one name, got {args.out} and {args.named}")
+        raise InputError(f"out: expected one name, got {args.out} and {args.named}")
     text, report = convert_and_report(args.checkpoint, args.out or args.named or CONVERTED, half=args.half)
     print(text)
     return report

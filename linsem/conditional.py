@@ -40,7 +40,7 @@ class LayoutError(loop.SteerError):
     """A layout that cannot be sampled; the sentence says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SampleResult:
     """image (3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU; `score` in [0, 1]: the mean IoU
     with the layout over its categories, by the extractor; `seed` draws the start again."""
@@ -52,7 +52,7 @@ class SampleResult:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SampleStep:
     """Where sampling is: `index` of `total` moves (0: the starts), and the results so far, best first.
 
@@ -154,6 +154,7 @@ def iter_sample(
     if bank is not None and len(bank.seeds) < count:
         raise LayoutError(f"count: expected at most the {len(bank.seeds)} seeds of the bank, got {count}")
     check_look(generator, look)
+    loop.check_steps(steps)
     if draw_every < 1:
         raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")
     if bank is None:

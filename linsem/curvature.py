@@ -17,7 +17,7 @@ _ROWS = 4000  # that the moments are taken of
 _WORTH = 4  # rows for each coordinate, from which on all of the moments are worth their cost
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Diagonal:
     """Each coordinate divided by `scale` (D + 1,), the inverse root of its curvature."""
 
@@ -34,7 +34,7 @@ class Diagonal:
     gradient = back
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Full:
     """theta @ root, the Cholesky factor of the curvature; `root` and its `inverse` (D + 1, D + 1)."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from linsem.errors import InputError
 from linsem.generator import Layer, freeze
 
 DIGIFACE_ID = "digiface-64"
@@ -74,7 +75,7 @@ class DCGAN(nn.Module):
     def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
         """z (N, z_dim) to ws (N, 1, z_dim): there is no mapping network; `psi` draws z towards 0, its mean."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
+            raise InputError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
         return (psi * z.float())[:, None]
 
     def synthesize(
@@ -82,12 +83,12 @@ class DCGAN(nn.Module):
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """ws (N, 1, w_dim) to the image (N, 3, H, W) in [-1, 1] and the features; see `linsem.Generator`."""
         if ws.ndim != 3 or ws.shape[1:] != (1, self.w_dim):
-            raise ValueError(f"ws: expected (N, 1, {self.w_dim}), got {tuple(ws.shape)}")
+            raise InputError(f"ws: expected (N, 1, {self.w_dim}), got {tuple(ws.shape)}")
         last = len(self.layers) - 1 if last_layer is None else last_layer
         if not 0 <= last < len(self.layers):
-            raise ValueError(f"last_layer: expected 0..{len(self.layers) - 1}, got {last_layer}")
+            raise InputError(f"last_layer: expected 0..{len(self.layers) - 1}, got {last_layer}")
         if image and last < len(self.layers) - 1:
-            raise ValueError(f"last_layer {last_layer} leaves out layers that the image needs; pass image=False")
+            raise InputError(f"last_layer {last_layer} leaves out layers that the image needs; pass image=False")
         x = ws.float()[:, 0, :, None, None]
         features = []
         for k in range(last + 1):
@@ -106,13 +107,13 @@ def find_digiface() -> Path | None:
     except metadata.PackageNotFoundError:
         return None
     if package.version != DIGIFACE_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{DIGIFACE_ID}: expected {DIGIFACE_PACKAGE} {DIGIFACE_VERSION}, got {package.version}; "
             f"run: {DIGIFACE_INSTALL}"
         )
     path = Path(str(package.locate_file("gan_face_generate/weights.tar")))
     if not path.is_file():
-        raise ValueError(f"{DIGIFACE_ID}: {DIGIFACE_PACKAGE} is installed without its weights; run: {DIGIFACE_AGAIN}")
+        raise InputError(f"{DIGIFACE_ID}: {DIGIFACE_PACKAGE} is installed without its weights; run: {DIGIFACE_AGAIN}")
     return path
 
 
@@ -127,7 +128,7 @@ def load_digiface(
     if path is None:
         path = find_digiface()
         if path is None:
-            raise ValueError(f"{DIGIFACE_ID}: the package {DIGIFACE_PACKAGE} is not installed; run: {DIGIFACE_INSTALL}")
+            raise InputError(f"{DIGIFACE_ID}: the package {DIGIFACE_PACKAGE} is not installed; run: {DIGIFACE_INSTALL}")
     state = _read_state(Path(path), sha256)
     network = DCGAN(config or DCGANConfig(), id=DIGIFACE_ID)
     _check_shapes(network, state)
@@ -148,7 +149,7 @@ def _digest(path: Path, modified: int, size: int) -> str:
 
 def _check_digest(name: str, found: str, expected: str) -> None:
     if found != expected:
-        raise ValueError(f"{name}: expected sha256 {expected}, got {found}; run: {DIGIFACE_AGAIN}")
+        raise InputError(f"{name}: expected sha256 {expected}, got {found}; run: {DIGIFACE_AGAIN}")
 
 
 def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
@@ -156,15 +157,15 @@ def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path.name}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path.name}: cannot be read ({error.strerror})") from error
     _check_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
     try:
         checkpoint = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises half a dozen types for a file that is not its own
-        raise ValueError(f"{path.name}: expected a torch file of plain tensors ({type(error).__name__})") from error
+        raise InputError(f"{path.name}: expected a torch file of plain tensors ({type(error).__name__})") from error
     state = checkpoint.get("netG_state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f"{path.name}: expected tensors under the key netG_state_dict, found none")
+        raise InputError(f"{path.name}: expected tensors under the key netG_state_dict, found none")
     return state
 
 
@@ -173,8 +174,8 @@ def _check_shapes(network: DCGAN, state: dict[str, torch.Tensor]) -> None:
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name in sorted(expected.keys() | state.keys()):
         if name not in state:
-            raise ValueError(f"netG_state_dict: {name} is missing")
+            raise InputError(f"netG_state_dict: {name} is missing")
         if name not in expected:
-            raise ValueError(f"netG_state_dict: {name} is not a parameter of this DCGAN")
+            raise InputError(f"netG_state_dict: {name} is not a parameter of this DCGAN")
         if tuple(state[name].shape) != expected[name]:
-            raise ValueError(f"{name}: expected {expected[name]}, got {tuple(state[name].shape)}")
+            raise InputError(f"{name}: expected {expected[name]}, got {tuple(state[name].shape)}")

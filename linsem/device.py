@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from linsem.errors import InputError
+
 
 def precision_of(name: str) -> torch.dtype:
     """What `LINSEM_PRECISION` names; raises ValueError."""
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name not in known:
-        raise ValueError(f"LINSEM_PRECISION: expected {' or '.join(known)}, got {name[:40]!r}")
+        raise InputError(f"LINSEM_PRECISION: expected {' or '.join(known)}, got {name[:40]!r}")
     return known[name]
 
 
@@ -20,9 +22,9 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"LINSEM_DEVICE: expected auto, cpu or cuda, got {name[:40]!r}") from error
+        raise InputError(f"LINSEM_DEVICE: expected auto, cpu or cuda, got {name[:40]!r}") from error
     if not _is_here(device):
-        raise ValueError(f"LINSEM_DEVICE: expected {_those_here()}, got {name[:40]!r}, which cannot be had here")
+        raise InputError(f"LINSEM_DEVICE: expected {_those_here()}, got {name[:40]!r}, which cannot be had here")
     return device
 
 

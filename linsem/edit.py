@@ -36,7 +36,7 @@ class EditError(loop.SteerError):
     """An edit that cannot be run; the sentence says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EditResult:
     """image (1, 3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU, and the report:
     `agreement_before`, `agreement_after` (share of the wished pixels that obey, by the extractor), `outside_change`

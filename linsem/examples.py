@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from linsem.errors import InputError
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.pixels import IGNORE
@@ -16,11 +17,11 @@ from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, read
 LEAST_WEIGHT = 0.005  # of all weight, for a category that is there at all
 
 
-class AnnotationError(ValueError):
+class AnnotationError(InputError):
     """Annotations that cannot be learnt from; the sentence names the image and the category."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Annotation:
     """One labelled image: ws (num_ws, w_dim), labels (H, W) uint8 with 255 = unknown.
 
@@ -33,7 +34,7 @@ class Annotation:
     guessed: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Examples:
     """Rows x (n, R) in `coordinates`, their labels y, groups (n,) and weights (n,), which sum to one.
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits, uncertainty_of
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.palette import Category, write_label_map
@@ -70,16 +71,16 @@ def iter_export(
     """
     index, shards = shard
     if not (shards >= 1 and 0 <= index < shards):
-        raise ValueError(f"shard: expected (index, number) with 0 <= index < number, got {shard}")
+        raise InputError(f"shard: expected (index, number) with 0 <= index < number, got {shard}")
     if count < shards or batch < 1:
-        raise ValueError(f"count, batch: expected at least {shards} and 1, got {count} and {batch}")
+        raise InputError(f"count, batch: expected at least {shards} and 1, got {count} and {batch}")
     if not (0 <= first_seed and first_seed + count - 1 <= MAX_SEED):
-        raise ValueError(f"first_seed: expected seeds in 0..{MAX_SEED}, got {first_seed} and {count - 1} more")
+        raise InputError(f"first_seed: expected seeds in 0..{MAX_SEED}, got {first_seed} and {count - 1} more")
     if not abs(psi) <= 10:
-        raise ValueError(f"psi: expected a number in -10..10, got {psi}")
+        raise InputError(f"psi: expected a number in -10..10, got {psi}")
     path = shard_path(out_path, shard)
     if not path.parent.is_dir():
-        raise ValueError(f"out_path: expected a folder that exists, got {path.parent}")
+        raise InputError(f"out_path: expected a folder that exists, got {path.parent}")
     check_fits(extractor, generator)
     seeds = range(first_seed, first_seed + count)[index::shards]
     items = iter_labelled(generator, extractor, seeds, psi, batch)
@@ -97,7 +98,7 @@ def iter_labelled(
         unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()
         if not np.isfinite(unsure).all():
             seed = seeds[part][int((~np.isfinite(unsure)).argmax())]
-            raise ValueError(f"{generator.id!r}: seed {seed}: its features hold numbers that are not finite")
+            raise InputError(f"{generator.id!r}: seed {seed}: its features hold numbers that are not finite")
         labels = extractor.labels(logits).cpu().numpy()
         rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
         yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
@@ -120,7 +121,7 @@ def accelerate_shard() -> tuple[tuple[int, int], torch.device]:
     try:
         from accelerate import PartialState  # optional, and slow to import
     except ImportError as error:
-        raise ValueError("sharding needs the package accelerate (pip install accelerate)") from error
+        raise InputError("sharding needs the package accelerate (pip install accelerate)") from error
     state = PartialState()
     return (state.process_index, state.num_processes), state.device
 

@@ -32,7 +32,7 @@ _MAX_BYTES = 512 << 20
 NEVER = -60.0  # the bias of a category that no labelled pixel has: it is never predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Extractor:
     """A fitted extractor. `layers` index `generator.layers`; `weights` are float32 and need no gradient.
 
@@ -97,6 +97,14 @@ class Extractor:
     def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
         """How unsure each pixel is, (N, *size) float32 in [0, 1]."""
         return uncertainty_of(_finite(self.logits(features, size)), self.temperature).cpu().numpy()
+
+    @torch.no_grad()
+    def read(
+        self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `predict` and `uncertainty` give, of logits that are computed once."""
+        logits = _finite(self.logits(features, size))
+        return self.labels(logits).cpu().numpy(), uncertainty_of(logits, self.temperature).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Extractor:
         """The same on another device."""

@@ -18,6 +18,7 @@ import torch
 
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
+from linsem.errors import InputError
 from linsem.examples import Annotation, AnnotationError, as_annotation, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
@@ -38,7 +39,7 @@ COARSELY = 0.6
 REST = 1_000  # pixels that need no label: the coordinates are made of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitStep:
     """Where a fit is: iterations done, the penalised loss on the pixels that it sees so far, the extractor so far."""
 
@@ -96,11 +97,11 @@ def iter_few_shot(
     """
     categories, annotations = tuple(categories), [as_annotation(each) for each in annotations]
     if missing not in ("error", "keep"):
-        raise ValueError(f"missing: expected 'error' or 'keep', got {missing!r}")
+        raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
     if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):
-        raise ValueError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
+        raise InputError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
     if pixels is not None and pixels < len(categories):
-        raise ValueError(f"pixels: expected at least one a category ({len(categories)}), got {pixels}")
+        raise InputError(f"pixels: expected at least one a category ({len(categories)}), got {pixels}")
     check_annotations(generator, annotations, categories, every=missing == "error")
     annotations = _with_guesses(generator, annotations, spread)
     layers = _checked_layers(generator, layers)
@@ -145,7 +146,7 @@ def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
 def _checked_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:
     layers = tuple(range(len(generator.layers))) if layers is None else tuple(sorted(set(layers)))
     if not layers or layers[0] < 0 or layers[-1] >= len(generator.layers):
-        raise ValueError(f"layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+        raise InputError(f"layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
     return layers
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from linsem.errors import InputError
 from linsem.seeds import MAX_SEED
 
 PASS_NUMBERS = 1 << 27  # in the feature maps of one pass: 512 MB, of which a gradient keeps about twice as much
@@ -66,10 +67,10 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
     Seeds are 0..2**32 - 1: of larger ones torch drops the rest, and they would draw the same again.
     """
     if len(seeds) == 0:
-        raise ValueError("seeds: expected at least one, got none")
+        raise InputError("seeds: expected at least one, got none")
     beyond = next((seed for seed in seeds if not 0 <= int(seed) <= MAX_SEED), None)
     if beyond is not None:
-        raise ValueError(f"seed: expected a whole number in 0..{MAX_SEED}, got {beyond}")
+        raise InputError(f"seed: expected a whole number in 0..{MAX_SEED}, got {beyond}")
     rows = [torch.randn(generator.z_dim, generator=seeded(seed)) for seed in seeds]
     return torch.stack(rows).to(generator.device)
 
@@ -77,7 +78,7 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 def seeded(seed: int) -> torch.Generator:
     """A CPU random generator of its own for one seed, a whole number in 0..2**63 - 1."""
     if not 0 <= int(seed) < 2**63:
-        raise ValueError(f"seed: expected a whole number in 0..2**63 - 1, got {seed}")
+        raise InputError(f"seed: expected a whole number in 0..2**63 - 1, got {seed}")
     return torch.Generator().manual_seed(int(seed))
 
 
@@ -108,7 +109,7 @@ def checked_pass(
         expected = (len(ws), 3, *generator.size)
         if not isinstance(picture, torch.Tensor) or tuple(picture.shape) != expected:
             got = tuple(picture.shape) if isinstance(picture, torch.Tensor) else type(picture).__name__
-            raise ValueError(f"{generator.id!r}: expected an image of {expected}, got {got}")
+            raise InputError(f"{generator.id!r}: expected an image of {expected}, got {got}")
         picture = picture.float()
     return picture, [x.float() for x in features]
 
@@ -118,20 +119,20 @@ def check_features(generator: Generator, features: Sequence[torch.Tensor], last_
     layers = generator.layers
     least = len(layers) if last_layer is None else last_layer + 1
     if not least <= len(features) <= len(layers):
-        raise ValueError(f"{generator.id!r}: expected {least} feature maps, as `layers` says, got {len(features)}")
+        raise InputError(f"{generator.id!r}: expected {least} feature maps, as `layers` says, got {len(features)}")
     for i, (x, layer) in enumerate(zip(features, layers, strict=False)):
         expected = (layer.channels, layer.height, layer.width)
         if tuple(x.shape[1:]) != expected:
-            raise ValueError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")
+            raise InputError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")
 
 
 def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:
     """The index of the last feature map to compute; ValueError if there is no such map or the image needs more."""
     last = count - 1 if last_layer is None else last_layer
     if not 0 <= last < count:
-        raise ValueError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
+        raise InputError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
     if image and last != count - 1:
-        raise ValueError(f"last_layer: the image needs all {count} layers, got last_layer={last_layer} with image=True")
+        raise InputError(f"last_layer: the image needs all {count} layers, got last_layer={last_layer} with image=True")
     return last
 
 

@@ -37,6 +37,7 @@ from huggingface_hub.utils import (
 )  # fmt: skip
 
 from linsem import transfer
+from linsem.errors import InputError
 from linsem.transfer import Progress
 
 URL = "hub://"
@@ -50,7 +51,7 @@ _HASH = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\Z")  # of git, or sha256
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
-class HubError(ValueError):
+class HubError(InputError):
     """Something with the Hub failed; the message is one sentence that says what, and what to do."""
 
 

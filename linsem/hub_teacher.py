@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.categories import Category, parse_categories
+from linsem.errors import InputError
 from linsem.generators import FACE, GENERATORS
 from linsem.teacher import FrozenTeacher
 from linsem.transfer import Progress
@@ -38,7 +39,7 @@ FACE_LABELS: dict[str, tuple[str, ...]] = {
 _SCENE_NAMES = {"chest": "chest of drawers"}  # the paper's short names for ADE20K's
 
 
-class HubTeacherError(ValueError):
+class HubTeacherError(InputError):
     """A teacher cannot be had or does not fit; the message is a sentence that says what to do."""
 
 
@@ -98,7 +99,7 @@ class HubTeacher(FrozenTeacher):
     def _shown(self, image: torch.Tensor) -> torch.Tensor:
         """As the network was trained to see it: the longer side `size`, ImageNet's mean and deviation."""
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
-            raise ValueError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
+            raise InputError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
         image = image.float().clamp(-1, 1)
         scale = self.size / max(image.shape[2:])
         if scale != 1:

@@ -29,7 +29,7 @@ LEAST_VARIANCE = 1e-4  # of the largest: what varies less is not the generator's
 LEAST_SPREAD = 1e-12  # where all samples are the same image, as with psi 0, no direction is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """w (N, w_dim) and labels (N, h, w) of the samples of a bank, and the directions in which w varies.
 

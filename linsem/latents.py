@@ -10,13 +10,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from linsem.errors import InputError
 from linsem.whole import whole
 
 FORMAT, VERSION = "linsem-latents", "1"
 _MAX_BYTES = 64 << 20
 
 
-class LatentsError(ValueError):
+class LatentsError(InputError):
     """A file that holds no latents, or those of another generator."""
 
 

@@ -2,53 +2,50 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import numpy as np
 import torch
 
-from linsem.forks import ForkLock
 from linsem.generator import Generator, checked_pass
 from linsem.pixels import to_rgb
+from linsem.recent import Recent
 from linsem.rows import Gathered
 
 
 class Looks:
-    """The images and features of the latents seen last, at most `bytes_limit` of them, for one generator.
+    """The images and features of the latents seen last, for one generator; of the features at most `bytes_limit`.
 
-    `rows` remembers, in a quarter of that again, what was read off the features at labelled pixels.
+    The features of one large image may exceed that alone. Its image does not, so images are kept by themselves, in an
+    eighth of it again; and `rows` remembers, in a quarter, what was read off the features at labelled pixels.
     """
 
     def __init__(self, generator: Generator, bytes_limit: int = 512 << 20) -> None:
-        self.generator, self.bytes_limit = generator, bytes_limit
-        self._entries: OrderedDict[bytes, tuple[np.ndarray, list[torch.Tensor], int]] = OrderedDict()
-        self._bytes = 0
-        self._lock = ForkLock()
+        self.generator = generator
+        self.kept: Recent[list[torch.Tensor]] = Recent(bytes_limit)
+        self.images: Recent[np.ndarray] = Recent(bytes_limit // 8)
         self.rows = Gathered(bytes_limit // 4)
 
     def features(self, ws: torch.Tensor) -> list[torch.Tensor]:
         """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""
-        return self.look(ws.detach().cpu().numpy())[1]
+        ws = np.ascontiguousarray(ws.detach().cpu().numpy(), np.float32)
+        features = self.kept.find(ws.tobytes())
+        return self._passed(ws)[1] if features is None else features
+
+    def image(self, ws: np.ndarray) -> np.ndarray:
+        """ws (num_ws, w_dim) to rgb (H, W, 3) uint8."""
+        ws = np.ascontiguousarray(ws, np.float32)
+        rgb = self.images.find(ws.tobytes())
+        return self._passed(ws)[0] if rgb is None else rgb
 
     def look(self, ws: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
-        """ws (num_ws, w_dim) to rgb (H, W, 3) uint8 and the features."""
+        """Both, from one pass."""
         ws = np.ascontiguousarray(ws, np.float32)
-        key = ws.tobytes()
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key][:2]
-        with torch.no_grad():
-            image, features = checked_pass(self.generator, torch.from_numpy(ws)[None].to(self.generator.device))
-        entry = (to_rgb(image)[0], features, sum(x.numel() * x.element_size() for x in features))
-        with self._lock:
-            self._keep(key, entry)
-        return entry[:2]
+        rgb, features = self.images.find(ws.tobytes()), self.kept.find(ws.tobytes())
+        return self._passed(ws) if rgb is None or features is None else (rgb, features)
 
-    def _keep(self, key: bytes, entry: tuple[np.ndarray, list[torch.Tensor], int]) -> None:
-        if key in self._entries or entry[2] > self.bytes_limit:  # another thread was faster, or it never fits
-            return
-        self._entries[key] = entry
-        self._bytes += entry[2]
-        while self._bytes > self.bytes_limit:
-            self._bytes -= self._entries.popitem(last=False)[1][2]
+    @torch.no_grad()
+    def _passed(self, ws: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
+        image, features = checked_pass(self.generator, torch.from_numpy(ws)[None].to(self.generator.device))
+        rgb = to_rgb(image)[0]
+        self.images.keep(ws.tobytes(), rgb, rgb.nbytes)
+        self.kept.keep(ws.tobytes(), features, sum(x.numel() * x.element_size() for x in features))
+        return rgb, features

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from linsem.categories import SNAP, UNLABELLED_COLOR, Category, checked_labels, color_table, parse_categories, rgb_of
+from linsem.errors import InputError
 from linsem.pictures import PictureError, open_picture
 from linsem.pixels import IGNORE, resize_labels
 
@@ -27,7 +28,7 @@ class LabelMapError(PictureError):
     """A file that cannot be read as a label map of the given categories; the message says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelMap:
     """What was read: labels (H, W) uint8 in {0..K-1} or 255, and a JSON-able report of how it was understood.
 
@@ -50,7 +51,7 @@ def write_label_map(labels: np.ndarray, categories: Sequence[Category]) -> bytes
     """Labels (H, W) to an indexed PNG: index = category, 255 = unlabelled and transparent, names in a text chunk."""
     labels = checked_labels(labels, categories)
     if labels.ndim != 2 or 0 in labels.shape:
-        raise ValueError(f"labels: expected (H, W), got {labels.shape}")
+        raise InputError(f"labels: expected (H, W), got {labels.shape}")
     image = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
     image.putpalette(color_table(categories).tobytes())
     info = PngImagePlugin.PngInfo()

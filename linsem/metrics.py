@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from linsem.errors import InputError
 from linsem.pixels import IGNORE
 
 
@@ -75,11 +76,11 @@ def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> to
 
 def _check(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> None:
     if not 1 <= num_classes <= IGNORE:
-        raise ValueError(f"num_classes: expected 1..{IGNORE}, got {num_classes}")
+        raise InputError(f"num_classes: expected 1..{IGNORE}, got {num_classes}")
     if pred.ndim != 3 or pred.shape != target.shape:
-        raise ValueError(f"pred, target: expected (N, H, W) twice, got {tuple(pred.shape)} and {tuple(target.shape)}")
+        raise InputError(f"pred, target: expected (N, H, W) twice, got {tuple(pred.shape)} and {tuple(target.shape)}")
     if pred.is_floating_point() or target.is_floating_point():
-        raise ValueError(f"pred, target: expected integers, got {pred.dtype} and {target.dtype}")
+        raise InputError(f"pred, target: expected integers, got {pred.dtype} and {target.dtype}")
     wrong = [((x < 0) | ((x >= num_classes) & (x != IGNORE))).any() for x in (pred, target)]
     if bool(wrong[0] | wrong[1]):
-        raise ValueError(f"pred, target: expected labels in 0..{num_classes - 1} or {IGNORE}, got others")
+        raise InputError(f"pred, target: expected labels in 0..{num_classes - 1} or {IGNORE}, got others")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from linsem.categories import Category, parse_categories
 from linsem.checkpoints import Checkpoint, CheckpointError, read_checkpoint
+from linsem.errors import InputError
 from linsem.generators import GENERATORS, PAPER, GeneratorSpec
 
 HUB = "hub://"
@@ -26,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHIPPED = tuple(spec.id for spec in GENERATORS.values() if spec.asset or spec.package)
 
 
-class ModelError(ValueError):
+class ModelError(InputError):
     """A generator cannot be had; the message is a sentence that says what to do."""
 
 

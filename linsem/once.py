@@ -27,11 +27,9 @@ class Once(Generic[T]):
             return self._values[key]
         with self._lock:
             making = self._making.setdefault(key, ForkLock())
-        try:
-            with making:
-                if key not in self._values:
-                    self._values[key] = make()
-                return self._values[key]
-        finally:
-            with self._lock:
-                self._making.pop(key, None)
+        with making:
+            if key not in self._values:
+                self._values[key] = make()
+        with self._lock:  # only now: after a failure others still wait for it, and whoever comes next shall as well
+            self._making.pop(key, None)
+        return self._values[key]

@@ -21,6 +21,7 @@ from linsem.categories import (
     parse_categories,
     rgb_of,
 )  # fmt: skip
+from linsem.errors import InputError
 from linsem.masks import TEXT_KEY, LabelMap, LabelMapError, read_label_map, write_label_map
 from linsem.pixels import IGNORE
 
@@ -42,9 +43,9 @@ def colorize(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
 def overlay(rgb: np.ndarray, labels: np.ndarray, categories: Sequence[Category], opacity: float = 0.5) -> np.ndarray:
     """Rgb (..., H, W, 3) uint8 with the categories' colours over it; unlabelled pixels stay as they are."""
     if rgb.shape[:-1] != labels.shape:
-        raise ValueError(f"overlay: expected labels {rgb.shape[:-1]} for this rgb, got {labels.shape}")
+        raise InputError(f"overlay: expected labels {rgb.shape[:-1]} for this rgb, got {labels.shape}")
     if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity: expected 0..1, got {opacity}")
+        raise InputError(f"opacity: expected 0..1, got {opacity}")
     weight = np.where(labels == IGNORE, 0.0, opacity)[..., None]
     mixed = rgb * (1 - weight) + colorize(labels, categories) * weight
     return np.rint(mixed).astype(np.uint8)

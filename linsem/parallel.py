@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from linsem.errors import InputError
+
 
 class Processes:
     """The processes of `accelerate launch`: which part of a batch is ours, and what all of them agree on."""
@@ -15,13 +17,13 @@ class Processes:
         try:
             from accelerate import Accelerator  # optional, and slow to import
         except ImportError as error:
-            raise ValueError("accelerate=True needs the package accelerate (pip install accelerate)") from error
+            raise InputError("accelerate=True needs the package accelerate (pip install accelerate)") from error
         self._accelerator = Accelerator(cpu=device.type == "cpu")
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         if batch % self.count:
-            raise ValueError(f"batch: expected a multiple of the {self.count} processes, got {batch}")
+            raise InputError(f"batch: expected a multiple of the {self.count} processes, got {batch}")
         if self._accelerator.device.type != device.type:
-            raise ValueError(f"generator: expected on {self._accelerator.device}, got {device}")
+            raise InputError(f"generator: expected on {self._accelerator.device}, got {device}")
 
     @classmethod
     def alone(cls, device: torch.device) -> Processes:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from linsem import ops
+from linsem.errors import InputError
 from linsem.generator import Layer, check_last_layer, freeze
 from linsem.stylegan import ToRGB, double
 
@@ -75,7 +76,7 @@ class PGGAN(nn.Module):
     def __init__(self, config: PGGANConfig, id: str = "", categories: tuple = ()) -> None:
         super().__init__()
         if config.tap not in TAPS:
-            raise ValueError(f"tap: expected one of {', '.join(TAPS)}, got {config.tap!r}")
+            raise InputError(f"tap: expected one of {', '.join(TAPS)}, got {config.tap!r}")
         self.config, self.id, self.categories = config, id, tuple(categories)
         self.size = config.size
         self.z_dim = self.w_dim = config.z_dim
@@ -98,7 +99,7 @@ class PGGAN(nn.Module):
         """z (N, z_dim) to ws (N, 1, z_dim). There is no truncation: only the direction of z counts, so `psi`, which
         scales it, changes nothing (except 0, which leaves no direction)."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
+            raise InputError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
         return z.float()[:, None] if psi == 1 else (psi * z.float())[:, None]
 
     def synthesize(
@@ -106,7 +107,7 @@ class PGGAN(nn.Module):
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """ws (N, 1, z_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the features, one a resolution."""
         if ws.ndim != 3 or ws.shape[1:] != (1, self.w_dim):
-            raise ValueError(f"ws: expected (N, 1, {self.w_dim}), got {tuple(ws.shape)}")
+            raise InputError(f"ws: expected (N, 1, {self.w_dim}), got {tuple(ws.shape)}")
         last = check_last_layer(last_layer, len(self.layers), image)
         x, features = ops.pixel_norm(ws[:, 0].float()), []
         for index in range(2 * last + 2):

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from linsem.errors import InputError
+
 MAX_PIXELS = 16_000_000
 MAX_BYTES = 64_000_000  # of the file
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
-class PictureError(ValueError):
+class PictureError(InputError):
     """A file that is no picture, or too large a one."""
 
 

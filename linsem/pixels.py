@@ -10,13 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from linsem.errors import InputError
+
 IGNORE = 255  # the label of a pixel that nobody labelled: unknown, never background
 
 
 def to_rgb(image: torch.Tensor) -> np.ndarray:
     """(N, 3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8."""
     if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
+        raise InputError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
     bytes_ = (image.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
     return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
@@ -27,7 +29,7 @@ def to_image(rgb: np.ndarray, *, device: torch.device | str = "cpu") -> torch.Te
     if rgb.ndim == 3:
         rgb = rgb[None]
     if rgb.ndim != 4 or rgb.shape[-1] != 3 or rgb.dtype != np.uint8:
-        raise ValueError(f"rgb: expected (N, H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+        raise InputError(f"rgb: expected (N, H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
     image = torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(0, 3, 1, 2)
     return image.float() / 127.5 - 1
 

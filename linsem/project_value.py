@@ -12,8 +12,11 @@ import numpy as np
 import safetensors
 
 from linsem.categories import Category, parse_categories
+from linsem.errors import InputError
 from linsem.offers import split_label
 from linsem.pictures import MAX_PIXELS
+from linsem.pixels import IGNORE
+from linsem.seeds import MAX_SEED
 
 MAX_IMAGES = 256
 MAX_EDITS = 256
@@ -23,7 +26,7 @@ MAX_LATENT = 1 << 18  # numbers in one ws
 Scalar = str | int | float | bool | None
 
 
-class ProjectError(ValueError):
+class ProjectError(InputError):
     """A file that is no project, or a project that cannot be saved; the sentence says why."""
 
 
@@ -75,8 +78,9 @@ def check_project(project: Project) -> None:
     for image in project.images:
         if image.seed is None and image.ws is None:
             raise ProjectError("project: an image needs a seed or a latent")
-        if image.seed is not None and not (_is_whole(image.seed) and 0 <= image.seed < 2**63):
-            raise ProjectError(f"project: expected a seed in 0..2**63 - 1, got {str(image.seed)[:40]}")
+        most = MAX_SEED if image.ws is None else 2**63 - 1  # beside a latent it is but a name
+        if image.seed is not None and not (_is_whole(image.seed) and 0 <= image.seed <= most):
+            raise ProjectError(f"project: expected a seed in 0..{most}, got {str(image.seed)[:40]}")
         if image.psi is not None:
             _check_psi(image.psi)
     for edit in project.edits:
@@ -122,7 +126,7 @@ def _check_arrays(project: Project) -> None:
             raise ProjectError(f"project: expected labels (H, W) uint8, got {one.shape} {one.dtype}")
         if one.size > MAX_PIXELS:
             raise ProjectError(f"project: expected labels of at most {MAX_PIXELS // 10**6} megapixels, got {one.shape}")
-        wrong = (one >= len(project.categories)) & (one != 255)
+        wrong = (one >= len(project.categories)) & (one != IGNORE)
         if wrong.any():
             raise ProjectError(f"project: label {one[wrong][0]}, and there are {len(project.categories)} categories")
     if len({ws.shape for ws in latents}) > 1 or len({one.shape for one in labels}) > 1:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem import pixels
+from linsem.errors import InputError
 
 KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
 SMALL = 64  # pixels a side: maps up to here are upsampled together, by two products of matrices
@@ -22,7 +23,7 @@ Weights = Mapping[str, torch.Tensor]  # by the names of `weight_shapes`
 READS = {"LSE": "weight", "centroid": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}  # what meets a feature
 
 
-class ExtractorError(ValueError):
+class ExtractorError(InputError):
     """A file that is no extractor, or an extractor that does not fit the generator."""
 
 

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from linsem.basis import Basis
+from linsem.errors import InputError
 from linsem.forks import ForkLock
 from linsem.gather import gather, random_pixels
+from linsem.recent import Recent
 
 COORDINATES = 8  # of as many sets of images they are kept, a few megabytes each
 
@@ -26,7 +28,7 @@ COORDINATES = 8  # of as many sets of images they are kept, a few megabytes each
 Solutions = dict[tuple[int, ...], torch.Tensor]
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(InputError):
     """Features that hold numbers that are not finite: the number of the image, and (n,) which of its rows do."""
 
     def __init__(self, image: int, rows: torch.Tensor) -> None:
@@ -34,7 +36,7 @@ class NotFiniteError(ValueError):
         self.image, self.rows = image, rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coordinates:
     """The `basis` of some images, and rows (m, R) in it of pixels of theirs that need no label; `name` tells it."""
 
@@ -69,9 +71,7 @@ class Gathered:
     """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
-        self.bytes_limit = bytes_limit
-        self._rows: OrderedDict[bytes, torch.Tensor] = OrderedDict()
-        self._bytes = 0
+        self._rows: Recent[torch.Tensor] = Recent(bytes_limit)
         self._coordinates: OrderedDict[bytes, Coordinates] = OrderedDict()
         self._solutions: OrderedDict[bytes, Solutions] = OrderedDict()
         self._lock = ForkLock()
@@ -100,24 +100,11 @@ class Gathered:
 
     def rows(self, name: bytes, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Those of a name, or what `make` makes; not to be written to."""
-        with self._lock:
-            if name in self._rows:
-                self._rows.move_to_end(name)
-                return self._rows[name]
-        made = make()
-        with self._lock:
-            self._keep(name, made)
-        return made
-
-    def _keep(self, name: bytes, rows: torch.Tensor) -> None:
-        size = rows.numel() * rows.element_size()
-        if name in self._rows or size > self.bytes_limit:
-            return
-        self._rows[name] = rows
-        self._bytes += size
-        while self._bytes > self.bytes_limit:
-            oldest = self._rows.popitem(last=False)[1]
-            self._bytes -= oldest.numel() * oldest.element_size()
+        rows = self._rows.find(name)
+        if rows is None:
+            rows = make()
+            self._rows.keep(name, rows, rows.numel() * rows.element_size())
+        return rows
 
 
 def read(

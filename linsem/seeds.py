@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from linsem.errors import InputError
+
 MAX_SEED = 2**32 - 1  # beyond, torch draws on a CPU what it drew before
 _PART = re.compile(r"(\d{1,17})(?:-(\d{1,17}))?\Z", re.ASCII)
 
@@ -13,22 +15,22 @@ def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, .
     """Text like "0-7, 12" to seeds in the order given, each once. Raises ValueError that names what is wrong."""
     text = str(int(text)) if isinstance(text, float) and text.is_integer() else str(text if text is not None else "")
     if len(text) > 40 * limit + 40:  # two numbers of 17 digits each, and blanks: beyond, splitting costs by the square
-        raise ValueError(f"seeds: expected at most {limit} of them, got {len(text)} characters")
+        raise InputError(f"seeds: expected at most {limit} of them, got {len(text)} characters")
     parts = [part for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
     if not parts:
-        raise ValueError('seeds: expected numbers like "0-7, 12", got nothing')
+        raise InputError('seeds: expected numbers like "0-7, 12", got nothing')
     seeds: dict[int, None] = {}
     for part in parts:
         match = _PART.match(part)
         if match is None:
-            raise ValueError(f'seeds: expected numbers like "0-7, 12", got {part[:40]!r}')
+            raise InputError(f'seeds: expected numbers like "0-7, 12", got {part[:40]!r}')
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last > MAX_SEED:
-            raise ValueError(f"seeds: expected a range that rises, up to {MAX_SEED}, got {part[:40]!r}")
+            raise InputError(f"seeds: expected a range that rises, up to {MAX_SEED}, got {part[:40]!r}")
         if last - first < limit:  # a longer range is too many whatever is before it, and is never counted through
             seeds.update(dict.fromkeys(range(first, last + 1)))
         if max(len(seeds), last - first + 1) > limit:
-            raise ValueError(f"seeds: expected at most {limit} of them, got {part[:40]!r} and what is before it")
+            raise InputError(f"seeds: expected at most {limit} of them, got {part[:40]!r} and what is before it")
     return tuple(seeds)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from linsem.changes import SAME, Change, Picture, make_room, old_categories, old_pictures, taken_of
+from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.palette import Category, parse_categories
 from linsem.pixels import IGNORE
@@ -21,7 +22,7 @@ from linsem.pixels import IGNORE
 HISTORY = 20  # changes that can be undone
 
 
-class SessionError(ValueError):
+class SessionError(InputError):
     """A change that cannot be made; the sentence says why. The session stays as it was."""
 
 
@@ -41,6 +42,11 @@ class Session:
     def find(self, key: str | None) -> int | None:
         """The position of the picture with this key, or None."""
         return next((i for i, picture in enumerate(self.pictures) if picture.key == key), None)
+
+    @property
+    def last_seed(self) -> int:
+        """The largest seed among the pictures; 0 where there is none."""
+        return max((picture.seed for picture in self.pictures if picture.seed is not None), default=0)
 
     @property
     def labelled(self) -> tuple[Picture, ...]:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from linsem.errors import InputError
+
 PREFIX = "LINSEM_"
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """An environment variable with a value that cannot be used; the sentence says what was expected."""
 
 

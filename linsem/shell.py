@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from linsem.errors import InputError
 from linsem.extractor import Extractor, load_extractor
 from linsem.masks import LabelMap
 from linsem.offers import as_file, offered, spec_of, split_label
@@ -39,9 +40,9 @@ def _offered(model: str) -> str:
     spec, file = spec_of(name), as_file(name)
     other = None if file is None else as_file(spec.id)  # a file of that name here would be read in its place
     if other is not None and not other.samefile(file):
-        raise ValueError(f"model: {name} is called {spec.id}, as is another file in this folder; call one otherwise")
+        raise InputError(f"model: {name} is called {spec.id}, as is another file in this folder; call one otherwise")
     if "," in name:
-        raise ValueError(f"model: expected a name without a comma, got {name[:200]!r}")
+        raise InputError(f"model: expected a name without a comma, got {name[:200]!r}")
     os.environ["LINSEM_MODELS"] = name
     return spec.id if label is None else f"{spec.id}~{label}"
 
@@ -61,7 +62,7 @@ def notes_of(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
 def check_out(path: str) -> None:
     """Raise ValueError now for a file that could not be written at the end of long work."""
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise ValueError(f"out: expected a file in a folder that exists, got {path}")
+        raise InputError(f"out: expected a file in a folder that exists, got {path}")
 
 
 def folder(path: str) -> Path:

@@ -14,7 +14,7 @@ from linsem.curvature import Diagonal, Full, evened
 EQUAL = 0.01  # of the loss: a ridge that is worse by less is as good
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Rows x (n, D) float32, labels y (n,) int64 in 0..classes-1, weights (n,) that sum to one.
 
@@ -132,7 +132,7 @@ def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor 
     return theta
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """What cross-validation chose: the ridge, its held-out loss, each candidate's, and the held-out logits with it."""
 

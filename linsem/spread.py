@@ -11,16 +11,16 @@ middle alone, and where strokes of several categories lie in one area of colour,
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from linsem.errors import InputError
 from linsem.examples import Annotation
-from linsem.forks import ForkLock
 from linsem.pixels import IGNORE, resize_labels
+from linsem.recent import Recent
 
 SPARSE = 0.5  # of the pixels: labels of fewer are strokes, and not a label map with gaps
 SIDE = 128  # pixels: walked on with the shorter side at most this long
@@ -41,12 +41,12 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Raises ValueError for an image and labels of different sizes.
     """
     if rgb.shape != (*labels.shape, 3):
-        raise ValueError(f"spread: expected an image of {(*labels.shape, 3)} for these labels, got {rgb.shape}")
+        raise InputError(f"spread: expected an image of {(*labels.shape, 3)} for these labels, got {rgb.shape}")
     known = labels != IGNORE
     if not known.any() or known.all():
         return labels.copy()
     if int(labels.min()) < 0 or int(labels.max()) > IGNORE:
-        raise ValueError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
+        raise InputError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
     labels = labels.astype(np.uint8, copy=False)
     scale = min(1.0, SIDE / min(labels.shape))
     size = tuple(max(1, round(n * scale)) for n in labels.shape)
@@ -77,22 +77,16 @@ def guess(annotation: Annotation, rgb: np.ndarray, spread: Callable[..., np.ndar
 class Spreads:
     """`spread`, remembered for the strokes seen last: of several images a stroke changes but one."""
 
-    def __init__(self, most: int = 256) -> None:
-        self.most = most
-        self._found: OrderedDict[bytes, np.ndarray] = OrderedDict()
-        self._lock = ForkLock()
+    def __init__(self, bytes_limit: int = 32 << 20) -> None:
+        self._found: Recent[np.ndarray] = Recent(bytes_limit)
 
     def __call__(self, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """As `spread`."""
         key = hashlib.sha256(rgb.tobytes() + labels.tobytes()).digest()
-        with self._lock:
-            found = self._found.get(key)
+        found = self._found.find(key)
         if found is None:
             found = spread(rgb, labels)
-            with self._lock:
-                self._found[key] = found
-                while len(self._found) > self.most:
-                    self._found.popitem(last=False)
+            self._found.keep(key, found, found.nbytes)
         return found
 
 

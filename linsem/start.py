@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from linsem.errors import InputError
 from linsem.studio import Studio
 
 
@@ -19,7 +20,7 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
         studio.shipped(model)
         if studio.device.type == "cpu":  # on ZeroGPU the main process may load, but not compute
             studio.draw(model, (1,), 0.7)
-    except ValueError as error:
+    except InputError as error:
         tell(f"linsem: {error}")
         return None
     return model

@@ -27,12 +27,13 @@ __all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "steer"
 
 ROUNDING = 1e-6  # of a sum of weights that is one
 LEAST_GAIN = 0.003  # of the loss: what falls by less has not fallen, as far as patience goes
+MOST_STEPS = 10_000
 SPACES = ("z", "z_layers", "ws")
 Basis = torch.Tensor  # (D, w_dim): a space of its own, in which a latent (N, D) is a step of all layers alike
 Segmenter = Callable[[torch.Tensor | None, list[torch.Tensor], tuple[int, int]], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SteerStep:
     """The best state so far. `agreement` (N,): the weighted share of target pixels whose largest logit obeys; `loss`
     (N,). `labels` (N, H, W) are as an extractor predicts them, without specks."""
@@ -78,8 +79,7 @@ def steer(
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
     if len(start) == 0:
         raise SteerError("start: expected at least one latent, got none")
-    if not 0 <= steps <= 10_000:
-        raise SteerError(f"steps: expected 0..10000, got {steps}")
+    check_steps(steps)
     loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(), psi, keep_best, with_image)
     if anchor is not None:
         loop.hold(anchor)
@@ -94,6 +94,12 @@ def steer(
         if done:
             return
         loop.move()
+
+
+def check_steps(steps: int) -> None:
+    """Raise `SteerError` for a number of moves that no run takes."""
+    if not 0 <= steps <= MOST_STEPS:
+        raise SteerError(f"steps: expected 0..{MOST_STEPS}, got {steps}")
 
 
 class _Loop:

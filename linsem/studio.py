@@ -16,6 +16,7 @@ from linsem.bank import Banks, bank_key, cache_folder
 from linsem.conditional import STEPS, iter_sample
 from linsem.device import device_of, precision_of
 from linsem.edit import iter_edit, removal_target
+from linsem.errors import InputError
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation, iter_few_shot
@@ -127,17 +128,17 @@ class Studio:
         """Seeds to ws (N, num_ws, w_dim) float32 and rgb (N, H, W, 3) uint8."""
         looks = self._looks_of(model)
         ws = self.latents(model, seeds, psi)
-        return ws, np.stack([looks.look(row)[0] for row in ws])
+        return ws, np.stack([looks.image(row) for row in ws])
 
     def render(self, model: str, ws: Sequence[np.ndarray]) -> np.ndarray:
         """Each ws (num_ws, w_dim) to its image: rgb (N, H, W, 3) uint8."""
         looks = self._looks_of(model)
-        return np.stack([looks.look(self._checked_ws(looks.generator, each))[0] for each in ws])
+        return np.stack([looks.image(self._checked_ws(looks.generator, each)) for each in ws])
 
     def latents(self, model: str, seeds: Sequence[int], psi: float) -> np.ndarray:
         """Seeds to ws (N, num_ws, w_dim) float32."""
         if not 0 <= psi <= 2:
-            raise ValueError(f"psi: expected 0 to 2, got {psi}")
+            raise InputError(f"psi: expected 0 to 2, got {psi}")
         generator = self.generator(model)
         with torch.no_grad():
             rows = [
@@ -168,7 +169,7 @@ class Studio:
         for w, each in zip(ws, maps, strict=True):
             made = Annotation(torch.from_numpy(np.ascontiguousarray(w)), each)
             if is_sparse(each) if spread is None else spread:
-                rgb, _ = looks.look(self._checked_ws(looks.generator, w))
+                rgb = looks.image(self._checked_ws(looks.generator, w))
                 made = guess(made, rgb, self._spreads)
             annotations.append(made)
         start = None if start is None or start.generator_id != looks.generator.id else start
@@ -191,7 +192,8 @@ class Studio:
         rows = []
         for each in ws:
             rgb, features = looks.look(self._checked_ws(looks.generator, each))
-            rows.append((rgb, ready.predict(features)[0], ready.uncertainty(features)[0]))
+            labels, uncertainty = ready.read(features)
+            rows.append((rgb, labels[0], uncertainty[0]))
         rgb, labels, uncertainty = (np.stack(column) for column in zip(*rows, strict=True))
         return Reading(rgb, labels, uncertainty)
 
@@ -296,5 +298,5 @@ class Studio:
     def _checked_ws(generator: Generator, ws: np.ndarray) -> np.ndarray:
         expected = (generator.num_ws, generator.w_dim)
         if tuple(ws.shape) != expected:
-            raise ValueError(f"latent: expected {expected} for {generator.id!r}, got {tuple(ws.shape)}")
+            raise InputError(f"latent: expected {expected} for {generator.id!r}, got {tuple(ws.shape)}")
         return np.ascontiguousarray(ws, np.float32)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from linsem.errors import InputError
 from linsem.generator import check_last_layer, seeded
 
 NOISE_MODES = ("const", "random", "none")
@@ -29,9 +30,9 @@ class Styled(nn.Module):
         """
         count = self.config.c_dim
         if count == 0 and label is not None:
-            raise ValueError(f"label: {self.id!r} was trained without labels, so none can be chosen")
+            raise InputError(f"label: {self.id!r} was trained without labels, so none can be chosen")
         if label is not None and not 0 <= label < count:
-            raise ValueError(f"label: {self.id!r} knows 0..{count - 1}, got {label}")
+            raise InputError(f"label: {self.id!r} knows 0..{count - 1}, got {label}")
         other = copy.copy(self)
         other.label = label
         return other
@@ -50,9 +51,9 @@ class Styled(nn.Module):
         (default: that of `with_label`).
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
+            raise InputError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
         if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):
-            raise ValueError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
+            raise InputError(f"c: expected ({len(z)}, {self.config.c_dim}), got {tuple(c.shape)}")
         if c is None and self.label is not None:
             chosen = torch.full((len(z),), self.label, device=z.device)
             c = F.one_hot(chosen, self.config.c_dim).float()
@@ -67,12 +68,12 @@ class Styled(nn.Module):
     ) -> int:
         """The index of the last feature map to compute; ValueError for anything that `synthesize` does not take."""
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
+            raise InputError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
         last = check_last_layer(last_layer, len(self.layers), image)
         if noise_mode not in NOISE_MODES:
-            raise ValueError(f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
+            raise InputError(f"noise_mode: expected one of {', '.join(NOISE_MODES)}, got {noise_mode!r}")
         if noise_mode == "random" and (noise_seeds is None or len(noise_seeds) != len(ws)):
-            raise ValueError(f"noise_seeds: expected one a sample ({len(ws)}) with noise_mode='random'")
+            raise InputError(f"noise_seeds: expected one a sample ({len(ws)}) with noise_mode='random'")
         return last
 
 

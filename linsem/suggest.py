@@ -18,6 +18,7 @@ from itertools import chain, islice
 import torch
 
 from linsem.basis import fit_basis
+from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
 from linsem.generator import Generator, check_features, checked_pass, seed_z, seeded
@@ -49,9 +50,9 @@ def suggest_next(
     """
     seeds = [int(s) for s in seeds]
     if len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
+        raise InputError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
     if not 1 <= count <= len(seeds):
-        raise ValueError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
+        raise InputError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
     if extractor is not None:
         check_fits(extractor, generator)
     with torch.no_grad():
@@ -59,7 +60,7 @@ def suggest_next(
     before = 0
     if labelled is not None and len(labelled):
         if labelled.shape[1:] != ws.shape[1:]:
-            raise ValueError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
+            raise InputError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
         ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)
     places = looked_at(generator, ws)
     return [seeds[i - before] for i in covering(places, rarity(places), count, range(before))]
@@ -77,7 +78,7 @@ def least_like(
     """
     known = sorted(set(labelled))
     if known and not 0 <= known[0] <= known[-1] < len(ws):
-        raise ValueError(f"labelled: expected positions in 0..{len(ws) - 1}, got {known}")
+        raise InputError(f"labelled: expected positions in 0..{len(ws) - 1}, got {known}")
     if len(known) == len(ws):
         return None
     places = looked_at(generator, ws, features_of)
@@ -138,7 +139,7 @@ def _rows(
             check_features(generator, features, layers[-1])
         x = gather(features, layers, pick, size)
         if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
-            raise ValueError(f"the features of an image of {generator.id!r} hold numbers that are not finite")
+            raise InputError(f"the features of an image of {generator.id!r} hold numbers that are not finite")
         yield x
 
 

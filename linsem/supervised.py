@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
@@ -25,7 +26,7 @@ from linsem.training import Recipe, Training
 FIRST_SEED = 20_000_000  # training images; the evidence evaluates on other seeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SupervisedStep:
     """Where training is: batches done, images seen, mean loss of each extractor since the step before.
 
@@ -104,15 +105,15 @@ def _check(
     report: int,
 ) -> None:
     if len(categories) < 2:
-        raise ValueError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
+        raise InputError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
     if not recipes or images < 1 or batch < 1 or report < 1:
         got = f"{recipes}, {images}, {batch}, {report}"
-        raise ValueError(f"expected recipes, and images, batch, report >= 1, got {got}")
+        raise InputError(f"expected recipes, and images, batch, report >= 1, got {got}")
     for name, recipe in recipes.items():
         if recipe.kind not in KINDS:
-            raise ValueError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")
+            raise InputError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")
         layers = recipe.layers
         if layers is not None and (not layers or not set(layers) <= set(range(len(generator.layers)))):
-            raise ValueError(f"recipe {name!r}: layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
+            raise InputError(f"recipe {name!r}: layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
         if layers is not None and len(set(layers)) < len(layers):
-            raise ValueError(f"recipe {name!r}: layers: expected each once, got {layers}")
+            raise InputError(f"recipe {name!r}: layers: expected each once, got {layers}")

@@ -14,6 +14,7 @@ import torch
 
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
+from linsem.seeds import MAX_SEED
 from linsem.wish import SteerError
 
 GIVEN_UP = 0.03  # of the score: so much may be lost for another look
@@ -26,8 +27,8 @@ def check_look(generator: Generator, look: int | None) -> None:
     """Raise `SteerError` if a look is asked for and the generator cannot part it from the layout."""
     if look is None:
         return
-    if isinstance(look, bool) or not 0 <= look < 2**63:
-        raise SteerError(f"look: expected a seed, a whole number from 0, got {look}")
+    if isinstance(look, bool) or not 0 <= look <= MAX_SEED:
+        raise SteerError(f"look: expected a seed, a whole number in 0..{MAX_SEED}, got {look}")
     if generator.num_ws < 2:
         raise SteerError(
             f"look: {generator.id!r} draws layout and look from one latent, so that the look cannot be another one's; "

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linsem.agree import labels_of
+from linsem.errors import InputError
 from linsem.generator import freeze
 from linsem.palette import Category, parse_categories
 from linsem.zoo import assets
@@ -31,7 +32,7 @@ _SUFFIX = ".teacher.safetensors"
 Self = TypeVar("Self", bound="FrozenTeacher")
 
 
-class TeacherError(ValueError):
+class TeacherError(InputError):
     """A teacher that is not there, or a file that is not a sound teacher."""
 
 
@@ -145,7 +146,7 @@ class Teacher(FrozenTeacher):
 
 def _checked(image: torch.Tensor) -> torch.Tensor:
     if image.ndim != 4 or image.shape[1] != 3 or any(side < MULTIPLE or side % MULTIPLE for side in image.shape[2:]):
-        raise ValueError(f"image: expected (N, 3, H, W) with H and W multiples of {MULTIPLE}, got {tuple(image.shape)}")
+        raise InputError(f"image: expected (N, 3, H, W) with H and W multiples of {MULTIPLE}, got {tuple(image.shape)}")
     return image.float().clamp(-1, 1)
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.calibrate import temperature_of
+from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
 from linsem.generator import Generator, checked_pass, seed_z
@@ -70,7 +71,7 @@ class Training:
             _, features = checked_pass(self.generator, self._ws([each]), image=False)
             new = [x.square().mean(dim=(0, 2, 3)) for x in features]
             if not all(bool(torch.isfinite(x).all()) for x in new):
-                raise ValueError(f"{self.generator.id!r}: seed {each}: its features hold numbers that are not finite")
+                raise InputError(f"{self.generator.id!r}: seed {each}: its features hold numbers that are not finite")
             squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
         self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
 
@@ -86,7 +87,7 @@ class Training:
         least, most = int(labels.min()), int(labels.max())
         if least < 0 or most >= len(self.categories):
             wrong = least if least < 0 else most
-            raise ValueError(f"teacher: label {wrong}, but there are {len(self.categories)} categories")
+            raise InputError(f"teacher: label {wrong}, but there are {len(self.categories)} categories")
         return features, labels
 
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
@@ -155,7 +156,7 @@ class Training:
         losses = {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
         wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if wrong:
-            raise ValueError(f"recipe {wrong[0]!r}: its loss is no longer finite after {images} images")
+            raise InputError(f"recipe {wrong[0]!r}: its loss is no longer finite after {images} images")
         self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
         extractors = {name: self._extractor(name, processes) for name in self.recipes}
         return losses, extractors
@@ -207,11 +208,11 @@ class Training:
             state = torch.load(path, weights_only=True, map_location=self.generator.device)
             found = state["label"]
         except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise ValueError(f"{path.name} is not the state of a run, or it is cut off: {error}") from error
+            raise InputError(f"{path.name} is not the state of a run, or it is cut off: {error}") from error
         if found != label:
-            raise ValueError(f"{path.name} is the state of another run ({found}), this one is {label}")
+            raise InputError(f"{path.name} is the state of another run ({found}), this one is {label}")
         if state["probe"].shape != probe.shape or (state["probe"] == probe).double().mean() < SAME:
-            raise ValueError(f"{path.name} is the state of another run: its teacher labels the same seeds otherwise")
+            raise InputError(f"{path.name} is the state of another run: its teacher labels the same seeds otherwise")
         self.scales, self.temperatures = state["scales"], state["temperatures"]
         for name, weights in self.weights.items():
             for key, w in weights.items():

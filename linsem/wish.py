@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from linsem.errors import InputError
 from linsem.generator import Generator
 from linsem.pixels import IGNORE
 
 
-class SteerError(ValueError):
+class SteerError(InputError):
     """A wish that cannot be pursued; the sentence says what was expected and what came."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wish:
     """What the images shall become. All maps are (H, W) or (N, H, W) at the generator's size.
 
@@ -105,8 +106,10 @@ def _unit(weight: torch.Tensor) -> torch.Tensor:
 def _labels(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> torch.Tensor:
     """A map of labels as int64."""
     found = _map(values, size, count, name)
-    if found.dtype.kind not in "ui" or (found.size and not 0 <= int(found.min()) <= int(found.max()) <= IGNORE):
+    if found.dtype.kind not in "ui":
         raise SteerError(f"{name}: expected labels, whole numbers in 0..{IGNORE}, got {found.dtype}")
+    if found.size and not 0 <= int(found.min()) <= int(found.max()) <= IGNORE:
+        raise SteerError(f"{name}: expected labels in 0..{IGNORE}, got {found.min()}..{found.max()}")
     return torch.from_numpy(found.astype(np.int64))
 
 

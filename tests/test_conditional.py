@@ -199,3 +199,10 @@ def test_a_psi_that_is_none_is_refused(toy, extractor, layout, psi):
 
 def test_samples_that_are_all_one_image_are_steered_one_layer_at_a_time(toy, extractor, layout):
     assert len(conditional.sample(toy, extractor, layout, 2, candidates=40, steps=3, psi=0.0)) == 2
+
+
+@pytest.mark.parametrize("steps", [-1, 10_001])
+def test_steps_are_checked_before_the_bank_is_made(toy, extractor, layout, steps):
+    with pytest.raises(ValueError, match="steps: expected"):
+        next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, steps=steps))
+    assert next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, steps=2)).index == 0

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from linsem.looks import Looks
+from linsem.project import ProjectError, load_project
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
 from linsem.track import EditPoint, push
 from linsem.ui.bench import Bench
-from linsem.ui.editing import Editing
+from linsem.ui.editing import Editing, _report_line
 from linsem.ui.labelling import Labelling
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
@@ -108,3 +109,46 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
         assert np.array_equal(mine.ws, theirs.ws) and np.array_equal(mine.rgb, theirs.rgb)
     assert np.array_equal(visited.now.labels, read_by(services, visited))
     assert len(projects.resume([projects.keep(session, None, visited)])[2].points) == 3
+
+
+@pytest.mark.parametrize(
+    ("report", "said", "not_said"),
+    [
+        ({"steps": 4, "note": "the whole image may change: nothing is held"}, "92 % of what", "Nothing to do"),
+        ({"steps": 4, "note": "the whole image may change: nothing is held"}, "The whole image may change", "{"),
+        ({"steps": 4, "note": ""}, "4 steps", "Nothing to do"),
+        ({"steps": 0, "note": "the image already shows it"}, "Nothing to do: the image already shows it", "92 %"),
+    ],
+)
+def test_the_end_of_an_edit_says_what_was_done_whatever_there_is_to_note(report, said, not_said):
+    line = _report_line({"agreement_before": 0.1, "agreement_after": 0.92, "outside_change": 1, "seconds": 2} | report)
+    assert said in line and not_said not in line
+
+
+def opened(services, session):
+    """A session saved to a file and loaded again."""
+    projects = Projects(services, Bench(services))
+    return projects._open(load_project(projects.save(session, None, None, None)))[0]
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
+def test_a_project_of_more_images_than_there_is_room_for_is_refused_whole(services):
+    session, _ = bench_of(services)
+    most = services.settings.max_pictures
+    pictures = tuple(replace(session.pictures[0], key=str(i)) for i in range(most + 1))
+    assert len(opened(services, replace(session, pictures=pictures[:most])).pictures) == most
+    with pytest.raises(ProjectError, match=f"it has {most + 1} images, and there is room for {most}"):
+        opened(services, replace(session, pictures=pictures))
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
+def test_a_latent_of_no_seed_stays_itself_in_a_file_and_in_what_the_browser_keeps(services):
+    session, _ = bench_of(services)
+    other = replace(session.pictures[0], ws=session.pictures[0].ws + 1)
+    session = replace(session, pictures=(other, session.pictures[1]))
+    first = opened(services, session)
+    projects = Projects(services, Bench(services))
+    kept = projects.resume([projects.keep(first, None, None)])[0]
+    for back in (first, kept, opened(services, kept)):
+        assert [each.title for each in back.pictures] == ["own latent", session.pictures[1].title]
+        assert all(np.array_equal(a.ws, b.ws) for a, b in zip(back.pictures, session.pictures, strict=True))

@@ -180,7 +180,7 @@ def test_a_file_keeps_everything(kind, tmp_path):
     extractor = extractor_of(kind, (0, 2, 3))
     save_extractor(extractor, tmp_path / "one.safetensors")
     back = load_extractor(tmp_path / "one.safetensors")
-    assert replace(back, weights={}) == replace(extractor, weights={})
+    assert vars(back) | {"weights": 0} == vars(extractor) | {"weights": 0}
     assert back.weights.keys() == extractor.weights.keys()
     assert all(torch.equal(back.weights[name], w) for name, w in extractor.weights.items())
     assert torch.equal(back.logits(features_of(3)), extractor.logits(features_of(3)))

@@ -88,7 +88,7 @@ def test_the_plain_function_is_the_last_step_of_the_streaming_one(toy, dense, fi
     assert all(isinstance(s, FitStep) for s in steps) and len(steps) > 1
     assert steps[-1].loss < steps[0].loss
     last = steps[-1].extractor
-    assert replace(last, weights={}) == replace(fitted, weights={})
+    assert vars(last) | {"weights": 0} == vars(fitted) | {"weights": 0}
     assert all(torch.equal(last.weights[k], fitted.weights[k]) for k in fitted.weights)
 
 

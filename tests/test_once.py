@@ -84,3 +84,38 @@ def test_a_download_of_one_visitor_holds_up_nobody_with_another_generator(monkey
     slow.go.set()
     thread.join(SOON)
     assert studio.generator("far") == "slow"
+
+
+def test_after_a_failure_it_is_still_made_by_one_at_a_time():
+    once, at_once, most = Once(), [], []
+    gates = [threading.Event() for _ in range(3)]
+
+    def make(i):
+        at_once.append(i)
+        most.append(len(at_once))
+        assert gates[i].wait(SOON)
+        at_once.remove(i)
+        if i == 0:
+            raise ZeroDivisionError
+        return i
+
+    def ask(i):
+        try:
+            return once.get("a", lambda: make(i))
+        except ZeroDivisionError:
+            return None
+
+    first, _ = started(lambda: ask(0))
+    while not most:
+        first.join(0.01)
+    second, _ = started(lambda: ask(1))  # waits for the first
+    second.join(0.1)
+    gates[0].set()
+    first.join(SOON)
+    third, found = started(lambda: ask(2))  # comes after the failure, while the second is at it
+    third.join(0.1)
+    for gate in gates[1:]:
+        gate.set()
+    for thread in (second, third):
+        thread.join(SOON)
+    assert max(most) == 1 and found[0] in (1, 2)

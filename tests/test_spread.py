@@ -112,7 +112,7 @@ def test_nothing_and_everything_stay_what_they_are():
 
 def test_what_was_spread_is_remembered(monkeypatch):
     rgb, _ = scene()
-    again = Spreads(most=1)
+    again = Spreads(bytes_limit=64 * 64)
     first = again(rgb, strokes())
     assert again(rgb, strokes()) is first
     again(rgb, np.full((64, 64), 1, np.uint8))

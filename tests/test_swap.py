@@ -54,8 +54,9 @@ def test_where_every_style_matters_none_is_taken(toy, extractor, layout):
 
 
 def test_a_look_is_of_a_seed_and_of_a_generator_with_several_styles(toy, extractor, layout, monkeypatch):
-    with pytest.raises(ValueError, match="look: expected a seed"):
-        conditional.sample(toy, extractor, layout, 2, candidates=8, look=-1)
+    for look in (-1, 2**32, True):
+        with pytest.raises(ValueError, match="look: expected a seed"):
+            next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, look=look))
     monkeypatch.setattr(toy, "num_ws", 1, raising=False)
     with pytest.raises(ValueError, match="one latent"):
         next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, look=3))

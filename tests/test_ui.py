@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 
 import gradio as gr
 import numpy as np
 import pytest
+from gradio.utils import get_upload_folder
 
+from linsem.errors import InputError
 from linsem.palette import parse_categories
 from linsem.session import Sureness
 from linsem.ui import files, gpu, show
 from linsem.ui.categories import hex_color
-from linsem.ui.errors import OURS, in_words, said
-from linsem.ui.files import Downloads, UploadError, uploaded
+from linsem.ui.errors import OURS, Refusal, in_words, said
+from linsem.ui.files import Downloads, UploadError, own_folder, uploaded
 from linsem.ui.services import real, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
@@ -52,17 +55,37 @@ def test_more_work_gets_more_seconds():
 
 
 def test_our_sentences_arrive_and_anything_else_is_put_in_general_words(caplog):
-    assert said(ValueError("seeds: expected numbers, got 'x'")).message == "Seeds: expected numbers, got 'x'."
-    assert said(RuntimeError("/secret/path")).message == OURS
+    assert said(InputError("seeds: expected numbers, got 'x'")).message == "Seeds: expected numbers, got 'x'."
+    assert said(InputError("")).message.strip(". ") and not caplog.records
+    for mistake in (RuntimeError("/secret/path"), ValueError("operands could not be broadcast together")):
+        assert said(mistake).message == OURS
+        assert caplog.records.pop().exc_info[1] is mistake  # whoever runs the server learns of it
     assert "memory" in said(RuntimeError("CUDA out of memory")).message
-    assert said(ValueError("")).message.strip(". ")
+
+
+def test_a_refusal_crosses_to_another_process():
+    """Workers send theirs to the server, which tells them from what went wrong."""
+    back = pickle.loads(pickle.dumps(said(InputError("no"))))
+    assert type(back) is Refusal and back.message == "No." and not back.print_exception
+
+
+def test_files_are_kept_apart_from_those_of_other_programs(monkeypatch, tmp_path):
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    shared = get_upload_folder()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is taken back afterwards
+    monkeypatch.delenv("GRADIO_TEMP_DIR")
+    own_folder()
+    assert get_upload_folder() != shared
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    own_folder()
+    assert get_upload_folder() == str(tmp_path)
 
 
 def test_a_stream_that_breaks_gives_what_it_had_and_then_a_sentence():
     @in_words
     def stream():
         yield 1
-        raise ValueError("no more of this")
+        raise InputError("no more of this")
 
     steps = stream()
     assert next(steps) == 1

@@ -19,6 +19,7 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 
+from linsem.errors import InputError
 from linsem.forks import ForkLock
 from linsem.looks import Looks
 from linsem.palette import write_label_map
@@ -129,7 +130,7 @@ def passes_of(job, *args):
 def kept():
     """What the server's process keeps: images of the toy and their bytes, networks, extractors, and a global."""
     looks, networks = studio()._looks_of("toy"), sorted(studio()._looks._values)
-    return len(looks._entries), looks._bytes, networks, sorted(studio()._shipped._values), list(GLOBAL)
+    return len(looks.kept), looks.kept.bytes, networks, sorted(studio()._shipped._values), list(GLOBAL)
 
 
 GLOBAL = []
@@ -144,7 +145,7 @@ def touch(action, value=None):
         value.append("changed")
         return value
     if action == "refuse":
-        raise ValueError("no such colour")
+        raise InputError("no such colour")
     if action == "break":
         raise RuntimeError("cannot open /srv/secret")
     if action == "die":
@@ -203,7 +204,7 @@ def locked_while_forking(decorate):
     holding, done = threading.Event(), threading.Event()
 
     def hold():
-        with LOCK, FORK_LOCK, studio()._looks._lock, studio()._looks_of("toy")._lock:
+        with LOCK, FORK_LOCK, studio()._looks._lock, studio()._looks_of("toy").kept._lock:
             holding.set()
             done.wait(30)
 
@@ -425,7 +426,7 @@ def test_an_error_in_a_worker_arrives_as_a_sentence(space, cases):
 def test_without_our_words_only_the_class_of_an_error_arrives(space):
     with pytest.raises(gr.Error) as bare:
         space(touched, raw, "refuse")
-    assert bare.value.message == "ValueError" and bare.value.title == gpu.WORKER
+    assert bare.value.message == "InputError" and bare.value.title == gpu.WORKER
 
 
 def test_a_worker_that_dies_is_said_in_a_sentence_and_the_next_job_gets_another(space, cases):
@@ -463,9 +464,10 @@ def test_nothing_that_a_worker_does_changes_the_server(space, here, cases):
     assert space(changed_by_a_worker) == (["mine"], ["mine", "changed"])
     assert space(kept) == before and before[0] == 0
     looks = here._studio._looks_of("toy")
-    looks._entries.clear()
+    looks.kept.clear()
+    looks.images.clear()
     here.read(*cases["read"])
-    assert len(looks._entries) == 3  # where there is no worker, the same job leaves its images
+    assert len(looks.kept) == 3  # where there is no worker, the same job leaves its images
 
 
 def test_a_worker_that_drew_images_still_has_them(space, cases):

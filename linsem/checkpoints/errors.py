@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from linsem.errors import InputError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(InputError):
     """A file is not a generator checkpoint that can be read here; the message is one sentence that says why."""

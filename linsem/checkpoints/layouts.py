@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from linsem.errors import InputError
+
 
 def same(x: torch.Tensor) -> torch.Tensor:
     """As it is."""
@@ -13,7 +15,7 @@ def same(x: torch.Tensor) -> torch.Tensor:
 def first(x: torch.Tensor) -> torch.Tensor:
     """Without its leading axis, which must be 1."""
     if x.ndim == 0 or x.shape[0] != 1:
-        raise ValueError("expected a leading axis of 1")
+        raise InputError("expected a leading axis of 1")
     return x[0]
 
 

@@ -10,6 +10,7 @@ import torch
 
 from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.layouts import same
+from linsem.errors import InputError
 
 MAX_BLOCK = 16  # no network has more; it bounds the numbers that a name may claim
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -42,14 +43,14 @@ def check_fir(x: torch.Tensor) -> torch.Tensor:
     if x.ndim == 4:
         expected = expected.expand_as(x)
     if x.shape[-1] != 4 or not torch.allclose(x / total, expected / expected.sum(), atol=1e-4):
-        raise ValueError("expected the filter [1, 3, 3, 1]")
+        raise InputError("expected the filter [1, 3, 3, 1]")
     return x
 
 
 def check_zero(x: torch.Tensor) -> torch.Tensor:
     """The level of detail of a progressively grown net, which must have been trained to the end."""
     if float(x.reshape(-1)[0]) != 0:
-        raise ValueError("expected 0: the network has not been trained up to its full size")
+        raise InputError("expected 0: the network has not been trained up to its full size")
     return x
 
 

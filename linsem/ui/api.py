@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 
 from linsem.conditional import STEPS, far_off
+from linsem.errors import InputError
 from linsem.export import write_dataset
 from linsem.extractor import Extractor, findable, load_extractor, save_extractor
 from linsem.latents import load_latent, save_latents
@@ -51,17 +52,17 @@ class Api:
         categories = parse_categories(categories, self.studio.categories(model))
         files = label_maps if isinstance(label_maps, list) else [label_maps] if label_maps else []
         if len(files) != len(chosen):
-            raise ValueError(f"label_maps: expected one a seed ({len(chosen)}), got {len(files)}")
+            raise InputError(f"label_maps: expected one a seed ({len(chosen)}), got {len(files)}")
         ws, rgb = self.gpu.draw(model, chosen, psi)
         maps, understood, pixels = [], [], 0
         for seed, file in zip(chosen, files, strict=True):
             try:
                 read = read_label_map(uploaded(file, "label_maps"), categories, size=rgb.shape[1:3])
-            except ValueError as error:
-                raise ValueError(f"the label map of seed {seed}: {error}") from error
+            except InputError as error:
+                raise InputError(f"the label map of seed {seed}: {error}") from error
             pixels += read.report["width"] * read.report["height"]
             if pixels > MAX_PIXELS:
-                raise ValueError(f"label_maps: expected at most {MAX_PIXELS // 10**6} megapixels in one call")
+                raise InputError(f"label_maps: expected at most {MAX_PIXELS // 10**6} megapixels in one call")
             maps.append(read.labels)
             understood.append({"seed": seed, **read.report})
         extractor = self.gpu.fit(model, list(ws), maps, categories)
@@ -106,7 +107,7 @@ class Api:
         steps = whole("steps", steps, 1, self.settings.max_steps)
         ws, rgb = self._start(model, seed, latent, psi)
         if (path := uploaded(target, "target")) is None:
-            raise ValueError("target: expected a label map, got nothing")
+            raise InputError("target: expected a label map, got nothing")
         wished = read_label_map(path, chosen.categories, size=rgb.shape[:2])
         where = uploaded(region, "region")
         mask = None if where is None else read_region(where, rgb.shape[:2])
@@ -132,7 +133,7 @@ class Api:
         seed = whole("seed", seed, 0, MAX_SEED)
         look = None if look is None else whole("look", look, 0, MAX_SEED)
         if (path := uploaded(layout, "layout")) is None:
-            raise ValueError("layout: expected a label map, got nothing")
+            raise InputError("layout: expected a label map, got nothing")
         asked = read_layout(path, chosen.categories, self.studio.generator(model).size)
         frame, every, sent = None, max(1, steps // FRAMES), -steps
         for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed, look=look):
@@ -155,7 +156,7 @@ class Api:
         model = self.studio.check_model(model)
         chosen = self._extractor(model, extractor)
         count = whole("count", count, 1, self.settings.max_export)
-        first = whole("first_seed", first_seed, 0, MAX_SEED - count)
+        first = whole("first_seed", first_seed, 0, MAX_SEED + 1 - count)
         psi = real("psi", psi, 0, 2)
         batches = self.gpu.label(model, chosen, range(first, first + count), psi)
         path = self.downloads.path(f"{model}-{count}.zip")
@@ -265,5 +266,5 @@ def build(services: Services) -> None:
 def _default_model(services: Services) -> str:
     try:
         return services.studio.default_model()
-    except ValueError:
+    except InputError:
         return ""

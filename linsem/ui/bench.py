@@ -8,8 +8,8 @@ from dataclasses import replace
 import gradio as gr
 import numpy as np
 
+from linsem.errors import InputError
 from linsem.extractor import save_extractor
-from linsem.fewshot import AnnotationError
 from linsem.seeds import format_seeds, next_seeds, parse_seeds
 from linsem.session import (
     Fitted,
@@ -24,7 +24,7 @@ from linsem.session import (
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
-from linsem.ui.errors import GONE
+from linsem.ui.errors import GONE, Refusal
 from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
 from linsem.zoo import split_label
@@ -62,8 +62,8 @@ class Bench:
         session, psi = absorb(session, painted), real("psi", psi, 0, 2)
         labelled, most = session.labelled, self.services.settings.max_pictures
         if len(labelled) >= most:
-            raise ValueError(f"all {most} images are labelled, and there is no room for more: remove one first")
-        pool = next_seeds(max((picture.seed for picture in session.pictures), default=0), POOL)
+            raise InputError(f"all {most} images are labelled, and there is no room for more: remove one first")
+        pool = next_seeds(session.last_seed, POOL)
         count = min(SUGGESTED, most - len(labelled))
         return format_seeds(self.gpu.suggest(session.model, pool, count, psi, [picture.ws for picture in labelled]))
 
@@ -90,7 +90,7 @@ class Bench:
                 session.model, [p.ws for p in labelled], [p.labels for p in labelled], session.categories,
                 fitted.extractor if fitted else None, session.pictures[index].ws,
             )  # fmt: skip
-        except (AnnotationError, gr.Error) as error:
+        except (InputError, Refusal) as error:
             line = show.status(_plain(error), "idle")
             if labelled or fitted is None or not fitted.seconds:
                 return gr.skip(), gr.skip(), line
@@ -124,9 +124,8 @@ class Bench:
         bars = show.sureness_bars(sureness(session, reading.labels, reading.uncertainty))
         button = gr.Button(visible=False)
         if suggestion is not None:
-            button = gr.Button(
-                f"Label seed {session.pictures[suggestion].seed} next: least like the labelled", visible=True
-            )
+            title = session.pictures[suggestion].title
+            button = gr.Button(f"Label {title} next: least like the labelled", visible=True)
         return Strip(items, index), bars, button, suggestion
 
     def show_picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState:
@@ -140,7 +139,7 @@ class Bench:
     def extractor_file(self, session: Session, fitted: Fitted | None) -> str:
         """The visitor's extractor as a file."""
         if not usable(session, fitted):
-            raise ValueError("there is no extractor of yours yet: paint two categories first")
+            raise InputError("there is no extractor of yours yet: paint two categories first")
         path = self.services.downloads.path(f"{session.model}.mine.extractor.safetensors")
         save_extractor(fitted.extractor, path)
         return str(path)
@@ -157,7 +156,7 @@ def first_seeds(limit: int) -> str:
 def absorb(session: Session, painted: PainterLabels | None) -> Session:
     """The session with what the painter holds, so that no stroke is lost whatever event comes first."""
     if not session.token:
-        raise ValueError(GONE)
+        raise InputError(GONE)
     if painted is None or painted.stamp == 0:
         return session
     return paint(session, painted.key, painted.labels)
@@ -191,7 +190,7 @@ def painter_state(session: Session, index: int, reading: Reading | None, rgb: np
 def caption(picture: Picture, suggested: bool = False) -> tuple[str, str]:
     """Under a thumbnail, and on its badge."""
     badge = "label next" if suggested else f"{picture.painted} px" if picture.painted else ""
-    return f"seed {picture.seed}", badge
+    return picture.title, badge
 
 
 def _plain(error: Exception) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 from gradio.data_classes import FileData
 from PIL import Image
 
+from linsem.errors import InputError
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 
@@ -63,13 +64,13 @@ class PainterState:
     def __post_init__(self) -> None:
         rgb = self.rgb
         if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(f"rgb: expected (H, W, 3) uint8, got {_describe(rgb)}")
+            raise InputError(f"rgb: expected (H, W, 3) uint8, got {_describe(rgb)}")
         if not 0 < rgb.shape[0] * rgb.shape[1] <= MAX_PIXELS:
-            raise ValueError(f"rgb: expected 1 to {MAX_PIXELS} pixels, got {_describe(rgb)}")
+            raise InputError(f"rgb: expected 1 to {MAX_PIXELS} pixels, got {_describe(rgb)}")
         if not 1 <= len(self.categories) <= MAX_ID + 1:
-            raise ValueError(f"categories: expected 1 to {MAX_ID + 1}, got {len(self.categories)}")
+            raise InputError(f"categories: expected 1 to {MAX_ID + 1}, got {len(self.categories)}")
         if not isinstance(self.key, str) or not 1 <= len(self.key) <= MAX_KEY:
-            raise ValueError(f"key: expected text of 1 to {MAX_KEY} characters, got {self.key!r:.80}")
+            raise InputError(f"key: expected text of 1 to {MAX_KEY} characters, got {self.key!r:.80}")
         self._check_map("labels", self.labels, unpainted=True)
         if self.prediction is not None:
             self._check_map("prediction", self.prediction, unpainted=False)
@@ -79,20 +80,20 @@ class PainterState:
     def _check_map(self, name: str, values: np.ndarray, *, unpainted: bool) -> None:
         size = self.rgb.shape[:2]
         if not isinstance(values, np.ndarray) or values.shape != size or values.dtype != np.uint8:
-            raise ValueError(f"{name}: expected {size} uint8, got {_describe(values)}")
+            raise InputError(f"{name}: expected {size} uint8, got {_describe(values)}")
         wrong = values >= len(self.categories)
         if unpainted:
             wrong &= values != IGNORE
         if wrong.any():
             found = sorted(set(values[wrong].tolist()))
-            raise ValueError(f"{name}: expected indices of {len(self.categories)} categories, got {found[:8]}")
+            raise InputError(f"{name}: expected indices of {len(self.categories)} categories, got {found[:8]}")
 
     def _check_uncertainty(self, values: np.ndarray) -> None:
         size = self.rgb.shape[:2]
         if not isinstance(values, np.ndarray) or values.shape != size or values.dtype.kind != "f":
-            raise ValueError(f"uncertainty: expected {size} floats, got {_describe(values)}")
+            raise InputError(f"uncertainty: expected {size} floats, got {_describe(values)}")
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise ValueError("uncertainty: expected values in [0, 1]")
+            raise InputError("uncertainty: expected values in [0, 1]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,7 @@ class LabelPainter(gr.HTML):
         if value is None:
             return None
         if not isinstance(value, PainterState):
-            raise ValueError(f"LabelPainter: expected PainterState or None, got {type(value).__name__}")
+            raise InputError(f"LabelPainter: expected PainterState or None, got {type(value).__name__}")
         heat = value.uncertainty
         if heat is not None:
             heat = np.round(np.round(heat * UNCERTAINTY_LEVELS) * (255 / UNCERTAINTY_LEVELS)).astype(np.uint8)
@@ -210,48 +211,48 @@ def encode_map(values: np.ndarray) -> str:
 def decode_map(url: str) -> np.ndarray:
     """The data URL of an 8-bit grey PNG to (H, W) uint8; ValueError says what is wrong with it."""
     if not isinstance(url, str) or not url.startswith(PNG_PREFIX):
-        raise ValueError("expected a PNG as a data URL.")
+        raise InputError("expected a PNG as a data URL.")
     if len(url) > MAX_CHARS:
-        raise ValueError(f"expected at most {MAX_CHARS} characters, got {len(url)}.")
+        raise InputError(f"expected at most {MAX_CHARS} characters, got {len(url)}.")
     try:
         data = base64.b64decode(url[len(PNG_PREFIX) :], validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("the base64 text is damaged.") from None
+        raise InputError("the base64 text is damaged.") from None
     _check_header(data)
     try:
         with Image.open(BytesIO(data), formats=["PNG"]) as image:
             image.load()
             values = np.array(image)
     except Exception:  # what Pillow raises on a hostile file is not one family of errors
-        raise ValueError("the PNG is damaged.") from None
+        raise InputError("the PNG is damaged.") from None
     if values.ndim != 2 or values.dtype != np.uint8:
-        raise ValueError("expected one grey value a pixel.")
+        raise InputError("expected one grey value a pixel.")
     return values
 
 
 def _check_header(data: bytes) -> None:
     """Refuse by the first 33 bytes whatever would be large or has no plain indices, before anything is decoded."""
     if len(data) < 33 or not data.startswith(PNG_HEAD):
-        raise ValueError("it is not a PNG.")
+        raise InputError("it is not a PNG.")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     if not 0 < width * height <= MAX_PIXELS:
-        raise ValueError(f"expected 1 to {MAX_PIXELS} pixels, got {width} x {height}.")
+        raise InputError(f"expected 1 to {MAX_PIXELS} pixels, got {width} x {height}.")
     if (depth, colour) != (8, 0):
-        raise ValueError(f"expected an 8-bit grey PNG, got bit depth {depth} and colour type {colour}.")
+        raise InputError(f"expected an 8-bit grey PNG, got bit depth {depth} and colour type {colour}.")
 
 
 def _read_payload(payload: object) -> PainterLabels:
     if not isinstance(payload, dict) or not {"key", "labels", "stamp"} <= payload.keys() <= FIELDS:
-        raise ValueError("expected an object with key, labels and stamp.")
+        raise InputError("expected an object with key, labels and stamp.")
     key, stamp = payload["key"], payload["stamp"]
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY:
-        raise ValueError(f"key: expected text of 1 to {MAX_KEY} characters.")
+        raise InputError(f"key: expected text of 1 to {MAX_KEY} characters.")
     if type(stamp) is not int or not 0 <= stamp <= MAX_STAMP:
-        raise ValueError("stamp: expected a whole number that is not negative.")
+        raise InputError("stamp: expected a whole number that is not negative.")
     labels = decode_map(payload["labels"])
     wrong = (labels > MAX_ID) & (labels != IGNORE)
     if wrong.any():
-        raise ValueError(f"labels: expected indices up to {MAX_ID} or {IGNORE}, got {int(labels[wrong][0])}.")
+        raise InputError(f"labels: expected indices up to {MAX_ID} or {IGNORE}, got {int(labels[wrong][0])}.")
     return PainterLabels(key=key, labels=labels, stamp=stamp)
 
 

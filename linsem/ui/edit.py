@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from linsem.errors import InputError
 from linsem.session import Fitted, Session
 from linsem.track import Track
 from linsem.ui import show
@@ -168,7 +169,7 @@ class _Wiring:
         strip = self._bench_strip(session)
         try:
             return strip, self.logic.visit(session, fitted, now), gr.skip()
-        except ValueError as error:
+        except InputError as error:
             return strip, None, show.status(str(error), "bad")
 
     def _bench_strip(self, session: Session) -> Strip:

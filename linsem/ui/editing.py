@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
 from linsem.palette import overlay, rgb_of, write_label_map
@@ -55,15 +56,15 @@ class Editing:
     def from_bench(self, session: Session, fitted: Fitted | None, index: int) -> Track:
         """Begin with an image of the bench."""
         if not session.pictures:
-            raise ValueError("there is no image on the bench: open the tab Label first")
+            raise InputError("there is no image on the bench: open the tab Label first")
         picture = session.pictures[min(max(index, 0), len(session.pictures) - 1)]
-        return self.start(session, fitted, picture.ws, f"seed {picture.seed}")
+        return self.start(session, fitted, picture.ws, picture.title)
 
     def examples(self, session: Session, fitted: Fitted | None) -> list[ExampleEdit]:
         """The wishes that ship, where what reads them knows their categories."""
         try:
             return example_edits(session.model, chosen_extractor(self.services, session, fitted).categories)
-        except ValueError:  # nothing to read them with yet
+        except InputError:  # nothing to read them with yet
             return []
 
     def shelf(self, session: Session, fitted: Fitted | None) -> dict:
@@ -83,7 +84,7 @@ class Editing:
         """Begin with an example: its image, and its wish painted on it."""
         found = self.examples(session, fitted)
         if not 0 <= index < len(found):
-            raise ValueError("this example is not there any more: choose another one")
+            raise InputError("this example is not there any more: choose another one")
         track = self.from_seed(session, fitted, found[index].seed, EDIT_PSI)
         labels = resize_labels(found[index].labels, track.now.labels.shape)
         return replace(track, points=(replace(track.now, wish=labels),))
@@ -130,7 +131,7 @@ class Editing:
         """Take a category away."""
         track = _needed(track)
         if category is None:
-            raise ValueError("choose what to remove first")
+            raise InputError("choose what to remove first")
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         name = track.extractor.categories[int(category)].name
         frames = self.gpu.remove(track.model, track.extractor, track.now.ws, int(category), None, steps)
@@ -194,15 +195,15 @@ class Editing:
 
 def _needed(track: Track | None) -> Track:
     if track is None:
-        raise ValueError("choose an image to edit first")
+        raise InputError("choose an image to edit first")
     return track
 
 
 def _target(track: Track, painted: PainterLabels | None) -> np.ndarray:
     if painted is None or painted.key != track.key:
-        raise ValueError("the painter does not show this image yet: wait a moment, then paint")
+        raise InputError("the painter does not show this image yet: wait a moment, then paint")
     if (painted.labels == IGNORE).all():
-        raise ValueError("nothing is painted: paint at least one stroke of what the image shall show")
+        raise InputError("nothing is painted: paint at least one stroke of what the image shall show")
     return painted.labels
 
 
@@ -220,12 +221,14 @@ def _frame(
 
 
 def _report_line(report: dict[str, object]) -> str:
-    if report.get("note"):
-        return show.status(f"Nothing to do: {report['note']}.", "idle")
+    note = report.get("note")
+    if note and not report["steps"]:
+        return show.status(f"Nothing to do: {note}.", "idle")
     after = 100 * float(report["agreement_after"])
     line = (
         f"{after:.0f} % of what you asked for holds now (before: {100 * float(report['agreement_before']):.0f} %). "
         f"The rest changed by {float(report['outside_change']):.1f} of 255 on average. "
         f"{report['steps']} steps, {float(report['seconds']):.1f} s."
     )
+    line += f" {note[:1].upper()}{note[1:]}." if note else ""
     return show.status(line, "good" if after >= 50 else "bad")

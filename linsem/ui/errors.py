@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from linsem.errors import InputError
+
 log = logging.getLogger("linsem")
 OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
 
@@ -18,14 +20,18 @@ GONE = (
 )
 
 
+class Refusal(gr.Error):
+    """What a visitor is told of input that cannot be used: an `InputError` in Gradio's terms."""
+
+
 def said(error: Exception) -> gr.Error:
     """The `gr.Error` for an exception: our own sentences as they are, anything else in general words."""
     if isinstance(error, gr.Error):
         return error
-    if isinstance(error, ValueError):
+    if isinstance(error, InputError):
         text = str(error).strip() or "that input cannot be used"
         text = text[:1].upper() + text[1:]
-        return gr.Error(text if text.endswith((".", "!", "?")) else text + ".", print_exception=False)
+        return Refusal(text if text.endswith((".", "!", "?")) else text + ".", print_exception=False)
     log.error("in a request", exc_info=error)
     if "out of memory" in str(error).lower():
         return gr.Error("There is not enough memory for this just now: ask for fewer images.", print_exception=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from linsem.errors import InputError
 from linsem.palette import Category, colorize, read_label_map
 from linsem.ui.thumbs import Thumb
 from linsem.zoo import assets
@@ -38,7 +39,7 @@ def example_masks(model: str, categories: Sequence[Category]) -> list[tuple[Path
     for path in sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem)):
         try:
             labels = read_label_map(path, categories).labels
-        except ValueError:  # the visitor's categories are others
+        except InputError:  # the visitor's categories are others
             continue
         title = f"seed {path.stem}" if path.stem.isdigit() else path.stem.replace("-", " ")
         found.append((path, Thumb(colorize(labels, categories), title, "", True)))
@@ -52,7 +53,7 @@ def example_edits(model: str, categories: Sequence[Category]) -> list[ExampleEdi
         seed, _, words = path.stem.partition("-")
         try:
             labels = read_label_map(path, categories).labels
-        except ValueError:  # the visitor's categories are others
+        except InputError:  # the visitor's categories are others
             continue
         found.append(ExampleEdit(int(seed), words.replace("-", " "), labels))
     return found[:MOST]

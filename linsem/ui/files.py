@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
+
+from linsem.errors import InputError
 
 SWEEP_SECONDS = 60  # between two looks for what is too old
 MAX_NAME = 160  # bytes of a file's name: a file system takes 255
@@ -16,8 +21,17 @@ _OF_GRADIO = re.compile(r"[0-9a-f]{64}")  # a folder for each file that it has
 _UNSAFE = re.compile(r"[^\w.~+@-]+")
 
 
-class UploadError(ValueError):
+class UploadError(InputError):
     """A file that was not uploaded here."""
+
+
+def own_folder() -> None:
+    """Have Gradio keep the files of this page apart from those of other programs, unless it is told where.
+
+    Every Gradio program of a machine shares one folder otherwise, and what is swept here would be theirs too.
+    """
+    who = getattr(os, "getuid", getpass.getuser)()  # in a container the number may have no name
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"linsem-{who}"))
 
 
 def uploaded(file: object, what: str) -> Path | None:

@@ -14,6 +14,7 @@ import gradio as gr
 import numpy as np
 
 from linsem.conditional import STEPS
+from linsem.errors import InputError
 from linsem.export import Labelled
 from linsem.extractor import Extractor
 from linsem.heap import give_back
@@ -228,5 +229,5 @@ def _remove(
     target = studio.removal(model, extractor, ws, category, region)
     if (target == IGNORE).all():
         name = extractor.categories[category].name
-        raise ValueError(f"there is no {name} in this image, so there is nothing to remove")
+        raise InputError(f"there is no {name} in this image, so there is nothing to remove")
     yield from studio.edit(model, extractor, ws, target, None, steps)

@@ -16,6 +16,7 @@ from typing import Any
 
 import gradio as gr
 
+from linsem.errors import InputError
 from linsem.ui.errors import OURS
 
 log = logging.getLogger("linsem")
@@ -167,7 +168,7 @@ class _Body:
         """The next piece. Raises once there have been too many."""
         message = await self._next()
         if self.over:
-            raise ValueError("the body went on after its limit")
+            raise InputError("the body went on after its limit")
         return message
 
     async def drain(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from linsem.errors import InputError
 from linsem.session import Session
 from linsem.ui import show
 from linsem.ui.bench import FIRST_PSI, NOT_YET, first_seeds
@@ -207,5 +208,5 @@ def first_categories(services: Services) -> tuple:
     """Those of the default generator, for a painter that has no image yet."""
     try:
         return services.studio.categories(services.studio.default_model())
-    except ValueError:
+    except InputError:
         return ()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import gradio as gr
 
+from linsem.errors import InputError
 from linsem.pixels import IGNORE
 from linsem.seeds import format_seeds, next_seeds
 from linsem.session import Fitted, Session, remove_picture, rename_fitted, set_labels, undo
@@ -33,7 +34,7 @@ class Labelling:
         """Another generator; if it cannot be had, everything stays, and the list says again which one is there."""
         try:
             return *self.begin(model), model
-        except (ValueError, gr.Error) as error:
+        except (InputError, gr.Error) as error:
             gr.Warning(said(error).message)
             return *[gr.skip()] * 4, session.model
 
@@ -92,10 +93,9 @@ class Labelling:
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
     ) -> tuple[object, ...]:
         """The next seeds after the largest one that is here."""
-        last = max((picture.seed for picture in session.pictures), default=0)
         kept = len(absorb(session, painted).labelled)
         count = max(1, min(8, self.services.settings.max_pictures - kept))
-        seeds = format_seeds(next_seeds(last, count))
+        seeds = format_seeds(next_seeds(session.last_seed, count))
         return (*self.add(session, fitted, painted, seeds, psi), seeds)
 
     def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.start import preload, warm
 from linsem.ui import about, api, edit, label, sample, segment
+from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services
 
@@ -27,6 +28,7 @@ WARM_AFTER = 1.5  # seconds: the page is served by then
 
 def build(settings: Settings) -> gr.Blocks:
     """The page as Gradio Blocks, with the default generator loaded."""
+    own_folder()
     Image.MAX_IMAGE_PIXELS = MAX_IMAGE_PIXELS
     if settings.threads:
         torch.set_num_threads(settings.threads)

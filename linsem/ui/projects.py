@@ -9,8 +9,10 @@ from dataclasses import replace
 import gradio as gr
 import numpy as np
 
+from linsem.errors import InputError
 from linsem.extractor import load_extractor, save_extractor
 from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
+from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Picture, Session, new_session
 from linsem.track import EditPoint, Track, new_track, push
 from linsem.ui import show
@@ -99,17 +101,26 @@ class Projects:
         return session, fitted, track, painter, show.status(line, "good"), gr.Dropdown(value=model)
 
     def _session(self, model: str, project: Project) -> Session:
-        session = new_session(model, project.categories)
+        session, most = new_session(model, project.categories), self.services.settings.max_pictures
+        if len(project.images) > most:
+            raise ProjectError(f"project: it has {len(project.images)} images, and there is room for {most} here")
         pictures = []
-        for i, image in enumerate(project.images[: self.services.settings.max_pictures]):
+        for i, image in enumerate(project.images):
             psi = project.psi if image.psi is None else image.psi
-            seed = 0 if image.seed is None else image.seed
-            ws = image.ws if image.ws is not None else self.gpu.draw(model, [seed], psi)[0][0]
+            seed, ws = self._latent(model, image, psi)
             rgb = self.gpu.render(model, [ws])[0]  # refuses latents of another generator
             if image.labels.shape != rgb.shape[:2]:
                 raise ProjectError(f"project: labels of {image.labels.shape}, but {model} draws {rgb.shape[:2]}")
             pictures.append(Picture(f"{session.token}-{i}", ws, seed, psi, image.labels))
         return replace(session, pictures=tuple(pictures), serial=len(pictures), version=1)
+
+    def _latent(self, model: str, image: ProjectImage, psi: float) -> tuple[int | None, np.ndarray]:
+        """The latent of an image, and the seed that gives it, or None: a file may hold latents of no seed."""
+        if image.seed is None or (image.ws is not None and not (image.seed <= MAX_SEED and 0 <= psi <= 2)):
+            return None, image.ws
+        drawn = self.gpu.draw(model, [image.seed], psi)[0][0]
+        own = image.ws is not None and (image.ws.shape != drawn.shape or not np.allclose(image.ws, drawn, atol=1e-3))
+        return (None if own else image.seed), (drawn if image.ws is None else image.ws)
 
     def _fitted(self, session: Session, extractor: bytes | None) -> Fitted | None:
         if extractor is None:
@@ -133,7 +144,7 @@ class Projects:
             return None
         try:
             extractor = self.services.studio.extractor(session.model, fitted.extractor if fitted else None)
-        except ValueError:  # the labels come first; the edits need an extractor to be shown
+        except InputError:  # the labels come first; the edits need an extractor to be shown
             return None
         reading = self.gpu.read(session.model, extractor, [edit.ws for edit in edits])
         points = tuple(
@@ -153,7 +164,8 @@ def copies(kept: object) -> list[str]:
 
 def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:
     images = tuple(
-        ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents else None, p.labels, p.psi) for p in session.pictures
+        ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents or p.seed is None else None, p.labels, p.psi)
+        for p in session.pictures
     )
     edits = ()
     if track is not None and track.model == session.model and len(track.points) > 1:

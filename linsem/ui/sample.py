@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from linsem.conditional import STEPS
+from linsem.errors import InputError
 from linsem.session import Fitted, Session
 from linsem.settings import Settings
 from linsem.track import Track
@@ -132,7 +133,7 @@ class _Wiring:
         """The example masks, each (path, thumbnail), that fit what would read them."""
         try:
             return example_masks(session.model, chosen_extractor(self.services, session, fitted).categories)
-        except ValueError:  # nothing to read them with yet
+        except InputError:  # nothing to read them with yet
             return []
 
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> tuple[object, ...]:
@@ -145,7 +146,7 @@ class _Wiring:
 
     def to_edit(self, session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
         if now is None or not now.frame.seeds:
-            raise ValueError("choose a result first")
+            raise InputError("choose a result first")
         i = now.current or 0
         caption = f"sample of seed {now.frame.seeds[i]}"
         return self.editing.logic.start(session, fitted, now.frame.ws[i], caption), gr.Tabs(selected="edit")

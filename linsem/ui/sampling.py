@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from linsem.conditional import far_off
+from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.latents import save_latents
 from linsem.masks import read_layout
@@ -93,7 +94,7 @@ class Sampling:
         if painted is None or (painted.labels == IGNORE).all():
             return None, *self.show_layout(None), show.status("Paint where things should be; the rest is free.")
         if painted.labels[painted.labels != IGNORE].max() >= len(extractor.categories):
-            raise ValueError("the painter shows other categories than the extractor has: open this tab again")
+            raise InputError("the painter shows other categories than the extractor has: open this tab again")
         layout = Layout(painted.labels, extractor.categories, "your painting")
         share = 100 * float((painted.labels != IGNORE).mean())
         return layout, *self.show_layout(layout), show.status(f"{share:.0f} % of the layout is painted.", "good")
@@ -122,7 +123,7 @@ class Sampling:
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Sample; each frame gives the results so far, so that Stop keeps what there is."""
         if layout is None:
-            raise ValueError("there is no layout yet: upload a mask, take one from a seed, or paint one")
+            raise InputError("there is no layout yet: upload a mask, take one from a seed, or paint one")
         settings = self.services.settings
         count = whole("count", count, 1, settings.max_results)
         candidates = whole("candidates", candidates, count, settings.max_candidates)
@@ -180,7 +181,7 @@ class Sampling:
     def files(self, results: Results | None) -> str:
         """All results in one zip: images, label maps, latents."""
         if results is None or not results.frame.seeds:
-            raise ValueError("there are no results yet: press Sample first")
+            raise InputError("there are no results yet: press Sample first")
         frame, path = results.frame, self.services.downloads.path("samples.zip")
         latents = self.services.downloads.path("latents.safetensors")
         save_latents(latents, frame.ws, results.model, frame.seeds)
@@ -199,7 +200,7 @@ def _look_of(text: str) -> int | None:
     """The seed in a field of text, which can be left empty."""
     text = text.strip()
     if text and not re.fullmatch(r"\d{1,17}", text, re.ASCII):
-        raise ValueError(f"look of seed: expected one whole number in 0..{MAX_SEED}, or nothing, got {text[:40]!r}")
+        raise InputError(f"look of seed: expected one whole number in 0..{MAX_SEED}, or nothing, got {text[:40]!r}")
     return whole("look of seed", int(text), 0, MAX_SEED) if text else None
 
 
@@ -225,6 +226,6 @@ def _in_terms_of(layout: Layout, categories: tuple[Category, ...]) -> np.ndarray
     for k in np.unique(layout.labels[layout.labels != IGNORE]):
         name = layout.categories[k].name
         if name not in index:
-            raise ValueError(f"the layout asks for {name!r}, which the extractor does not know: load the layout again")
+            raise InputError(f"the layout asks for {name!r}, which the extractor does not know: load the layout again")
         table[k] = index[name]
     return table[layout.labels]

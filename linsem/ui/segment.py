@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 import numpy as np
 
+from linsem.errors import InputError
 from linsem.export import write_dataset
 from linsem.extractor import Extractor
 from linsem.seeds import MAX_SEED, format_seeds, next_seeds, parse_seeds
@@ -39,7 +40,7 @@ class Shown:
 def chosen_extractor(services: Services, session: Session, fitted: Fitted | None) -> Extractor:
     """The visitor's own extractor, or else the shipped one."""
     if not session.token:
-        raise ValueError(GONE)
+        raise InputError(GONE)
     return services.studio.extractor(session.model, fitted.extractor if usable(session, fitted) else None)
 
 
@@ -75,7 +76,7 @@ class Segment:
         """When the tab is opened: read again if there is something new to say."""
         try:
             extractor = chosen_extractor(self.services, session, fitted)
-        except ValueError as error:
+        except InputError as error:
             return None, Strip(()), "", Strip(()), show.status(str(error), "bad")
         if shown is not None and shown.extractor is extractor:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
@@ -116,7 +117,7 @@ class Segment:
     ) -> Iterator[tuple[object, ...]]:
         """A data set of many images with their label maps, as one zip; a frame a batch, so that Stop works."""
         count = whole("images", count, 1, self.services.settings.max_export)
-        first = whole("first seed", first, 0, MAX_SEED - count)
+        first = whole("first seed", first, 0, MAX_SEED + 1 - count)
         extractor, psi = chosen_extractor(self.services, session, fitted), real("psi", psi, 0, 2)
         batches = self.services.gpu.label(session.model, extractor, range(first, first + count), psi)
         path = self.services.downloads.path(f"{session.model}-{count}.zip")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from linsem.errors import InputError
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.settings import Settings
@@ -66,7 +67,7 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     """A number from outside as an int; raises ValueError unless it is a whole number in low..high."""
     number = real(name, value, low, high)
     if number != int(number):
-        raise ValueError(f"{name}: expected a whole number in {low}..{high}, got {value}")
+        raise InputError(f"{name}: expected a whole number in {low}..{high}, got {value}")
     return int(number)
 
 
@@ -74,9 +75,9 @@ def real(name: str, value: object, low: float, high: float) -> float:
     """A number from outside as a float; raises ValueError unless it is finite and in low..high."""
     known = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     if isinstance(value, bool) or not known:
-        raise ValueError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]!r}")
+        raise InputError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]!r}")
     if not low <= value <= high:
-        raise ValueError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]}")
+        raise InputError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]}")
     return float(value)
 
 

@@ -1,0 +1,52 @@
+"""What was used last, within a bound of bytes: a least-recently-used cache that several threads may share."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+from linsem.forks import ForkLock
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """Values by key; when their sizes exceed `bytes_limit` together, those that were used longest ago go first."""
+
+    def __init__(self, bytes_limit: int) -> None:
+        self.bytes_limit = bytes_limit
+        self._entries: OrderedDict[bytes, tuple[T, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = ForkLock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def bytes(self) -> int:
+        """The sizes of what is kept, together."""
+        return self._bytes
+
+    def find(self, key: bytes) -> T | None:
+        """The value, which thereby was used last; None if it is not kept."""
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+
+    def keep(self, key: bytes, value: T, size: int) -> None:
+        """Keep a value of `size` bytes, unless it is larger than the bound alone or another thread was faster."""
+        with self._lock:
+            if key in self._entries or size > self.bytes_limit:
+                return
+            self._entries[key] = value, size
+            self._bytes += size
+            while self._bytes > self.bytes_limit:
+                self._bytes -= self._entries.popitem(last=False)[1][1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
