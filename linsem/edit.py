@@ -16,10 +16,11 @@ import torch.nn.functional as F
 
 from linsem import jump
 from linsem import steer as loop
+from linsem.bank import make_bank
 from linsem.categories import checked_labels
 from linsem.extractor import Extractor, check_fits, findable
 from linsem.generator import Generator, checked_pass
-from linsem.jump import Atlas
+from linsem.jump import Atlas, make_atlas
 from linsem.pixels import IGNORE
 from linsem.wish import category_weight
 
@@ -29,7 +30,11 @@ WHOLE = 0.5  # of the pixels: a target of more is a label map and no strokes
 PATIENCE = 20
 HELD_MORE, HOLD = 1.5, 0.3  # where a jump may fulfil most of the wish: times the hold on the rest, and on its labels
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
+SAMPLES = 200  # of the generator that are looked at before an edit
+QUICK = 128  # pixels: on a CPU only generators up to this size are drawn that often for an edit
+WORTH = 20  # steps of an edit that samples are looked at for, if nobody says
 ALL_OPEN = "the whole image may change: nothing is held"
+NO_WAY = "no way to it was found, so the image stays as it was"
 
 
 class EditError(loop.SteerError):
@@ -74,22 +79,25 @@ def iter_edit(
     enough: float = 0.985,
     color: np.ndarray | None = None,
     color_mask: np.ndarray | None = None,
-    atlas: Atlas | None = None,
+    atlas: Atlas | bool | None = None,
 ) -> Iterator[EditResult]:
     """Yield the best result so far after each step.
 
     `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
     change (default: the wished pixels, grown; of a target that covers most of the image, those that differ from what is
     there). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind of wish. With an `atlas` of the
-    generator's samples (`linsem.jump`) the edit may start with a jump, and the rest is held more firmly: `preserve`
-    counts half as much again, and its labels shall stay too. A target that already holds (`enough` of it) returns at
-    once, and the report says so; and which categories the extractor never finds, for these are not asked for.
+    generator's samples (`linsem.jump`) the edit may start with a jump, as a hat needs, and the rest is held more
+    firmly: `preserve` counts half as much again, and its labels shall stay too. None: it is made first, of `SAMPLES`
+    samples, where there are `WORTH` steps or more, but not on a CPU for images beyond `QUICK` pixels; False: none. Who
+    edits more than once makes it once: `make_atlas(generator, make_bank(generator, extractor, range(200)))`.
+    A target that already holds (`enough` of it) returns at once, and the report says so; and which categories the
+    extractor never finds, for these are not asked for. No result obeys less than the image did before.
     """
     clock = time.monotonic()
     check_fits(extractor, generator)
     painted = _checked_color(generator, color, color_mask)
     target, note = _checked_target(generator, extractor, target, painted)
-    start = torch.as_tensor(ws).detach().float()[None].to(generator.device)
+    start = _checked_ws(generator, ws)
     origin, before = _seen(generator, extractor, start)
     region = _checked_region(generator, _opened(target, before, painted) if region is None else region, target, painted)
     keep = outside_weight(region)
@@ -102,16 +110,38 @@ def iter_edit(
     if painted is not None:
         weights = replace(weights, color=weights.color or 1.0)
     agreed = agreement(before, wished)
+
+    def unchanged(index: int, note: str) -> EditResult:
+        return EditResult(origin, before, start[0].cpu(), _report(before, before, wished, 0.0, index, clock, note))
+
     if agreed >= enough and painted is None:
-        report = _report(before, before, wished, 0.0, 0, clock, note or "the image already shows what is asked for")
-        yield EditResult(origin, before, start[0].cpu(), report)
+        yield unchanged(0, note or "the image already shows what is asked for")
         return
+    if atlas is None and steps >= WORTH and (wished != IGNORE).any() and affordable(generator):
+        atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
+    note = note or (ALL_OPEN if region.all() else "")
     for step in _moves(generator, extractor, start, wish, atlas, steps, lr, weights):
         best = int(step.loss.argmin())
+        if painted is None and agreement(step.labels[best], wished) < agreed:  # the loss weighs more than the wish
+            yield unchanged(step.index, "; ".join(filter(None, (note, NO_WAY if step.done else ""))))
+            continue
         image, labels = step.image[best : best + 1], step.labels[best]
         change = outside_change(image, origin, region)
-        report = _report(before, labels, wished, change, step.index, clock, note or (ALL_OPEN if region.all() else ""))
+        report = _report(before, labels, wished, change, step.index, clock, note)
         yield EditResult(image, labels, step.ws[best].cpu(), report)
+
+
+def affordable(generator: Generator) -> bool:
+    """Whether an edit may draw the samples of an atlas first: they take seconds then, and not minutes."""
+    return generator.device.type != "cpu" or max(generator.size) <= QUICK
+
+
+def _checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+    """(1, num_ws, w_dim) on the generator's device."""
+    ws, expected = torch.as_tensor(ws).detach().float(), (generator.num_ws, generator.w_dim)
+    if tuple(ws.shape) != expected:
+        raise EditError(f"ws: expected {expected}, of one image, got {tuple(ws.shape)}")
+    return ws[None].to(generator.device)
 
 
 def _moves(
@@ -119,14 +149,14 @@ def _moves(
     extractor: Extractor,
     ws: torch.Tensor,
     wish: loop.Wish,
-    atlas: Atlas | None,
+    atlas: Atlas | bool | None,
     steps: int,
     lr: float,
     weights: loop.Weights,
 ) -> Iterator[loop.SteerStep]:
     """From ws alone, or with an atlas from the better of ws and the best jump."""
     start = ws
-    if atlas is not None and (wish.target != IGNORE).any():
+    if isinstance(atlas, Atlas) and (wish.target != IGNORE).any():
         candidates = jump.starts(atlas, ws[0], wish.target, wish.weight)
         *_, seen = loop.steer(generator, extractor, candidates, wish, steps=0, weights=weights, anchor=ws)
         start = candidates[[0, 1 + int(seen.loss[1:].argmin())]]

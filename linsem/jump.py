@@ -101,16 +101,17 @@ def together_then_apart(
     `TOGETHER_LR` and `weights.prior` is `prior`, both in units of the basis, and `weights.close` does not count; with
     `best_only` the second half goes on from the best of the samples alone. Options as of `steer`.
     """
-    first = 0
+    first, again = 0, False
     if basis is not None and steps > 1:
         alike = replace(weights, close=0.0, prior=prior)
         for step in loop.steer(
             generator, extractor, start, wish, space=basis, steps=steps // 2, lr=TOGETHER_LR, weights=alike, **options
         ):
             yield replace(step, total=steps, done=False)
-        first, start = step.index, step.ws
+        first, start, again = step.index, step.ws, True
         start = start[[int(step.loss.argmin())]] if best_only else start
     for step in loop.steer(
         generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, **options
     ):  # fmt: skip
-        yield replace(step, index=first + step.index, total=steps)
+        if step.done or step.index or not again:  # its start is the last step of the first half
+            yield replace(step, index=first + step.index, total=steps)

@@ -15,7 +15,7 @@ from linsem import zoo
 from linsem.bank import Banks, bank_key, cache_folder
 from linsem.conditional import STEPS, iter_sample
 from linsem.device import device_of, precision_of
-from linsem.edit import iter_edit, removal_target
+from linsem.edit import SAMPLES, affordable, iter_edit, removal_target
 from linsem.errors import InputError
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
@@ -35,10 +35,8 @@ from linsem.zoo import ModelError
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
 
 BATCH = 8
-SAMPLES = 200  # looked at before an edit
 KEPT = 16  # of what was learnt from them, a megabyte each
 DRAW_EVERY = 3  # moves of a sampling
-QUICK = 128  # on a CPU only generators up to this size are drawn that often for an edit
 
 
 class Studio:
@@ -279,11 +277,11 @@ class Studio:
 
         return self._looks.get(zoo.split_label(model)[0], load)
 
-    def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | None:
-        """What the generator's samples tell about wishes; the last ones are kept. None where that would take long."""
+    def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | bool:
+        """What the generator's samples tell about wishes; the last ones are kept. False where that would take long."""
         generator = self.generator(model)
-        if generator.device.type == "cpu" and max(generator.size) > QUICK:
-            return None
+        if not affordable(generator):
+            return False
         key = bank_key(generator, extractor, range(SAMPLES), 1.0)
         atlas = self._atlases.get(key) or make_atlas(generator, self._banks.make(generator, extractor, range(SAMPLES)))
         self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced, for others may read it

@@ -108,8 +108,8 @@ def test_the_studio_makes_an_atlas_once(monkeypatch):
     atlas = studio._atlas_of(model, first)
     assert studio._atlas_of(model, first) is atlas and len(made) == 1
     assert studio._atlas_of("avatars-64", second) is not atlas and len(made) == 2
-    monkeypatch.setattr("linsem.studio.QUICK", 32)
-    assert studio._atlas_of(model, first) is None  # so large that it would take long
+    monkeypatch.setattr(importlib.import_module("linsem.edit"), "QUICK", 32)
+    assert studio._atlas_of(model, first) is False  # so large that it would take long
 
 
 def test_labels_that_are_held_stay_where_nothing_is_wished(toy, extractor):
@@ -132,7 +132,7 @@ def test_an_edit_with_an_atlas_holds_the_rest_and_its_labels(monkeypatch, toy, e
     monkeypatch.setattr(
         jump, "together_then_apart", lambda *a, **k: seen.append((a[3], k["weights"])) or plain(*a, **k)
     )
-    for given in (None, atlas):
+    for given in (False, atlas):
         editing.edit(toy, extractor, ws[0], target, steps=2, atlas=given)
     (_, alone), (wish, helped) = seen
     assert alone == editing.WEIGHTS

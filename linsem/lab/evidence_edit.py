@@ -28,7 +28,6 @@ from linsem.zoo import load_generator
 editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
 PSI = 1.0  # the reference protocol truncates nothing
 FIRST_SEED = 20_000
-SAMPLES = 200  # as many as the app looks at
 _NAMES = {
     "ours_full": "ours, full LSE",
     "ours_as_teacher": "ours, on the same edits as through the teacher",
@@ -75,7 +74,7 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
     segment = teacher_segmenter(teacher)
 
     def ours(extractor: Extractor) -> Method:
-        atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
+        atlas = make_atlas(generator, make_bank(generator, extractor, range(editing.SAMPLES)))
         return lambda case: (
             editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
         )
