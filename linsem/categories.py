@@ -38,9 +38,11 @@ class Category:
 
 
 def parse_categories(
-    data: str | Sequence[Category | dict | str] | None, default: Sequence[Category] = ()
+    data: str | dict | Sequence[Category | dict | str] | None, default: Sequence[Category] = ()
 ) -> tuple[Category, ...]:
     """JSON `[{name, color?}]` or such a list (names alone will do) to categories; nothing gives `default`.
+
+    So does `{"categories": [...]}`, which is how an exported data set says it.
 
     Raises ValueError unless there are 1 to 254 of them, with names unique, non-empty and at most 64 characters long,
     and colours unique and "#rrggbb". A missing colour is filled in with one that nobody else has.
@@ -52,6 +54,8 @@ def parse_categories(
             data = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise InputError(f'categories: expected JSON like [{{"name": "hair"}}], got {data[:80]!r}') from error
+    if isinstance(data, dict) and isinstance(data.get("categories"), list):
+        data = data["categories"]  # as in an exported data set
     if not isinstance(data, (list, tuple)):
         raise InputError(f"categories: expected a list of {{name, color}}, got {type(data).__name__}")
     if not 1 <= len(data) <= MAX_CATEGORIES:

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from linsem.checkpoints.convert import convert_and_report
-from linsem.conditional import STEPS, far_off
+from linsem.conditional import CANDIDATES, STEPS, far_off
 from linsem.errors import InputError
 from linsem.export import iter_export
 from linsem.extractor import findable, save_extractor
@@ -36,9 +36,11 @@ from linsem.palette import overlay, parse_categories, read_label_map, write_labe
 from linsem.regions import read_region
 from linsem.seeds import parse_seeds
 from linsem.settings import Settings
-from linsem.shell import check_out, extractor_of, folder, notes_of, studio_of, tell
+from linsem.shell import Defaults, check_out, checked_psi, extractor_of, folder, notes_of, stopping, studio_of, tell
 
+STOPPED = 130  # the exit code of what was interrupted, as shells have it
 LIMIT = 1_000_000  # seeds in one call
+READS = "a file that `fit` wrote, instead of the one that ships"
 CONVERTED = "converted.safetensors"
 Command = Callable[[Callable, str | None], argparse.ArgumentParser]
 
@@ -51,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"linsem: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nlinsem: stopped", file=sys.stderr)
+        return STOPPED
     if report is not None:
         print(json.dumps(report, ensure_ascii=False))
     return 0
@@ -59,11 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def generate(args: argparse.Namespace) -> dict:
     """One image a seed."""
     studio, model = studio_of(args)
+    seeds, psi = parse_seeds(args.seeds, LIMIT), checked_psi(args.psi)
     out = folder(args.out)
-    for seed in parse_seeds(args.seeds, LIMIT):
-        _, rgb = studio.draw(model, [seed], args.psi)
+    for seed in seeds:
+        _, rgb = studio.draw(model, [seed], psi)
         Image.fromarray(rgb[0]).save(out / f"seed{seed}.png")
-    return {"model": model, "images": len(parse_seeds(args.seeds, LIMIT)), "out": str(out)}
+    return {"model": model, "images": len(seeds), "out": str(out)}
 
 
 def fit(args: argparse.Namespace) -> dict:
@@ -90,10 +96,10 @@ def fit(args: argparse.Namespace) -> dict:
 def segment(args: argparse.Namespace) -> dict:
     """Label maps and overlays of seeds."""
     studio, model = studio_of(args)
-    extractor, out = extractor_of(studio, model, args), folder(args.out)
-    rows = []
-    for seed in parse_seeds(args.seeds, LIMIT):
-        ws = studio.latents(model, [seed], args.psi)
+    extractor, seeds, psi = extractor_of(studio, model, args), parse_seeds(args.seeds, LIMIT), checked_psi(args.psi)
+    rows, out = [], folder(args.out)
+    for seed in seeds:
+        ws = studio.latents(model, [seed], psi)
         reading = studio.read(model, extractor, list(ws))
         (out / f"seed{seed}.png").write_bytes(write_label_map(reading.labels[0], extractor.categories))
         seen = overlay(reading.rgb[0], reading.labels[0], extractor.categories)
@@ -105,7 +111,7 @@ def segment(args: argparse.Namespace) -> dict:
 def edit(args: argparse.Namespace) -> dict:
     """Move one image until its labels follow the target."""
     studio, model = studio_of(args)
-    extractor, out = extractor_of(studio, model, args), folder(args.out)
+    extractor = extractor_of(studio, model, args)
     if args.latent:
         ws = load_latent(args.latent, model, args.seed)
         rgb = studio.render(model, [ws])[0]
@@ -115,8 +121,13 @@ def edit(args: argparse.Namespace) -> dict:
     wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
     target, notes = wish.labels, notes_of([args.target], [wish])
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
-    for frame in studio.edit(model, extractor, ws, target, region, args.steps):
-        tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
+    frame = None
+    with stopping():
+        for frame in studio.edit(model, extractor, ws, target, region, args.steps):
+            tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
+    if frame is None:
+        raise KeyboardInterrupt
+    out = folder(args.out)
     Image.fromarray(rgb).save(out / "before.png")
     Image.fromarray(frame.rgb).save(out / "image.png")
     (out / "labels.png").write_bytes(write_label_map(frame.labels, extractor.categories))
@@ -127,14 +138,19 @@ def edit(args: argparse.Namespace) -> dict:
 def sample(args: argparse.Namespace) -> dict:
     """Images whose labels obey a layout, best first."""
     studio, model = studio_of(args)
-    extractor, out = extractor_of(studio, model, args), folder(args.out)
+    extractor = extractor_of(studio, model, args)
     asked = read_layout(Path(args.layout), extractor.categories, studio.generator(model).size)
     layout, notes = asked.labels, notes_of([args.layout], [asked])
-    for frame in studio.sample(
-        model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi, args.look
-    ):  # fmt: skip
-        if frame.scores:
-            tell(f"step {frame.index}, best score {frame.scores[0]:.3f}")
+    frame = None
+    with stopping():
+        for frame in studio.sample(
+            model, extractor, layout, args.count, args.candidates, args.steps, args.seed, args.psi, args.look
+        ):  # fmt: skip
+            if frame.scores:
+                tell(f"step {frame.index}, best score {frame.scores[0]:.3f}")
+    if frame is None or not frame.seeds:
+        raise KeyboardInterrupt
+    out = folder(args.out)
     for i, seed in enumerate(frame.seeds):
         Image.fromarray(frame.rgb[i]).save(out / f"{i + 1}-seed{seed}.png")
         labels = write_label_map(frame.labels[i], extractor.categories)
@@ -156,8 +172,7 @@ def export(args: argparse.Namespace) -> dict:
 
         shard, device = accelerate_shard()
         args.device = str(device)
-    if not 0 <= args.psi <= 2:
-        raise InputError(f"psi: expected 0 to 2, got {args.psi}")
+    checked_psi(args.psi)
     check_out(args.out)
     studio, model = studio_of(args)
     extractor = extractor_of(studio, model, args)
@@ -194,11 +209,13 @@ def serve(args: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    root = argparse.ArgumentParser("linsem", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = argparse.ArgumentParser(
+        "python -m linsem", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run: Callable, out: str | None) -> argparse.ArgumentParser:
-        each = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        each = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, formatter_class=Defaults)
         each.set_defaults(run=run)
         if out is not None:
             each.add_argument("--model", default="", help="name, file or hub:// address; NAME~3: its label 3")
@@ -222,34 +239,34 @@ def _add_readings(command: Command) -> None:
     each.add_argument("--categories", help="a JSON file [{name, color}]")
     each = command(segment, "labels")
     each.add_argument("--seeds", default="0-7")
-    each.add_argument("--extractor")
+    each.add_argument("--extractor", help=READS)
 
 
 def _add_searches(command: Command) -> None:
     each = command(edit, "edited")
-    each.add_argument("--seed", type=int, default=0)
+    each.add_argument("--seed", type=int, default=0, help="of the image to edit")
     each.add_argument("--latent", help="a latent file, instead of a seed; of several latents that of --seed")
     each.add_argument("--target", required=True, help="a label map; 255 or transparent: no wish")
     each.add_argument("--region", help="white: may change")
-    each.add_argument("--extractor")
-    each.add_argument("--steps", type=int, default=50)
+    each.add_argument("--extractor", help=READS)
+    each.add_argument("--steps", type=int, default=50, help="at most")
     each = command(sample, "samples")
-    each.add_argument("--layout", required=True)
-    each.add_argument("--count", type=int, default=4)
-    each.add_argument("--candidates", type=int, default=200)
-    each.add_argument("--steps", type=int, default=STEPS)
-    each.add_argument("--seed", type=int, default=0)
+    each.add_argument("--layout", required=True, help="a label map; 255 or transparent: free")
+    each.add_argument("--count", type=int, default=4, help="of results")
+    each.add_argument("--candidates", type=int, default=CANDIDATES, help="seeds among which the starts are chosen")
+    each.add_argument("--steps", type=int, default=STEPS, help="at most")
+    each.add_argument("--seed", type=int, default=0, help="the first of the candidates")
     each.add_argument("--look", type=int, metavar="SEED", help="same layouts, with the colours of this seed")
-    each.add_argument("--extractor")
+    each.add_argument("--extractor", help=READS)
     each.set_defaults(psi=1.0)
 
 
 def _add_files(command: Command) -> None:
     each = command(export, "dataset.zip")
-    each.add_argument("--num", type=int, default=100)
-    each.add_argument("--first-seed", type=int, default=0)
-    each.add_argument("--batch", type=int, default=8)
-    each.add_argument("--extractor")
+    each.add_argument("--num", type=int, default=100, help="of images")
+    each.add_argument("--first-seed", type=int, default=0, help="the others follow it")
+    each.add_argument("--batch", type=int, default=8, help="images drawn at once")
+    each.add_argument("--extractor", help=READS)
     each.add_argument("--accelerate", action="store_true", help="one shard a process of `accelerate launch`")
     each = command(convert, None)
     each.add_argument("checkpoint", metavar="IN")

@@ -57,13 +57,15 @@ class SampleStep:
     """Where sampling is: `index` of `total` moves (0: the starts), and the results so far, best first.
 
     `nearest` is the score of the best of the bank, before any move: None before the bank is whole, and where nothing of
-    the layout is left at the bank's smaller size.
+    the layout is left at the bank's smaller size. `note` says of which categories of the layout the extractor saw no
+    labelled pixel, so that they are not asked for; else it is "".
     """
 
     index: int
     total: int
     results: tuple[SampleResult, ...]
     nearest: float | None = None
+    note: str = ""
 
 
 def far_off(nearest: float | None, candidates: int) -> str:
@@ -146,7 +148,7 @@ def iter_sample(
     end; a step in between carries the last ones. With `look`, a seed, the last step's results have their layouts and,
     as far as these allow, that seed's colours (`linsem.swap`).
     """
-    layout = _checked(generator, extractor, layout, count, candidates)
+    layout, note = _checked(generator, extractor, layout, count, candidates)
     if bank is None and not 0 <= seed <= seed + candidates - 1 <= MAX_SEED:
         raise LayoutError(f"seed: expected {candidates} seeds in 0..{MAX_SEED}, got {seed} and what follows it")
     if bank is None and not 0 <= psi <= 2:
@@ -161,7 +163,7 @@ def iter_sample(
         grow = iter_bank if banks is None else banks.grow
         for grown in grow(generator, extractor, range(seed, seed + candidates), psi=psi):
             bank = grown
-            yield SampleStep(0, steps, ())
+            yield SampleStep(0, steps, (), None, note)
     scores = rank_starts(bank, layout)
     nearest = float(scores.max()) if (resize_labels(layout, bank.labels.shape[1:]) != IGNORE).any() else None
     chosen = choose_starts(bank, layout, count, diversity=diversity, scores=scores)
@@ -184,7 +186,7 @@ def iter_sample(
             step = replace(step, ws=ws, image=image, labels=labels)
         if step.done or step.index % draw_every == 0:
             results = _results(generator, step, layout, seeds)
-        yield SampleStep(step.index, steps, results, nearest)
+        yield SampleStep(step.index, steps, results, nearest, note)
 
 
 def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray) -> loop.SteerStep:
@@ -228,22 +230,27 @@ def score(labels: np.ndarray, layout: np.ndarray) -> float:
     return float(np.mean(ious))
 
 
-def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int) -> np.ndarray:
+def _checked(
+    generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int
+) -> tuple[np.ndarray, str]:
+    """The layout at the generator's size, without what the extractor never finds, and what to say of that."""
     check_fits(extractor, generator)
     if not 1 <= count <= 64:
         raise LayoutError(f"count: expected 1..64, got {count}")
     if not count <= candidates <= 100_000:
         raise LayoutError(f"candidates: expected {count}..100000, got {candidates}")
     layout = np.asarray(layout)
-    if layout.ndim != 2 or layout.dtype != np.uint8:
-        raise LayoutError(f"layout: expected (H, W) uint8 labels, got {layout.shape} {layout.dtype}")
+    if layout.ndim != 2 or layout.dtype.kind not in "ui":
+        raise LayoutError(f"layout: expected labels (H, W), whole numbers, got {layout.shape} {layout.dtype}")
     known = layout[layout != IGNORE]
     if known.size == 0:
         raise LayoutError("the layout is empty: paint at least one category")
-    if known.max() >= len(extractor.categories):
+    if known.min() < 0 or known.max() >= len(extractor.categories):
+        wrong = known.min() if known.min() < 0 else known.max()
         raise LayoutError(
-            f"the layout has label {known.max()}, but the extractor knows only {len(extractor.categories)} categories"
+            f"the layout has label {wrong}, but the extractor knows only {len(extractor.categories)} categories"
         )
+    layout = layout.astype(np.uint8, copy=False)
     fitted = resize_labels(layout, tuple(generator.size))
     fitted, note = findable(extractor, fitted)
     if note and (fitted == IGNORE).all():
@@ -253,4 +260,4 @@ def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray, cou
         raise LayoutError(
             f"what is painted is lost in resizing the layout from {sizes[0]} to {sizes[1]}: paint with a wider brush"
         )
-    return fitted
+    return fitted, note

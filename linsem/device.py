@@ -16,15 +16,17 @@ def precision_of(name: str) -> torch.dtype:
 
 
 def device_of(name: str) -> torch.device:
-    """What `LINSEM_DEVICE` names, if this machine has it; raises ValueError."""
+    """The device of a name as `LINSEM_DEVICE` takes it, if this machine has it; raises InputError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"LINSEM_DEVICE: expected auto, cpu or cuda, got {name[:40]!r}") from error
+        raise InputError(f"device (LINSEM_DEVICE): expected auto, cpu or cuda, got {name[:40]!r}") from error
     if not _is_here(device):
-        raise InputError(f"LINSEM_DEVICE: expected {_those_here()}, got {name[:40]!r}, which cannot be had here")
+        raise InputError(
+            f"device (LINSEM_DEVICE): expected {_those_here()}, got {name[:40]!r}, which cannot be had here"
+        )
     return device
 
 

@@ -275,12 +275,14 @@ def _checked_region(
 
 def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: np.ndarray | None) -> np.ndarray | None:
     """Where colour is wished, (H, W) bool; None for nowhere."""
+    if color_mask is None and color is not None:
+        raise EditError("color: expected a color_mask with it, that says where it is wished")
     if color_mask is None or not np.any(color_mask):
         return None
     size, mask = tuple(generator.size), np.asarray(color_mask, bool)
-    if color is None or np.shape(color) != (*size, 3) or mask.shape != size:
-        got = f"{None if color is None else np.shape(color)} and {mask.shape}"
-        raise EditError(f"color and color_mask: expected {(*size, 3)} and {size}, got {got}")
+    if color is None or np.shape(color) != (*size, 3) or np.asarray(color).dtype != np.uint8 or mask.shape != size:
+        got = f"{None if color is None else (np.shape(color), str(np.asarray(color).dtype))} and {mask.shape}"
+        raise EditError(f"color and color_mask: expected {(*size, 3)} uint8 and {size}, got {got}")
     return mask
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from linsem.categories import parse_categories
 from linsem.errors import InputError
 from linsem.generator import Generator
 from linsem.palette import Category
@@ -62,18 +63,28 @@ def as_annotation(given: Annotation) -> Annotation:
     return Annotation(ws, labels, guessed)
 
 
+def as_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...]:
+    """Categories as a file of the extractor will hold them; raises `AnnotationError`."""
+    given = tuple(given)
+    if len(given) < 2:
+        raise AnnotationError(f"at least two categories are needed to tell apart, got {len(given)}")
+    if len(given) > IGNORE - 1:
+        raise AnnotationError(f"at most {IGNORE - 1} categories can be told apart, got {len(given)}")
+    names = [getattr(each, "name", each) for each in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise AnnotationError(f"categories: expected each name once, got {twice!r} {names.count(twice)} times")
+    try:
+        return parse_categories(given)
+    except InputError as error:
+        raise AnnotationError(str(error)) from error
+
+
 def check_annotations(
     generator: Generator, annotations: Sequence[Annotation], categories: Sequence[Category], *, every: bool = False
 ) -> None:
     """Raise `AnnotationError` for what cannot be learnt from; with `every`, each category must have a pixel."""
-    if len(categories) < 2:
-        raise AnnotationError(f"at least two categories are needed to tell apart, got {len(categories)}")
     names = [category.name for category in categories]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise AnnotationError(f"categories: expected each name once, got {twice!r} {names.count(twice)} times")
-    if len(categories) > IGNORE - 1:
-        raise AnnotationError(f"at most {IGNORE - 1} categories can be told apart, got {len(categories)}")
     if not annotations:
         raise AnnotationError("no image is labelled yet: paint at least two categories on one image")
     seen = np.zeros(len(categories), dtype=np.int64)

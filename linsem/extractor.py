@@ -38,7 +38,8 @@ class Extractor:
 
     `temperature` divides the logits where they are read as probabilities: it is set on held-out pixels, so that the
     uncertainty means something. It never changes which category is the largest. `least` (K,) are shares of an image:
-    what `predict` would give less of a category is a speck, and goes to another (`linsem.specks`); empty: nothing does.
+    what `predict` would give less of a category is a speck, and goes to another (`linsem.specks`); empty: nothing does,
+    as of `dataclasses.replace(extractor, least=())`, where things may be far smaller than those that were labelled.
     """
 
     kind: str
@@ -69,7 +70,9 @@ class Extractor:
         if len(features) <= self.last_layer:
             raise ExtractorError(f"features: expected at least {self.last_layer + 1} layers, got {len(features)}")
         chosen = [self._checked(k, features[i]) for k, i in enumerate(self.layers)]
-        return FORWARD[self.kind](self.weights, chosen, tuple(size or self.size))
+        device = chosen[0].device
+        here = all(w.device == device for w in self.weights.values())
+        return FORWARD[self.kind]((self if here else self.to(device)).weights, chosen, tuple(size or self.size))
 
     def _checked(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """The map of the k-th of its layers in float32, whatever precision it comes in."""
@@ -137,7 +140,12 @@ def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tens
 
 
 def save_extractor(extractor: Extractor, path: str | Path) -> None:
-    """Write one safetensors file: the weights, and in its metadata what they mean."""
+    """Write one safetensors file: the weights, and in its metadata what they mean.
+
+    Raises InputError for categories that could not be read back, and OSError where it cannot be written.
+    """
+    if parse_categories(extractor.categories) != tuple(extractor.categories):
+        raise ExtractorError("categories: expected names without blanks at the ends, and colours in small letters")
     metadata = {
         "format": FORMAT,
         "version": VERSION,

@@ -19,7 +19,7 @@ import torch
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
 from linsem.errors import InputError
-from linsem.examples import Annotation, AnnotationError, as_annotation, check_annotations, collect
+from linsem.examples import Annotation, AnnotationError, as_annotation, as_categories, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
 from linsem.generator import Generator, check_features, checked_pass
@@ -95,7 +95,7 @@ def iter_few_shot(
     stay as they are. What the other images speak against is taken back (`linsem.doubt`). Raises `AnnotationError` (a
     ValueError).
     """
-    categories, annotations = tuple(categories), [as_annotation(each) for each in annotations]
+    categories, annotations = as_categories(categories), [as_annotation(each) for each in annotations]
     if missing not in ("error", "keep"):
         raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
     if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):

@@ -7,7 +7,8 @@ network repeats z. `synthesize` turns ws into an image and the list of its featu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -66,13 +67,21 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
     Seeds are 0..2**32 - 1: of larger ones torch drops the rest, and they would draw the same again.
     """
-    if len(seeds) == 0:
-        raise InputError("seeds: expected at least one, got none")
-    beyond = next((seed for seed in seeds if not 0 <= int(seed) <= MAX_SEED), None)
-    if beyond is not None:
-        raise InputError(f"seed: expected a whole number in 0..{MAX_SEED}, got {beyond}")
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str) or len(seeds) == 0:
+        raise InputError(f"seeds: expected a list of at least one, got {seeds!r}")
+    wrong = next((seed for seed in seeds if not _is_seed(seed)), None)
+    if wrong is not None:
+        raise InputError(f"seed: expected a whole number in 0..{MAX_SEED}, got {wrong!r}")
     rows = [torch.randn(generator.z_dim, generator=seeded(seed)) for seed in seeds]
     return torch.stack(rows).to(generator.device)
+
+
+def _is_seed(value: object) -> bool:
+    """Whether it is a whole number in range, of whatever kind: numpy's and tensors are, 1.5 and "12" are not."""
+    try:
+        return 0 <= operator.index(value) <= MAX_SEED
+    except TypeError:
+        return False
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -65,6 +65,7 @@ def _iou(matrices: torch.Tensor) -> torch.Tensor:
 
 def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.Tensor:
     """One confusion matrix an image, (N, K, K) int64."""
+    pred, target = torch.as_tensor(pred), torch.as_tensor(target)
     _check(pred, target, num_classes)
     pred, target = pred.flatten(1).long(), target.flatten(1).long()
     known = (pred != IGNORE) & (target != IGNORE)

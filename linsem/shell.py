@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from linsem.errors import InputError
-from linsem.extractor import Extractor, load_extractor
+from linsem.extractor import Extractor, ExtractorError, load_extractor
 from linsem.masks import LabelMap
 from linsem.offers import as_file, offered, spec_of, split_label
 from linsem.settings import Settings
@@ -26,7 +27,7 @@ def studio_of(args: argparse.Namespace) -> tuple[Studio, str]:
         torch.set_num_threads(settings.threads)
     device, precision = args.device or settings.device, args.precision or settings.precision
     studio = Studio(replace(settings, device=device, precision=precision))
-    return studio, _offered(args.model) if args.model else studio.default_model()
+    return studio, _offered(args.model or settings.model) if args.model or settings.model else studio.default_model()
 
 
 def _offered(model: str) -> str:
@@ -49,6 +50,8 @@ def _offered(model: str) -> str:
 
 def extractor_of(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:
     """The one given by a file, or else the one that ships; raises `ExtractorError`."""
+    if not args.extractor and studio.shipped(model) is None:
+        raise ExtractorError(f"{model} ships without an extractor: give one with --extractor, as `fit` writes it")
     return studio.extractor(model, load_extractor(args.extractor) if args.extractor else None)
 
 
@@ -68,10 +71,37 @@ def check_out(path: str) -> None:
 def folder(path: str) -> Path:
     """A folder for results, made if it is not there."""
     made = Path(path)
-    made.mkdir(parents=True, exist_ok=True)
+    try:
+        made.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out: expected a folder that can be made, got {path} ({error.strerror})") from error
     return made
 
 
 def tell(line: str) -> None:
     """How far it is, in the same line of the error stream."""
     print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
+
+
+def checked_psi(psi: float) -> float:
+    """The truncation, before anything is drawn or made."""
+    if not 0 <= psi <= 2:
+        raise InputError(f"psi: expected 0 to 2, got {psi}")
+    return psi
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Ctrl-C ends what runs within, and not the command: what was found so far is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nlinsem: stopped; what was found so far is kept", file=sys.stderr)
+
+
+class Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Says what an option is where it is not given, if that is something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        named = action.default in (None, "", False, argparse.SUPPRESS) or "default" in (action.help or "")
+        return action.help if named else super()._get_help_string(action)

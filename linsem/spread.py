@@ -38,15 +38,19 @@ ALIKE = 0.002  # squared difference, in 0..1, of neighbouring colours that belon
 def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Labels (H, W) uint8, 255 = unknown, of an image (H, W, 3) uint8: the strokes, and what they spread to.
 
-    Raises ValueError for an image and labels of different sizes.
+    Raises InputError for an image and labels of different sizes, and for other numbers than these.
     """
+    rgb, labels = np.asarray(rgb), np.asarray(labels)
+    if rgb.dtype != np.uint8 or labels.dtype.kind not in "ui" or labels.ndim != 2:
+        got = f"{rgb.dtype} and {labels.dtype} {labels.shape}"
+        raise InputError(f"spread: expected an image of uint8 and labels (H, W) of whole numbers, got {got}")
     if rgb.shape != (*labels.shape, 3):
         raise InputError(f"spread: expected an image of {(*labels.shape, 3)} for these labels, got {rgb.shape}")
+    if labels.size and (int(labels.min()) < 0 or int(labels.max()) > IGNORE):
+        raise InputError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
     known = labels != IGNORE
     if not known.any() or known.all():
         return labels.copy()
-    if int(labels.min()) < 0 or int(labels.max()) > IGNORE:
-        raise InputError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
     labels = labels.astype(np.uint8, copy=False)
     scale = min(1.0, SIDE / min(labels.shape))
     size = tuple(max(1, round(n * scale)) for n in labels.shape)

@@ -13,7 +13,7 @@ import torch
 
 from linsem import zoo
 from linsem.bank import Banks, bank_key, cache_folder
-from linsem.conditional import STEPS, iter_sample
+from linsem.conditional import CANDIDATES, STEPS, iter_sample
 from linsem.device import device_of, precision_of
 from linsem.edit import SAMPLES, affordable, iter_edit, removal_target
 from linsem.errors import InputError
@@ -246,7 +246,7 @@ class Studio:
         extractor: Extractor,
         layout: np.ndarray,
         count: int = 4,
-        candidates: int = 200,
+        candidates: int = CANDIDATES,
         steps: int = STEPS,
         seed: int = 0,
         psi: float = 1.0,

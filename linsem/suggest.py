@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
+from typing import Any
 
 import torch
 
@@ -40,13 +41,14 @@ def suggest_next(
     count: int = 4,
     *,
     psi: float = 0.7,
-    labelled: torch.Tensor | None = None,
+    labelled: torch.Tensor | Sequence[Any] | None = None,
 ) -> list[int]:
     """The `count` of `seeds` to label next, the most useful first.
 
-    `labelled` (n, num_ws, w_dim) are images that have labels already: what is like them is passed over. The extractor,
-    if there is one already, is only checked to be of this generator. Raises ValueError where seeds are repeated or too
-    few. Of images that are about as good as each other it is the order of `seeds` that decides.
+    `labelled` (n, num_ws, w_dim), or a list of arrays or tensors, are images that have labels already: what is like
+    them is passed over. The extractor, if there is one already, is only checked to be of this generator. Raises
+    InputError where seeds are repeated or too few. Of images that are about as good as each other it is the order of
+    `seeds` that decides.
     """
     seeds = [int(s) for s in seeds]
     if len(set(seeds)) != len(seeds):
@@ -59,6 +61,7 @@ def suggest_next(
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
     before = 0
     if labelled is not None and len(labelled):
+        labelled = torch.stack([torch.as_tensor(each) for each in labelled])
         if labelled.shape[1:] != ws.shape[1:]:
             raise InputError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
         ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)

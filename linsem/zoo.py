@@ -16,6 +16,7 @@ import torch
 
 from linsem.checkpoints import Checkpoint, CheckpointError, build_network
 from linsem.dcgan import check_digiface, find_digiface, load_digiface
+from linsem.device import device_of
 from linsem.generator import Generator
 from linsem.generators import GENERATORS, GeneratorSpec
 from linsem.offers import (
@@ -50,11 +51,15 @@ def load_generator(
 ) -> Generator:
     """The frozen generator of a zoo name, a local checkpoint, or "hub://owner/repo/file[@revision]".
 
-    Of a conditional network, "NAME~3" draws the label 3. `dtype` is the precision of the synthesis of the families that
-    offer a choice (StyleGAN2: torch.bfloat16, faster where the processor has the units); the others stay in float32.
-    `progress(done, total)` is told the bytes of a download. Raises `ModelError` that says what to do.
+    Of a conditional network, "NAME~3" draws the label 3. `device` is "cpu", "cuda", "cuda:1" ... or "auto", a GPU where
+    there is one; extractors follow the features that they read. `dtype` is the precision of the synthesis of the
+    families that offer a choice (StyleGAN2: torch.bfloat16, faster where the processor has the units); the others stay
+    in float32. `progress(done, total)` is told the bytes of a download. Raises `ModelError` that says what to do, and
+    InputError for a device that is not here.
     """
-    network = _load(str(source), device, progress)
+    if not isinstance(dtype, torch.dtype):
+        raise ModelError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype!r}")
+    network = _load(str(source), device_of(str(device)), progress)
     if hasattr(network, "dtype"):
         network.dtype = dtype
     label = split_label(source)[1]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from linsem import edit, iter_sample, metrics, seed_z, spread, suggest_next
+from linsem.conditional import LayoutError
+from linsem.errors import InputError
 from linsem.examples import AnnotationError
-from linsem.extractor import ExtractorError
+from linsem.extractor import ExtractorError, load_extractor, save_extractor
 from linsem.fewshot import fit_few_shot, iter_few_shot
 from linsem.palette import Category
+from linsem.wish import SteerError
 from tests.toys import CATEGORIES, ToyGenerator, labelled
 
 
@@ -80,3 +85,67 @@ def test_one_number_that_is_not_finite_gives_no_labels(toy, dense):
     for read in (extractor.predict, extractor.uncertainty):
         with pytest.raises(ExtractorError, match="image 2: not finite"):
             read(features)
+
+
+def test_seeds_are_whole_numbers_of_any_kind(toy):
+    same = [seed_z(toy, each) for each in ([3], (np.int64(3),), range(3, 4), torch.tensor([3]))]
+    assert all(torch.equal(each, same[0]) for each in same)
+    for wrong in ([1.5], [-0.5], ["3"], "12", 7, [2**32], []):
+        with pytest.raises(InputError, match="expected a"):
+            seed_z(toy, wrong)
+
+
+def test_what_could_not_be_read_back_is_not_taken(toy, dense, tmp_path):
+    known = dense
+    for names, colors in (("ab", ("red", "blue")), ("ab", ("#112233", "#112233")), (("", "b"), ("#112233", "#445566"))):
+        wrong = [Category(*each) for each in zip(names, colors, strict=True)]
+        with pytest.raises(AnnotationError, match="categories"):
+            fit_few_shot(toy, known, wrong, missing="keep")
+    named = fit_few_shot(toy, known, [" background", *"abc"])
+    save_extractor(named, tmp_path / "e.safetensors")
+    assert load_extractor(tmp_path / "e.safetensors").categories == named.categories
+    with pytest.raises(InputError, match="categories"):
+        save_extractor(replace(named, categories=(Category(" a", "#FF0100"), *named.categories[1:])), tmp_path / "f")
+
+
+def test_metrics_take_what_predict_gives(toy):
+    labels = toy.truth(toy.map(seed_z(toy, [1, 2])))
+    assert isinstance(labels, np.ndarray) and metrics.paper_miou(labels, labels.copy(), 4) == 1
+
+
+def test_strokes_are_spread_on_bytes_and_labels_alone():
+    rgb, labels = np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8)
+    labels[2:6, 2:6] = 0
+    assert (spread(torch.from_numpy(rgb), torch.from_numpy(labels)) == 0).all()
+    minus = np.where(labels == 255, -1, labels.astype(np.int64))
+    for picture, painted in ((rgb / 255, labels), (rgb, labels / 1.0), (rgb[None], labels[None]), (rgb, minus)):
+        with pytest.raises(InputError, match="spread: expected"):
+            spread(picture, painted)
+
+
+def test_labelled_latents_are_taken_as_arrays_too(toy):
+    ws = toy.map(seed_z(toy, [1, 2]))
+    first = suggest_next(toy, None, range(10, 20), 2, labelled=ws)
+    for given in (ws.numpy(), list(ws), [each.numpy() for each in ws]):
+        assert suggest_next(toy, None, range(10, 20), 2, labelled=given) == first
+
+
+def test_a_layout_may_be_of_any_whole_numbers_and_what_is_left_out_of_it_is_said(toy, dense):
+    never = fit_few_shot(toy, dense, (*CATEGORIES, Category("moon", "#123456")), missing="keep")
+    layout = toy.truth(toy.map(seed_z(toy, [5])))[0].astype(np.int64)
+    *_, plain = iter_sample(toy, never, layout, 1, candidates=4, steps=1)
+    layout[:4] = 4
+    *_, last = iter_sample(toy, never, layout, 1, candidates=4, steps=1)
+    assert plain.note == "" and "'moon'" in last.note
+    for wrong in (layout / 1.0, np.full((8, 8), -1)):
+        with pytest.raises(LayoutError, match="label"):
+            next(iter_sample(toy, never, wrong, 1, candidates=4))
+
+
+def test_a_colour_needs_its_place_and_bytes(toy):
+    ws, target, extractor = toy.map(seed_z(toy, [5]))[0], np.zeros((24, 24), np.uint8), toy.known_extractor()
+    color, where = np.zeros((24, 24, 3), np.uint8), np.eye(24, dtype=bool)
+    for options in ({"color": color}, {"color": color / 255, "color_mask": where}):
+        with pytest.raises(SteerError, match="color"):
+            edit(toy, extractor, ws, target, steps=1, **options)
+    edit(toy, extractor, ws, target, steps=1, color=color, color_mask=where)

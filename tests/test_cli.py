@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -181,7 +182,7 @@ def test_a_checkpoint_that_does_not_fit_together_is_not_converted(run, model, tm
         (("generate", "--model", "hub://nothing"), "hub://nothing"),
         (("generate", "--device", "cuda:99"), "cuda:99"), (("generate", "--device", "meta"), "meta"),
         (("generate", "--device", "toaster"), "toaster"),
-        (("segment", "--extractor", "nowhere.safetensors"), "nowhere"), (("segment",), "label an image first"),
+        (("segment", "--extractor", "nowhere.safetensors"), "nowhere"), (("segment",), "give one with --extractor"),
         (("fit", "--seeds", "0-1", "--label-maps", "one.png"), "one a seed"), (("convert", "nowhere.pkl"), "nowhere"),
     ],
 )  # fmt: skip
@@ -237,7 +238,7 @@ def test_the_device_and_the_threads_are_those_of_the_settings(run, monkeypatch, 
     monkeypatch.setenv("LINSEM_THREADS", "3")
     monkeypatch.setenv("LINSEM_DEVICE", "cuda:99")
     assert cli.main(["generate", "--seeds", "0"]) == 2
-    assert "LINSEM_DEVICE: expected auto or cpu" in capsys.readouterr().err
+    assert "device (LINSEM_DEVICE): expected auto or cpu" in capsys.readouterr().err
     assert run("generate", "--seeds", 0, "--device", "cpu")["images"] == 1  # the option goes before the setting
     assert counts == [3, 3]
     monkeypatch.delenv("LINSEM_THREADS")
@@ -309,3 +310,54 @@ def test_a_region_is_white_and_opaque(tmp_path):
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(RegionError):
         read_region(tmp_path / "no.png", (8, 8))
+
+
+@pytest.fixture
+def asked(run, tmp_path):
+    """A fitted extractor and a label map, as options of the long commands."""
+    labels = np.zeros((16, 16), np.uint8)
+    labels[8:] = 1
+    (tmp_path / "map.png").write_bytes(write_label_map(labels, CATEGORIES))
+    run("fit", "--seeds", 0, "--label-maps", "map.png", "--out", "mine.safetensors")
+    wish = {"edit": "--target", "sample": "--layout"}
+    return lambda name: [
+        name,
+        wish[name],
+        "map.png",
+        "--extractor",
+        "mine.safetensors",
+        "--steps",
+        "3",
+        "--out",
+        "kept",
+    ]
+
+
+@pytest.mark.parametrize("command", ["edit", "sample"])
+@pytest.mark.parametrize("frames", [0, 10**6])
+def test_what_is_interrupted_keeps_what_was_found_so_far(asked, monkeypatch, capsys, tmp_path, command, frames):
+    plain, arguments = getattr(Studio, command), asked(command)
+
+    def interrupted(self, *args, **options):
+        yield from itertools.islice(plain(self, *args, **options), frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Studio, command, interrupted)
+    assert cli.main(arguments) == (0 if frames else cli.STOPPED)
+    assert "Traceback" not in capsys.readouterr().err
+    assert (tmp_path / "kept").exists() == bool(frames)
+    assert len(list(tmp_path.glob("kept/*.safetensors"))) == bool(frames)
+
+
+def test_a_mistake_of_ours_is_not_told_as_one_of_the_input(run, monkeypatch):
+    monkeypatch.setattr(Studio, "draw", lambda *args: np.zeros(2) + np.zeros(3))
+    with pytest.raises(ValueError, match="broadcast"):
+        cli.main(["generate", "--seeds", "1"])
+
+
+def test_the_generator_that_the_settings_name_is_meant_or_refused(run, monkeypatch, capsys):
+    monkeypatch.setenv("LINSEM_MODEL", "avatars-64")
+    assert run("generate", "--seeds", 0)["model"] == "avatars-64"
+    monkeypatch.setenv("LINSEM_MODEL", "avatars-46")
+    assert cli.main(["generate", "--seeds", "0"]) == 2
+    assert "avatars-46" in capsys.readouterr().err

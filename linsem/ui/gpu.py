@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import gradio as gr
 import numpy as np
 
-from linsem.conditional import STEPS
+from linsem.conditional import CANDIDATES, STEPS
 from linsem.errors import InputError
 from linsem.export import Labelled
 from linsem.extractor import Extractor
@@ -74,8 +74,8 @@ def edit_seconds(
 
 
 def sample_seconds(
-    model: object, extractor: object, layout: object, count: float = 4, candidates: float = 200, steps: float = STEPS,
-    *args: object, **kwargs: object,
+    model: object, extractor: object, layout: object, count: float = 4, candidates: float = CANDIDATES,
+    steps: float = STEPS, *args: object, **kwargs: object,
 ) -> int:  # fmt: skip
     """A sampling: the candidates once, then `steps` steps of `count` images."""
     return _bounded(LOAD + 0.03 * candidates + 0.1 * steps * max(count, 1))
@@ -186,7 +186,7 @@ class Accelerator:
         return self._stream("remove", model, extractor, ws, category, region, steps)
 
     def sample(
-        self, model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = 200,
+        self, model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = CANDIDATES,
         steps: int = STEPS, seed: int = 0, psi: float = 1.0, look: int | None = None,
     ) -> Iterator[SampleFrame]:  # fmt: skip
         """As `Studio.sample`."""
