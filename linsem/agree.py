@@ -1,7 +1,7 @@
-"""What each pixel is taken for, and how well that agrees with a wish: where the latent loop looks at logits.
+"""Per-pixel operations on logits that the latent loop runs at each step: labels, margins and weighted cross-entropy.
 
-Written out, since as single operations they took a tenth of a step: torch's argmax over classes alone takes as long as
-two layers of the generator.
+They are written out because composed from single operations they took a tenth of a step; torch's argmax over classes
+alone takes as long as two layers of the generator.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch.nn.functional as F
 
 
 def labels_of(logits: torch.Tensor) -> torch.Tensor:
-    """The most likely class of each pixel, the first of equals: (N, K, H, W), K <= 255, to (N, H, W) uint8.
+    """The most likely class of each pixel, the first on ties: (N, K, H, W), K <= 255, to (N, H, W) uint8.
 
-    What is not a number is taken for the last class.
+    NaN counts as the last class.
     """
     classes = logits.shape[1]
     rank = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device)[:, None, None]
@@ -24,7 +24,7 @@ def labels_of(logits: torch.Tensor) -> torch.Tensor:
 
 
 def margin_of(probabilities: torch.Tensor) -> torch.Tensor:
-    """By how much the most likely class leads before the next: (N, K, H, W) to (N, H, W)."""
+    """The lead of the most likely class over the second: (N, K, H, W) to (N, H, W)."""
     first = probabilities.amax(dim=1)
     highest = probabilities == first[:, None]
     second = probabilities.masked_fill(highest, 0).amax(dim=1)
@@ -36,16 +36,16 @@ def weighted_entropy(logits: torch.Tensor, target: torch.Tensor, weight: torch.T
 
     Args:
         logits: (N, K, H, W), any real numbers.
-        target: (N, H, W) int64 in 0..K-1, also where nothing is asked.
-        weight: (N, H, W), 0 where nothing is asked.
+        target: (N, H, W) int64 in 0..K-1, also where the weight is 0.
+        weight: (N, H, W), 0 where there is no target.
 
-    Target and weight may be (1, H, W), the same for all.
+    Target and weight may be (1, H, W), shared by all samples.
     """
     return _WeightedEntropy.apply(logits, target, weight)
 
 
 class _WeightedEntropy(torch.autograd.Function):
-    """The gradient is the probabilities minus the target, weighted; it is made where the logarithms lie."""
+    """Weighted cross-entropy with a gradient written out, which reuses the memory of the log-softmax."""
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ class _WeightedEntropy(torch.autograd.Function):
         count = len(logits)
         index, wanted = (x[:, None].expand(count, -1, -1, -1) for x in (target, weight.to(share.dtype)))
         found = share.gather(1, index) * wanted
-        loss = -torch.where(wanted > 0, found, 0.0).sum(dim=(1, 2, 3))  # a class may be ruled out: -inf
+        loss = -torch.where(wanted > 0, found, 0.0).sum(dim=(1, 2, 3))  # an excluded class has logit -inf
         if ctx.needs_input_grad[0]:
             error = share.exp_().mul_(wanted)
             ctx.save_for_backward(error.scatter_add_(1, index, -wanted))

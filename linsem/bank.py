@@ -1,4 +1,4 @@
-"""A bank: seeds of a generator with the labels that an extractor reads in them, made once and kept on disk."""
+"""Banks: seeds of a generator with the labels that an extractor predicts for them, made once and cached on disk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.whole import whole
 
-BANK_SIZE = 64  # label maps in a bank are kept at most this high: enough to rank, small enough to scan
-FORMAT = 2  # of the files and of what their names are made of: another number, and no older file is found
-KEPT_FILES, KEPT_BYTES = 32, 256 << 20  # of the banks on disk; those used longest ago go first
-KEPT_HERE = 4  # in memory, where the disk cannot be written
-ABANDONED = 3600  # seconds after which a file that is still being written belongs to a process that died
+BANK_SIZE = 64  # label maps in a bank are at most this high: enough to rank, small enough to scan
+FORMAT = 2  # version of the files and of their keys; changing it invalidates older files
+KEPT_FILES, KEPT_BYTES = 32, 256 << 20  # of the banks on disk; the least recently used are deleted first
+KEPT_HERE = 4  # in memory, if the folder cannot be written
+ABANDONED = 3600  # seconds after which an unfinished file is taken to be left by a process that died
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def make_bank(
 def iter_bank(
     generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0, batch: int = 8
 ) -> Iterator[Bank]:
-    """Yield the bank as it grows, batch by batch. Only the layers that the extractor reads are run."""
+    """Yield the bank as it grows, batch by batch; only the layers that the extractor reads are computed."""
     check_fits(extractor, generator)
     size = bank_size(generator)
     rows: list[np.ndarray] = []
@@ -67,9 +67,9 @@ def bank_size(generator: Generator) -> tuple[int, int]:
 
 
 class Banks:
-    """Banks in a folder, which several processes may share. What cannot be written there is kept in memory.
+    """Banks cached in a folder, which several processes may share; if it cannot be written they are kept in memory.
 
-    A file has its name at once and whole, or not at all; one that cannot be read is made again.
+    Files appear complete or not at all; one that cannot be read is made again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +79,7 @@ class Banks:
     def grow(
         self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
     ) -> Iterator[Bank]:
-        """As `iter_bank`, or the whole bank at once where it is kept. One whose making is stopped is not kept."""
+        """As `iter_bank`, or the complete bank at once if it is cached; incomplete banks are not cached."""
         check_fits(extractor, generator)
         name = f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
         bank = self._here.get(name) or _read(self.folder / name, generator, seeds, psi)
@@ -92,7 +92,7 @@ class Banks:
             yield bank
 
     def make(self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0) -> Bank:
-        """The last step of `grow`."""
+        """The complete bank: the last step of `grow`."""
         *_, last = self.grow(generator, extractor, seeds, psi=psi)
         return last
 
@@ -102,19 +102,19 @@ class Banks:
             with whole(self.folder / name) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, seeds=np.array(bank.seeds), labels=bank.labels, psi=bank.psi)
             _sweep(self.folder)
-        except OSError:  # replaced, not changed: another thread may be looking into it
+        except OSError:  # replaced rather than modified: another thread may be reading it
             self._here = dict(list({**self._here, name: bank}.items())[-KEPT_HERE:])
 
 
 def cached_bank(
     folder: Path, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
 ) -> Bank:
-    """`make_bank`, kept on disk under a name that depends on everything that it depends on."""
+    """`make_bank`, cached on disk under a key of everything it depends on."""
     return Banks(folder).make(generator, extractor, seeds, psi=psi)
 
 
 def cache_folder(given: str = "") -> Path:
-    """Where banks are kept: the folder given, or `LINSEM_CACHE`, or `linsem` where this user's caches are."""
+    """The folder of cached banks: the one given, or `LINSEM_CACHE`, or `linsem` in the user's cache directory."""
     chosen = given or os.environ.get("LINSEM_CACHE")
     if chosen:
         return Path(os.path.expanduser(chosen))
@@ -122,18 +122,18 @@ def cache_folder(given: str = "") -> Path:
 
 
 def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float) -> str:
-    """A digest of what decides the labels: the network, its weights and label, the extractor, the seeds and psi."""
+    """A digest of what determines the labels: the network, its weights and label, the extractor, the seeds and psi."""
     network = [generator.id, list(generator.size), repr(getattr(generator, "config", ""))]
     network += [str(getattr(generator, "label", None)), str(getattr(generator, "dtype", ""))]
     plain = {k: v for k, v in getattr(generator, "__dict__", {}).items() if isinstance(v, (int, float, str, tuple))}
-    network.append(repr(sorted(plain.items())))  # of a family of one's own, which may keep there what it draws by
+    network.append(repr(sorted(plain.items())))  # a user-defined family may keep its parameters there
     reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
     known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]
     digest = hashlib.sha256(json.dumps(known).encode())
     _add(digest, extractor.weights)
     if isinstance(generator, torch.nn.Module):
         _add(digest, generator.state_dict())
-    else:  # what it draws has to tell who it is
+    else:  # identified by its output
         with torch.no_grad():
             ws = generator.map(seed_z(generator, seeds[:1]), psi)
             features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)[1]
@@ -149,26 +149,26 @@ def _add(digest: hashlib._Hash, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def _read(path: Path, generator: Generator, seeds: Sequence[int], psi: float) -> Bank | None:
-    """The bank in a file; None if there is none, or one that is damaged."""
+    """The bank in a file; None if there is none or it is damaged."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
         return None
-    with contextlib.suppress(OSError):  # where it may only be read
-        os.utime(path)  # used now: others go before it
+    with contextlib.suppress(OSError):  # the folder may be read-only
+        os.utime(path)  # marks it as recently used
     expected = (len(seeds), *bank_size(generator))
     fits = bank.labels.dtype == np.uint8 and bank.labels.shape == expected and bank.psi == psi
     return bank if fits and bank.seeds == tuple(map(int, seeds)) else None
 
 
 def _sweep(folder: Path) -> None:
-    """Delete the banks beyond the bounds, and what a process that died has left behind."""
+    """Delete the banks beyond the limits, and unfinished files left by processes that died."""
     rows = []
     for path in folder.glob("bank-*.npz"):
         try:
             rows.append((path.stat().st_mtime, path.stat().st_size, path))
-        except OSError:  # another process was faster
+        except OSError:  # deleted by another process
             continue
     total = 0
     for count, (_, size, path) in enumerate(sorted(rows, reverse=True), start=1):

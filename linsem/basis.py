@@ -1,9 +1,8 @@
-"""Coordinates in which a ridge is a sensible prior: each layer's principal directions, scaled by their own variance.
+"""A basis in which a ridge is a sensible prior: each layer's principal directions, scaled by their variance.
 
-What the generator's features say without any label: which directions of a layer vary together, and which hardly at
-all. A direction with variance v gets the coordinate x v^((power - 1) / 2): with power 1 the ridge acts on the features
-as they are (and leans on directions of large variance), with power 0 on whitened ones (and treats all alike). A
-direction whose variance is below `floor` of the layer's mean carries nothing and is left out.
+It is computed without labels. A direction with variance v gets the coordinate x v^((power - 1) / 2): with power 1 the
+ridge acts on the features as they are (and favours directions of large variance), with power 0 on whitened features
+(and treats all alike). Directions whose variance is below `floor` of the layer's mean are dropped.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import torch
 
 from linsem.generator import Layer
 
-POSITIONS = 4  # of a map, for each direction that is kept of it
+POSITIONS = 4  # of a map, per direction kept
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """`mean` (D,), and for each layer its directions (c, r), already scaled, and their inverse (r, c).
+    """`mean` (D,), and for each layer its scaled directions (c, r) and their inverse (r, c).
 
-    `variance` (R,) is that of each coordinate with power 1; `power` is the one that the directions are scaled by.
+    `variance` (R,) is that of each coordinate at power 1; `power` is the one that the directions are scaled by.
     """
 
     mean: torch.Tensor
@@ -33,11 +32,11 @@ class Basis:
 
     @property
     def channels(self) -> list[int]:
-        """Of each layer, before."""
+        """The raw channels of each layer."""
         return [f.shape[0] for f in self.forward]
 
     def factors(self, power: float) -> torch.Tensor:
-        """(R,) what this basis's coordinates are to be multiplied by to be those of another power."""
+        """(R,) factors that convert coordinates of this basis to those of another power."""
         return self.variance ** ((power - self.power) / 2)
 
     def with_power(self, power: float) -> Basis:
@@ -48,18 +47,18 @@ class Basis:
         return Basis(self.mean, forward, backward, self.variance, power)
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
-        """Rows (n, D) of raw features to (n, R)."""
+        """Project raw rows (n, D) to (n, R)."""
         blocks = zip(x.split(self.channels, dim=1), self.mean.split(self.channels), self.forward, strict=True)
         return torch.cat([(part - mean) @ f for part, mean, f in blocks], dim=1)
 
     def to_raw(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A solution (K, R + 1) to a matrix (K, D) and a bias (K,) that read raw features."""
+        """Convert a solution (K, R + 1) to a matrix (K, D) and bias (K,) on raw features."""
         parts = theta[:, :-1].split([f.shape[1] for f in self.forward], dim=1)
         matrix = torch.cat([part @ f.t() for part, f in zip(parts, self.forward, strict=True)], dim=1)
         return matrix, theta[:, -1] - matrix @ self.mean
 
     def from_raw(self, matrix: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """The nearest solution (K, R + 1) to a matrix (K, D) and bias that read raw features."""
+        """The solution (K, R + 1) nearest to a matrix (K, D) and bias on raw features."""
         parts = zip(matrix.split(self.channels, dim=1), self.backward, strict=True)
         theta = torch.cat([part @ b.t() for part, b in parts], dim=1)
         return torch.cat([theta, (bias + matrix @ self.mean)[:, None]], dim=1)
@@ -73,10 +72,10 @@ def fit_basis(
     rank: int | Sequence[int] | None = None,
     floor: float = 1e-4,
 ) -> Basis:
-    """The basis of rows x (n, D), whose columns are layers of the given channels.
+    """The basis of rows x (n, D), whose columns are layers with the given channels.
 
-    Layers are brought to the same mean variance first, since only their number of channels should count. `rank` is
-    the most directions that a layer may keep, or that each of them may (None: all).
+    Layers are first scaled to equal mean variance, so that only their number of channels matters. `rank` is the most
+    directions kept per layer, one number for all or one each (None: all).
     """
     mean = x.mean(0)
     forward, backward, variances = [], [], []
@@ -98,9 +97,9 @@ def fit_basis(
 
 
 def ranks_of(layers: Sequence[Layer], rank: int | None) -> list[int] | None:
-    """`rank` for each layer, but less for small maps; None stays None.
+    """`rank` for each layer, reduced for small maps; None stays None.
 
-    The few positions of a map of 4 x 4 tell few directions apart, and others than these tell an image from the others
-    and not what is in it.
+    The few positions of, say, a 4 x 4 map determine few directions, and further ones identify the image rather than its
+    content.
     """
     return None if rank is None else [max(min(rank, each.height * each.width // POSITIONS), 1) for each in layers]

@@ -1,4 +1,4 @@
-"""One temperature that makes probabilities mean what they say: fitted on pixels that took no part in the fit."""
+"""Temperature scaling of probabilities (Guo et al., ICML 2017), on pixels that took no part in the fit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _LOWEST, _HIGHEST = 0.05, 20.0
 def temperature_of(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None = None) -> float:
     """The T > 0 that minimises the cross-entropy of softmax(logits / T); logits (n, K), labels (n,), weight (n,).
 
-    Temperature scaling (Guo et al., ICML 2017). The loss is convex in 1 / T, so a grid and a golden section find it;
-    T stays within 0.05..20, and is 1 where there is no pixel to go by.
+    The loss is convex in 1 / T, so a grid and a golden-section search find it. T is limited to 0.05..20, and is 1 if
+    there are no pixels.
     """
     if len(labels) == 0:
         return 1.0

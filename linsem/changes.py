@@ -1,7 +1,7 @@
-"""Changes of a bench that are no strokes, and how what they took is given back, whatever has been painted since.
+"""Changes of a bench other than strokes, and how they are undone without losing what was painted since.
 
-A change keeps what it took and nothing else: giving back is a merge of three, the labels before it, after it and now.
-What differs between after and now was painted since, and stays.
+A change stores only what it removed. Undoing is a three-way merge of the labels before it, after it, and now: what
+differs between after and now was painted since, and stays.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ import numpy as np
 from linsem.categories import MAX_NAME, Category
 from linsem.pixels import IGNORE
 
-SAME = np.arange(256, dtype=np.uint8)  # each label as itself
+SAME = np.arange(256, dtype=np.uint8)  # the identity table of labels
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image on the bench: its ws (num_ws, w_dim) float32, the seed and psi that give it (no seed: a latent from a
-    project file), its labels (H, W) uint8 (255: unknown). `key` names it with the state of its labels that the server
-    made last: a new one tells the painter to take the labels from here. `name` is the first key, and stays."""
+    """An image on the bench.
+
+    Attributes:
+        key: identifies the picture and the server's last state of its labels; a new key makes the painter reload them.
+        ws: (num_ws, w_dim) float32.
+        seed, psi: what ws was drawn from (no seed: a latent from a project file).
+        labels: (H, W) uint8, 255 = unknown.
+        name: the first key, which stays.
+    """
 
     key: str
     ws: np.ndarray
@@ -36,18 +42,18 @@ class Picture:
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """The display name."""
         return "own latent" if self.seed is None else f"seed {self.seed}"
 
     @property
     def painted(self) -> int:
-        """How many pixels are labelled."""
+        """The number of labelled pixels."""
         return int((self.labels != IGNORE).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """A picture as it was before a change, its position, and the labels that the change left on it; None: it left."""
+    """A picture before a change, its position, and the labels it had after the change; None: it was removed."""
 
     index: int
     picture: Picture
@@ -56,8 +62,14 @@ class Taken:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """A change that can be undone: the categories before it, how many there were after it, each label after it as one
-    before it (256), and the pictures that it took something from."""
+    """A change that can be undone.
+
+    Attributes:
+        categories: those before the change.
+        count: the number of categories after it.
+        back: (256,), maps each label after it to one before it.
+        taken: the pictures that lost something.
+    """
 
     categories: tuple[Category, ...]
     count: int
@@ -65,14 +77,13 @@ class Change:
     taken: tuple[Taken, ...] = ()
 
     def holds(self, pictures: Sequence[Picture]) -> bool:
-        """Whether undoing would lose strokes: it added a category, which has been painted since."""
+        """Whether undoing would lose strokes: it added a category that has been painted since."""
         added = len(self.categories)
         return self.count > added and any((picture.labels == added).any() for picture in pictures)
 
 
 def taken_of(before: Sequence[Picture], after: Sequence[Picture], back: np.ndarray) -> tuple[Taken, ...]:
-    """What a change took that made these pictures of those: what `back`, each label after it as one before, does not
-    give."""
+    """What a change removed: the pictures that `back`, which maps labels after it to those before, does not restore."""
     left = {picture.name: picture.labels for picture in after}
     return tuple(
         Taken(index, picture, left.get(picture.name))
@@ -82,8 +93,10 @@ def taken_of(before: Sequence[Picture], after: Sequence[Picture], back: np.ndarr
 
 
 def old_categories(change: Change, now: Sequence[Category]) -> list[Category | dict]:
-    """The categories before a change, and behind them those that were added since and are there still. One of the old
-    that has lost its name or colour to these gets another."""
+    """The categories before a change, followed by those added since.
+
+    An old category whose name or colour is now used by an added one gets another.
+    """
     added = list(now[change.count :])
     names, colors = {category.name for category in added}, {category.color for category in added}
     old: list[Category | dict] = []
@@ -95,8 +108,10 @@ def old_categories(change: Change, now: Sequence[Category]) -> list[Category | d
 
 
 def old_pictures(change: Change, now: Sequence[Picture]) -> tuple[Picture, ...]:
-    """The pictures of now, with what a change took from them; what is painted since stays on top of it. A picture that
-    is not there any more is put in again at its place, if the change took all of its labels, or the picture itself."""
+    """The present pictures with what a change removed restored, and what was painted since kept.
+
+    A picture that is missing is inserted at its position if the change removed it or all of its labels.
+    """
     taken = {each.picture.name: each for each in change.taken}
     pictures = [_given_back(picture, taken.get(picture.name), change.back) for picture in now]
     here = {picture.name for picture in now}
@@ -107,7 +122,7 @@ def old_pictures(change: Change, now: Sequence[Picture]) -> tuple[Picture, ...]:
 
 
 def make_room(pictures: tuple[Picture, ...], back: set[str], limit: int) -> tuple[Picture, ...]:
-    """At most `limit` of the pictures, where that can be: the last unlabelled ones go, but never one that is `back`."""
+    """Remove unlabelled pictures from the end, except those named in `back`, until `limit` remain, if possible."""
     while len(pictures) > limit:
         empty = [i for i, picture in enumerate(pictures) if not picture.painted and picture.name not in back]
         if not empty:

@@ -1,7 +1,7 @@
-"""Semantic-conditional sampling (paper §4, SCS): images that obey a layout.
+"""Semantic-conditional sampling (paper §4, SCS): images that match a layout.
 
 Candidates are generated and labelled once, in batches, as a *bank* of seeds; a layout is matched against the bank in
-milliseconds; the best starts that are unlike each other are then optimised all together in the latent loop.
+milliseconds; the best starts that differ from each other are then optimised together in the latent loop.
 """
 
 from __future__ import annotations
@@ -29,21 +29,24 @@ __all__ = [
 ]  # fmt: skip
 
 CANDIDATES = 200
-STEPS = 18  # moves; more raise the agreement by the extractor, hardly that by other judges
+STEPS = 18  # more raise the agreement by the extractor, but hardly that by other judges
 DIVERSITY = 1.0
-LEAST_BANK = 32  # seeds that tell what that is
+LEAST_BANK = 32  # seeds from which the principal directions of w can be estimated
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
-RESEMBLES = 0.25  # the least score of a start that has to do with its layout: those of images reach 0.4 and more
+RESEMBLES = 0.25  # the least score of a start that resembles its layout: images reach 0.4 and more
 
 
 class LayoutError(loop.SteerError):
-    """A layout that cannot be sampled; the sentence says why."""
+    """A layout that cannot be sampled; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class SampleResult:
-    """image (3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU; `score` in [0, 1]: the mean IoU
-    with the layout over its categories, by the extractor; `seed` draws the start again."""
+    """A sampled image (3, H, W) in [-1, 1], its labels (H, W) uint8 and its ws (num_ws, w_dim) on the CPU.
+
+    `score` in [0, 1] is the mean IoU with the layout over its categories, by the extractor; `seed` is that of the
+    start.
+    """
 
     image: torch.Tensor
     labels: np.ndarray
@@ -54,11 +57,11 @@ class SampleResult:
 
 @dataclass(frozen=True, eq=False)
 class SampleStep:
-    """Where sampling is: `index` of `total` moves (0: the starts), and the results so far, best first.
+    """The state of sampling: `index` of `total` moves (0: the starts), and the results so far, best first.
 
-    `nearest` is the score of the best of the bank, before any move: None before the bank is whole, and where nothing of
-    the layout is left at the bank's smaller size. `note` says of which categories of the layout the extractor saw no
-    labelled pixel, so that they are not asked for; else it is "".
+    `nearest` is the best score in the bank before any move; None until the bank is complete, or if nothing of the
+    layout remains at the bank's smaller size. `note` names the categories of the layout of which the extractor saw no
+    labelled pixel, and which are therefore left out; else it is "".
     """
 
     index: int
@@ -69,7 +72,7 @@ class SampleStep:
 
 
 def far_off(nearest: float | None, candidates: int) -> str:
-    """The sentence for a layout that none of so many candidates resembles, else ""."""
+    """A sentence for a layout that none of the candidates resembles, else ""."""
     if nearest is None or nearest >= RESEMBLES:
         return ""
     return f"No image of {candidates} resembles this layout: the nearest reaches {nearest:.2f}."
@@ -78,11 +81,11 @@ def far_off(nearest: float | None, candidates: int) -> str:
 def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
     """The score of every seed of the bank for a layout (H, W) uint8 with 255 = free: (N,) mean IoU in [0, 1].
 
-    All zeros where what is painted is so thin that nothing of it is left at the bank's size.
+    All zeros if the layout is so thin that nothing of it remains at the bank's size.
     """
     small = resize_labels(layout, bank.labels.shape[1:]).ravel()
     where = np.flatnonzero(small != IGNORE)
-    where = where[np.argsort(small[where], kind="stable")]  # so that each category's pixels stand in a row
+    where = where[np.argsort(small[where], kind="stable")]  # makes each category's pixels contiguous
     wanted, maps = small[where], np.take(bank.labels.reshape(len(bank.labels), -1), where, axis=1)
     categories, first = np.unique(wanted, return_index=True)
     scores = []
@@ -96,10 +99,10 @@ def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
 def choose_starts(
     bank: Bank, layout: np.ndarray, count: int, *, diversity: float = DIVERSITY, scores: np.ndarray | None = None
 ) -> list[int]:
-    """Positions in the bank of `count` starts: good for the layout, and unlike each other in their own labels.
+    """Positions in the bank of `count` starts that match the layout and differ from each other in their labels.
 
     Greedy: the score minus `diversity` times the largest agreement with a start already chosen. `scores` are those of
-    `rank_starts`, where they are known already.
+    `rank_starts`, if already known.
     """
     scores = rank_starts(bank, layout) if scores is None else scores
     flat = bank.labels.reshape(len(bank.labels), -1)
@@ -117,7 +120,7 @@ def choose_starts(
 def sample(
     generator: Generator, extractor: Extractor, layout: np.ndarray, count: int = 4, **options: object
 ) -> tuple[SampleResult, ...]:
-    """The results of the last step of `iter_sample`, best first."""
+    """Sample images for a layout: the results of the last step of `iter_sample`, best first."""
     *_, last = iter_sample(generator, extractor, layout, count, **{"draw_every": 10_000, **options})
     return last.results
 
@@ -140,13 +143,24 @@ def iter_sample(
     banks: Banks | None = None,
     look: int | None = None,
 ) -> Iterator[SampleStep]:
-    """Yield the results so far, at the starts and after each move.
+    """Sample images that match a layout, yielding the results at the starts and after each move.
 
-    `layout` (H, W) uint8 of any size, 255 = free. Candidates are the seeds `seed`..`seed + candidates - 1` unless a
-    `bank` is given; `banks` keeps that of the seeds for the next call. While the bank is made, steps with no results
-    are yielded (index 0), so that Stop acts. The results are drawn at the starts, every `draw_every` moves and at the
-    end; a step in between carries the last ones. With `look`, a seed, the last step's results have their layouts and,
-    as far as these allow, that seed's colours (`linsem.swap`).
+    Args:
+        layout: (H, W) uint8 of any size, 255 = free.
+        count: number of results.
+        candidates: seeds `seed`..`seed + candidates - 1` are tried, unless a `bank` is given.
+        steps: moves of the latent loop.
+        seed, psi: first seed of the bank, and its truncation.
+        lr: learning rate of the loop's second half (`linsem.jump.together_then_apart`).
+        bank: candidates made earlier.
+        diversity: how much the starts shall differ (`choose_starts`).
+        draw_every: draw the results at the starts, every so many moves and at the end; steps in between repeat the
+            last.
+        weights: of the loop's terms.
+        banks: a cache that keeps the bank for the next call.
+        look: a seed whose colours the last step's results take on, as far as their layouts allow (`linsem.swap`).
+
+    While the bank is made, steps without results are yielded (index 0), so that the caller can stop.
     """
     layout, note = _checked(generator, extractor, layout, count, candidates)
     if bank is None and not 0 <= seed <= seed + candidates - 1 <= MAX_SEED:
@@ -190,9 +204,9 @@ def iter_sample(
 
 
 def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray) -> loop.SteerStep:
-    """The step, with the start itself of those samples that obey the layout less than it did.
+    """The step, with samples that match the layout less than their start did replaced by that start.
 
-    The loss, by which the loop knows what is better, is not the score.
+    The loop minimises the loss, which is not the score.
     """
     worse = [score(now, layout) < score(then, layout) for now, then in zip(step.labels, first.labels, strict=True)]
     if not any(worse):
@@ -216,12 +230,12 @@ def _results(
 
 @torch.no_grad()
 def _draw(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
-    """ws (N, num_ws, w_dim) to the images, in as many passes as the memory asks for."""
+    """The images of ws (N, num_ws, w_dim), in as many passes as memory requires."""
     return torch.cat([checked_pass(generator, ws[part])[0] for part in batches(len(ws), fitting(generator, len(ws)))])
 
 
 def score(labels: np.ndarray, layout: np.ndarray) -> float:
-    """The mean IoU of labels (H, W) with a layout, over the layout's categories, where the layout is not free."""
+    """The mean IoU of labels (H, W) with a layout, over the layout's categories and where it is not free."""
     asked = layout != IGNORE
     ious = []
     for category in np.unique(layout[asked]):
@@ -233,7 +247,7 @@ def score(labels: np.ndarray, layout: np.ndarray) -> float:
 def _checked(
     generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int
 ) -> tuple[np.ndarray, str]:
-    """The layout at the generator's size, without what the extractor never finds, and what to say of that."""
+    """The layout at the generator's size, without categories that are never predicted, and a note on these."""
     check_fits(extractor, generator)
     if not 1 <= count <= 64:
         raise LayoutError(f"count: expected 1..64, got {count}")

@@ -1,9 +1,9 @@
-"""Guesses that the other images speak against: a stroke spread to them, and a fit without their image sees otherwise.
+"""Withdraw guesses that the other images contradict: labels spread from strokes that a fit without their image rejects.
 
-A stroke spreads over one colour (`linsem.spread`), and where a nose hardly differs from the cheek it runs out over the
-face. What the labels of the other images say of such a pixel does not follow from the mistake. They may take a guess
-back and never give one: what they are sure of is often wrong just where the strokes left a gap. And who does not
-recognise the very strokes of a category on an image, like the only hat among eight, has no say in it there.
+A stroke spreads over one colour (`linsem.spread`), and where a nose hardly differs from the cheek it leaks over the
+face. The labels of the other images are independent of that mistake. They may withdraw a guess but never add one: their
+confident predictions are often wrong just where the strokes left a gap. If they do not recognise even the strokes of a
+category on an image, such as the only hat among eight, they are not asked about it there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from linsem.rows import Solutions
 from linsem.softmax import Problem, logits_of, solved
 
-FOLDS = 8  # parts that are left out in turn: images, or several together
-ROWS = 2_000  # that a part is judged by, besides those that a person painted on the images with guesses
-ITERATIONS, AGAIN = 16, 4  # from nothing, and from the last solution of the same images
-KNOWN = 0.1  # mean probability where a person painted a category: who gives it less does not know it
-SHARE = 0.3  # of the probability that its category gets where a person painted it: a guess with less is doubted
+FOLDS = 8  # cross-validation folds: an image each, or several together
+ROWS = 2_000  # used by each fold, besides those painted on the images with guesses
+ITERATIONS, AGAIN = 16, 4  # from a cold start, and from the last solution of the same images
+KNOWN = 0.1  # mean probability at the strokes of a category below which a fit does not know it
+SHARE = 0.3  # of the probability at the strokes: guesses with less are withdrawn
 
 
 @torch.no_grad()
@@ -30,17 +30,17 @@ def doubted(
     ridge: float,
     last: Solutions | None = None,
 ) -> torch.Tensor:
-    """Which rows are doubted, (n,) bool: some of the `guessed` (n,) bool; `image` (n,) int64 is which a row is of.
+    """Which rows are doubted, (n,) bool: a subset of `guessed` (n,) bool; `image` (n,) int64 is each row's image.
 
-    `last` remembers the solutions, of images and classes that stay the same: who waits for a stroke waits less.
+    `last` caches the solutions, for the same images and classes, as warm starts that shorten the wait after a stroke.
     """
     fold = image.unique(return_inverse=True)[1] % FOLDS
     parts = fold[guessed].unique()
-    if len(parts) == 0 or not fold.any():  # nobody guesses, or nobody else is there
+    if len(parts) == 0 or not fold.any():  # no guesses, or no other images
         return torch.zeros_like(guessed)
     used = ~guessed & torch.isin(image, image[guessed])
     used[:: -(-len(used) // ROWS)] = True
-    used |= _first_of_each(image)  # so that each part has somebody to judge it
+    used |= _first_of_each(image)  # so that every fold has rows to be fitted to
     last = {} if last is None else last
     theta = _without(problem, fold, parts, used, ridge, last.get(tuple(parts.tolist())))
     if not bool(torch.isfinite(theta).all()):
@@ -71,7 +71,7 @@ def _without(
     problem: Problem, fold: torch.Tensor, parts: torch.Tensor, used: torch.Tensor, ridge: float,
     start: torch.Tensor | None,
 ) -> torch.Tensor:  # fmt: skip
-    """(parts * classes, D + 1): for each part the solution of the used rows outside it, all in one go."""
+    """(parts * classes, D + 1): for each part the solution on the used rows outside it, solved together."""
     some = problem.part(used)
     weight = some.weight * (fold[used] != parts[:, None])
     many = replace(some, weight=weight / weight.sum(1, keepdim=True))

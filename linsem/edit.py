@@ -1,7 +1,7 @@
-"""Semantic image editing (paper §4, SIE): repaint labels, and the latent is moved until the image obeys.
+"""Semantic image editing (paper §4, SIE): optimise the latent until the image matches repainted labels.
 
-What the paper's protocol lacks is what people ask for: the target counts inside a region only, grown a little around
-the strokes; outside it the picture is held; and the report says how far both succeeded.
+Beyond the paper's protocol, the target applies only within a region around the strokes, the image is held outside it,
+and a report says how far both succeeded.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ from linsem.jump import Atlas, make_atlas
 from linsem.pixels import IGNORE
 from linsem.wish import category_weight
 
-GROW = 0.03  # of the image's height: how far the region reaches beyond the strokes
-FEATHER = 0.03  # and over how much more the hold on the rest sets in
-WHOLE = 0.5  # of the pixels: a target of more is a label map and no strokes
+GROW = 0.03  # of the image's height: how far the region extends beyond the strokes
+FEATHER = 0.03  # over this much more the hold on the rest sets in
+WHOLE = 0.5  # of the pixels: a target that covers more is a label map rather than strokes
 PATIENCE = 20
-HELD_MORE, HOLD = 1.5, 0.3  # where a jump may fulfil most of the wish: times the hold on the rest, and on its labels
+HELD_MORE, HOLD = 1.5, 0.3  # after a jump: factor on the hold on the rest, and weight of the hold on its labels
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
-SAMPLES = 200  # of the generator that are looked at before an edit
-QUICK = 128  # pixels: on a CPU only generators up to this size are drawn that often for an edit
-WORTH = 20  # steps of an edit that samples are looked at for, if nobody says
+SAMPLES = 200  # of the generator, for the atlas of an edit
+QUICK = 128  # pixels: on a CPU, only generators up to this size are sampled for an atlas by default
+WORTH = 20  # steps from which an edit makes an atlas by default
 ALL_OPEN = "the whole image may change: nothing is held"
 NO_WAY = "no way to it was found, so the image stays as it was"
 
 
 class EditError(loop.SteerError):
-    """An edit that cannot be run; the sentence says why."""
+    """An edit that cannot be run; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """image (1, 3, H, W) in [-1, 1], labels (H, W) uint8, ws (num_ws, w_dim) on the CPU, and the report:
-    `agreement_before`, `agreement_after` (share of the wished pixels that obey, by the extractor), `outside_change`
-    (mean absolute difference outside the region, in 0..255), `steps`, `seconds`, and `note`, a sentence or nothing."""
+    """An edited image (1, 3, H, W) in [-1, 1], its labels (H, W) uint8, and its ws (num_ws, w_dim) on the CPU.
+
+    The report has `agreement_before` and `agreement_after` (share of the wished pixels that match, by the extractor),
+    `outside_change` (mean absolute difference outside the region, 0..255), `steps`, `seconds`, and `note`, text or "".
+    """
 
     image: torch.Tensor
     labels: np.ndarray
@@ -61,7 +63,7 @@ def edit(
     region: np.ndarray | None = None,
     **options: object,
 ) -> EditResult:
-    """The last step of `iter_edit`."""
+    """Edit an image: the last step of `iter_edit`, which documents the options."""
     *_, last = iter_edit(generator, extractor, ws, target, region, **options)
     return last
 
@@ -81,17 +83,22 @@ def iter_edit(
     color_mask: np.ndarray | None = None,
     atlas: Atlas | bool | None = None,
 ) -> Iterator[EditResult]:
-    """Yield the best result so far after each step.
+    """Edit an image, yielding the best result so far after each step; it never matches less than the original.
 
-    `ws` is (num_ws, w_dim); `target` (H, W) uint8 labels, 255 = no wish; `region` (H, W) bool is where the image may
-    change (default: the wished pixels, grown; of a target that covers most of the image, those that differ from what is
-    there). `color` (H, W, 3) uint8 with `color_mask` (H, W) bool is a second kind of wish. With an `atlas` of the
-    generator's samples (`linsem.jump`) the edit may start with a jump, as a hat needs, and the rest is held more
-    firmly: `preserve` counts half as much again, and its labels shall stay too. None: it is made first, of `SAMPLES`
-    samples, where there are `WORTH` steps or more, but not on a CPU for images beyond `QUICK` pixels; False: none. Who
-    edits more than once makes it once: `make_atlas(generator, make_bank(generator, extractor, range(200)))`.
-    A target that already holds (`enough` of it) returns at once, and the report says so; and which categories the
-    extractor never finds, for these are not asked for. No result obeys less than the image did before.
+    Args:
+        ws: (num_ws, w_dim).
+        target: (H, W) uint8 labels, 255 = no wish; categories that the extractor never predicts are left out, and
+            reported.
+        region: (H, W) bool, where the image may change (default: the wished pixels, grown; if the target covers most of
+            the image, only those that differ from the present labels).
+        steps, lr, weights: see `linsem.steer.steer`.
+        enough: if the target already holds to this degree, return at once; the report says so.
+        color, color_mask: a wish for colours, (H, W, 3) uint8 where the mask (H, W) is true.
+        atlas: of the generator's samples (`linsem.jump`), so that the edit may start with a jump, as adding a hat
+            requires; the rest is then held more firmly: `preserve` counts half as much again, and its labels are held
+            too. None: made from `SAMPLES` samples, if there are `WORTH` steps or more, but not on a CPU for images
+            beyond `QUICK` pixels; False: none. For several edits, make it once: `make_atlas(generator,
+            make_bank(generator, extractor, range(200)))`.
     """
     clock = time.monotonic()
     check_fits(extractor, generator)
@@ -122,7 +129,7 @@ def iter_edit(
     note = note or (ALL_OPEN if region.all() else "")
     for step in _moves(generator, extractor, start, wish, atlas, steps, lr, weights):
         best = int(step.loss.argmin())
-        if painted is None and agreement(step.labels[best], wished) < agreed:  # the loss weighs more than the wish
+        if painted is None and agreement(step.labels[best], wished) < agreed:  # the loss has other terms too
             yield unchanged(step.index, "; ".join(filter(None, (note, NO_WAY if step.done else ""))))
             continue
         image, labels = step.image[best : best + 1], step.labels[best]
@@ -132,7 +139,7 @@ def iter_edit(
 
 
 def affordable(generator: Generator) -> bool:
-    """Whether an edit may draw the samples of an atlas first: they take seconds then, and not minutes."""
+    """Whether an atlas takes seconds rather than minutes to make, so that an edit may make one by default."""
     return generator.device.type != "cpu" or max(generator.size) <= QUICK
 
 
@@ -154,7 +161,7 @@ def _moves(
     lr: float,
     weights: loop.Weights,
 ) -> Iterator[loop.SteerStep]:
-    """From ws alone, or with an atlas from the better of ws and the best jump."""
+    """Optimise from ws, or with an atlas from the better of ws and the best jump."""
     start = ws
     if isinstance(atlas, Atlas) and (wish.target != IGNORE).any():
         candidates = jump.starts(atlas, ws[0], wish.target, wish.weight)
@@ -169,19 +176,19 @@ def _moves(
 
 @torch.no_grad()
 def _seen(generator: Generator, extractor: Extractor, start: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
-    """The image of the start and its labels (H, W); the features, of a large image half a gigabyte, are let go."""
+    """The image of the start and its labels (H, W); its features, half a gigabyte for a large image, are released."""
     image, features = checked_pass(generator, start)
     return image, extractor.predict(features, tuple(generator.size))[0]
 
 
 def region_of(wished: np.ndarray, grow: int) -> np.ndarray:
-    """(H, W) bool: the wished pixels, grown by `grow` pixels in every direction."""
+    """(H, W) bool: the wished pixels, dilated by `grow` pixels in every direction."""
     mask = torch.from_numpy(wished.astype(np.float32))[None, None]
     return F.max_pool2d(mask, 2 * grow + 1, 1, grow)[0, 0].numpy() > 0
 
 
 def outside_weight(region: np.ndarray) -> np.ndarray:
-    """(H, W) float32: 0 in the region, 1 well outside, a ramp between, so that no seam is asked for."""
+    """(H, W) float32: 0 in the region, 1 well outside, and a ramp between to avoid a seam."""
     feather = max(1, round(FEATHER * region.shape[0]))
     mask = torch.from_numpy(region.astype(np.float32))[None, None]
     soft = F.avg_pool2d(F.pad(mask, (feather,) * 4, mode="replicate"), 2 * feather + 1, 1)[0, 0].numpy()
@@ -189,7 +196,7 @@ def outside_weight(region: np.ndarray) -> np.ndarray:
 
 
 def pixel_weight(wished: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """(H, W) float32: wished pixels that differ from what is there count as much, together, as those that hold."""
+    """(H, W) float32: in total, wished pixels that differ from the present labels weigh at least twice the others."""
     asked = wished != IGNORE
     wrong = asked & (wished != before)
     right = asked & ~wrong
@@ -203,7 +210,7 @@ def pixel_weight(wished: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, region: np.ndarray) -> np.ndarray:
-    """A target that takes a category away: where it is inside the region, what the extractor finds next likeliest.
+    """A target that removes a category: within the region, its pixels get the next most likely one.
 
     `logits` (K, H, W), `labels` (H, W), `region` (H, W) bool; returns (H, W) uint8, 255 elsewhere.
     """
@@ -214,7 +221,7 @@ def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, regi
 
 
 def agreement(labels: np.ndarray, wished: np.ndarray) -> float:
-    """The share of the wished pixels (not 255) that carry their label."""
+    """The share of the wished pixels (not 255) that have the wished label."""
     asked = wished != IGNORE
     return float((labels[asked] == wished[asked]).mean()) if asked.any() else 1.0
 
@@ -231,7 +238,7 @@ def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray
 def _checked_target(
     generator: Generator, extractor: Extractor, target: np.ndarray, painted: np.ndarray | None
 ) -> tuple[np.ndarray, str]:
-    """The labels that can be asked for, and what to say of the others."""
+    """The target without categories that are never predicted, and a note on these."""
     size, target = tuple(generator.size), np.asarray(target)
     if target.shape != size:
         raise EditError(f"target: expected a label map of {size}, got {target.shape}")
@@ -248,10 +255,7 @@ def _checked_target(
 
 
 def _opened(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
-    """The default region, (H, W) bool: where something is wished, grown.
-
-    Who gives a whole label map, repainted here and there, wishes for what differs, and for the rest to stay.
-    """
+    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, only those that differ."""
     wished = target != IGNORE
     if wished.mean() > WHOLE and (wished & (target != before)).any():
         wished &= target != before
@@ -274,7 +278,7 @@ def _checked_region(
 
 
 def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: np.ndarray | None) -> np.ndarray | None:
-    """Where colour is wished, (H, W) bool; None for nowhere."""
+    """Where a colour is wished for, (H, W) bool; None if nowhere."""
     if color_mask is None and color is not None:
         raise EditError("color: expected a color_mask with it, that says where it is wished")
     if color_mask is None or not np.any(color_mask):

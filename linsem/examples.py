@@ -1,4 +1,4 @@
-"""From annotations to the rows of a regression: which labelled pixels are used, how much each counts, its features."""
+"""From annotations to regression rows: which labelled pixels are used, their weights, and their features."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, read
 
-LEAST_WEIGHT = 0.005  # of all weight, for a category that is there at all
+LEAST_WEIGHT = 0.005  # of the total weight, for each category that occurs
 
 
 class AnnotationError(InputError):
-    """Annotations that cannot be learnt from; the sentence names the image and the category."""
+    """Annotations that cannot be learnt from; the message names the image and the category."""
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """One labelled image: ws (num_ws, w_dim), labels (H, W) uint8 with 255 = unknown.
+    """One labelled image: ws (num_ws, w_dim) and labels (H, W) uint8, with 255 = unknown.
 
-    `guessed` (H, W) bool says which labels nobody gave, like those that `linsem.spread` made of strokes (None: all
-    were given). Of several images the others may take a guess back (`linsem.doubt`).
+    `guessed` (H, W) bool marks labels that were inferred rather than given, such as those that `linsem.spread` derives
+    from strokes (None: all were given). With several images, guesses that the others contradict are withdrawn
+    (`linsem.doubt`).
     """
 
     ws: torch.Tensor
@@ -37,12 +38,11 @@ class Annotation:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Rows x (n, R) in `coordinates`, their labels y, groups (n,) and weights (n,), which sum to one.
+    """Regression rows x (n, R) in `coordinates`, with labels y, groups (n,) and weights (n,) that sum to one.
 
-    `guessed` (n,) bool: labels that nobody gave.
-
-    What is left out together in a cross-validation is a group: an image, or a block of the only one. `stands` (n,) is
-    how many labelled pixels a row stands for, whatever its category; `covered` is the labelled share of all pixels.
+    A group is what cross-validation leaves out together: an image, or a block of the only image. `stands` (n,) is the
+    number of labelled pixels that a row represents, whatever its category; `covered` is the labelled share of all
+    pixels; `guessed` (n,) bool marks inferred labels.
     """
 
     x: torch.Tensor
@@ -56,7 +56,7 @@ class Examples:
 
 
 def as_annotation(given: Annotation) -> Annotation:
-    """The same with labels as an array and ws as a tensor, whichever of the two they were."""
+    """The annotation with ws as a tensor and labels as an array, whichever of the two was given."""
     ws, labels = torch.as_tensor(given.ws), given.labels
     labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     guessed = None if given.guessed is None else np.asarray(given.guessed)
@@ -64,7 +64,7 @@ def as_annotation(given: Annotation) -> Annotation:
 
 
 def as_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...]:
-    """Categories as a file of the extractor will hold them; raises `AnnotationError`."""
+    """Parse categories to the form in which an extractor stores them; raises `AnnotationError`."""
     given = tuple(given)
     if len(given) < 2:
         raise AnnotationError(f"at least two categories are needed to tell apart, got {len(given)}")
@@ -83,7 +83,7 @@ def as_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...
 def check_annotations(
     generator: Generator, annotations: Sequence[Annotation], categories: Sequence[Category], *, every: bool = False
 ) -> None:
-    """Raise `AnnotationError` for what cannot be learnt from; with `every`, each category must have a pixel."""
+    """Raise `AnnotationError` for annotations that cannot be learnt from; with `every`, each category needs a pixel."""
     names = [category.name for category in categories]
     if not annotations:
         raise AnnotationError("no image is labelled yet: paint at least two categories on one image")
@@ -100,7 +100,7 @@ def check_annotations(
 
 
 def _count(generator: Generator, annotation: Annotation, categories: Sequence[Category], name: str) -> np.ndarray:
-    """Pixels of each category, (K,), of an annotation that is sound."""
+    """Check an annotation and count the pixels of each category, (K,)."""
     labels, ws = np.asarray(annotation.labels), annotation.ws
     if labels.dtype.kind not in "ui" or labels.shape != tuple(generator.size):
         got = f"labels of size {labels.shape}, {labels.dtype}"
@@ -126,10 +126,11 @@ def _count(generator: Generator, annotation: Annotation, categories: Sequence[Ca
 def pick_pixels(
     labels: Sequence[np.ndarray], classes: int, most: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each stands for.
+    """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each represents.
 
-    All where they are at most `most` in sum; else each image gets an equal part, of which small categories are taken
-    whole before large ones share what is left. Then what is picked of one image does not depend on the others' labels.
+    All are used if there are at most `most` in total; otherwise each image gets an equal share, in which small
+    categories are taken whole and large ones divide the rest. The pixels picked on one image thus do not depend on the
+    others' labels.
     """
     total = sum(int((each != IGNORE).sum()) for each in labels)
     picks = []
@@ -163,10 +164,11 @@ def collect(
     seed: int,
     memory: Gathered | None = None,
 ) -> Examples:
-    """Read the rows, at most `most` labelled pixels' and, besides, some of any kind for what needs no labels.
+    """Gather the rows: at most `most` labelled pixels, and some arbitrary ones for what needs no labels.
 
-    `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the same,
-    1: every category does). No upsampled map is held, and no image's features longer than its turn.
+    `balance` is the exponent by which the pixels of a category are weighted down with its share (0: every pixel counts
+    the same, 1: every category does). No upsampled feature map is built, and only one image's features are held at a
+    time.
     """
     maps = [np.asarray(a.labels) for a in annotations]
     picks = pick_pixels(maps, len(categories), most, seed)
@@ -194,7 +196,7 @@ def collect(
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:
-    """All rows in one tensor; the list is emptied on the way, so that little is held twice."""
+    """Concatenate rows, emptying the list on the way so that little is held twice."""
     joined = rows[0].new_empty(sum(len(x) for x in rows), rows[0].shape[1])
     start = 0
     for i, x in enumerate(rows):
@@ -204,14 +206,14 @@ def _join(rows: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _blocks(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Which of 8 x 8 blocks of the image a pixel is in, dealt into four groups as a chessboard is coloured."""
+    """The group of each pixel: the image's 8 x 8 blocks are assigned to four groups by the parity of row and column."""
     rows, columns = np.divmod(pixels, size[1])
     row, column = rows * 8 // size[0], columns * 8 // size[1]
     return ((row % 2) * 2 + column % 2).astype(np.int64)
 
 
 def _weights(y: torch.Tensor, stands: torch.Tensor, classes: int, balance: float) -> torch.Tensor:
-    """(n,) weights that sum to one; a category of a few pixels gets a share that can be heard."""
+    """(n,) weights that sum to one; each category gets at least a small share of them."""
     totals = stands.new_zeros(classes).index_add_(0, y, stands)
     share = (totals / totals.sum()).clamp_min(1e-7)
     weight = stands * share.pow(-balance)[y]

@@ -1,9 +1,10 @@
-"""A labelled data set of generated images, streamed into a zip: constant memory, whole or not at all.
+"""Export of a labelled data set of generated images, streamed into a zip in constant memory.
 
-`images/*.png`, `labels/*.png` (indexed, with the categories in the file), `categories.json` and `manifest.jsonl`, one
-line an image: its files, its seed and psi, and a score, which is one minus the mean uncertainty of its label map.
+The zip has `images/*.png`, `labels/*.png` (indexed, with the categories in the file), `categories.json` and
+`manifest.jsonl`, with one line per image: its files, seed and psi, and a score, one minus the mean uncertainty of its
+labels.
 
-Where several processes or GPUs share the work, each writes a zip of its own: every so-many-th seed (`shard`).
+Several processes or GPUs can share the work; each writes a zip of its own with every n-th seed (`shard`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class ExportStep:
-    """How many of the images are written. At the last step `path` is the finished file, before that None."""
+    """How many images are written. `path` is the finished file at the last step, None before."""
 
     done: int
     total: int
@@ -48,7 +49,7 @@ class ExportStep:
 
 
 def export(generator: Generator, extractor: Extractor, **options: object) -> ExportStep:
-    """The last step of `iter_export`."""
+    """Export a data set: the last step of `iter_export`, which documents the options."""
     *_, last = iter_export(generator, extractor, **options)
     return last
 
@@ -64,10 +65,10 @@ def iter_export(
     batch: int = 8,
     shard: tuple[int, int] = (0, 1),
 ) -> Iterator[ExportStep]:
-    """Generate the seeds first_seed .. first_seed + count - 1, label them, and write them; yield after each batch.
+    """Generate, label and write the seeds first_seed .. first_seed + count - 1, yielding after each batch.
 
-    With `shard` (index, number of shards) only every so-many-th of these seeds is done, into the zip that `shard_path`
-    names. Closing the iterator early leaves no file. Raises ValueError before anything is written.
+    With `shard` (index, number of shards), only every n-th of these seeds is processed, into the zip that `shard_path`
+    names. Closing the iterator early leaves no file. Raises InputError before anything is written.
     """
     index, shards = shard
     if not (shards >= 1 and 0 <= index < shards):
@@ -105,19 +106,19 @@ def iter_labelled(
 
 
 def called(generator: Generator) -> str:
-    """The name by which `load_generator` gives this generator again: that of a conditional one ends in its label."""
+    """The name by which `load_generator` loads this generator; that of a conditional one ends in its label."""
     label = getattr(generator, "label", None)
     return generator.id if label is None else f"{generator.id}~{label}"
 
 
 def shard_path(out_path: str | Path, shard: tuple[int, int]) -> Path:
-    """`faces.zip` for the only shard, else `faces-00000-of-00004.zip` and so on."""
+    """`faces.zip` for a single shard, else `faces-00000-of-00004.zip` and so on."""
     path, (index, shards) = Path(out_path), shard
     return path if shards == 1 else path.with_name(f"{path.stem}-{index:05d}-of-{shards:05d}{path.suffix}")
 
 
 def accelerate_shard() -> tuple[tuple[int, int], torch.device]:
-    """Which shard this process of `accelerate launch` is, and its device. ValueError without the package."""
+    """The shard of this process of `accelerate launch`, and its device. Raises InputError without the package."""
     try:
         from accelerate import PartialState  # optional, and slow to import
     except ImportError as error:
@@ -135,7 +136,7 @@ def write_dataset(
     generator: str,
     psi: float,
 ) -> Iterator[ExportStep]:
-    """Write batches of images as they come; yield a step after each batch. Closing it early leaves no file."""
+    """Write batches of images, yielding a step after each; closing the iterator early leaves no file."""
     path, done, lines = Path(path), 0, []
     with whole(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for batch in items:

@@ -1,10 +1,10 @@
-"""Semantic extractors: functions of a generator's features that give per-pixel class logits.
+"""Semantic extractors: functions from a generator's features to per-pixel class logits.
 
-*LSE* (paper, eq. 1): S = sum_i up(T_i x_i), one 1x1 convolution a layer. Since a 1x1 convolution commutes with linear
-upsampling (eq. 2), the classes are computed at each layer's own size, maps of equal size are summed, and only then
-upsampled: the concatenated block of all features is never built. *NSE-1* is a per-pixel network a layer, *NSE-2* a
-decoder over all layers; *centroid* assigns a pixel to the nearest class centre by cosine, which is an LSE whose rows
-are the centres (a pixel's own norm does not change which is nearest).
+*LSE* (paper, eq. 1): S = sum_i up(T_i x_i), with one 1x1 convolution T_i per layer. Since a 1x1 convolution commutes
+with linear upsampling (eq. 2), logits are computed at each layer's own resolution, maps of equal size are summed, and
+only then upsampled: the features of all layers are never concatenated. *NSE-1* applies a per-pixel network to each
+layer, *NSE-2* a decoder to all layers. *Centroid* assigns each pixel to the nearest class centre by cosine similarity,
+which is an LSE whose rows are the centres (the norm of the pixel's features does not change which centre is nearest).
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ from linsem.whole import whole
 
 FORMAT, VERSION = "linsem-extractor", "1"
 _MAX_BYTES = 512 << 20
-NEVER = -60.0  # the bias of a category that no labelled pixel has: it is never predicted
+NEVER = -60.0  # the bias of a category without a labelled pixel: it is never predicted
 
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A fitted extractor. `layers` index `generator.layers`; `weights` are float32 and need no gradient.
+    """A fitted extractor.
 
-    `temperature` divides the logits where they are read as probabilities: it is set on held-out pixels, so that the
-    uncertainty means something. It never changes which category is the largest. `least` (K,) are shares of an image:
-    what `predict` would give less of a category is a speck, and goes to another (`linsem.specks`); empty: nothing does,
-    as of `dataclasses.replace(extractor, least=())`, where things may be far smaller than those that were labelled.
+    Attributes:
+        layers: indices into `generator.layers`.
+        weights: float32 tensors that require no gradient.
+        temperature: divides the logits before the softmax. It is calibrated on held-out pixels, so that the uncertainty
+            is meaningful, and never changes the predicted category.
+        least: (K,) minimum areas as shares of the image. A category that `predict` would find on a smaller area is
+            reassigned as a speck (`linsem.specks`). Empty: no cleaning; use `dataclasses.replace(extractor, least=())`
+            where objects may be far smaller than the labelled ones.
     """
 
     kind: str
@@ -54,19 +58,19 @@ class Extractor:
 
     @property
     def last_layer(self) -> int:
-        """The last layer that is needed: the generator has to be run only so far."""
+        """The last layer that is read: the generator need not be run beyond it."""
         return max(self.layers)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The names of its categories of which it saw no pixel, and which it therefore never finds."""
+        """The names of the categories without a labelled pixel, which are therefore never predicted."""
         bias = self.weights.get("bias")
         if self.kind != "LSE" or bias is None:
             return ()
         return tuple(c.name for c, value in zip(self.categories, bias.tolist(), strict=True) if value == NEVER)
 
     def logits(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Features (list of (N, C, h, w), all layers up to `last_layer` at least) to logits (N, K, *size)."""
+        """Logits (N, K, *size) of features: a list of (N, C, h, w), of all layers up to `last_layer` at least."""
         if len(features) <= self.last_layer:
             raise ExtractorError(f"features: expected at least {self.last_layer + 1} layers, got {len(features)}")
         chosen = [self._checked(k, features[i]) for k, i in enumerate(self.layers)]
@@ -75,7 +79,7 @@ class Extractor:
         return FORWARD[self.kind]((self if here else self.to(device)).weights, chosen, tuple(size or self.size))
 
     def _checked(self, k: int, x: torch.Tensor) -> torch.Tensor:
-        """The map of the k-th of its layers in float32, whatever precision it comes in."""
+        """The feature map of the k-th layer that is read, as float32."""
         channels = self.weights[f"layer{k}.{READS[self.kind]}"].shape[1]
         if x.ndim != 4 or x.shape[1] != channels:
             raise ExtractorError(
@@ -89,33 +93,36 @@ class Extractor:
 
     @torch.no_grad()
     def predict(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
-        """The most likely category of each pixel, but for specks: (N, *size) uint8."""
+        """The most likely category of each pixel, with specks removed: (N, *size) uint8."""
         return self.labels(_finite(self.logits(features, size))).cpu().numpy()
 
     def labels(self, logits: torch.Tensor) -> torch.Tensor:
-        """What `predict` makes of logits (N, K, H, W), those of whole images: (N, H, W) uint8."""
+        """The labels that `predict` gives for the logits (N, K, H, W) of whole images: (N, H, W) uint8."""
         return without_specks(logits, self.least) if self.least else labels_of(logits)
 
     @torch.no_grad()
     def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
-        """How unsure each pixel is, (N, *size) float32 in [0, 1]."""
+        """The uncertainty of each pixel, (N, *size) float32 in [0, 1]."""
         return uncertainty_of(_finite(self.logits(features, size)), self.temperature).cpu().numpy()
 
     @torch.no_grad()
     def read(
         self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What `predict` and `uncertainty` give, of logits that are computed once."""
+        """The results of `predict` and of `uncertainty`, from logits computed once."""
         logits = _finite(self.logits(features, size))
         return self.labels(logits).cpu().numpy(), uncertainty_of(logits, self.temperature).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Extractor:
-        """The same on another device."""
+        """A copy on another device."""
         return replace(self, weights={name: w.to(device) for name, w in self.weights.items()})
 
     def __getstate__(self) -> dict[str, object]:
-        """Pickled as numpy, since a tensor crosses to another process as memory that ends with its process, or as
-        memory of a GPU that the other one does not have."""
+        """Pickle the weights as numpy arrays.
+
+        A tensor would be sent to another process as shared memory that ends with its owner, or as memory of a GPU that
+        the other process does not have.
+        """
         return {**self.__dict__, "weights": {name: w.detach().cpu().numpy() for name, w in self.weights.items()}}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -124,7 +131,10 @@ class Extractor:
 
 
 def _finite(logits: torch.Tensor) -> torch.Tensor:
-    """The logits (N, K, H, W); `ExtractorError` where a number is not finite, for then some class would win all."""
+    """Return logits (N, K, H, W); raise `ExtractorError` unless all are finite.
+
+    Otherwise a single class would win every comparison.
+    """
     sums = logits.flatten(1).sum(1)
     if not bool(torch.isfinite(sums).all()):
         raise ExtractorError(f"features of image {int((~torch.isfinite(sums)).float().argmax())}: not finite")
@@ -132,7 +142,7 @@ def _finite(logits: torch.Tensor) -> torch.Tensor:
 
 
 def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """One minus the margin between the two most likely classes: (N, K, H, W) to (N, H, W) in [0, 1]."""
+    """One minus the probability margin between the two most likely classes: (N, K, H, W) to (N, H, W) in [0, 1]."""
     return 1 - margin_of((logits / temperature).softmax(dim=1))
 
 
@@ -140,9 +150,9 @@ def uncertainty_of(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tens
 
 
 def save_extractor(extractor: Extractor, path: str | Path) -> None:
-    """Write one safetensors file: the weights, and in its metadata what they mean.
+    """Write an extractor to one safetensors file, described by its metadata.
 
-    Raises InputError for categories that could not be read back, and OSError where it cannot be written.
+    Raises InputError if the categories could not be read back, and OSError if the file cannot be written.
     """
     if parse_categories(extractor.categories) != tuple(extractor.categories):
         raise ExtractorError("categories: expected names without blanks at the ends, and colours in small letters")
@@ -164,9 +174,9 @@ def save_extractor(extractor: Extractor, path: str | Path) -> None:
 
 
 def load_extractor(source: str | Path, generator: Generator | None = None) -> Extractor:
-    """Read an extractor: a file, the name of a generator that ships with one, or "hub://owner/repo".
+    """Load an extractor from a file, by the name of a generator that ships with one, or from "hub://owner/repo".
 
-    With a `generator` it is also checked that the extractor was made for it. Raises `ExtractorError`.
+    With a `generator`, also check that the extractor was made for it. Raises `ExtractorError`.
     """
     path = _locate(source)
     if path.stat().st_size > _MAX_BYTES:
@@ -213,7 +223,7 @@ def check_fits(extractor: Extractor, generator: Generator) -> None:
 def _locate(source: str | Path) -> Path:
     text = str(source)
     if text.startswith("hub://"):
-        from linsem import hub  # the only module that knows the network, loaded when it is asked for
+        from linsem import hub  # the only module that uses the network, imported when needed
 
         return Path(hub.fetch_extractor(text))
     path = Path(text)
@@ -275,7 +285,7 @@ def _check_shapes(
 
 
 def findable(extractor: Extractor, labels: np.ndarray) -> tuple[np.ndarray, str]:
-    """Labels (H, W) without those that the extractor can never find (255 instead), and a sentence on them or ""."""
+    """Labels (H, W) with categories that are never predicted set to 255, and a sentence naming them, or ""."""
     unknown = [k for k, category in enumerate(extractor.categories) if category.name in extractor.unknown]
     lost = np.isin(labels, unknown)
     if not lost.any():

@@ -1,11 +1,11 @@
-"""From a few annotations to an extractor: softmax regression on the features at the labelled pixels only.
+"""Few-shot fitting of an LSE: softmax regression on the features at the labelled pixels.
 
-The paper's extractor is linear and its loss convex (§3.2), so nothing is iterated over images: the features are
-gathered once at the labelled pixels (what upsampling would hold there), turned into the coordinates of `linsem.basis`,
-and a ridge-penalised softmax regression is solved by L-BFGS, from the last solution where there is one. The strength of
-the ridge is chosen by leaving images out, and so is the temperature of the probabilities. Scribbles and dense label
-maps are the same code, but that strokes first spread over what they touch; any other unlabelled pixel (255) takes no
-part.
+The extractor is linear and its loss convex (paper, §3.2), so there is no training loop over images. The features are
+gathered once at the labelled pixels (with the values that upsampling would give there), projected onto the basis of
+`linsem.basis`, and an L2-regularised (ridge) softmax regression is solved by L-BFGS, warm-started where possible. The
+strength of the ridge and the temperature of the probabilities are chosen by cross-validation over images. Scribbles and
+dense label maps take the same path, except that strokes are first spread over the areas they touch; all other
+unlabelled pixels (255) are ignored.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from linsem.spread import guess, is_sparse
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
 LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
-MAX_NUMBERS = 100_000_000  # features held at once as they are, beyond the first LEAST_PIXELS: 400 MB
-COARSE = 4_000  # pixels that a fit from nothing begins with, and so many of its iterations:
+MAX_NUMBERS = 100_000_000  # raw features held at once beyond the first LEAST_PIXELS: 400 MB
+COARSE = 4_000  # a cold start begins on this many pixels, for this share of its iterations:
 COARSELY = 0.6
-REST = 1_000  # pixels that need no label: the coordinates are made of them
+REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
 
 @dataclass(frozen=True, eq=False)
 class FitStep:
-    """Where a fit is: iterations done, the penalised loss on the pixels that it sees so far, the extractor so far."""
+    """The state of a fit: iterations done, the penalised loss on the pixels in use, and the current extractor."""
 
     index: int
     total: int
@@ -52,7 +52,7 @@ class FitStep:
 def fit_few_shot(
     generator: Generator, annotations: Sequence[Annotation], categories: Sequence[Category], **options: object
 ) -> Extractor:
-    """The extractor that the annotations ask for: the last step of `iter_few_shot`, which has the options."""
+    """Fit an extractor to annotations: the last step of `iter_few_shot`, which documents the options."""
     *_, last = iter_few_shot(generator, annotations, categories, **options)
     return last.extractor
 
@@ -77,23 +77,28 @@ def iter_few_shot(
     spread: bool | None = None,
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit, yielding a step about every eight iterations of the solver (four from a `start`); the last is calibrated.
+    """Fit an LSE, yielding a step about every eight solver iterations (four with `start`); the last is calibrated.
 
-    `ridge` is the strength of the prior and `power` its shape; None chooses them by leaving images out, where every
-    category counts the same (or as much as a `balance` says), or takes those of `start`, an earlier extractor of the
-    same layers and number of images, from which the solution is begun.
-    `balance` is the power of a category's share by which its pixels are weighted down (0: every pixel counts the
-    same, 1: every category does); `power` and `rank` are explained in `linsem.basis`. `features_of` maps one ws to
-    its features (default: a pass of the generator each, no further than the layers need), and `rows_of` remembers what
-    was read off them at the labelled pixels, of one generator. `noise` is the number of fresh noise draws that each
-    image is seen with besides the constant one, where the generator has noise. Of more than `pixels` labelled pixels
-    (default: 3,000 for each image, but 16,000 to 48,000 in all, or less where the features are wide) only as many are
-    used, evenly over the images. `missing` says what becomes of a category without a pixel: "error", or "keep" it
-    without ever predicting it. `spread` says whether strokes take what they touch of one colour (`linsem.spread`)
-    before anything is fitted; None: on the images of which less than half is labelled. That takes a pass and a while
-    for each; who waits for strokes one by one remembers what `linsem.spread.guess` made of the other images, which then
-    stay as they are. What the other images speak against is taken back (`linsem.doubt`). Raises `AnnotationError` (a
-    ValueError).
+    Args:
+        layers: indices of the layers to read (None: all).
+        ridge, power: strength and shape of the prior (`linsem.basis`). None: those of `start` if it was fitted on as
+            many images, else chosen by leaving images out, where every category counts the same (or as `balance` says).
+        balance: exponent by which the pixels of a category are weighted down with its share (0: every pixel counts the
+            same, 1: every category does).
+        rank: the most directions kept per layer (`linsem.basis`).
+        iterations: the most iterations of L-BFGS.
+        start: an earlier extractor of the same layers, as a warm start.
+        features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
+        rows_of: caches the features read at labelled pixels; for one generator.
+        noise: fresh noise draws per image, besides the constant noise, if the generator has noise; none with `start`.
+        pixels: the most labelled pixels used, spread evenly over the images (default: 3,000 per image, but 16,000 to
+            48,000 in total, fewer where the features are wide).
+        missing: "error" refuses a category without a pixel, "keep" keeps it without ever predicting it.
+        spread: whether strokes first spread over the area of one colour that they touch (`linsem.spread`); None: on
+            images of which less than half is labelled. This takes a pass and some time per image; annotations that
+            `linsem.spread.guess` has already spread are used as they are, so its results can be cached between strokes.
+
+    Guesses that the other images contradict are withdrawn (`linsem.doubt`). Raises `AnnotationError` (an InputError).
     """
     categories, annotations = as_categories(categories), [as_annotation(each) for each in annotations]
     if missing not in ("error", "keep"):
@@ -115,7 +120,7 @@ def iter_few_shot(
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
-    every, before = (8, 0) if start is None else (4, 0)  # from a start it begins near the end
+    every, before = (8, 0) if start is None else (4, 0)  # a warm start begins close to the solution
     even = evened(fit.problem.x, fit.problem.weight, fit.ridge)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
         part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
@@ -127,7 +132,7 @@ def iter_few_shot(
 
 @torch.no_grad()
 def _with_guesses(generator: Generator, annotations: Sequence[Annotation], spread: bool | None) -> Sequence[Annotation]:
-    """The annotations with what their strokes spread to; those that have guesses already stay as they are."""
+    """Spread the strokes of the annotations; those that already have guesses stay as they are."""
     wider = []
     for each in annotations:
         if each.guessed is None and (is_sparse(each.labels) if spread is None else spread):
@@ -138,7 +143,7 @@ def _with_guesses(generator: Generator, annotations: Sequence[Annotation], sprea
 
 
 def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
-    """How many labelled pixels are used by default."""
+    """The default number of labelled pixels to use."""
     numbers = sum(generator.layers[i].channels for i in layers)
     return max(LEAST_PIXELS, min(PIXELS_AN_IMAGE * images, MAX_PIXELS, MAX_NUMBERS // numbers))
 
@@ -151,7 +156,7 @@ def _checked_layers(generator: Generator, layers: Sequence[int] | None) -> tuple
 
 
 def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) -> bool:
-    """Whether an earlier extractor can be begun from."""
+    """Whether an earlier extractor can serve as a warm start."""
     channels = [generator.layers[i].channels for i in layers]
     return (
         start.kind == "LSE"
@@ -164,7 +169,7 @@ def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) 
 def _views(
     generator: Generator, features_of: Callable | None, layers: tuple[int, ...], rank: int | None, noise: int, seed: int
 ) -> Views:
-    """How images are read: under the constant noise and under `noise` fresh draws, no further than the layers need."""
+    """How images are read: under the constant noise and `noise` fresh draws, no further than the layers need."""
     count = noise if noise > 0 and has_noise(generator) else 0
     chosen, last_layer = [generator.layers[i] for i in layers], layers[-1]
 

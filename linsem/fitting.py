@@ -1,4 +1,4 @@
-"""The regression of a few-shot fit: its rows, what each counts, its prior, and its solution as an extractor."""
+"""The regression problem of a few-shot fit: its rows, their weights, its prior, and its solution as an extractor."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from linsem.rows import Gathered
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
 from linsem.specks import SHARE, areas, least_areas
 
-CHOICE_PIXELS = 1_500  # that the prior is chosen on
-RIDGES = (0.1, 0.03, 0.01)  # weaker ones suit images like the labelled ones, and are worse where one edits and samples
+CHOICE_PIXELS = 1_500  # used to choose the prior
+RIDGES = (0.1, 0.03, 0.01)  # weaker ones suit images like the labelled ones, but are worse for editing and sampling
 POWERS = (0.5,)
-ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # of one image nothing can be left out that tells how another looks
-DENSE = 0.5  # labels, or guesses, of fewer pixels than this share of all images do not tell how common a category is
+ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # a single image cannot be cross-validated over images
+DENSE = 0.5  # if labels or guesses cover less than this, they do not tell how common a category is
 LEAST_SHARE = 1e-3
 
 
 class Fitting:
-    """The problem in its coordinates, among the categories that have a pixel."""
+    """The regression problem in the basis, over the categories that have a pixel."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Fitting:
         self.covered = examples.covered
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
-        """Of sparse labels, weigh the categories by their shares of the images and not by how much was painted.
+        """With sparse labels, weight categories by their share of the images, not by how much of them was painted.
 
-        A person paints a nose as long as the sky. The shares are read off pixels that need no label, by what `start`
-        or a first fit, which takes all categories for equally common, sees there.
+        An annotator paints as much of a nose as of the sky. The shares are estimated on pixels that need no label, from
+        the predictions of `start`, or of a first fit with equal class weights.
         """
         if self.covered >= DENSE:
             return
@@ -73,13 +73,13 @@ class Fitting:
         self.problem = replace(problem, weight=weight / weight.sum())
 
     def _enlarge(self, shares: torch.Tensor) -> None:
-        """Where a category is, its area is at least its share of all images, however little of it is painted."""
+        """Raise the minimum area of a category to its share of all images, however little of it was painted."""
         least = torch.tensor(self.least, dtype=torch.float64)
         least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
         self.least = tuple(least.tolist())
 
     def doubt(self, memory: Gathered | None) -> None:
-        """Drop the guesses that the other images speak against, as `memory` tells from the last time."""
+        """Drop the guesses that the other images contradict, warm-started from the solutions in `memory`."""
         if self.images == 1:
             return
         name = self.coordinates.name + repr(self.present.tolist()).encode()
@@ -94,14 +94,14 @@ class Fitting:
         self.group, self.stands, self.guessed = self.group[keep], self.stands[keep], self.guessed[keep]
 
     def _share_of(self, keep: torch.Tensor) -> np.ndarray:
-        """What is kept of each category of each image, (images, present): 1 where there was nothing."""
+        """The share of each category that is kept on each image, (images, present); 1 where there was none."""
         cell = self.group * self.problem.classes + self.problem.y
         before = self.stands.new_zeros(self.images * self.problem.classes).index_add_(0, cell, self.stands)
         after = torch.zeros_like(before).index_add_(0, cell, self.stands * keep)
         return torch.where(before > 0, after / before.clamp_min(1e-12), 1).view(self.images, -1).cpu().numpy()
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None, even: bool) -> None:
-        """The prior and the temperature: given, or those of `start`, or by leaving out (`cross_validate`)."""
+        """Set the prior and the temperature: as given, those of `start`, or by cross-validation (`cross_validate`)."""
         if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
             self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
             self._rescale(float(start.notes.get("power", POWERS[0])) if power is None else power)
@@ -122,16 +122,16 @@ class Fitting:
         if len(choice.rows):
             of = rows[choice.rows]
             found = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
-            self.temperature = max(found, 1.0)  # what was left out was solved roughly, and so is less sure than the end
+            self.temperature = max(found, 1.0)  # held-out fits stop early, so they are less confident
 
     def _rescale(self, power: float) -> None:
-        """Change to the coordinates of another power."""
+        """Rescale the rows to another power of the basis."""
         if power != self.basis.power:
             self.problem.x.mul_(self.basis.factors(power))
             self.basis = self.basis.with_power(power)
 
     def start(self, start: Extractor | None) -> torch.Tensor:
-        """(present, R + 1): the earlier solution of the categories that it had, or only class shares."""
+        """Initial theta (present, R + 1): the earlier solution where it has the category, else log class shares."""
         theta = self.problem.start()
         if start is None:
             return theta
@@ -145,7 +145,7 @@ class Fitting:
         return theta
 
     def extractor(self, theta: torch.Tensor) -> Extractor:
-        """The solution as an extractor of raw features and of all categories."""
+        """The solution as an extractor of raw features, over all categories."""
         some_matrix, some_bias = self.basis.to_raw(theta.detach())
         matrix = some_matrix.new_zeros(len(self.categories), some_matrix.shape[1])
         bias = some_bias.new_full((len(self.categories),), NEVER)
@@ -162,6 +162,6 @@ class Fitting:
 
 
 def evenly(count: int, most: int, device: torch.device) -> torch.Tensor:
-    """At most `most` of 0..count-1, evenly spread."""
+    """At most `most` of the indices 0..count-1, evenly spaced."""
     step = max(math.ceil(count / most), 1)
     return torch.arange(0, count, step, device=device)

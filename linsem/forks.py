@@ -1,4 +1,4 @@
-"""A lock that outlives a fork. ZeroGPU forks the server for each worker, from whatever its threads are doing."""
+"""A lock that survives a fork: ZeroGPU forks the server for each worker, whatever its threads are doing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import weakref
 
 
 class ForkLock:
-    """A reentrant lock, open again in a forked process: the thread that held it does not exist there.
+    """A reentrant lock that is released in a forked child, where the thread that held it does not exist.
 
-    What it guards must be whole at every moment, as a dict is to which finished values are added.
+    What it guards must be consistent at every moment, such as a dict to which finished values are added.
     """
 
     def __init__(self) -> None:
@@ -32,5 +32,5 @@ def _open_all() -> None:
         lock._lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+if hasattr(os, "register_at_fork"):  # Windows cannot fork
     os.register_at_fork(after_in_child=_open_all)

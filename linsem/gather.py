@@ -1,4 +1,4 @@
-"""Features at single pixels: what upsampling would hold there, without upsampling anything."""
+"""Features at single pixels, interpolated as by upsampling, without upsampling whole maps."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-SMALL = 256  # positions of a map: up to here a product of matrices is faster than to fetch rows
+SMALL = 256  # positions of a map up to which a matrix product is faster than fetching rows
 
 
 def gather(
     features: Sequence[torch.Tensor], layers: Sequence[int], pixels: np.ndarray, size: tuple[int, int]
 ) -> torch.Tensor:
-    """What upsampling to `size` would hold at the given flat pixel indices: (n, sum of channels) float32.
+    """The features that upsampling to `size` would give at flat pixel indices: (n, sum of channels) float32.
 
-    Bilinear with aligned corners, as the extractor's own upsampling; features are (1, C, h, w).
+    Bilinear with aligned corners, like the extractor's own upsampling; features are (1, C, h, w).
     """
     total = sum(features[i].shape[1] for i in layers)
     x = torch.empty(len(pixels), total, device=features[0].device)
@@ -34,7 +34,7 @@ def gather(
 
 
 def _blend(flat: torch.Tensor, index: torch.Tensor, share: torch.Tensor, out: torch.Tensor) -> None:
-    """Rows of flat (h w, C) at index (4, n), weighted by share (4, n) and summed, to out (n, C)."""
+    """Rows of flat (h w, C) at index (4, n), weighted by share (4, n) and summed, into out (n, C)."""
     if len(flat) <= SMALL:
         weights = out.new_zeros(len(out), len(flat)).scatter_add_(1, index.t(), share.t())
         torch.mm(weights, flat.float(), out=out)
@@ -47,7 +47,7 @@ def _blend(flat: torch.Tensor, index: torch.Tensor, share: torch.Tensor, out: to
 def _corners(
     rows: np.ndarray, columns: np.ndarray, size: tuple[int, int], shape: tuple[int, int], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The four map positions around each pixel and their shares: (4, n) int64 and (4, n) float32."""
+    """The four map positions around each pixel and their weights: (4, n) int64 and (4, n) float32."""
     y0, fy = _position(rows, size[0], shape[0])
     x0, fx = _position(columns, size[1], shape[1])
     y1, x1 = np.minimum(y0 + 1, shape[0] - 1), np.minimum(x0 + 1, shape[1] - 1)
@@ -63,6 +63,6 @@ def _position(at: np.ndarray, count: int, into: int) -> tuple[np.ndarray, np.nda
 
 
 def random_pixels(size: tuple[int, int], count: int, seed: int) -> np.ndarray:
-    """`count` different flat pixel indices of a (H, W) image, at random but the same for the same seed."""
+    """`count` distinct flat pixel indices of an (H, W) image, random but determined by the seed."""
     total = size[0] * size[1]
     return np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))

@@ -1,8 +1,8 @@
-"""The Generator protocol: what a network family must offer so that everything else works on it.
+"""The `Generator` protocol: the interface through which the rest of the library uses a GAN.
 
-A generator is frozen at load: its parameters never change and need no gradient (the latents do). It *returns* its
-features; nothing is hooked. `map` turns z into ws, one w for each layer that takes a style; a family without a mapping
-network repeats z. `synthesize` turns ws into an image and the list of its feature maps.
+A generator is frozen when it is loaded: its parameters never change and require no gradient, while its latents may. It
+*returns* its features, so no hooks are needed. `map` turns z into ws, one w for each layer that takes a style; a family
+without a mapping network repeats z. `synthesize` turns ws into an image and the list of its feature maps.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 from linsem.errors import InputError
 from linsem.seeds import MAX_SEED
 
-PASS_NUMBERS = 1 << 27  # in the feature maps of one pass: 512 MB, of which a gradient keeps about twice as much
+PASS_NUMBERS = 1 << 27  # floats in the feature maps of one pass: 512 MB; a backward pass keeps about twice as much
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One feature map: its channels, its size, and which of the ws it is the last to depend on."""
+    """One feature map: its channels, its size, and the index of the last w that it depends on."""
 
     channels: int
     height: int
@@ -32,7 +32,7 @@ class Layer:
 
 @runtime_checkable
 class Generator(Protocol):
-    """The contract. `size` is (H, W) of the image; `layers` describes `features` in order, coarse to fine."""
+    """The protocol. `size` is the image's (H, W); `layers` describes `features` in order, coarse to fine."""
 
     id: str
     size: tuple[int, int]
@@ -44,28 +44,28 @@ class Generator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         ...
 
     def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
-        """z (N, z_dim) to ws (N, num_ws, w_dim), truncated towards the mean by `psi` (1: not at all)."""
+        """Map z (N, z_dim) to ws (N, num_ws, w_dim), truncated towards the mean by `psi` (1: no truncation)."""
         ...
 
     def synthesize(
         self, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """ws (N, num_ws, w_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the features.
+        """Turn ws (N, num_ws, w_dim) into the image (N, 3, H, W), nominally in [-1, 1], and its features.
 
-        With `image=False` the image branch is not run and None is returned. With `last_layer` (an index into
-        `layers`) nothing beyond that layer is run, and `image` must be False unless it is the last one.
+        With `image=False` the image branch is skipped and None is returned in its place. With `last_layer` (an index
+        into `layers`) nothing beyond that layer is computed, and `image` must be False unless it is the last one.
         """
         ...
 
 
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
-    """One z a seed, (N, z_dim), standard normal; a seed's z does not depend on the others, nor on the device.
+    """Draw one standard normal z per seed, (N, z_dim); it depends neither on the other seeds nor on the device.
 
-    Seeds are 0..2**32 - 1: of larger ones torch drops the rest, and they would draw the same again.
+    Seeds are limited to 0..2**32 - 1: torch ignores the higher bits, so larger seeds would repeat earlier samples.
     """
     if not isinstance(seeds, Iterable) or isinstance(seeds, str) or len(seeds) == 0:
         raise InputError(f"seeds: expected a list of at least one, got {seeds!r}")
@@ -77,7 +77,7 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
 
 def _is_seed(value: object) -> bool:
-    """Whether it is a whole number in range, of whatever kind: numpy's and tensors are, 1.5 and "12" are not."""
+    """Whether it is an integer in range, of any integer type (numpy, tensor); 1.5 and "12" are not."""
     try:
         return 0 <= operator.index(value) <= MAX_SEED
     except TypeError:
@@ -85,20 +85,20 @@ def _is_seed(value: object) -> bool:
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A CPU random generator of its own for one seed, a whole number in 0..2**63 - 1."""
+    """A new CPU random generator for a seed, an integer in 0..2**63 - 1."""
     if not 0 <= int(seed) < 2**63:
         raise InputError(f"seed: expected a whole number in 0..2**63 - 1, got {seed}")
     return torch.Generator().manual_seed(int(seed))
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
-    """Cut 0..count-1 into slices of at most `size`."""
+    """Split 0..count-1 into slices of at most `size`."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
 
 def fitting(generator: Generator, count: int, last_layer: int | None = None) -> int:
-    """How many of `count` samples one pass may take, for its maps to stay within `PASS_NUMBERS`; at least one."""
+    """How many of `count` samples one pass may take, so that its maps stay within `PASS_NUMBERS`; at least one."""
     layers = generator.layers[: None if last_layer is None else last_layer + 1]
     each = sum(layer.channels * layer.height * layer.width for layer in layers)
     return max(1, min(count, PASS_NUMBERS // max(each, 1)))
@@ -107,10 +107,10 @@ def fitting(generator: Generator, count: int, last_layer: int | None = None) -> 
 def checked_pass(
     generator: Generator, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None, **noise: object
 ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-    """`synthesize`, whose answer is held against what the generator says of itself: ValueError if it differs.
+    """Call `synthesize` and check the shapes of its results; raises InputError if they contradict the generator's own.
 
-    Everything that reads features or images goes through here, since a family may be anybody's. The features are
-    float32 whatever precision they were computed in.
+    All code that reads features or images goes through here, since generators may be user-defined. The image and the
+    features are returned as float32, whatever precision they were computed in.
     """
     picture, features = generator.synthesize(ws, image=image, last_layer=last_layer, **noise)
     check_features(generator, features, last_layer)
@@ -124,7 +124,7 @@ def checked_pass(
 
 
 def check_features(generator: Generator, features: Sequence[torch.Tensor], last_layer: int | None = None) -> None:
-    """Raise ValueError unless features, (N, C, h, w) each, are what `layers` says, up to `last_layer` at least."""
+    """Raise InputError unless the features, each (N, C, h, w), match `layers`, up to `last_layer` at least."""
     layers = generator.layers
     least = len(layers) if last_layer is None else last_layer + 1
     if not least <= len(features) <= len(layers):
@@ -136,7 +136,7 @@ def check_features(generator: Generator, features: Sequence[torch.Tensor], last_
 
 
 def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:
-    """The index of the last feature map to compute; ValueError if there is no such map or the image needs more."""
+    """The index of the last feature map to compute; InputError if it does not exist or the image needs more."""
     last = count - 1 if last_layer is None else last_layer
     if not 0 <= last < count:
         raise InputError(f"last_layer: expected 0..{count - 1}, got {last_layer}")
@@ -146,5 +146,5 @@ def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:
 
 
 def freeze(network: torch.nn.Module) -> torch.nn.Module:
-    """Evaluation mode, no parameter gradients; returns the network."""
+    """Put a network into evaluation mode, turn off its parameters' gradients, and return it."""
     return network.eval().requires_grad_(False)

@@ -1,8 +1,8 @@
-"""What the C library does with freed memory, where that is glibc's business; elsewhere nothing happens.
+"""Settings of glibc's allocator for freed memory; without effect on other C libraries.
 
-Each thread that allocates gets an arena of its own, and keeps what was freed in it. A server whose jobs wander over
-dozens of threads so comes to hold each job's memory many times over. And only in the first arena, which `share_arenas`
-leaves to all, is freed memory kept as `keep_freed` asks.
+glibc gives each allocating thread an arena of its own, which keeps the memory freed in it. A server whose jobs move
+over dozens of threads would thus hold each job's memory many times over. Also, only the main arena, which
+`share_arenas` leaves to all threads, keeps freed memory as `keep_freed` asks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_... of malloc.h
-_LARGEST = 32 << 20  # bytes: what glibc takes as M_MMAP_THRESHOLD at most
+_LARGEST = 32 << 20  # bytes: the largest M_MMAP_THRESHOLD that glibc accepts
 
 
 @cache
@@ -24,9 +24,9 @@ def _library() -> ctypes.CDLL | None:
 
 
 def share_arenas(count: int = 1) -> bool:
-    """Let all threads share a few arenas, by default the first one; before they are many.
+    """Let all threads share a few arenas, by default only the main one; to be called before threads are started.
 
-    Returns whether that could be asked for.
+    Returns whether the setting was accepted.
     """
     library = _library()
     return library is not None and bool(library.mallopt(_ARENA_MAX, count))
@@ -35,9 +35,8 @@ def share_arenas(count: int = 1) -> bool:
 def keep_freed(most: int = 256 << 20) -> bool:
     """Keep up to `most` freed bytes at the end of the heap, instead of returning each large block at once.
 
-    A pass of a network frees what the next one asks for again, and memory that comes fresh from the system is cleared
-    page by page first: that took a fifth of the time of an edit. `give_back` returns it. Returns whether that could be
-    asked for.
+    A pass of a network allocates again what the last one freed, and the system clears fresh memory page by page: that
+    took a fifth of the time of an edit. `give_back` returns the memory. Returns whether the settings were accepted.
     """
     library = _library()
     if library is None:
@@ -46,6 +45,6 @@ def keep_freed(most: int = 256 << 20) -> bool:
 
 
 def give_back() -> bool:
-    """Return freed memory to the system. Returns whether there was any to return."""
+    """Return freed memory to the system; returns whether there was any."""
     library = _library()
     return library is not None and bool(library.malloc_trim(0))

@@ -1,10 +1,10 @@
-"""Where an edit may start: the image's latent, moved along what the generator's own samples tell about the wish.
+"""Start points for edits: the image's latent moved along directions estimated from the generator's samples.
 
-A hat does not appear in small steps: no gradient leads from hair to it. But over a bank of labelled seeds the share of
-a wish that a sample meets is a function of its w, and the regression of w on that share is the direction in which the
-wish comes true and little else does (compare the boundaries of InterFaceGAN, Shen et al., CVPR 2020; here there is one
-for each wish, with its place, and no classifier). The same samples say which directions of w are the generator's own:
-an optimisation that keeps to them changes what is drawn, not what the extractor is fooled by.
+Some edits cannot be reached by gradient steps: no gradient leads from hair to a hat. Over a bank of labelled seeds, the
+share of a wish that a sample meets is a function of its w, and regressing w on that share gives the direction in which
+the wish comes true and little else changes (compare the boundaries of InterFaceGAN, Shen et al., CVPR 2020; here there
+is one for each wish, including its position, and no classifier). The samples also give the principal directions of w:
+an optimisation confined to them changes the image's content rather than fooling the extractor.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator, seed_z
 from linsem.pixels import IGNORE, resize_labels
 
-STRENGTHS = (0.5, 1.0, 1.5, 2.0)  # of the step that, by the regression, fulfils the wish
-TOP = 0.03  # the share of the bank whose mean is a start of its own
-TOGETHER_LR = 0.1  # in standard deviations of what the generator's samples vary in
-NEVER = 2.0  # an agreement that is never reached: it goes on as long as the loss falls
-LEAST_VARIANCE = 1e-4  # of the largest: what varies less is not the generator's own
-LEAST_SPREAD = 1e-12  # where all samples are the same image, as with psi 0, no direction is
+STRENGTHS = (0.5, 1.0, 1.5, 2.0)  # multiples of the step that, by the regression, fulfils the wish
+TOP = 0.03  # of the bank: samples that meet the wish best, whose mean is a start of its own
+TOGETHER_LR = 0.1  # in standard deviations of the samples' w
+NEVER = 2.0  # an agreement that cannot be reached: the loop runs as long as the loss falls
+LEAST_VARIANCE = 1e-4  # relative to the largest: directions of smaller variance are dropped
+LEAST_SPREAD = 1e-12  # absolute: with psi 0 all samples are the same image, and there is no direction
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """w (N, w_dim) and labels (N, h, w) of the samples of a bank, and the directions in which w varies.
+    """w (N, w_dim) and labels (N, h, w) of the samples of a bank, and the principal directions of w.
 
-    `basis` (D, w_dim): unit variance of a coordinate is a standard deviation of w along its direction.
+    `basis` (D, w_dim) has as rows the directions, scaled so that a unit coordinate is one standard deviation of w.
     """
 
     w: torch.Tensor
@@ -42,7 +42,7 @@ class Atlas:
 
 
 def make_atlas(generator: Generator, bank: Bank) -> Atlas:
-    """From a bank of at least two seeds."""
+    """An atlas from a bank of at least two seeds."""
     with torch.no_grad():
         w = generator.map(seed_z(generator, bank.seeds), bank.psi)[:, 0]
     spread, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(w.double().T)))
@@ -52,10 +52,10 @@ def make_atlas(generator: Generator, bank: Bank) -> Atlas:
 
 
 def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarray) -> torch.Tensor:
-    """Candidates (C, num_ws, w_dim): ws itself, then ws moved by each strength, then towards the best of the bank.
+    """Candidates (C, num_ws, w_dim): ws itself, ws moved by each strength, and ws moved towards the best of the bank.
 
     Args:
-        atlas: of the generator that ws is a latent of.
+        atlas: of the generator to which ws belongs.
         ws: (num_ws, w_dim).
         wished: (H, W) uint8 labels, 255 = no wish.
         weight: (H, W) float >= 0, how much each wished pixel counts.
@@ -72,7 +72,7 @@ def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarra
 
 
 def share_met(labels: np.ndarray, wished: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(N,) float: the weighted share of the wish that label maps (N, h, w), which may be smaller, already show."""
+    """(N,) float: the weighted share of the wish that label maps (N, h, w), which may be smaller, already meet."""
     height, width = labels.shape[1:]
     small = resize_labels(wished, (height, width))
     rows = ((np.arange(height) + 0.5) * wished.shape[0] / height).astype(int)
@@ -95,11 +95,19 @@ def together_then_apart(
     best_only: bool = False,
     **options: object,
 ) -> Iterator[loop.SteerStep]:
-    """The latent loop, whose first half moves all layers alike along a basis (None: there is no such half).
+    """The latent loop in two halves: first one offset in a basis for the w of all layers, then the ws of each layer.
 
-    So the image changes in what it shows before it changes in how the extractor takes it. In the first half `lr` is
-    `TOGETHER_LR` and `weights.prior` is `prior`, both in units of the basis, and `weights.close` does not count; with
-    `best_only` the second half goes on from the best of the samples alone. Options as of `steer`.
+    The first half changes the content of the image before the second can exploit the extractor's errors.
+
+    Args:
+        start: ws (N, num_ws, w_dim).
+        basis: (D, w_dim), as of an atlas; None: no first half.
+        steps: moves of both halves together.
+        lr: of the second half; the first uses `TOGETHER_LR`, in units of the basis.
+        weights: of the terms; in the first half `close` is 0.
+        prior: `weights.prior` of the first half, in units of the basis.
+        best_only: continue the second half from the best sample alone.
+        options: as of `linsem.steer.steer`.
     """
     first, again = 0, False
     if basis is not None and steps > 1:
@@ -113,5 +121,5 @@ def together_then_apart(
     for step in loop.steer(
         generator, extractor, start, wish, lr=lr, steps=steps - first, weights=weights, **options
     ):  # fmt: skip
-        if step.done or step.index or not again:  # its start is the last step of the first half
+        if step.done or step.index or not again:  # the second half starts at the last step of the first
             yield replace(step, index=first + step.index, total=steps)

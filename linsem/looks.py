@@ -1,4 +1,4 @@
-"""The images and features of the latents seen last, so that a stroke costs a fit and no pass of the generator."""
+"""A cache of the images and features of recent latents, so that a stroke costs a fit but no pass of the generator."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from linsem.rows import Gathered
 
 
 class Looks:
-    """The images and features of the latents seen last, for one generator; of the features at most `bytes_limit`.
+    """The images and features of recent latents of one generator; the features use at most `bytes_limit`.
 
-    The features of one large image may exceed that alone. Its image does not, so images are kept by themselves, in an
-    eighth of it again; and `rows` remembers, in a quarter, what was read off the features at labelled pixels.
+    The features of one large image may exceed the limit, while its image does not; so images have a cache of their own,
+    of an eighth of the limit. `rows` caches, in a quarter of it, the features read at labelled pixels.
     """
 
     def __init__(self, generator: Generator, bytes_limit: int = 512 << 20) -> None:
@@ -25,19 +25,19 @@ class Looks:
         self.rows = Gathered(bytes_limit // 4)
 
     def features(self, ws: torch.Tensor) -> list[torch.Tensor]:
-        """ws (num_ws, w_dim) to its features, each (1, C, h, w)."""
+        """The features of ws (num_ws, w_dim), each (1, C, h, w)."""
         ws = np.ascontiguousarray(ws.detach().cpu().numpy(), np.float32)
         features = self.kept.find(ws.tobytes())
         return self._passed(ws)[1] if features is None else features
 
     def image(self, ws: np.ndarray) -> np.ndarray:
-        """ws (num_ws, w_dim) to rgb (H, W, 3) uint8."""
+        """The image of ws (num_ws, w_dim): rgb (H, W, 3) uint8."""
         ws = np.ascontiguousarray(ws, np.float32)
         rgb = self.images.find(ws.tobytes())
         return self._passed(ws)[0] if rgb is None else rgb
 
     def look(self, ws: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
-        """Both, from one pass."""
+        """Image and features, from one pass."""
         ws = np.ascontiguousarray(ws, np.float32)
         rgb, features = self.images.find(ws.tobytes()), self.kept.find(ws.tobytes())
         return self._passed(ws) if rgb is None or features is None else (rgb, features)

@@ -1,7 +1,7 @@
-"""Intersection over union: as the paper counts it, image by image, and as a data set counts it, in one matrix.
+"""Intersection over union, as the paper computes it (per image) and as data sets do (one confusion matrix).
 
-Predictions and targets are integer labels (N, H, W) in {0..K-1}. A pixel that is `IGNORE` (255) in either is unknown,
-and not compared. Nothing loops over images or categories, and a call waits for the device once.
+Predictions and targets are integer labels (N, H, W) in {0..K-1}. Pixels that are `IGNORE` (255) in either are not
+compared. There are no loops over images or categories, and one device synchronisation per call.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from linsem.pixels import IGNORE
 def paper_iou(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.Tensor:
     """IoU of each category in each image, (N, K) float64: TP / (TP + FP + FN) over the image's pixels.
 
-    nan where it is not counted: category 0 (the background) always, and a category that an image has neither in the
-    prediction nor in the target. One that is only predicted, or only missed, counts as 0. Background pixels that are
-    taken for something else are that category's FP. (Xu & Zheng, CVPR 2021, section 5.1, as its code evaluates it.)
+    nan where it is not counted: category 0 (the background) always, and categories absent from both the prediction and
+    the target. A category that is only predicted, or only missed, counts as 0. Background pixels predicted as something
+    else are that category's FP. (Xu & Zheng, CVPR 2021, section 5.1, as its code evaluates it.)
     """
     table = _iou(_per_image(pred, target, num_classes))
     table[:, 0] = torch.nan
@@ -25,7 +25,7 @@ def paper_iou(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> tor
 
 
 def class_iou(table: torch.Tensor) -> torch.Tensor:
-    """A table of `paper_iou`, (N, K), of any number of images, to each category's mean over the images that have it.
+    """Each category's mean IoU over the images that have it, from a table of `paper_iou` (N, K).
 
     (K,) float64, nan for a category that no image has.
     """
@@ -33,44 +33,47 @@ def class_iou(table: torch.Tensor) -> torch.Tensor:
 
 
 def table_miou(table: torch.Tensor) -> float:
-    """A table of `paper_iou`, (N, K), to one number: the mean over images, then over categories; nan if it is empty."""
+    """The mIoU of a table of `paper_iou`, (N, K): the mean over images, then over categories; nan if it is empty."""
     return class_iou(table).nanmean().item()
 
 
 def paper_miou(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> float:
-    """The paper's mIoU of (N, H, W) labels; for more images than fit, join `paper_iou` tables and use `table_miou`."""
+    """The paper's mIoU of labels (N, H, W); for more images than fit, join `paper_iou` tables and use `table_miou`."""
     return table_miou(paper_iou(pred, target, num_classes))
 
 
 def confusion(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """(K, K) int64: how many pixels of category [row] were taken for category [column]. Matrices add up."""
+    """Confusion matrix (K, K) int64: pixels of category [row] predicted as category [column]. Matrices can be added."""
     return _per_image(pred, target, num_classes).sum(dim=0)
 
 
 def dataset_iou(matrix: torch.Tensor) -> torch.Tensor:
-    """A confusion matrix (K, K) to the IoU of each category, (K,) float64, background too; nan where it is nowhere."""
+    """The IoU of each category of a confusion matrix (K, K): (K,) float64, nan for categories that never occur.
+
+    The background is included.
+    """
     return _iou(matrix[None])[0]
 
 
 def dataset_miou(matrix: torch.Tensor) -> float:
-    """The mean of `dataset_iou` over the categories that occur, background too."""
+    """The mean of `dataset_iou` over the categories that occur, background included."""
     return dataset_iou(matrix).nanmean().item()
 
 
 def _iou(matrices: torch.Tensor) -> torch.Tensor:
-    """(N, K, K) to (N, K): 0 / 0 is nan."""
+    """IoUs (N, K) of confusion matrices (N, K, K); 0 / 0 is nan."""
     hits = matrices.diagonal(dim1=1, dim2=2).double()
     return hits / (matrices.sum(dim=1) + matrices.sum(dim=2) - hits)
 
 
 def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """One confusion matrix an image, (N, K, K) int64."""
+    """One confusion matrix per image, (N, K, K) int64."""
     pred, target = torch.as_tensor(pred), torch.as_tensor(target)
     _check(pred, target, num_classes)
     pred, target = pred.flatten(1).long(), target.flatten(1).long()
     known = (pred != IGNORE) & (target != IGNORE)
     cells = num_classes * num_classes
-    cell = torch.where(known, target * num_classes + pred, cells)  # the unknown ones go to a cell of their own
+    cell = torch.where(known, target * num_classes + pred, cells)  # unknown pixels get a cell of their own
     counts = cell.new_zeros(len(cell), cells + 1).scatter_add_(1, cell, torch.ones_like(cell))
     return counts[:, :cells].reshape(-1, num_classes, num_classes)
 

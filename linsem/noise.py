@@ -1,4 +1,4 @@
-"""Fresh noise for the families that have it, through the one protocol that all share."""
+"""Fresh noise through the `Generator` protocol, for the families that have noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STRENGTHS = ("noise_strength", "noise_weight")
 
 
 def has_noise(generator: Generator) -> bool:
-    """Whether other noise would give other features: it takes noise, and some strength is not zero."""
+    """Whether noise affects the features: the generator accepts it, and some noise strength is not zero."""
     takes = inspect.signature(generator.synthesize).parameters
     if "noise_mode" not in takes or "noise_seeds" not in takes or not isinstance(generator, torch.nn.Module):
         return False
@@ -24,7 +24,7 @@ def has_noise(generator: Generator) -> bool:
 def synthesize_noisy(
     generator: Generator, ws: torch.Tensor, noise_seeds: Sequence[int], last_layer: int | None = None
 ) -> list[torch.Tensor]:
-    """The features of ws (N, num_ws, w_dim) under noise that follows from one seed a sample.
+    """The features of ws (N, num_ws, w_dim) under noise determined by one seed per sample.
 
     A generator without noise gives its only features.
     """

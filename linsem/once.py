@@ -1,4 +1,4 @@
-"""What is made once and then shared: whoever asks while it is being made waits for it, and for nothing else."""
+"""Values made once and then shared; a thread that needs one in the making waits for it, and for nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Values by key, each made when it is first asked for. Making one may take minutes and holds up no other."""
+    """Values by key, each made on first use. Making one may take minutes, and does not block other keys."""
 
     def __init__(self) -> None:
         self._values: dict[str, T] = {}
@@ -22,7 +22,7 @@ class Once(Generic[T]):
         return key in self._values
 
     def get(self, key: str, make: Callable[[], T]) -> T:
-        """The value, made by `make` if there is none; if that fails, the next one who asks tries again."""
+        """The value, made by `make` if there is none; if that fails, the next caller tries again."""
         if key in self._values:
             return self._values[key]
         with self._lock:
@@ -30,6 +30,6 @@ class Once(Generic[T]):
         with making:
             if key not in self._values:
                 self._values[key] = make()
-        with self._lock:  # only now: after a failure others still wait for it, and whoever comes next shall as well
+        with self._lock:  # not earlier: after a failure waiting threads still use this lock, and new ones must too
             self._making.pop(key, None)
         return self._values[key]

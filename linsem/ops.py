@@ -1,4 +1,4 @@
-"""What the network families share: scaled linear layers, the FIR filter of StyleGAN2, activations."""
+"""Building blocks shared by the network families: scaled linear layers, the FIR filter of StyleGAN2, activations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ SQRT2 = math.sqrt(2.0)
 
 
 def normal(*shape: int, scale: float = 1.0) -> torch.Tensor:
-    """Normal numbers of this deviation, which a fresh network starts from.
+    """Normal numbers of standard deviation `scale`, for initialisation.
 
-    On the meta device, where a network is only shaped, none are drawn: arithmetic there loads torch's compiler, which
-    costs a second and 100 MB.
+    On the meta device none are drawn: arithmetic there loads torch's compiler, which costs a second and 100 MB.
     """
     empty = torch.empty(shape)
     return empty if empty.is_meta else empty.normal_() * scale
@@ -29,7 +28,7 @@ def pixel_norm(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
 
 
 def leaky(x: torch.Tensor, gain: float = SQRT2, clamp: float | None = None) -> torch.Tensor:
-    """Leaky ReLU with slope 0.2, a gain and an optional clamp to ±clamp."""
+    """Leaky ReLU with slope 0.2, a gain, and an optional clamp to ±clamp."""
     x = F.leaky_relu(x, 0.2)
     if gain != 1:
         x = x * gain
@@ -44,7 +43,7 @@ def fir_kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.T
 
 
 def fir(x: torch.Tensor, pad: int, gain: float = 1.0, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Depthwise [1, 3, 3, 1] filter of (N, C, H, W) with `pad` zeros around it, plus a bias (C,)."""
+    """Depthwise [1, 3, 3, 1] filter of (N, C, H, W), padded by `pad` zeros, plus a bias (C,)."""
     kernel = fir_kernel(gain, x.dtype, x.device).expand(x.shape[1], 1, 4, 4)
     return F.conv2d(x, kernel, bias, padding=pad, groups=x.shape[1])
 
@@ -57,10 +56,10 @@ def upsample2(x: torch.Tensor) -> torch.Tensor:
 
 
 class LinearMap(torch.autograd.Function):
-    """`LinearMap.apply(x, run, adjoint)` is run(x), a linear map; its gradient is adjoint(gradient).
+    """`LinearMap.apply(x, run, adjoint)` is run(x) for a linear map `run`, with the gradient adjoint(gradient).
 
-    Nothing of x is kept for the backward pass: autograd keeps the input of a convolution, which only the gradient of
-    its kernel needs, even where the kernel is frozen.
+    x is not kept for the backward pass: autograd keeps the input of a convolution, which only the gradient of the
+    kernel needs, even if the kernel is frozen.
     """
 
     @staticmethod
@@ -70,7 +69,7 @@ class LinearMap(torch.autograd.Function):
         run: Callable[[torch.Tensor], torch.Tensor],
         adjoint: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
-        """The map itself."""
+        """Apply the map."""
         ctx.adjoint = adjoint
         return run(x)
 
@@ -81,9 +80,9 @@ class LinearMap(torch.autograd.Function):
 
 
 class Linear(nn.Module):
-    """Fully connected layer with a runtime gain: y = x (W g / sqrt(in))^T + b g, activated if asked for.
+    """Fully connected layer with a runtime gain: y = x (W g / sqrt(in))^T + b g, optionally activated.
 
-    `lr_multiplier` is g; `bias_init` is the value that the *scaled* bias has at the start.
+    `lr_multiplier` is g; `bias_init` is the initial value of the *scaled* bias.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Every pixel convention: ranges, layouts, resizing.
+"""Pixel conventions: ranges, layouts, resizing.
 
 `image` is (N, 3, H, W) in [-1, 1]; `rgb` is (H, W, 3) uint8; `labels` are (N, H, W) integers in {0..K-1} or `IGNORE`;
-`logits` are (N, K, H, W). Logits are resized bilinearly, labels by the nearest neighbour.
+`logits` are (N, K, H, W). Logits are resized bilinearly, labels by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch.nn.functional as F
 
 from linsem.errors import InputError
 
-IGNORE = 255  # the label of a pixel that nobody labelled: unknown, never background
+IGNORE = 255  # the label of an unlabelled pixel: unknown, not background
 
 
 def to_rgb(image: torch.Tensor) -> np.ndarray:
-    """(N, 3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8."""
+    """Convert (N, 3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8."""
     if image.ndim != 4 or image.shape[1] != 3:
         raise InputError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
     bytes_ = (image.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
@@ -24,7 +24,7 @@ def to_rgb(image: torch.Tensor) -> np.ndarray:
 
 
 def to_image(rgb: np.ndarray, *, device: torch.device | str = "cpu") -> torch.Tensor:
-    """(N, H, W, 3) or (H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1]."""
+    """Convert (N, H, W, 3) or (H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1]."""
     rgb = np.asarray(rgb)
     if rgb.ndim == 3:
         rgb = rgb[None]
@@ -35,14 +35,14 @@ def to_image(rgb: np.ndarray, *, device: torch.device | str = "cpu") -> torch.Te
 
 
 def resize_logits(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(N, K, h, w) to (N, K, *size), bilinear with aligned corners as the paper's extractors do."""
+    """Resize (N, K, h, w) to (N, K, *size), bilinear with aligned corners as in the paper's extractors."""
     if logits.shape[-2:] == tuple(size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(N, C, h, w) to (N, C, *size): area average when it shrinks, bilinear when it grows."""
+    """Resize (N, C, h, w) to (N, C, *size): area average when shrinking, bilinear when enlarging."""
     if image.shape[-2:] == tuple(size):
         return image
     if image.shape[-2] >= size[0] and image.shape[-1] >= size[1]:
@@ -51,7 +51,7 @@ def resize_image(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) or (N, H, W) integers to the given (height, width), nearest neighbour, sampled at pixel centres."""
+    """Resize (H, W) or (N, H, W) integers to (height, width), nearest neighbour, sampled at pixel centres."""
     height, width = labels.shape[-2:]
     if (height, width) == tuple(size):
         return labels

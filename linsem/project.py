@@ -1,4 +1,4 @@
-"""The project file: everything that a visitor made, in one zip, reloaded exactly.
+"""Project files: a user's whole work in one zip that can be reloaded exactly.
 
     project.json        format, version, generator, psi, categories, settings, and what follows for each image and edit
     labels/0000.png     an image's labels, as a label map with its categories in it
@@ -6,7 +6,7 @@
     edits/0000.npy      the latents of the states of an edited image, oldest first, and edits/0000.png their labels
     extractor.safetensors
 
-Reading trusts nothing: `archive.py` refuses hostile zips, and here every part is checked against what it must be.
+Files are untrusted: `archive.py` rejects hostile zips, and every part is validated here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _KEYS = {"format", "version", "generator", "psi", "categories", "settings", "ima
 
 
 def save_project(project: Project, target: str | Path | BinaryIO) -> None:
-    """Write a project to a path (whole, or the old file stays) or into a binary file; the same project, the same bytes.
+    """Write a project to a path (atomically) or into a binary file; the same project gives the same bytes.
 
     Raises ProjectError for a project that `load_project` would refuse.
     """
@@ -72,7 +72,7 @@ def save_project(project: Project, target: str | Path | BinaryIO) -> None:
 
 
 def load_project(source: str | Path | bytes | BinaryIO) -> Project:
-    """Read a project from a path, bytes or a seekable binary file, exactly as it was. Raises ProjectError."""
+    """Read a project from a path, bytes or a seekable binary file, exactly as it was saved. Raises ProjectError."""
     try:
         parts = read_archive(
             source, _limit_of, max_entries=2 + 2 * MAX_IMAGES + 2 * MAX_EDITS, max_bytes=_MAX_BYTES
@@ -121,7 +121,8 @@ def _check_sizes(parts: dict[str, bytes]) -> None:
         raise ProjectError(f"project: more than {(_MAX_BYTES >> 20) - 1} MB do not go into a file")
 
 
-# --- reading: `parts` loses what is taken from it -------------------------------------------------------------------
+# --- reading: each function removes from `parts` what it reads
+# ---------------------------------------------------------
 
 
 def _limit_of(name: str) -> int | None:
@@ -187,7 +188,7 @@ def _rows(head: dict, name: str, keys: set[str]) -> list[dict]:
 
 
 def _check_pixels(parts: dict[str, bytes]) -> None:
-    """By the PNGs' own headers, before any is decoded: some kilobytes can be gigabytes of one colour."""
+    """Check the sizes in the PNG headers before decoding: a few kilobytes can expand to gigabytes of one colour."""
     pixels = 0
     for name, content in parts.items():
         if name.endswith(".png"):
@@ -212,7 +213,7 @@ def _labels(parts: dict[str, bytes], name: str, categories: tuple[Category, ...]
 
 
 def _ws(parts: dict[str, bytes], name: str) -> np.ndarray:
-    """The array in an npy file of exactly the kind that `_npy` writes: the header is read, then the rest is numbers."""
+    """The array in an npy file of exactly the kind that `_npy` writes."""
     file = io.BytesIO(_take(parts, name))
     try:
         version = np.lib.format.read_magic(file)

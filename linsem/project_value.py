@@ -1,4 +1,4 @@
-"""A project as a value: what a visitor made, and what must hold of it whether it is written or was read."""
+"""A project as a value: a user's work, with the invariants that hold both when writing and after reading."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Scalar = str | int | float | bool | None
 
 
 class ProjectError(InputError):
-    """A file that is no project, or a project that cannot be saved; the sentence says why."""
+    """A file that is not a project, or a project that cannot be saved; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class ProjectImage:
 
 @dataclass(frozen=True, eq=False)
 class ProjectEdit:
-    """One state of an edited image: ws (num_ws, w_dim) float32, how it came to be, its labels (H, W) uint8."""
+    """One state of an edited image: ws (num_ws, w_dim) float32, a caption of the edit, and its labels (H, W) uint8."""
 
     ws: np.ndarray
     caption: str = ""
@@ -51,7 +51,7 @@ class ProjectEdit:
 
 @dataclass(frozen=True, eq=False)
 class Project:
-    """What a visitor made. `settings` are JSON scalars by name, `extractor` the bytes of its safetensors file."""
+    """A user's work. `settings` are JSON scalars by name, `extractor` the bytes of its safetensors file."""
 
     generator_id: str
     psi: float
@@ -63,7 +63,7 @@ class Project:
 
 
 def check_project(project: Project) -> None:
-    """Raise ProjectError for a project that does not go into a file."""
+    """Raise ProjectError for a project that cannot be written to a file."""
     if not project.generator_id or not _is_text(project.generator_id, 200):
         raise ProjectError("project: expected the id of a generator, 1 to 200 characters")
     _check_psi(project.psi)
@@ -78,7 +78,7 @@ def check_project(project: Project) -> None:
     for image in project.images:
         if image.seed is None and image.ws is None:
             raise ProjectError("project: an image needs a seed or a latent")
-        most = MAX_SEED if image.ws is None else 2**63 - 1  # beside a latent it is but a name
+        most = MAX_SEED if image.ws is None else 2**63 - 1  # with a latent, the seed is only a name
         if image.seed is not None and not (_is_whole(image.seed) and 0 <= image.seed <= most):
             raise ProjectError(f"project: expected a seed in 0..{most}, got {str(image.seed)[:40]}")
         if image.psi is not None:
@@ -92,7 +92,7 @@ def check_project(project: Project) -> None:
 
 
 def _check_psi(psi: object) -> None:
-    if isinstance(psi, bool) or not isinstance(psi, Real) or not -10 <= psi <= 10:  # NaN is in no range
+    if isinstance(psi, bool) or not isinstance(psi, Real) or not -10 <= psi <= 10:  # also rejects NaN
         raise ProjectError(f"project: expected a psi in -10..10, got {str(psi)[:40]}")
 
 
@@ -107,7 +107,7 @@ def _check_settings(settings: Mapping[str, Scalar]) -> None:
 
 
 def _is_text(value: object, limit: int) -> bool:
-    """Text of at most `limit` characters that can be written (half a surrogate pair cannot)."""
+    """Whether a value is text of at most `limit` characters that can be encoded (a lone surrogate cannot)."""
     return isinstance(value, str) and len(value) <= limit and value.encode(errors="ignore").decode() == value
 
 
@@ -134,12 +134,12 @@ def _check_arrays(project: Project) -> None:
 
 
 def _check_extractor(data: bytes, generator_id: str) -> None:
-    """A safetensors file of ours for this generator; whether its shapes fit is for `load_extractor` to say."""
+    """Check that the data are an extractor file for this generator; `load_extractor` checks its shapes."""
     try:
         safetensors.deserialize(bytes(data))
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except Exception as error:  # the reader raises its own kind, and JSON's
+    except Exception as error:  # raised by safetensors or JSON
         raise ProjectError("project: extractor.safetensors is no extractor") from error
     if metadata.get("format") != "linsem-extractor":
         raise ProjectError("project: extractor.safetensors is no extractor")

@@ -1,7 +1,7 @@
-"""The functions that extractors are: from features to the logits of each pixel, and the weights that they take.
+"""The forward functions of the extractors, from features to per-pixel logits, and the shapes of their weights.
 
-An LSE is S = sum_i up(T_i x_i) (paper, eq. 1). A 1x1 convolution commutes with linear upsampling (eq. 2), so the
-classes are computed at each layer's own size, maps of equal size are summed, and only then upsampled.
+An LSE is S = sum_i up(T_i x_i) (paper, eq. 1). A 1x1 convolution commutes with linear upsampling (eq. 2), so logits are
+computed at each layer's own resolution, maps of equal size are summed, and only then upsampled.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from linsem import pixels
 from linsem.errors import InputError
 
 KINDS = ("LSE", "NSE-1", "NSE-2", "centroid")
-SMALL = 64  # pixels a side: maps up to here are upsampled together, by two products of matrices
-Weights = Mapping[str, torch.Tensor]  # by the names of `weight_shapes`
-READS = {"LSE": "weight", "centroid": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}  # what meets a feature
+SMALL = 64  # pixels a side: maps up to this size are upsampled together, by two matrix products
+Weights = Mapping[str, torch.Tensor]  # keyed by the names of `weight_shapes`
+READS = {"LSE": "weight", "centroid": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}  # applied to features
 
 
 class ExtractorError(InputError):
-    """A file that is no extractor, or an extractor that does not fit the generator."""
+    """A file that is not an extractor, or an extractor that does not fit the generator."""
 
 
 def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Sum maps of equal size, then upsample each sum directly to `size`, and add."""
+    """Sum maps of equal size, upsample each sum directly to `size`, and add them."""
     by_size: dict[tuple[int, ...], torch.Tensor] = {}
     for each in maps:
         key = tuple(each.shape[-2:])
@@ -41,10 +41,10 @@ def _fuse(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
 
 
 def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """The sum of maps (N, K, h, w) of several sizes, each upsampled to `size` as `pixels.resize_logits` does it.
+    """The sum of maps (N, K, h, w) of several sizes, each upsampled to `size` as by `pixels.resize_logits`.
 
-    Upsampling is a product with a matrix from either side. Those from the left stand side by side, so that one product
-    does for all maps: one by one they took a seventh of a step of the latent loop.
+    Bilinear upsampling is a matrix product from either side. The left matrices are concatenated, so that one product
+    serves all maps: upsampling them one by one took a seventh of a step of the latent loop.
     """
     (count, classes), (height, width) = maps[0].shape[:2], size
     wide = [x.reshape(-1, x.shape[-1]) @ _upsampling(x.shape[-1], width, x.device).T for x in maps]
@@ -57,28 +57,28 @@ def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tens
 @lru_cache(maxsize=64)
 def _upsampling(count: int, size: int, device: torch.device) -> torch.Tensor:
     """(size, count): linear interpolation with aligned corners, as a matrix."""
-    with torch.inference_mode(False), torch.no_grad():  # whoever asks first: others may need gradients through it
+    with torch.inference_mode(False), torch.no_grad():  # the cached result may be used under any grad mode
         eye = torch.eye(count, device=device)[None]
         return F.interpolate(eye, size=size, mode="linear", align_corners=True)[0].T.contiguous()
 
 
 def _pointwise(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the order in memory that the features have."""
+    """A 1x1 convolution, (K, C) by (N, C, h, w), whose gradient has the memory format of the features."""
     if not x.is_contiguous(memory_format=torch.channels_last):
         return torch.einsum("kc,nchw->nkhw", weight, x)
     return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
 
 
 class _Pointwise(torch.autograd.Function):
-    """The sum of 1x1 convolutions (K, C_i) of feature maps of one size, whose weights are not learnt.
+    """The sum of 1x1 convolutions (K, C_i) of feature maps of one size, with frozen weights.
 
-    It comes out class by class, which is what upsampling and a softmax over the classes like best; each gradient comes
-    out pixel by pixel, the order in memory that the features have.
+    The result is contiguous by class, the best format for upsampling and for a softmax over classes; the gradients are
+    channels-last, like the features.
     """
 
     @staticmethod
     def forward(ctx: Any, weights: Sequence[torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
-        """(N, C_i, h, w) each, channels last in memory, to (N, K, h, w)."""
+        """(N, C_i, h, w) each, channels-last in memory, to (N, K, h, w)."""
         ctx.weights = weights
         count, _, *size = maps[0].shape
         total = None
@@ -100,12 +100,12 @@ class _Pointwise(torch.autograd.Function):
 
 
 def forward_lse(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Sum of upsampled 1x1 convolutions, plus one bias a class."""
+    """The sum of upsampled 1x1 convolutions, plus one bias per class."""
     by_size: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
     for i, x in enumerate(features):
         by_size.setdefault(tuple(x.shape[-2:]), []).append((weights[f"layer{i}.weight"], x))
     maps = [_read(*zip(*group, strict=True)) for group in by_size.values()]
-    maps[0] = maps[0] + weights["bias"][:, None, None]  # where the map is smallest
+    maps[0] = maps[0] + weights["bias"][:, None, None]  # added to the smallest map
     return _fuse(maps, size)
 
 
@@ -122,7 +122,7 @@ def _read(weights: Sequence[torch.Tensor], maps: Sequence[torch.Tensor]) -> torc
 
 
 def forward_nse1(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Three 1x1 convolutions with ReLU a layer, summed with one weight a layer."""
+    """Three 1x1 convolutions with ReLU per layer, summed with one mixing weight per layer."""
     maps = []
     for i, x in enumerate(features):
         for j in range(3):
@@ -134,7 +134,7 @@ def forward_nse1(weights: Weights, features: Sequence[torch.Tensor], size: tuple
 
 
 def forward_nse2(weights: Weights, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """A decoder: 3x3 convolution of each layer, added to the upsampled hidden map of the layers before."""
+    """A decoder: a 3x3 convolution of each layer, added to the upsampled hidden map of the layers before it."""
     hidden = None
     for i, x in enumerate(features):
         new = F.relu(F.conv2d(x, weights[f"layer{i}.ext.weight"], weights[f"layer{i}.ext.bias"], padding=1))
@@ -149,7 +149,7 @@ def forward_nse2(weights: Weights, features: Sequence[torch.Tensor], size: tuple
 
 
 def _shares(mix: torch.Tensor) -> torch.Tensor:
-    """Softplus weights of the layers that sum to one (uniform where `mix` is constant)."""
+    """The layers' mixing weights, softplus normalised to sum to one (uniform where `mix` is constant)."""
     return F.softplus(mix) / F.softplus(mix).sum()
 
 
@@ -157,7 +157,7 @@ FORWARD = {"LSE": forward_lse, "centroid": forward_lse, "NSE-1": forward_nse1, "
 
 
 def weight_shapes(kind: str, channels: Sequence[int], classes: int) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every weight of an extractor over layers of these channel counts."""
+    """The name and shape of every weight of an extractor for layers with these channels."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, c in enumerate(channels):
         if kind in ("LSE", "centroid"):
@@ -182,7 +182,7 @@ def weight_shapes(kind: str, channels: Sequence[int], classes: int) -> dict[str,
 
 
 def initial_weights(kind: str, channels: Sequence[int], classes: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Fresh weights, uniform by fan-in as `torch.nn.Conv2d` draws them; an LSE starts at zero."""
+    """Initial weights, uniform by fan-in as in `torch.nn.Conv2d`; an LSE starts at zero."""
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in weight_shapes(kind, channels, classes).items():

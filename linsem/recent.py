@@ -1,4 +1,4 @@
-"""What was used last, within a bound of bytes: a least-recently-used cache that several threads may share."""
+"""A thread-safe least-recently-used cache, bounded by bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """Values by key; when their sizes exceed `bytes_limit` together, those that were used longest ago go first."""
+    """Values by key; the least recently used are evicted when the total size exceeds `bytes_limit`."""
 
     def __init__(self, bytes_limit: int) -> None:
         self.bytes_limit = bytes_limit
@@ -24,11 +24,11 @@ class Recent(Generic[T]):
 
     @property
     def bytes(self) -> int:
-        """The sizes of what is kept, together."""
+        """The total size of the cached values."""
         return self._bytes
 
     def find(self, key: bytes) -> T | None:
-        """The value, which thereby was used last; None if it is not kept."""
+        """The value of a key, marked as most recently used; None if it is not cached."""
         with self._lock:
             if key not in self._entries:
                 return None
@@ -36,7 +36,7 @@ class Recent(Generic[T]):
             return self._entries[key][0]
 
     def keep(self, key: bytes, value: T, size: int) -> None:
-        """Keep a value of `size` bytes, unless it is larger than the bound alone or another thread was faster."""
+        """Cache a value of `size` bytes, unless it alone exceeds the limit or its key is already cached."""
         with self._lock:
             if key in self._entries or size > self.bytes_limit:
                 return
@@ -46,7 +46,7 @@ class Recent(Generic[T]):
                 self._bytes -= self._entries.popitem(last=False)[1][1]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         with self._lock:
             self._entries.clear()
             self._bytes = 0

@@ -1,8 +1,8 @@
-"""The rows of a fit: features at the labelled pixels, in coordinates that follow from the images.
+"""The rows of a fit: features at the labelled pixels, projected onto a basis computed from the images.
 
-The coordinates (`linsem.basis`) need some pixels of all images, whatever their labels. So the features are held as they
-are only until these are read, and under the constant noise only; what is kept is a fraction as wide. And of several
-images a stroke changes but one: the coordinates and the rows of the others can be remembered.
+The basis (`linsem.basis`) is computed from a sample of pixels of all images, whatever their labels. Raw features are
+held only until these have been read, and only under the constant noise; the projected rows are a fraction as wide. A
+stroke changes only one of several images, so the basis and the rows of the others can be cached.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from linsem.forks import ForkLock
 from linsem.gather import gather, random_pixels
 from linsem.recent import Recent
 
-COORDINATES = 8  # of as many sets of images they are kept, a few megabytes each
+COORDINATES = 8  # sets of images whose basis is kept, a few megabytes each
 
 
 Solutions = dict[tuple[int, ...], torch.Tensor]
 
 
 class NotFiniteError(InputError):
-    """Features that hold numbers that are not finite: the number of the image, and (n,) which of its rows do."""
+    """Features that are not finite, with the index of the image and (n,) which of its rows are affected."""
 
     def __init__(self, image: int, rows: torch.Tensor) -> None:
         super().__init__(f"image {image + 1}: its features hold numbers that are not finite")
@@ -38,7 +38,10 @@ class NotFiniteError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """The `basis` of some images, and rows (m, R) in it of pixels of theirs that need no label; `name` tells it."""
+    """The `basis` of some images, and projected rows (m, R) of pixels of theirs that need no label.
+
+    `name` is a digest of everything they depend on.
+    """
 
     basis: Basis
     rest: torch.Tensor
@@ -47,11 +50,16 @@ class Coordinates:
 
 @dataclass(frozen=True)
 class Views:
-    """How the images are read, each of a ws (num_ws, w_dim).
+    """How images are read, each from its ws (num_ws, w_dim).
 
-    `constant` gives the features (1, C, h, w) of its layers under the constant noise, `fresh` those under other noise,
-    one after the other. `size` is (H, W) of the labels. `basis_of` makes the coordinates of raw rows (m, D); `rest` is
-    how many it needs of all images together, and `said` whatever else it follows from.
+    Attributes:
+        layers: indices of the layers that are read.
+        size: (H, W) of the labels.
+        constant: gives the features (1, C, h, w) under the constant noise.
+        fresh: yields the features under each fresh noise draw.
+        basis_of: computes the basis of raw rows (m, D).
+        rest: number of rows for the basis, over all images together.
+        said: everything else that the basis depends on.
     """
 
     layers: tuple[int, ...]
@@ -65,9 +73,9 @@ class Views:
 
 
 class Gathered:
-    """What `read` read of one generator last: rows of images, and the coordinates of a few sets of images.
+    """A cache of `read`, for one generator: rows of images, and the bases of a few sets of images.
 
-    The latter are small and do not count; nor do solutions in them, from which another fit may be begun.
+    The bases are small and not counted in the limit; nor are the solutions in them, kept to warm-start later fits.
     """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
@@ -77,21 +85,21 @@ class Gathered:
         self._lock = ForkLock()
 
     def coordinates(self, name: bytes) -> Coordinates | None:
-        """Those of a name, if they are still there."""
+        """The coordinates of a name, if they are still cached."""
         with self._lock:
             if name in self._coordinates:
                 self._coordinates.move_to_end(name)
             return self._coordinates.get(name)
 
     def keep(self, made: Coordinates) -> None:
-        """Remember them, and forget those that were used longest ago."""
+        """Cache coordinates, evicting the least recently used."""
         with self._lock:
             self._coordinates[made.name] = made
             while len(self._coordinates) > COORDINATES:
                 self._coordinates.popitem(last=False)
 
     def solutions(self, name: bytes) -> Solutions:
-        """A place for those of a name, to be written to."""
+        """A mutable mapping for the solutions under a name."""
         with self._lock:
             self._solutions[name] = self._solutions.pop(name, {})
             while len(self._solutions) > COORDINATES:
@@ -99,7 +107,7 @@ class Gathered:
             return self._solutions[name]
 
     def rows(self, name: bytes, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Those of a name, or what `make` makes; not to be written to."""
+        """The cached rows of a name, or those that `make` returns; not to be modified."""
         rows = self._rows.find(name)
         if rows is None:
             rows = make()
@@ -110,10 +118,9 @@ class Gathered:
 def read(
     images: Sequence[torch.Tensor], pixels: Sequence[np.ndarray], views: Views, memory: Gathered | None
 ) -> tuple[list[list[torch.Tensor]], Coordinates]:
-    """For each of the images, by its ws, the rows (n, R) at its flat `pixels` (n,), as often as it is seen.
+    """For each image, given by its ws, the rows (n, R) at its flat `pixels` (n,), one tensor per noise draw.
 
-    The first of them is under the constant noise and may be remembered: it is not to be written to. Raises
-    `NotFiniteError`.
+    The first tensor is under the constant noise and may be cached: it must not be modified. Raises `NotFiniteError`.
     """
     name = _digest(repr((views.layers, views.size, views.rest, views.seed, views.said)).encode(), *map(_bytes, images))
     found = None if memory is None else memory.coordinates(name)
@@ -131,7 +138,7 @@ def read(
 
         key = _digest(name, _bytes(ws), np.asarray(chosen, np.int64).tobytes())
         seen.append([make() if memory is None else memory.rows(key, make)])
-        raw[i] = None  # it is wide
+        raw[i] = None  # raw rows are wide
         seen[i] += [found.basis.project(_gathered(each, chosen, views, i)) for each in views.fresh(ws)]
     return seen, found
 
@@ -139,7 +146,7 @@ def read(
 def _first_look(
     images: Sequence[torch.Tensor], pixels: Sequence[np.ndarray], views: Views, name: bytes
 ) -> tuple[list[torch.Tensor | None], Coordinates]:
-    """The raw rows of each image, those that need no label at their end, and the coordinates that follow from these."""
+    """The raw rows of each image, with the pixels for the basis at their end, and the coordinates."""
     raw: list[torch.Tensor | None] = []
     each = max(views.rest // len(images), 1)
     for i, (ws, chosen) in enumerate(zip(images, pixels, strict=True)):
@@ -151,10 +158,10 @@ def _first_look(
 
 
 def _gathered(features: Sequence[torch.Tensor], pixels: np.ndarray, views: Views, image: int) -> torch.Tensor:
-    """Raw rows (n, D), of which all numbers are finite."""
+    """Raw rows (n, D), checked to be finite."""
     x = gather(features, views.layers, pixels, views.size)
-    if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
-        bad = [(~torch.isfinite(each)).any(1, keepdim=True).float() for each in features]  # a product spreads it
+    if not math.isfinite(float(x.sum())):  # a single non-finite number makes the sum non-finite
+        bad = [(~torch.isfinite(each)).any(1, keepdim=True).float() for each in features]  # interpolation spreads it
         raise NotFiniteError(image, gather(bad, views.layers, pixels, views.size).gt(0).any(dim=1))
     return x
 

@@ -1,4 +1,4 @@
-"""Seeds as people write them: "0-7,12" is nine of them."""
+"""Seeds as text: "0-7,12" stands for nine of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from linsem.errors import InputError
 
-MAX_SEED = 2**32 - 1  # beyond, torch draws on a CPU what it drew before
+MAX_SEED = 2**32 - 1  # torch's CPU generator ignores the higher bits, so larger seeds repeat earlier draws
 _PART = re.compile(r"(\d{1,17})(?:-(\d{1,17}))?\Z", re.ASCII)
 
 
 def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, ...]:
-    """Text like "0-7, 12" to seeds in the order given, each once. Raises ValueError that names what is wrong."""
+    """Parse text like "0-7, 12" to distinct seeds in the order given; raises InputError naming what is wrong."""
     text = str(int(text)) if isinstance(text, float) and text.is_integer() else str(text if text is not None else "")
-    if len(text) > 40 * limit + 40:  # two numbers of 17 digits each, and blanks: beyond, splitting costs by the square
+    if len(text) > 40 * limit + 40:  # two numbers of 17 digits and blanks: splitting longer text is quadratic
         raise InputError(f"seeds: expected at most {limit} of them, got {len(text)} characters")
     parts = [part for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
     if not parts:
@@ -27,7 +27,7 @@ def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, .
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last > MAX_SEED:
             raise InputError(f"seeds: expected a range that rises, up to {MAX_SEED}, got {part[:40]!r}")
-        if last - first < limit:  # a longer range is too many whatever is before it, and is never counted through
+        if last - first < limit:  # a longer range exceeds the limit anyway, and is not enumerated
             seeds.update(dict.fromkeys(range(first, last + 1)))
         if max(len(seeds), last - first + 1) > limit:
             raise InputError(f"seeds: expected at most {limit} of them, got {part[:40]!r} and what is before it")
@@ -35,12 +35,12 @@ def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, .
 
 
 def next_seeds(last: int, count: int) -> range:
-    """`count` seeds after `last`; from 0 again where there are not as many."""
+    """The `count` seeds after `last`, starting again from 0 if there are not enough."""
     return range(last + 1, last + 1 + count) if last + count <= MAX_SEED else range(count)
 
 
 def format_seeds(seeds: Sequence[int]) -> str:
-    """Seeds as text that `parse_seeds` reads: runs become ranges."""
+    """Seeds as text for `parse_seeds`, with runs as ranges."""
     runs: list[list[int]] = []
     for seed in seeds:
         if runs and seed == runs[-1][1] + 1:

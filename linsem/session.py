@@ -1,7 +1,7 @@
-"""What a visitor has made: frozen values, and pure functions from value to value.
+"""The state of the labelling bench, as frozen values and pure functions between them.
 
-Nothing here knows a network or a screen. A `Session` is the labelling bench: pictures (by their latents), what is
-painted on them, and the categories. Undo gives back what a change took, and keeps what was painted since
+This module depends on neither networks nor the user interface. A `Session` holds pictures (by their latents), the
+labels painted on them, and the categories. Undo restores what a change removed, and keeps what was painted since
 (`linsem.changes`).
 """
 
@@ -23,13 +23,16 @@ HISTORY = 20  # changes that can be undone
 
 
 class SessionError(InputError):
-    """A change that cannot be made; the sentence says why. The session stays as it was."""
+    """A change that cannot be made; the message says why. The session is unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """The bench. `version` rises with each change that a fit would see; `serial` numbers the keys, and `token`, which
-    no other bench has, begins them."""
+    """The labelling bench.
+
+    `version` increases with each change that affects a fit; `serial` numbers the keys, which begin with `token`, unique
+    to each bench.
+    """
 
     model: str = ""
     token: str = ""
@@ -45,12 +48,12 @@ class Session:
 
     @property
     def last_seed(self) -> int:
-        """The largest seed among the pictures; 0 where there is none."""
+        """The largest seed among the pictures; 0 if there is none."""
         return max((picture.seed for picture in self.pictures if picture.seed is not None), default=0)
 
     @property
     def labelled(self) -> tuple[Picture, ...]:
-        """The pictures on which something is painted."""
+        """The pictures with painted pixels."""
         return tuple(picture for picture in self.pictures if picture.painted)
 
 
@@ -61,8 +64,7 @@ def new_session(model: str, categories: tuple[Category, ...]) -> Session:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """An extractor that the visitor has fitted, the `version` of the session that it was fitted on, and how long the
-    fit took."""
+    """A fitted extractor, the `version` of the session it was fitted to, and the duration of the fit."""
 
     extractor: Extractor
     version: int
@@ -75,7 +77,7 @@ class Fitted:
 def add_pictures(
     session: Session, ws: np.ndarray, seeds: Sequence[int], psi: float, size: tuple[int, int], limit: int = 24
 ) -> Session:
-    """New, unlabelled pictures behind the others; ws (N, num_ws, w_dim). Raises `SessionError` beyond `limit`."""
+    """Append new, unlabelled pictures; ws (N, num_ws, w_dim). Raises `SessionError` beyond `limit`."""
     if len(session.pictures) + len(seeds) > limit:
         raise SessionError(
             f"there is room for {limit} images: {len(session.pictures)} are here and {len(seeds)} more were asked for"
@@ -88,12 +90,12 @@ def add_pictures(
 
 
 def keep_labelled(session: Session) -> Session:
-    """The bench without the pictures that nothing is painted on."""
+    """The bench without the unlabelled pictures."""
     return replace(session, pictures=session.labelled)
 
 
 def paint(session: Session, key: str, labels: np.ndarray) -> Session:
-    """The labels (H, W) uint8 that the painter holds for a picture. A key that is no longer current changes nothing."""
+    """Take over the labels (H, W) uint8 of a picture from the painter; an outdated key changes nothing."""
     index = session.find(key)
     if index is None:
         return session
@@ -109,13 +111,13 @@ def paint(session: Session, key: str, labels: np.ndarray) -> Session:
 
 
 def set_labels(session: Session, index: int, labels: np.ndarray) -> Session:
-    """Labels that did not come from the painter: the picture gets a new key, so that the painter takes them over."""
+    """Set labels that do not come from the painter; the picture gets a new key, so that the painter reloads them."""
     picture = replace(session.pictures[index], labels=labels, key=f"{session.token}-{session.serial}")
     return _remember(session, _put(replace(session, serial=session.serial + 1), index, picture))
 
 
 def remove_picture(session: Session, index: int) -> Session:
-    """Take a picture off the bench."""
+    """Remove a picture from the bench."""
     if len(session.pictures) == 1:
         raise SessionError("this is the only image: add another one before you remove it")
     rest = session.pictures[:index] + session.pictures[index + 1 :]
@@ -123,10 +125,10 @@ def remove_picture(session: Session, index: int) -> Session:
 
 
 def undo(session: Session, limit: int = 24) -> Session:
-    """Give back what the last change took that was not a stroke (the painter undoes strokes).
+    """Undo the last change that was not a stroke (strokes are undone in the painter).
 
-    Nothing that was painted since is lost, nor a picture that was added: a category that was added and then painted
-    stays, and the change before it is undone. Where more than `limit` pictures would be there, unlabelled ones go.
+    Nothing painted or added since is lost: a category that was added and then painted stays, and the change before it
+    is undone instead. If this gives more than `limit` pictures, unlabelled ones are removed.
     """
     past = session.past
     while past and past[-1].holds(session.pictures):
@@ -139,7 +141,7 @@ def undo(session: Session, limit: int = 24) -> Session:
         raise SessionError(f"there is room for {limit} images, and all here are labelled: erase one's strokes first")
     categories, serial, keyed = _checked(old_categories(change, session.categories)), session.serial, []
     for picture in pictures:
-        if picture not in session.pictures:  # under a new key, so that the painter takes the labels over
+        if picture not in session.pictures:  # a new key makes the painter reload the labels
             picture = replace(picture, key=f"{session.token}-{serial}")
             serial += 1
         keyed.append(picture)
@@ -155,7 +157,7 @@ def _put(session: Session, index: int, picture: Picture) -> Session:
 
 
 def _remember(before: Session, after: Session, back: np.ndarray = SAME) -> Session:
-    """`after`, from which `undo` finds the way back: `back` is each of its labels as one of `before`."""
+    """`after` with an entry for `undo`; `back` maps each of its labels to one of `before`."""
     taken = taken_of(before.pictures, after.pictures, back)
     change = Change(before.categories, len(after.categories), back, taken)
     return replace(after, past=(*before.past, change)[-HISTORY:])
@@ -165,21 +167,21 @@ def _remember(before: Session, after: Session, back: np.ndarray = SAME) -> Sessi
 
 
 def add_category(session: Session, name: str, color: str | None = None) -> Session:
-    """One more category, last; without a colour it gets one of its own."""
+    """Append a category; without a colour it gets a distinct one."""
     item = {"name": name, "color": color or None}
     more = replace(session, categories=_checked([*session.categories, item]), version=session.version + 1)
     return _remember(session, more, _without(len(session.categories), IGNORE))
 
 
 def change_category(session: Session, index: int, name: str, color: str) -> Session:
-    """Rename and recolour; the labels stay."""
+    """Rename and recolour a category; the labels stay."""
     items: list[Category | dict] = list(session.categories)
     items[_index(session, index)] = {"name": name, "color": color}
     return _remember(session, replace(session, categories=_checked(items)))
 
 
 def merge_categories(session: Session, source: int, into: int) -> Session:
-    """What is labelled `source` becomes `into`, and `source` is gone."""
+    """Relabel the pixels of `source` as `into`, and remove `source`."""
     source, into = _index(session, source), _index(session, into)
     if source == into:
         raise SessionError("choose two different categories to merge")
@@ -188,7 +190,7 @@ def merge_categories(session: Session, source: int, into: int) -> Session:
 
 
 def delete_category(session: Session, index: int) -> Session:
-    """The category is gone, and its pixels are unlabelled."""
+    """Remove a category; its pixels become unlabelled."""
     _refuse_last_two(session, "delete this one")
     return _drop(session, _index(session, index), None)
 
@@ -212,7 +214,7 @@ def _drop(session: Session, gone: int, into: int | None) -> Session:
 
 
 def _without(gone: int, becomes: int) -> np.ndarray:
-    """Each of 256 labels where a category is gone: those behind it move up."""
+    """A table of 256 labels for the removal of a category: those behind it move up."""
     table = SAME.copy()
     table[gone + 1 : IGNORE] -= 1
     table[gone] = becomes
@@ -233,7 +235,7 @@ def _index(session: Session, index: int) -> int:
 
 
 def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fitted | None:
-    """What is fitted, with the categories' present names and colours; None where their number has changed."""
+    """The fitted extractor with the categories' current names and colours; None if their number has changed."""
     if fitted is None or len(fitted.extractor.categories) != len(categories):
         return None
     return replace(fitted, extractor=replace(fitted.extractor, categories=categories))
@@ -242,12 +244,12 @@ def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fi
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 
-ONE_PICTURE = 0.84  # just below what is told as "sure"
+ONE_PICTURE = 0.84  # just below what `sure_words` calls "sure"
 
 
 @dataclass(frozen=True)
 class Sureness:
-    """How sure the extractor is of a category: `value` in [0, 1] (None: found nowhere), painted pixels, in words."""
+    """The extractor's confidence in a category: `value` in [0, 1] (None: not found), painted pixels, and a text."""
 
     category: Category
     value: float | None
@@ -259,10 +261,10 @@ class Sureness:
 def sureness(
     session: Session, labels: np.ndarray, uncertainty: np.ndarray, words: Callable[[float], str] | None = None
 ) -> tuple[Sureness, ...]:
-    """One row a category, from the predictions on all pictures: labels and uncertainty, both (N, H, W).
+    """One row per category, from the predictions on all pictures: labels and uncertainty, both (N, H, W).
 
-    A category that is painted on one of several pictures is told as `ONE_PICTURE` sure at most: nothing has shown yet
-    whether what was learnt there holds elsewhere, or whether a stroke missed.
+    A category painted on only one of several pictures is limited to `ONE_PICTURE`: nothing has shown yet whether what
+    was learnt there generalises, or whether a stroke was misplaced.
     """
     words = words or sure_words
     counts = np.array([np.bincount(picture.labels.ravel(), minlength=256) for picture in session.pictures])
@@ -279,7 +281,7 @@ def sureness(
 
 
 def sure_words(value: float) -> str:
-    """A sureness in [0, 1] as a person would say it."""
+    """A confidence in [0, 1] in words."""
     for least, text in ((0.95, "very sure"), (0.85, "sure"), (0.7, "fairly sure"), (0.5, "unsure")):
         if value >= least:
             return text

@@ -1,4 +1,4 @@
-"""Penalised softmax regression: the convex problem at the heart of a linear extractor, and how strong its prior is."""
+"""L2-regularised softmax regression, the convex problem of a linear extractor, and the choice of its ridge."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from linsem.calibrate import temperature_of
 from linsem.curvature import Diagonal, Full, evened
 
-EQUAL = 0.01  # of the loss: a ridge that is worse by less is as good
+EQUAL = 0.01  # relative tolerance: a ridge whose loss is within it counts as equally good
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Rows x (n, D) float32, labels y (n,) int64 in 0..classes-1, weights (n,) that sum to one.
+    """Rows x (n, D) float32, labels y (n,) int64 in 0..classes-1, and weights (n,) that sum to one.
 
-    Or weights (m, n): m problems of the same rows, whose solutions (m * classes, D + 1) are found in one go, so that
-    the rows are read once for all.
+    Weights of shape (m, n) stand for m problems on the same rows, with solutions (m * classes, D + 1); they are solved
+    together, so that the rows are read once for all.
     """
 
     x: torch.Tensor
@@ -29,16 +29,16 @@ class Problem:
 
     @property
     def weights(self) -> torch.Tensor:
-        """(m, n), also of one problem."""
+        """The weights as (m, n), also of a single problem."""
         return self.weight.reshape(-1, len(self.y))
 
     def part(self, chosen: torch.Tensor) -> Problem:
-        """Some of the rows, (n,) bool or indices, of one problem; their weights sum to one again."""
+        """The problem restricted to some rows, (n,) bool or indices, with weights summing to one; for m = 1 only."""
         weight = self.weight[chosen]
         return Problem(self.x[chosen], self.y[chosen], weight / weight.sum().clamp_min(1e-12), self.classes)
 
     def start(self) -> torch.Tensor:
-        """Zeros (m * classes, D + 1), but for the last column, the bias, which holds each class's log share."""
+        """Initial theta (m * classes, D + 1): zeros, except for the bias (last column), each class's log share."""
         theta = self.x.new_zeros(len(self.weights) * self.classes, self.x.shape[1] + 1)
         share = theta.new_zeros(len(self.weights), self.classes).index_add_(1, self.y, self.weights)
         theta[:, -1] = (share.flatten() + 1e-4).log()
@@ -46,7 +46,7 @@ class Problem:
 
 
 def logits_of(theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """(K, D + 1) and (n, D) to (n, K)."""
+    """Logits (n, K) of theta (K, D + 1) and rows (n, D)."""
     return torch.addmm(theta[:, -1], x, theta[:, :-1].t())
 
 
@@ -60,14 +60,13 @@ def solve(
     tolerance: float = 2e-3,
     even: Diagonal | Full | None = None,
 ) -> Iterator[tuple[int, float]]:
-    """Minimise mean cross-entropy + ridge / 2 |theta|^2 (not on the bias) by L-BFGS, in place.
+    """Minimise mean cross-entropy + ridge / 2 |theta|^2 (bias excluded) by L-BFGS, in place.
 
-    Yields (iterations done, loss) every `every` iterations; ends early when the loss falls by less than
-    `tolerance` of itself within that many. `theta` (m * classes, D + 1) is the start and the solution; several problems
-    are solved as their sum, with steps of one length. The gradient is
-    written out: it is two matrix products, and autograd would add copies of both. The solver sees coordinates in which
-    the curvature is about even (default: those of the problem), which changes the way and not the end: features of
-    neighbouring layers say much the same.
+    Yields (iterations done, loss) every `every` iterations; stops early when the loss falls by less than `tolerance`,
+    relative, within that many. `theta` (m * classes, D + 1) is the initial value and becomes the solution; several
+    problems are solved as their sum, with a common step length. The gradient is written out: it takes two matrix
+    products, and autograd would hold copies of both. `even` preconditions the problem (default: `evened` of its rows),
+    since the features of neighbouring layers are strongly correlated; this changes the path, not the solution.
     """
     weight = problem.weights
     even = evened(problem.x, weight.mean(0), ridge) if even is None else even
@@ -83,7 +82,7 @@ def solve(
     @torch.no_grad()
     def closure() -> torch.Tensor:
         even.back(moved, theta)
-        logits = logits_of(theta, problem.x).t().contiguous()  # over short rows a softmax takes ten times as long
+        logits = logits_of(theta, problem.x).t().contiguous()  # a softmax over short rows takes ten times as long
         logp = F.log_softmax(logits.unflatten(0, (len(weight), -1)), dim=1)
         loss = -(logp[:, problem.y, rows] * weight).sum() + ridge / 2 * theta[:, :-1].square().sum()
         error = logp.exp_()
@@ -99,7 +98,7 @@ def solve(
     for done in range(every, iterations + every, every):
         solver.param_groups[0]["max_iter"] = every - max(done - iterations, 0)  # the last round may be shorter
         solver.step(closure)
-        even.back(moved, theta)  # the last point that was tried need not be the one that was taken
+        even.back(moved, theta)  # the last point evaluated need not be the accepted one
         loss = _loss(theta, problem, ridge)
         yield min(done, iterations), loss
         if before - loss < tolerance * abs(loss):
@@ -108,7 +107,7 @@ def solve(
 
 
 def _product(error: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """(K, n) times (n, D), a part of the rows for each thread: so few times so many is done by one thread alone."""
+    """(K, n) times (n, D), split over the threads: BLAS would use one thread for a product of this shape."""
     threads = torch.get_num_threads() if x.device.type == "cpu" else 1
     even = len(x) // threads * threads
     parts = error[:, :even].unflatten(1, (threads, -1)).transpose(0, 1)
@@ -125,7 +124,7 @@ def _loss(theta: torch.Tensor, problem: Problem, ridge: float) -> float:
 
 
 def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor | None = None) -> torch.Tensor:
-    """The solution itself, from `start` (which is not changed) or from the class shares."""
+    """The solution, from `start` (left unchanged) or from the class shares."""
     theta = problem.start() if start is None else start.clone()
     for _ in solve(theta, problem, ridge, iterations):
         pass
@@ -134,7 +133,7 @@ def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What cross-validation chose: the ridge, its held-out loss, each candidate's, and the held-out logits with it."""
+    """The choice of cross-validation: the ridge, its held-out loss, all candidates' losses, and the held-out logits."""
 
     ridge: float
     loss: float
@@ -152,13 +151,13 @@ def cross_validate(
     iterations: int = 8,
     even: bool = True,
 ) -> Choice:
-    """Choose among `ridges` the strongest that is as good as any (`_missed`) on groups that were left out.
+    """Choose the strongest of `ridges` whose held-out loss (`_missed`) is within `EQUAL` of the best.
 
-    `groups` (n,) int64, at least two. Each class counts the same; or, if not `even`, what the weights say, and the loss
-    is that which is fitted.
+    `groups` (n,) int64, at least two, are left out together. With `even` each class counts the same; otherwise the
+    weights are used as they are, and the loss is the one that is fitted.
 
-    From the strongest to the weakest, each begun from the last, so that a path costs little more than its end. A class
-    that only the left-out groups have cannot be known there: its pixels do not count.
+    The ridges are solved from strongest to weakest, each warm-started from the last, so that a path costs little more
+    than its end. Classes that occur only in the left-out groups cannot be predicted, and their pixels do not count.
     """
     fold_of = groups % min(folds, int(groups.max()) + 1)
     ordered = sorted(ridges, reverse=True)
@@ -195,7 +194,7 @@ def cross_validate(
 def _missed(logits: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> float:
     """The cross-entropy of logits (n, K) at their best temperature.
 
-    A fit that is merely too sure is not a bad one: its probabilities are calibrated afterwards.
+    Overconfidence is not held against a fit: its probabilities are calibrated afterwards.
     """
     return _entropy(logits / temperature_of(logits, y, weight), y, weight)
 
@@ -205,17 +204,18 @@ def _entropy(logits: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> flo
 
 
 def _evenly(weight: torch.Tensor, y: torch.Tensor, classes: int) -> torch.Tensor:
-    """Weights by which each class that is there counts the same.
+    """Reweight so that each class that occurs counts the same.
 
-    By pixels, walls decide, and the prior that suits them gives up eyes and mouths.
+    Weighted by pixels, large areas such as walls would decide, and the chosen prior would lose eyes and mouths.
     """
     return weight / weight.new_zeros(classes).index_add_(0, y, weight)[y].clamp_min(1e-12)
 
 
 def common_shares(logits: torch.Tensor, before: torch.Tensor, rounds: int = 10) -> torch.Tensor:
-    """How common each class is among rows of logits (n, K) of a classifier that took `before` (K,) for the shares.
+    """Estimate the class shares (K,) of rows from logits (n, K) of a classifier trained with the shares `before` (K,).
 
-    Saerens et al. (2002): correct the probabilities by the shares, take their mean for the shares, and so on.
+    The EM algorithm of Saerens et al. (2002): correct the probabilities by the shares, average them to get new shares,
+    and repeat.
     """
     probabilities, shares = logits.softmax(1), before
     for _ in range(rounds):

@@ -1,7 +1,7 @@
-"""Categories of which an image shows too little to be one: the few pixels of glasses on a face that wears none.
+"""Removal of specks: categories with too few pixels in an image, such as glasses on a face that wears none.
 
-A linear map decides pixel by pixel, and of thousands some few look like anything. How large a category is where there
-is any tells them apart.
+A linear extractor decides pixel by pixel, and of thousands of pixels some resemble anything. The usual area of a
+category, where it occurs, tells specks from the real thing.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import torch
 from linsem.agree import labels_of
 from linsem.pixels import IGNORE
 
-SHARE = 0.12  # of its usual area: what is less of a category in an image is none of it
+SHARE = 0.12  # of a category's usual area: less than this in an image is a speck
 
 
 def areas(maps: Sequence[np.ndarray], classes: int) -> np.ndarray:
-    """The share of each image that each category has, (N, K), from label maps (H, W), 255 = unknown."""
+    """Each category's share of each image, (N, K), from label maps (H, W), 255 = unknown."""
     return np.stack([np.bincount(m[m != IGNORE].ravel(), minlength=classes) / m.size for m in maps])
 
 
 def least_areas(shares: np.ndarray) -> tuple[float, ...]:
-    """For each category the share of an image below which it is a speck, from what `areas` gives, (N, K).
+    """Each category's minimum area, as a share of an image, from `areas` (N, K); 0 for a category without a pixel.
 
-    Of strokes only what is painted is known of its area. 0 for a category without a pixel.
+    Of strokes, only the painted pixels count.
     """
     return usual_areas(shares.sum(axis=0), (shares > 0).sum(axis=0))
 
 
 def usual_areas(total: np.ndarray, images: np.ndarray) -> tuple[float, ...]:
-    """The same from (K,) the sum of a category's shares of the images, and the number of images that have it."""
+    """The same from (K,) sums of each category's shares and (K,) numbers of images that have it."""
     return tuple((SHARE * total / np.maximum(images, 1)).tolist())
 
 
 def without_specks(logits: torch.Tensor, least: Sequence[float], labels: torch.Tensor | None = None) -> torch.Tensor:
-    """Logits (N, K, H, W) to labels (N, H, W) uint8 among the categories that an image shows enough of.
+    """Labels (N, H, W) uint8 of logits (N, K, H, W), among the categories that are large enough in each image.
 
-    `least` (K,) are shares of the image. A speck takes the likeliest of the other categories; the largest category is
-    none. `labels` are those of the largest logits, where they are known; they are not changed.
+    `least` (K,) are shares of the image. The pixels of a speck take the most likely other category; an image's largest
+    category is never a speck. `labels` are those of the largest logits, if already known; they are not modified.
     """
     labels = labels_of(logits) if labels is None else labels.clone()
     flat = labels.flatten(1).long()

@@ -1,11 +1,12 @@
-"""Strokes spread over what they touch: the area of one colour that a stroke lies in, and no further.
+"""Spread strokes over the area of one colour that they lie in.
 
-A random walker (Grady, PAMI 2006) starts at each pixel without a label, crosses from pixel to pixel the more readily
-the more alike their colours are, and takes the label of the first stroke that it meets. It may also give up on the way;
-so an area that no stroke lies in, like the other eye, does not take the label of what surrounds it but stays unknown.
+A random walker (Grady, PAMI 2006) starts at each unlabelled pixel, moves between pixels with a probability that grows
+with the similarity of their colours, and takes the label of the first stroke it meets. It may also stop on the way, so
+that an area without a stroke, such as the other eye, stays unknown instead of taking the label of its surroundings.
 
-People paint an eye with a brush as wide as the eye, and a little of the cheek with it. So a stroke spreads from its
-middle alone, and where strokes of several categories lie in one area of colour, not from those that hardly do.
+Annotators paint an eye with a brush as wide as the eye, and touch the cheek as well. So a stroke spreads from its
+middle only, and where strokes of several categories lie in one area of colour, those with hardly any pixels there are
+ignored.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from linsem.examples import Annotation
 from linsem.pixels import IGNORE, resize_labels
 from linsem.recent import Recent
 
-SPARSE = 0.5  # of the pixels: labels of fewer are strokes, and not a label map with gaps
-SIDE = 128  # pixels: walked on with the shorter side at most this long
-SHARP = 2000.0  # of squared colour differences in 0..1: a twentieth of the range is an edge
-REACH = 60.0  # pixels of one colour that a walker crosses before it gives up
-LEAST = 0.6  # of the walkers that meet a stroke: the share that makes its label the pixel's
-ARRIVE = 0.1  # of all walkers: the share that has to meet one
-THICK = 16  # pixels: how deep the middle of a stroke lies at most
-HARDLY = 0.25  # of the strokes' pixels in an area: a category with less than this of the most has strayed there
-OTHER = 0.01  # squared difference, in 0..1, of a stray stroke's colour from theirs that shows it to have its own reason
-PIXELS = 8_000  # enough to fit to, of all that strokes spread to: each stroke waits for a fit
-ALIKE = 0.002  # squared difference, in 0..1, of neighbouring colours that belong to one area
+SPARSE = 0.5  # of the pixels: labels that cover less are strokes rather than a label map with gaps
+SIDE = 128  # pixels: the images are scaled down until the shorter side is at most this long
+SHARP = 2000.0  # factor on squared colour differences in 0..1: a twentieth of the range is an edge
+REACH = 60.0  # pixels of one colour that a walker crosses before it stops
+LEAST = 0.6  # of the walkers that meet a stroke: the least share for a label to be assigned
+ARRIVE = 0.1  # of all walkers: the least share that has to meet a stroke
+THICK = 16  # pixels: the greatest depth that is measured
+HARDLY = 0.25  # relative to the most frequent category in an area: one with fewer stroke pixels has strayed there
+OTHER = 0.01  # squared difference, in 0..1, from that category's colour above which a stroke is no stray
+PIXELS = 8_000  # of all that strokes spread to, used for a fit: the annotator waits for it
+ALIKE = 0.002  # squared difference, in 0..1, below which neighbouring pixels belong to one area
 
 
 def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Labels (H, W) uint8, 255 = unknown, of an image (H, W, 3) uint8: the strokes, and what they spread to.
+    """Labels (H, W) uint8, 255 = unknown, of an image (H, W, 3) uint8, with the strokes spread.
 
-    Raises InputError for an image and labels of different sizes, and for other numbers than these.
+    Raises InputError if the sizes of image and labels differ, or for other types and values.
     """
     rgb, labels = np.asarray(rgb), np.asarray(labels)
     if rgb.dtype != np.uint8 or labels.dtype.kind not in "ui" or labels.ndim != 2:
@@ -73,13 +74,13 @@ def is_sparse(labels: np.ndarray) -> bool:
 
 
 def guess(annotation: Annotation, rgb: np.ndarray, spread: Callable[..., np.ndarray] = spread) -> Annotation:
-    """An annotation with what its strokes spread to on its image, rgb (H, W, 3) uint8, which counts as guessed."""
+    """An annotation with its strokes spread on its image, rgb (H, W, 3) uint8; the new labels count as guessed."""
     wider = spread(rgb, annotation.labels)
     return replace(annotation, labels=wider, guessed=wider != annotation.labels)
 
 
 class Spreads:
-    """`spread`, remembered for the strokes seen last: of several images a stroke changes but one."""
+    """`spread`, cached by image and strokes: a stroke changes only one of several images."""
 
     def __init__(self, bytes_limit: int = 32 << 20) -> None:
         self._found: Recent[np.ndarray] = Recent(bytes_limit)
@@ -95,7 +96,7 @@ class Spreads:
 
 
 def _fewer(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Strokes at a smaller size: a cell has a label where any of its pixels has one."""
+    """Strokes at a smaller size: a cell is labelled where any of its pixels is."""
     small = np.full(size, IGNORE, np.uint8)
     rows, columns = np.nonzero(labels != IGNORE)
     small[rows * size[0] // labels.shape[0], columns * size[1] // labels.shape[1]] = labels[rows, columns]
@@ -103,7 +104,7 @@ def _fewer(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _middles(labels: np.ndarray) -> np.ndarray:
-    """Strokes without their rims: what is not two thirds as deep as the stroke's deepest pixel is unknown."""
+    """Strokes without their rims: pixels not two thirds as deep as the stroke's deepest become unknown."""
     known = labels != IGNORE
     strokes = []
     for a, b in _neighbours(labels.shape):
@@ -120,9 +121,9 @@ def _middles(labels: np.ndarray) -> np.ndarray:
 
 
 def _settled(seeds: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Seeds (h, w) without those of categories that have hardly any in the area of colour in which they lie.
+    """Seeds (h, w) without strays: those of categories with hardly any seeds in the area of colour they lie in.
 
-    Soft edges join areas; there a small part has a colour of its own, and so its seeds are no strays.
+    Soft edges join areas; a small part with a colour of its own is then no stray.
     """
     colors = picture.reshape(3, -1)
     close = []
@@ -148,7 +149,7 @@ def _settled(seeds: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(shape: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The flat indices of all pairs of pixels that touch, downwards and to the right."""
+    """The flat indices of all pairs of adjacent pixels, vertical and horizontal."""
     index = np.arange(shape[0] * shape[1]).reshape(shape)
     return [(index[:-1].ravel(), index[1:].ravel()), (index[:, :-1].ravel(), index[:, 1:].ravel())]
 
@@ -158,14 +159,14 @@ def _same(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _surrounded(labels: np.ndarray) -> np.ndarray:
-    """Whether the four neighbours, as far as there are any, have the label of the pixel."""
+    """Whether all of a pixel's four neighbours inside the image have its label."""
     padded = np.pad(labels, 1, mode="edge")
     sides = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     return np.logical_and.reduce([side == labels for side in sides]) & (labels != IGNORE)
 
 
 def _pieces(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The number of the connected piece of each of `count` nodes: the smallest index in it."""
+    """Connected components of `count` nodes, each named by its smallest index."""
     first, second = (np.concatenate(ends) for ends in zip(*edges, strict=True))
     piece = np.arange(count)
     while True:
@@ -179,12 +180,13 @@ def _pieces(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarra
 
 
 def _walk(picture: torch.Tensor, seeds: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
-    """(3, h, w) in 0..1 and seeds (h, w) to the probability (K, h, w) that a walker ends at each category.
+    """The probability (K, h, w) that a walker ends at each category, from a picture (3, h, w) in 0..1 and seeds (h, w).
 
-    What arrives at a free pixel is the weighted mean of its neighbours; the rate of giving up makes that less than one,
-    and the strokes are fixed. Solved row by row, exactly: a row touches but the rows above and below it, so that
-    eliminating the rows in turn (block Gauss) takes one small inverse each, where an iteration takes a few hundred
-    rounds in wide areas of one colour. In double precision, whose range the far ends of such an inverse do not leave.
+    At a free pixel it is the weighted mean of its neighbours', where the rate of stopping makes the weights sum to less
+    than one; at the strokes it is fixed. The linear system is block tridiagonal, since a row of pixels touches only the
+    rows above and below it, and is solved exactly by block Gaussian elimination with one small inverse per row; an
+    iterative solver takes a few hundred rounds in wide areas of one colour. Double precision avoids underflow far from
+    the strokes.
     """
     if picture.shape[2] > picture.shape[1]:  # the inverses are as wide as a row
         return _walk(picture.mT, seeds.mT, categories).mT
@@ -210,7 +212,10 @@ def _walk(picture: torch.Tensor, seeds: torch.Tensor, categories: torch.Tensor) 
 
 
 def _eliminated(rows: torch.Tensor, down: torch.Tensor, right_side: torch.Tensor) -> torch.Tensor:
-    """The solution (h, w, K) of the blocks rows (h, w, w) and, from each row to the next, -down (h - 1, w)."""
+    """Solve the block tridiagonal system of diagonal blocks rows (h, w, w) and off-diagonal blocks -diag(down).
+
+    `down` is (h - 1, w); the right side and the solution are (h, w, K).
+    """
     inverses, sides = [], []
     for i in range(len(rows)):
         block, side = rows[i], right_side[i]

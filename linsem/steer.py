@@ -1,12 +1,12 @@
-"""THE latent optimisation loop: move latents until the image obeys, batched over samples.
+"""The latent optimisation loop, batched over samples, behind both editing and conditional sampling.
 
-Semantic editing (paper §4, SIE) and semantic-conditional sampling (SCS) differ only in where they start and in which
-terms they weigh; both baselines of the paper are settings of it as well. The objective of each sample is
+Semantic editing (paper §4, SIE) and semantic-conditional sampling (SCS) differ only in their start and in the weights
+of the terms; both baselines of the paper are settings of the same loop. The objective of each sample is
 
     agree * CE(P(G(z)), target) + preserve * |G(z) - G(z0)|^p outside + color * |G(z) - wish|^p where painted
         + hold * CE(P(G(z)), held) + prior * |z|^2 + close * |z - z0|^2
 
-The best iterate of each sample is kept and yielded, never merely the last.
+The best iterate of each sample is kept and yielded, not the last.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from linsem.wish import SteerError, Weights, Wish, WishMaps
 
 __all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "steer", "teacher_segmenter"]
 
-ROUNDING = 1e-6  # of a sum of weights that is one
-LEAST_GAIN = 0.003  # of the loss: what falls by less has not fallen, as far as patience goes
+ROUNDING = 1e-6  # in the sum of weights that add up to one
+LEAST_GAIN = 0.003  # of the loss: a smaller decrease counts as none for `patience`
 MOST_STEPS = 10_000
 SPACES = ("z", "z_layers", "ws")
-Basis = torch.Tensor  # (D, w_dim): a space of its own, in which a latent (N, D) is a step of all layers alike
+Basis = torch.Tensor  # (D, w_dim): a subspace of w; a latent (N, D) is an offset added to the w of all layers
 Segmenter = Callable[[torch.Tensor | None, list[torch.Tensor], tuple[int, int]], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class SteerStep:
-    """The best state so far. `agreement` (N,): the weighted share of target pixels whose largest logit obeys; `loss`
-    (N,). `labels` (N, H, W) are as an extractor predicts them, without specks."""
+    """The best state so far; labels (N, H, W) are predicted as by an extractor, without specks.
+
+    `agreement` (N,) is the weighted share of target pixels whose largest logit is the wished one; `loss` is (N,).
+    """
 
     index: int
     total: int
@@ -65,15 +67,22 @@ def steer(
     with_image: bool = False,
     anchor: torch.Tensor | None = None,
 ) -> Iterator[SteerStep]:
-    """Yield a step before the first move (index 0) and after each of at most `steps` moves of Adam.
+    """Optimise latents with Adam, yielding a step before the first move (index 0) and after each of at most `steps`.
 
-    `start` is (N, z_dim) in space "z" (one z), (N, num_ws, z_dim) in "z_layers" (one z a layer, paper §4), else ws
-    (N, num_ws, w_dim), which in a `Basis` is what the latent, at first zero, is added to. `anchor`, of the shape of a
-    start or of one sample, is the z0 of the terms that hold the image where it was (default: the start). It stops
-    early when each sample's agreement has reached `enough`, or when no sample's loss has fallen for `patience` moves.
-    Images are drawn where a term needs them, or `with_image`. Closing the iterator stops
-    it within one move. A move that yields numbers that are not finite ends it with the best state so far
-    (`SteerError` if there is none).
+    Args:
+        segmenter: an extractor, or a function of (image, features, size) that returns logits.
+        start: (N, z_dim) in space "z" (one z), (N, num_ws, z_dim) in "z_layers" (one z per layer, paper §4), else ws
+            (N, num_ws, w_dim). With a `Basis`, the latent starts at zero and is added to these ws.
+        space: "z", "z_layers", "ws", or a `Basis`.
+        psi: truncation, in the spaces of z.
+        enough: stop when each sample's agreement has reached this.
+        patience: stop when no sample's loss has fallen for this many moves (None: never).
+        keep_best: keep the best iterate of each sample rather than the last.
+        with_image: compute images even if no term needs them.
+        anchor: the z0 of the terms that hold the image as it was, N latents or one (default: the start).
+
+    Closing the iterator stops it within one move. A move that yields non-finite numbers ends it with the best state so
+    far (`SteerError` if there is none).
     """
     if not isinstance(space, torch.Tensor) and space not in SPACES:
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
@@ -97,13 +106,13 @@ def steer(
 
 
 def check_steps(steps: int) -> None:
-    """Raise `SteerError` for a number of moves that no run takes."""
+    """Raise `SteerError` if the number of moves is out of range."""
     if not 0 <= steps <= MOST_STEPS:
         raise SteerError(f"steps: expected 0..{MOST_STEPS}, got {steps}")
 
 
 class _Loop:
-    """The state of one run; `steer` drives it."""
+    """The state of one run, driven by `steer`."""
 
     def __init__(
         self,
@@ -140,7 +149,7 @@ class _Loop:
         self.best_labels: torch.Tensor | None = None
 
     def hold(self, anchor: torch.Tensor) -> None:
-        """Hold the images to that of another latent than the start (in a `Basis`: of other styles than the base)."""
+        """Set the anchor: hold the images to those of another latent than the start (with a `Basis`, of other ws)."""
         anchor = _checked_start(self.generator, anchor, self.space)
         if len(anchor) not in (1, len(self.start)):
             raise SteerError(f"anchor: expected 1 or {len(self.start)} latents, got {len(anchor)}")
@@ -152,7 +161,7 @@ class _Loop:
                 self.origin = checked_pass(self.generator, ws)[0].expand(len(self.start), -1, -1, -1)
 
     def ws(self, latent: torch.Tensor, part: slice = slice(None)) -> torch.Tensor:
-        """The styles of a latent of this space."""
+        """The ws of a latent of this space."""
         if self.base is not None:
             return self.base[part] + (latent @ self.space)[:, None]
         if self.space == "ws":
@@ -164,9 +173,9 @@ class _Loop:
         return mapped[:, torch.arange(layers), torch.arange(layers)]
 
     def evaluate(self, *, gradient: bool) -> tuple[bool, bool]:
-        """One forward (and backward) pass; takes over what is better. Returns (all finite, anything better).
+        """One forward (and backward) pass that keeps what is better; returns (all finite, anything better).
 
-        The samples do not know of each other: where all of them would not fit into memory they go in parts.
+        Samples are independent: if they do not fit into memory together they are run in parts.
         """
         self.adam.zero_grad(set_to_none=True)
         parts = [self._pass(part, gradient) for part in batches(len(self.latent), self.part)]
@@ -184,8 +193,10 @@ class _Loop:
     def _pass(
         self, part: slice, gradient: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The loss (n,), the agreement (n,), the labels (n, H, W) as they are predicted and the image of some samples;
-        adds to the gradient of the latent."""
+        """The loss (n,), agreement (n,), predicted labels (n, H, W) and image of some samples.
+
+        Accumulates the gradient of the latent.
+        """
         ws = self.ws(self.latent[part], part)
         image, features = checked_pass(self.generator, ws, image=self.needs_image, last_layer=self.last_layer)
         logits = self.segment(image, features, tuple(self.generator.size))
@@ -275,14 +286,14 @@ def _checked_start(generator: Generator, start: torch.Tensor, space: str | Basis
 
 
 def as_segmenter(segmenter: Extractor | Segmenter) -> Segmenter:
-    """An extractor as a function of (image, features, size); a function is returned as it is."""
+    """An extractor as a function of (image, features, size); a function is returned unchanged."""
     if not isinstance(segmenter, Extractor):
         return segmenter
     return lambda image, features, size: segmenter.logits(features, size)
 
 
 def teacher_segmenter(teacher: object) -> Segmenter:
-    """A network of images, with `.logits(image)`, as the segmenter of the paper's baselines."""
+    """A segmenter from an image network with `.logits(image)`, as in the paper's baselines."""
 
     def segment(image: torch.Tensor | None, features: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         return teacher.logits(image)

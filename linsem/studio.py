@@ -1,7 +1,7 @@
-"""The studio: the networks in memory, and what can be done with them. Numpy in, numpy out, no visitor.
+"""The studio: the networks in memory and all operations on them, with numpy arrays in and out.
 
-One `Studio` serves everybody. It loads generators when they are first asked for, keeps the features of the images seen
-last, and hands out frozen values. It holds no state of a visitor, and no request changes a network.
+One `Studio` serves all users. It loads generators on first use, caches the features of recent images, and returns
+frozen values. It holds no user state, and no request modifies a network.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from linsem.zoo import ModelError
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
 
 BATCH = 8
-KEPT = 16  # of what was learnt from them, a megabyte each
-DRAW_EVERY = 3  # moves of a sampling
+KEPT = 16  # atlases in memory, a megabyte each
+DRAW_EVERY = 3  # moves between the images of a sampling
 
 
 class Studio:
-    """The networks, and what can be done with them."""
+    """The networks and the operations on them."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
@@ -56,11 +56,11 @@ class Studio:
     # --- what there is -----------------------------------------------------------------------------------------------
 
     def models(self) -> list[dict[str, object]]:
-        """The offered generators, as `/models` answers."""
+        """The available generators, in the form that `/models` returns."""
         return zoo.available_models()
 
     def default_model(self) -> str:
-        """The generator to begin with; raises `ModelError` if none is available."""
+        """The generator to start with; raises `ModelError` if none is available."""
         rows, wanted = self.models(), self.settings.model
         if wanted and {wanted, zoo.split_label(wanted)[0]} & {str(row["id"]) for row in rows}:
             return wanted
@@ -70,7 +70,7 @@ class Studio:
         raise ModelError("no generator is available here: put a checkpoint in assets/, or set LINSEM_MODELS")
 
     def check_model(self, model: str | None) -> str:
-        """The id of an offered generator (nothing: the default one); raises `ModelError` for any other."""
+        """The id of an available generator (empty: the default one); raises `ModelError` for any other."""
         if not model:
             return self.default_model()
         offered = [str(row["id"]) for row in self.models()]
@@ -83,11 +83,11 @@ class Studio:
         return zoo.spec_of(model).categories
 
     def generator(self, model: str) -> Generator:
-        """The frozen generator, loaded the first time; all labels of a conditional one share what is loaded."""
+        """The frozen generator, loaded on first use; all labels of a conditional one share its parameters."""
         return zoo.with_label(self._looks_of(model).generator, zoo.split_label(model)[1])
 
     def fetch(self, model: str) -> None:
-        """Have the generator's file on this machine, without loading it; raises `ModelError`."""
+        """Download the generator's file if needed, without loading it; raises `ModelError`."""
         name = zoo.split_label(model)[0]
         if name not in self._looks and name not in self._fetched:
             self.check_model(model)
@@ -110,7 +110,7 @@ class Studio:
         return self._shipped.get(model, load)
 
     def extractor(self, model: str, fitted: Extractor | None = None) -> Extractor:
-        """The visitor's own extractor, or else the shipped one; raises `ExtractorError` if there is neither."""
+        """The user's own extractor, else the shipped one; raises `ExtractorError` if there is neither."""
         extractor = fitted or self.shipped(model)
         if extractor is None:
             raise ExtractorError(f"{model} ships without an extractor: label an image first, in the tab Label")
@@ -123,25 +123,25 @@ class Studio:
     # --- what can be done --------------------------------------------------------------------------------------------
 
     def draw(self, model: str, seeds: Sequence[int], psi: float) -> tuple[np.ndarray, np.ndarray]:
-        """Seeds to ws (N, num_ws, w_dim) float32 and rgb (N, H, W, 3) uint8."""
+        """Draw seeds: ws (N, num_ws, w_dim) float32 and rgb (N, H, W, 3) uint8."""
         looks = self._looks_of(model)
         ws = self.latents(model, seeds, psi)
         return ws, np.stack([looks.image(row) for row in ws])
 
     def render(self, model: str, ws: Sequence[np.ndarray]) -> np.ndarray:
-        """Each ws (num_ws, w_dim) to its image: rgb (N, H, W, 3) uint8."""
+        """The images of ws (num_ws, w_dim) each: rgb (N, H, W, 3) uint8."""
         looks = self._looks_of(model)
         return np.stack([looks.image(self._checked_ws(looks.generator, each)) for each in ws])
 
     def latents(self, model: str, seeds: Sequence[int], psi: float) -> np.ndarray:
-        """Seeds to ws (N, num_ws, w_dim) float32."""
+        """The ws (N, num_ws, w_dim) float32 of seeds."""
         if not 0 <= psi <= 2:
             raise InputError(f"psi: expected 0 to 2, got {psi}")
         generator = self.generator(model)
         with torch.no_grad():
             rows = [
                 generator.map(z[None], float(psi))[0] for z in seed_z(generator, seeds)
-            ]  # alone: the same in any call
+            ]  # one by one, so that results do not depend on the batch
         return torch.stack(rows).cpu().numpy()
 
     def fit(
@@ -153,11 +153,11 @@ class Studio:
         start: Extractor | None = None,
         spread: bool | None = None,
     ) -> Extractor:
-        """The extractor that the labels ask for: ws (num_ws, w_dim) and labels (H, W) of each image; on the CPU.
+        """Fit an extractor to ws (num_ws, w_dim) and labels (H, W) of each image; returned on the CPU.
 
-        Labels of another size than the image's are resized. A category that is painted nowhere is never predicted.
-        With `spread`, strokes take what they touch of one colour (`linsem.spread`) before anything is fitted, which
-        then sees fewer pixels: somebody waits. None: they do on images of which less than half is labelled.
+        Labels are resized to the image if needed. A category without a pixel is never predicted. With `spread`, strokes
+        are first spread over areas of one colour (`linsem.spread`), and the fit then uses fewer pixels, to keep the
+        wait short. None: on images of which less than half is labelled.
         """
         looks = self._looks_of(model)
         spread = False if spread is None and not self.settings.spread else spread
@@ -185,7 +185,7 @@ class Studio:
         return last.extractor.to("cpu")
 
     def read(self, model: str, extractor: Extractor, ws: Sequence[np.ndarray]) -> Reading:
-        """What the extractor reads in the images of ws."""
+        """The extractor's predictions on the images of ws."""
         looks, ready = self._ready(model, extractor)
         rows = []
         for each in ws:
@@ -207,7 +207,7 @@ class Studio:
     def suggest(
         self, model: str, seeds: Sequence[int], count: int, psi: float, labelled: Sequence[np.ndarray] = ()
     ) -> list[int]:
-        """The seeds that are most useful to label next, besides the latents of `labelled`, which are so already."""
+        """The seeds most useful to label next, given the latents of the images `labelled` already."""
         generator = self.generator(model)
         known = [torch.from_numpy(self._checked_ws(generator, ws)) for ws in labelled]
         return suggest_next(generator, None, seeds, count, psi=psi, labelled=torch.stack(known) if known else None)
@@ -222,7 +222,7 @@ class Studio:
         steps: int = 50,
         **options: object,
     ) -> Iterator[EditFrame]:
-        """Semantic editing, a frame a step; the last one is the result."""
+        """Semantic editing, one frame per step; the last one is the result."""
         looks, ready = self._ready(model, extractor)
         options = {"atlas": self._atlas_of(model, ready), **options}
         start = torch.from_numpy(self._checked_ws(looks.generator, ws))
@@ -232,7 +232,7 @@ class Studio:
     def removal(
         self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None
     ) -> np.ndarray:
-        """The target (H, W) uint8 that takes a category away, within the region (default: everywhere)."""
+        """The target (H, W) uint8 that removes a category within the region (default: everywhere)."""
         looks, ready = self._ready(model, extractor)
         with torch.no_grad():
             logits = ready.logits(looks.look(self._checked_ws(looks.generator, ws))[1])
@@ -252,7 +252,10 @@ class Studio:
         psi: float = 1.0,
         look: int | None = None,
     ) -> Iterator[SampleFrame]:
-        """Semantic-conditional sampling, a frame a step, or the last one again; the last one is the result."""
+        """Semantic-conditional sampling, one frame per step, repeated where nothing new was drawn.
+
+        The last frame is the result.
+        """
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)
         options = {"candidates": candidates, "steps": steps, "seed": seed, "psi": psi, "draw_every": DRAW_EVERY}
@@ -278,13 +281,13 @@ class Studio:
         return self._looks.get(zoo.split_label(model)[0], load)
 
     def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | bool:
-        """What the generator's samples tell about wishes; the last ones are kept. False where that would take long."""
+        """The atlas for edits, the most recent ones cached; False if it would take too long to make."""
         generator = self.generator(model)
         if not affordable(generator):
             return False
         key = bank_key(generator, extractor, range(SAMPLES), 1.0)
         atlas = self._atlases.get(key) or make_atlas(generator, self._banks.make(generator, extractor, range(SAMPLES)))
-        self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced, for others may read it
+        self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced, as others may be reading it
         return atlas
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:

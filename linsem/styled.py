@@ -1,4 +1,4 @@
-"""What StyleGAN and StyleGAN2 share as generators: z to truncated ws, checked inputs, and the noise of the layers."""
+"""The common base of StyleGAN and StyleGAN2: z to truncated ws, input checks, and the noise of the layers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ NOISE_MODES = ("const", "random", "none")
 
 
 class Styled(nn.Module):
-    """A network of `mapping` and synthesis; a family sets `config`, `z_dim`, `w_dim`, `num_ws` and `layers`.
+    """A network of `mapping` and synthesis; subclasses set `config`, `z_dim`, `w_dim`, `num_ws` and `layers`.
 
-    `label` is what a conditional one draws where nothing else is asked for (None: all labels zero).
+    `label` is the default label of a conditional network (None: a zero vector).
     """
 
     label: int | None = None
 
     def with_label(self, label: int | None) -> Styled:
-        """The same network, of the same parameters, that draws one of its labels, a whole number from 0 (None: none).
+        """The same network, sharing its parameters, with a default label, an integer from 0 (None: none).
 
-        Raises ValueError if it was trained without labels, or does not know this one.
+        Raises InputError if the network was trained without labels or does not have this one.
         """
         count = self.config.c_dim
         if count == 0 and label is not None:
@@ -39,15 +39,15 @@ class Styled(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.mapping.w_avg.device
 
     def map(
         self, z: torch.Tensor, psi: float = 1.0, *, cutoff: int | None = None, c: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """z (N, z_dim) to ws (N, num_ws, w_dim); with psi != 1 those below `cutoff` (None: all) move to the mean w.
+        """Map z (N, z_dim) to ws (N, num_ws, w_dim); with psi != 1, ws below `cutoff` (None: all) are truncated.
 
-        NVIDIA's StyleGANs were shown with psi 0.7 and cutoff 8. `c` (N, c_dim) is the label of a conditional net
+        NVIDIA's StyleGAN samples use psi 0.7 and cutoff 8. `c` (N, c_dim) is the label of a conditional network
         (default: that of `with_label`).
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
@@ -66,7 +66,7 @@ class Styled(nn.Module):
     def checked_last(
         self, ws: torch.Tensor, image: bool, last_layer: int | None, noise_mode: str, noise_seeds: Sequence[int] | None
     ) -> int:
-        """The index of the last feature map to compute; ValueError for anything that `synthesize` does not take."""
+        """The index of the last feature map to compute; InputError for arguments that `synthesize` does not accept."""
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise InputError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
         last = check_last_layer(last_layer, len(self.layers), image)
@@ -78,7 +78,10 @@ class Styled(nn.Module):
 
 
 def noise_of(const: torch.Tensor, mode: str, seeds: Sequence[int] | None, index: int) -> torch.Tensor | None:
-    """(H, W), (N, 1, H, W) or None. Random noise follows from each sample's own seed and the layer's index."""
+    """The noise of a layer, (H, W), (N, 1, H, W) or None.
+
+    Random noise depends only on the sample's seed and the layer's index.
+    """
     if mode == "none":
         return None
     if mode == "const" or seeds is None:

@@ -1,6 +1,6 @@
 """StyleGAN2 in plain PyTorch (Karras et al., CVPR 2020; the skip architecture).
 
-Parameter names are those of NVIDIA's PyTorch release, so `linsem.checkpoints` maps every other dialect to them.
+Parameter names follow NVIDIA's PyTorch release, and `linsem.checkpoints` maps every other dialect to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from linsem.stylegan2_layers import StyledConv, ToRGB
 
 @dataclass(frozen=True)
 class StyleGAN2Config:
-    """All that decides the shapes. `channels[k]` belongs to block k, at 4 * 2**k times the constant's shape / 4."""
+    """Everything that determines the shapes. Block k has `channels[k]` at 2**k times `const_size`."""
 
     channels: tuple[int, ...]
     z_dim: int = 512
@@ -27,7 +27,7 @@ class StyleGAN2Config:
     c_dim: int = 0
     mapping_layers: int = 8
     mapping_width: int | None = None  # of the hidden layers; None: w_dim
-    const_size: tuple[int, int] = (4, 4)  # (4, 2) for nets whose images are twice as high as wide
+    const_size: tuple[int, int] = (4, 4)  # (4, 2) for networks whose images are twice as high as wide
     conv_clamp: float | None = None
     normalize_z: bool = True
 
@@ -39,7 +39,7 @@ class StyleGAN2Config:
 
     @property
     def num_ws(self) -> int:
-        """Styles that the synthesis takes: one for each layer and one for the last toRGB."""
+        """The number of styles: one for each layer and one for the last toRGB."""
         return 2 * len(self.channels)
 
     @property
@@ -49,7 +49,7 @@ class StyleGAN2Config:
 
 
 class Mapping(nn.Module):
-    """z (and a label) to w: normalise, then a stack of slow fully connected layers; keeps the mean w."""
+    """The mapping network from z (and a label) to w: normalisation and fully connected layers; holds the mean w."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Mapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
-        """z (N, z_dim) and, for a conditional net, c (N, c_dim) to w (N, w_dim), not truncated."""
+        """Map z (N, z_dim) and, for a conditional network, c (N, c_dim) to w (N, w_dim), not truncated."""
         x = ops.pixel_norm(z.float()) if self.config.normalize_z else z.float()
         if self.config.c_dim > 0:
             if c is None:
@@ -77,7 +77,7 @@ class Mapping(nn.Module):
 
 
 class Block(nn.Module):
-    """All layers of one resolution: (conv0 doubling,) conv1, torgb."""
+    """All layers of one resolution: conv0 (upsampling, from the second block on), conv1, torgb."""
 
     def __init__(self, config: StyleGAN2Config, index: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """ws to image and features. Layer l is the output of the l-th styled convolution, coarse to fine."""
+    """The synthesis network from ws to image and features. Feature l is the output of the l-th styled convolution."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Synthesis(nn.Module):
         noise_seeds: Sequence[int] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """See `StyleGAN2.synthesize`. The image is that of the last block that was run."""
+        """See `StyleGAN2.synthesize`. The image is that of the last block computed."""
 
         def noise(layer: StyledConv, index: int) -> torch.Tensor | None:
             return noise_of(layer.noise_const, noise_mode, noise_seeds, index)
@@ -143,10 +143,10 @@ class Synthesis(nn.Module):
 
 
 class StyleGAN2(Styled):
-    """The generator: mapping, truncation, synthesis. Satisfies `linsem.generator.Generator`.
+    """The generator: mapping, truncation and synthesis. Implements `linsem.generator.Generator`.
 
-    `dtype` computes the synthesis in another precision (torch.bfloat16: faster where the processor has the units, at
-    about one per cent of error); the image and the features that come out are float32 all the same.
+    `dtype` runs the synthesis in another precision (torch.bfloat16: faster on processors with native support, at about
+    one per cent of error); the image and the features returned are float32 regardless.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class StyleGAN2(Styled):
         self.layers = tuple(_layers(config))
 
     def lay_out(self) -> StyleGAN2:
-        """Store every kernel in the order in which it is read; nothing else changes. Returns the network."""
+        """Store every kernel in the memory format in which it is read; values and shapes stay. Returns the network."""
         for module in self.modules():
             if isinstance(module, StyledConv):
                 module.lay_out()
@@ -177,10 +177,10 @@ class StyleGAN2(Styled):
         noise_seeds: Sequence[int] | None = None,
         dtype: torch.dtype | None = None,
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """ws (N, num_ws, w_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the list of features.
+        """Turn ws (N, num_ws, w_dim) into the image (N, 3, H, W), nominally in [-1, 1], and the list of features.
 
-        `noise_mode` is "const" (the network's own noise), "none", or "random", which then follows from one of
-        `noise_seeds` a sample, so that it does not depend on the batch.
+        `noise_mode` is "const" (the network's own noise), "none", or "random", which needs one of `noise_seeds` per
+        sample and so does not depend on the batch.
         """
         last = self.checked_last(ws, image, last_layer, noise_mode, noise_seeds)
         rgb, features = self.synthesis(

@@ -1,7 +1,7 @@
 """The layers of StyleGAN2: modulated convolutions, unfused (Karras et al., CVPR 2020, section 2 and appendix B).
 
-The modulation scales the input, the convolution has shared weights, the demodulation scales the output; this equals the
-grouped convolution of the paper and is faster on a CPU (`linsem.lab.bench`).
+Modulation scales the input, the convolution shares its weights over the batch, demodulation scales the output. This is
+equivalent to the paper's grouped convolution and faster on a CPU (`linsem.lab.bench`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from linsem.remembered import Remembered
 
 
 def _squares(weight: torch.Tensor) -> torch.Tensor:
-    """(O, I): the sum of squares of each 3x3 kernel, in the order of the values, whatever that in memory is."""
+    """(O, I): the sum of squares of each 3x3 kernel, in a summation order independent of the memory format."""
     return weight.contiguous().square().sum(dim=(2, 3))
 
 
 class StyledConv(nn.Module):
-    """One synthesis layer: modulated 3x3 convolution (doubling the size if `up`), noise, bias, leaky ReLU."""
+    """One synthesis layer: modulated 3x3 convolution (with upsampling if `up`), noise, bias, leaky ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, w_dim: int, size: tuple[int, int], *, up: bool, clamp: float | None
@@ -39,10 +39,10 @@ class StyledConv(nn.Module):
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """x (N, I, h, w), w (N, w_dim), noise (H, W), (N, 1, H, W) or None to (N, O, H, W).
 
-        On large maps most of the time goes into memory that is touched for the first time. So what can be done in
-        place is, the gain of the activation is moved into what is added up before it (leaky(g a) = g leaky(a)), and
-        for one image, whose map is larger than the kernel, the kernel is scaled instead of the map. Wide layers are
-        convolved with fewer multiplications (`linsem.winograd`).
+        On large maps most of the time goes into touching fresh memory. So operations are done in place where possible;
+        the gain of the activation is folded into the terms before it (leaky(g a) = g leaky(a)); and for a single image
+        whose map is larger than the kernel, the kernel is scaled instead of the map. Wide layers are convolved with
+        fewer multiplications (`linsem.winograd`).
         """
         style = self.affine(w)
         demodulation = (style.square() @ self.squares(self.weight).t() + 1e-8).rsqrt() * ops.SQRT2
@@ -67,7 +67,7 @@ class StyledConv(nn.Module):
         return x.clamp(-self.clamp, self.clamp) if moves else x.clamp_(-self.clamp, self.clamp)
 
     def linear(self, x: torch.Tensor) -> torch.Tensor:
-        """The convolution with the shared kernel; where that is frozen, nothing is kept for its gradient."""
+        """The convolution with the shared kernel; if that is frozen, the input is not kept for the backward pass."""
         if x.requires_grad and not self.weight.requires_grad:
             return ops.LinearMap.apply(x, self.convolve, self.adjoint)
         return self.convolve(x)
@@ -75,7 +75,7 @@ class StyledConv(nn.Module):
     def convolve(
         self, x: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The convolution with one kernel for all, with the doubling and its filter, and a bias (O,) at the end."""
+        """The convolution with one kernel for the batch, including upsampling and its filter, plus a bias (O,)."""
         weight = self.weight.to(x.dtype) if weight is None else weight
         if not self.up:
             return F.conv2d(x, weight, bias, padding=1)
@@ -89,14 +89,14 @@ class StyledConv(nn.Module):
         return F.conv2d(ops.fir(gradient, 2, 4.0), weight.transpose(0, 1), stride=2)
 
     def lay_out(self) -> None:
-        """Store the kernel in the order in which the convolution reads it; its shape and its values stay."""
+        """Store the kernel in the memory format in which the convolution reads it; shape and values are unchanged."""
         weight = self.weight.data.transpose(0, 1) if self.up else self.weight.data
         weight = weight.contiguous(memory_format=torch.channels_last)
         self.weight.data = weight.transpose(0, 1) if self.up else weight
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to colours, without demodulation."""
+    """A modulated 1x1 convolution to colours, without demodulation."""
 
     def __init__(self, in_channels: int, w_dim: int, clamp: float | None, img_channels: int = 3) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class ToRGB(nn.Module):
         """x (N, I, H, W), w (N, w_dim) to (N, 3, H, W) in float32."""
         style = self.affine(w) * self.gain
         weight = self.weight[:, :, 0, 0] * style[:, None]  # (N, 3, I): smaller than a scaled map
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of a map in channels-last order
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view, if the map is channels-last
         x = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)).float().unflatten(1, x.shape[2:])
         x = (x + self.bias).permute(0, 3, 1, 2)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)

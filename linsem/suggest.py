@@ -1,12 +1,12 @@
-"""Which images to label next: those whose parts are least like anything that is labelled already.
+"""Choose the images to label next: those whose parts are least like anything labelled already.
 
-An image stands for some of its pixels, in the coordinates of `linsem.basis` of the layers from 8 to 32 px: there it is
-decided what is drawn, and later in what colours. A pixel's gap is its squared distance from the nearest pixel of an
-image that is labelled or taken; it counts the less, the more pixels are like it. Images are taken one by one, each time
-the one that closes most of the gaps of all images: one with a part that several have and none of the labelled shows. (A
-core set, as Sener & Savarese, ICLR 2018, but of pixels and not of images: a hat is a small part of its image.)
+An image is represented by some of its pixels, in a basis (`linsem.basis`) of the layers from 8 to 32 px, which
+determine its content; later layers determine its colours. A pixel's gap is its squared distance to the nearest pixel of
+a labelled or chosen image, and counts less the more pixels resemble it. Images are chosen greedily, each time the one
+that closes most of the gaps of all images: one with a part that several images have and no labelled one shows. This is
+a core set (Sener & Savarese, ICLR 2018) of pixels rather than images, since a hat is a small part of its image.
 
-What an extractor doubts has no say: it doubts the borders of what it knows, and not the hat that it takes for hair.
+The extractor's uncertainty is not used: it is high at the borders of known parts, and low on a hat mistaken for hair.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
 from linsem.generator import Generator, check_features, checked_pass, seed_z, seeded
 
-PIXELS = 160  # of each image that are looked at
-TARGETS = 10_000  # of all images' pixels: those whose gaps are closed,
-CROWD = 2_500  # those that tell how many are alike,
-BASIS_IMAGES, BASIS_PIXELS = 64, 2_500  # and those that the coordinates follow from
-SIZES = (8, 32)  # the layers that are looked at, by their size
-RANK, POWER = 48, 0.5  # of their coordinates
-NEAR = 1 / 8  # of the median squared distance: pixels that are alike
-_PART = 4_096  # pixels that are compared with the crowd at a time
+PIXELS = 160  # sampled per image
+TARGETS = 10_000  # of the pixels of all images: those whose gaps are closed,
+CROWD = 2_500  # those that measure how common a pixel is,
+BASIS_IMAGES, BASIS_PIXELS = 64, 2_500  # and those that the basis is computed from
+SIZES = (8, 32)  # the layers used, by their size
+RANK, POWER = 48, 0.5  # of the basis
+NEAR = 1 / 8  # of the median squared distance: the scale of similarity between pixels
+_PART = 4_096  # pixels compared with the crowd at a time
 
 
 def suggest_next(
@@ -43,12 +43,10 @@ def suggest_next(
     psi: float = 0.7,
     labelled: torch.Tensor | Sequence[Any] | None = None,
 ) -> list[int]:
-    """The `count` of `seeds` to label next, the most useful first.
+    """The `count` of `seeds` to label next, the most useful first; ties are broken by the order of `seeds`.
 
-    `labelled` (n, num_ws, w_dim), or a list of arrays or tensors, are images that have labels already: what is like
-    them is passed over. The extractor, if there is one already, is only checked to be of this generator. Raises
-    InputError where seeds are repeated or too few. Of images that are about as good as each other it is the order of
-    `seeds` that decides.
+    `labelled` (n, num_ws, w_dim), or a list of arrays or tensors, are the images already labelled. The extractor, if
+    given, is only checked to be of this generator. Raises InputError if seeds are repeated or too few.
     """
     seeds = [int(s) for s in seeds]
     if len(set(seeds)) != len(seeds):
@@ -75,9 +73,9 @@ def least_like(
     labelled: Sequence[int],
     features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
 ) -> int | None:
-    """Of the images of ws (n, num_ws, w_dim) the one to label next, besides those at `labelled`; None if none is left.
+    """The position in ws (n, num_ws, w_dim) of the image to label next, besides `labelled`; None if none is left.
 
-    `features_of` maps one ws to its features (default: a pass of the generator each).
+    `features_of` maps one ws to its features (default: a pass of the generator).
     """
     known = sorted(set(labelled))
     if known and not 0 <= known[0] <= known[-1] < len(ws):
@@ -89,10 +87,10 @@ def least_like(
 
 
 def covering(places: torch.Tensor, weight: torch.Tensor, count: int, known: Sequence[int] = ()) -> list[int]:
-    """Images of pixels at places (n, p, D), taken one by one, each time the one that closes most of the gaps.
+    """Greedily choose `count` images of pixels (n, p, D), each time the one that closes most of the weighted gaps.
 
-    The gap of a pixel is its squared distance from the nearest pixel of an image in `known` or taken before, or from
-    zero where there is none; weight (n, p) is how much it counts.
+    A pixel's gap is its squared distance to the nearest pixel of an image in `known` or chosen before, or to zero if
+    there is none; weight (n, p) is how much it counts.
     """
     some = _some(weight.numel(), TARGETS, places.device)
     targets, weight = places.flatten(0, 1)[some], weight.flatten()[some]
@@ -109,7 +107,7 @@ def covering(places: torch.Tensor, weight: torch.Tensor, count: int, known: Sequ
 
 
 def _nearest(pixels: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    """(m,) the squared distance of each target (m, D), of squared length norms (m,), from the nearest pixel (p, D)."""
+    """(m,) squared distances of targets (m, D), with squared norms (m,), to the nearest pixel (p, D)."""
     less = torch.addmm(pixels.square().sum(1, keepdim=True), pixels, targets.t(), alpha=-2)
     return (less.min(0).values + norms).clamp_min_(0)
 
@@ -118,7 +116,7 @@ def _nearest(pixels: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -
 def looked_at(
     generator: Generator, ws: torch.Tensor, features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
 ) -> torch.Tensor:
-    """Of the images of ws (n, num_ws, w_dim), pixels in coordinates (n, p, D)."""
+    """Sampled pixels of the images of ws (n, num_ws, w_dim), in basis coordinates (n, p, D)."""
     layers = _telling(generator)
     rows = _rows(generator, layers, ws, features_of)
     first = list(islice(rows, BASIS_IMAGES))
@@ -131,7 +129,7 @@ def looked_at(
 def _rows(
     generator: Generator, layers: tuple[int, ...], ws: torch.Tensor, features_of: Callable | None
 ) -> Iterator[torch.Tensor]:
-    """The features (p, C) of some pixels of each image, the same for all."""
+    """The raw features (p, C) of sampled pixels of each image, at the same positions for all."""
     size = tuple(generator.size)
     pick = random_pixels(size, PIXELS, 0)
     for each in ws:
@@ -141,31 +139,31 @@ def _rows(
             features = features_of(each)
             check_features(generator, features, layers[-1])
         x = gather(features, layers, pick, size)
-        if not math.isfinite(float(x.sum())):  # one number that is not finite makes the sum so
+        if not math.isfinite(float(x.sum())):  # a single non-finite number makes the sum non-finite
             raise InputError(f"the features of an image of {generator.id!r} hold numbers that are not finite")
         yield x
 
 
 def rarity(places: torch.Tensor) -> torch.Tensor:
-    """Pixels (n, p, D) to (n, p): one over the share of the others that are like each."""
+    """The rarity (n, p) of pixels (n, p, D): one over the share of the others that resemble each."""
     flat = places.flatten(0, 1)
     some = _some(len(flat), CROWD, flat.device)
     crowd = flat[some]
     near = NEAR * torch.cdist(crowd, crowd).square_().median().clamp_min(1e-6)
     alike = [torch.cdist(part, crowd).square_().div_(-near).exp_().sum(1) for part in flat.split(_PART)]
     found, others = torch.cat(alike), flat.new_full((len(flat),), float(len(crowd)))
-    found[some] -= 1  # of a pixel that is in the crowd itself
+    found[some] -= 1  # a pixel of the crowd does not count itself
     others[some] -= 1
     return (others.clamp_min(1) / found.clamp_min(1)).view(places.shape[:2])
 
 
 def _some(count: int, most: int, device: torch.device) -> torch.Tensor:
-    """At most `most` of 0..count-1, at random but always the same; even steps would always meet the same places."""
+    """At most `most` of 0..count-1, random but fixed; regular steps would always pick the same positions."""
     return torch.randperm(count, generator=seeded(0))[:most].sort().values.to(device)
 
 
 def _telling(generator: Generator) -> tuple[int, ...]:
-    """The layers from 8 to 32 px, or all of a generator that has none."""
+    """The layers from 8 to 32 px, or all layers if there are none."""
     low, high = SIZES
     sides = [(layer.height, layer.width) for layer in generator.layers]
     chosen = tuple(i for i, side in enumerate(sides) if low <= min(side) and max(side) <= high)

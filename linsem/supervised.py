@@ -1,9 +1,9 @@
-"""From a teacher to extractors: full supervision, any number of extractors in one pass over generated images.
+"""Fully supervised training of extractors by a teacher: any number of them in one pass over generated images.
 
-Each image is generated and labelled once, for all of them (the reference makes a run of 51,200 images for each). The
-trained kinds descend the paper's loss, the pixel mean of the cross-entropy against the teacher's hard label with the
-background included (§3.1); the centroid averages unit-length pixel features by class, which needs no descent. Features
-are divided by their channels' root mean square, which is folded into the first weights at the end.
+Each image is generated and labelled once for all extractors (the reference implementation runs over 51,200 images for
+each). The trained kinds minimise the paper's loss, the pixel mean of the cross-entropy with the teacher's hard labels,
+background included (§3.1); the centroid averages unit-length pixel features by class, without optimisation. Features
+are divided by the root mean square of each channel, which is folded into the first weights at the end.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from linsem.parallel import Processes
 from linsem.readout import KINDS
 from linsem.training import Recipe, Training
 
-FIRST_SEED = 20_000_000  # training images; the evidence evaluates on other seeds
+FIRST_SEED = 20_000_000  # training images; evaluation uses other seeds
 
 
 @dataclass(frozen=True, eq=False)
 class SupervisedStep:
-    """Where training is: batches done, images seen, mean loss of each extractor since the step before.
+    """The state of training: batches done, images seen, and each extractor's mean loss since the last step.
 
-    `extractors` has each recipe's name, as trained so far. Their temperature is set at the last step only.
+    `extractors` has each recipe's name, as trained so far; their temperature is set at the last step only.
     """
 
     index: int
@@ -43,7 +43,7 @@ class SupervisedStep:
 def fit_supervised(
     generator: Generator, teacher: Callable[[torch.Tensor], torch.Tensor], **options: object
 ) -> Mapping[str, Extractor]:
-    """The extractors by name: the last step of `iter_supervised`, which has the options."""
+    """Train extractors, by name: the last step of `iter_supervised`, which documents the options."""
     *_, last = iter_supervised(generator, teacher, **options)
     return last.extractors
 
@@ -63,12 +63,19 @@ def iter_supervised(
     accelerate: bool = False,
     seed: int = 0,
 ) -> Iterator[SupervisedStep]:
-    """Train, yielding a step every `report` batches and after the last one.
+    """Train extractors, yielding a step every `report` batches and after the last one.
 
-    `teacher` maps images (N, 3, H, W) in [-1, 1] to labels (N, H, W) in 0..K-1 of `categories` (default: its own, else
-    the generator's). `recipes` is names to recipes, or kinds. Image i has seed `first_seed` + i. With a `state` file,
-    progress is written at every step, and a run that finds the file goes on from it exactly; a file of another run
-    raises ValueError. `accelerate` shares each batch among the processes of `accelerate launch`.
+    Args:
+        teacher: maps images (N, 3, H, W) in [-1, 1] to labels (N, H, W) in 0..K-1.
+        categories: of the teacher's labels (default: the teacher's own, else the generator's).
+        recipes: a mapping of names to recipes, or a list of kinds.
+        images, batch, psi: number of images, batch size, and truncation.
+        first_seed: image i has seed `first_seed` + i.
+        report: batches between steps.
+        state: a file to which progress is written at every step, and from which an interrupted run resumes exactly; the
+            file of another run raises InputError.
+        accelerate: divide each batch among the processes of `accelerate launch`.
+        seed: of the initial weights.
     """
     if categories is None:
         categories = getattr(teacher, "categories", ()) or generator.categories

@@ -1,8 +1,8 @@
-"""The same layout with another look: the later layers' styles from another seed.
+"""The same layout with another look: style mixing of the later layers with another seed.
 
-A generator decides coarse to fine: where things are, then their colours and textures (style mixing, Karras et al., CVPR
-2019). From which layer on another seed's styles leave the layout alone differs from image to image, so it is found for
-each of them, by what the extractor reads.
+A generator determines layout in its coarse layers, then colours and textures (style mixing, Karras et al., CVPR 2019).
+The layer from which another seed's styles leave the layout unchanged differs from image to image, so it is searched for
+each image, by the extractor's labels.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
 from linsem.seeds import MAX_SEED
 from linsem.wish import SteerError
 
-GIVEN_UP = 0.03  # of the score: so much may be lost for another look
+GIVEN_UP = 0.03  # of the score: the most that may be lost for another look
 
 Score = Callable[[np.ndarray], float]
 Drawn = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 
 
 def check_look(generator: Generator, look: int | None) -> None:
-    """Raise `SteerError` if a look is asked for and the generator cannot part it from the layout."""
+    """Raise `SteerError` if a look is given but the generator cannot separate it from the layout."""
     if look is None:
         return
     if isinstance(look, bool) or not 0 <= look <= MAX_SEED:
@@ -40,10 +40,10 @@ def check_look(generator: Generator, look: int | None) -> None:
 def with_look(
     generator: Generator, extractor: Extractor, ws: torch.Tensor, look: int, psi: float, score: Score
 ) -> Drawn:
-    """ws (N, num_ws, w_dim) with as many of the seed's later styles as each bears: (ws, images, labels (N, H, W)).
+    """Replace as many of the later styles of ws (N, num_ws, w_dim) by the seed's as each image allows.
 
-    Each takes over as many as leave its score within `GIVEN_UP` of what it was; the search ends at the first that do
-    not, from the last style down. One that bears none stays as it is.
+    Returns ws, images, and labels (N, H, W). Styles are replaced from the last one down until the score falls by more
+    than `GIVEN_UP`; an image that allows none is unchanged.
     """
     other = generator.map(seed_z(generator, [look]), psi)[0].to(ws)
     now, images, labels = _draw(generator, extractor, ws)
@@ -62,7 +62,7 @@ def with_look(
 
 
 def _draw(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Drawn:
-    """A copy of ws with its images and labels, in as many passes as the memory asks for."""
+    """A copy of ws with its images and labels, in as many passes as memory requires."""
     rows = []
     for part in batches(len(ws), fitting(generator, len(ws))):
         image, features = checked_pass(generator, ws[part])

@@ -1,4 +1,4 @@
-"""Extractors in training under a teacher: what a batch changes, and what is saved; `linsem.supervised` drives it."""
+"""The state of supervised training under a teacher, its update by a batch, and its files; see `linsem.supervised`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from linsem.parallel import Processes
 from linsem.readout import FORWARD, READS, initial_weights
 from linsem.specks import usual_areas
 
-_CENTRE_PIXELS = 512  # of each image, that the class centres are averaged over
-SAME = 0.99  # of a teacher's labels: as many are the same for the same teacher and generator, on any machine
+_CENTRE_PIXELS = 512  # per image, to estimate the class centres
+SAME = 0.99  # of the teacher's labels that must agree for teacher and generator to count as the same, on any machine
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Recipe:
 
 
 class Training:
-    """What a run reads and changes."""
+    """The state of a run, and the networks it reads."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Training:
 
     @torch.no_grad()
     def measure_scales(self, seeds: Sequence[int]) -> None:
-        """Root mean square of every channel over a few images."""
+        """Measure the root mean square of every channel over a few images."""
         squares = None
         for each in seeds:
             _, features = checked_pass(self.generator, self._ws([each]), image=False)
@@ -81,7 +81,7 @@ class Training:
 
     @torch.no_grad()
     def examples(self, seeds: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Raw features and the teacher's labels (N, H, W) int64: the one pass that all extractors share."""
+        """Raw features and the teacher's labels (N, H, W) int64, from the one pass that all extractors share."""
         image, features = checked_pass(self.generator, self._ws(seeds))
         labels = self.teacher(image).long()
         least, most = int(labels.min()), int(labels.max())
@@ -91,7 +91,7 @@ class Training:
         return features, labels
 
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
-        """One batch: every extractor moves once."""
+        """Train every extractor on one batch."""
         features, labels = self.examples(seeds)
         self._measure_areas(labels)
         for name, recipe in self.recipes.items():
@@ -103,7 +103,7 @@ class Training:
         self.counted += 1
 
     def _measure_areas(self, labels: torch.Tensor) -> None:
-        """What `linsem.specks` goes by: how large a category is where it is."""
+        """Accumulate the areas of the categories, from which `linsem.specks` derives minimum areas."""
         flat = labels.flatten(1)
         counts = self.areas.new_zeros(len(flat), len(self.categories))
         counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))
@@ -128,12 +128,12 @@ class Training:
             loss.backward()
         processes.average([w.grad for w in self.weights[name].values()])
         optimizer.step()
-        self.losses[name] = self.losses[name] + loss.detach()  # not waited for before a report
+        self.losses[name] = self.losses[name] + loss.detach()  # stays on the device until a report
 
     def _add_to_centres(
         self, name: str, features: list[torch.Tensor], labels: torch.Tensor, seeds: Sequence[int]
     ) -> None:
-        """Sum unit-length pixel features by class, of the concatenation that eq. 2 speaks of."""
+        """Sum unit-length pixel features by class, over the concatenated layers of eq. 2."""
         size = tuple(labels.shape[-2:])
         parts = [self.weights[name][f"layer{i}.weight"] for i in range(len(self.layers[name]))]
         for n, each in enumerate(seeds):
@@ -145,14 +145,14 @@ class Training:
 
     @torch.no_grad()
     def calibrate(self, seeds: Sequence[int], processes: Processes) -> None:
-        """Set the temperatures on images that nothing was trained on."""
+        """Set the temperatures on images that were not trained on."""
         features, labels = self.examples(seeds)
         for name in self.recipes:
             logits = self._extractor(name, processes).logits(features, tuple(labels.shape[-2:]))
             self.temperatures[name] = temperature_of(logits.movedim(1, -1).flatten(0, 2)[::7], labels.flatten()[::7])
 
     def report(self, images: int, processes: Processes) -> tuple[dict[str, float], dict[str, Extractor]]:
-        """The mean losses since the last report, and the extractors so far."""
+        """The mean losses since the last report, and the current extractors."""
         losses = {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
         wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if wrong:
@@ -168,7 +168,7 @@ class Training:
         if kind == "centroid":
             weights = _unit_rows(processes.total(weights), len(layers))
         for i, layer in enumerate(layers):
-            if kind != "centroid":  # what was learnt on scaled features shall read raw ones
+            if kind != "centroid":  # the weights were learnt on scaled features but are applied to raw ones
                 scale = self.scales[layer]
                 shape = (1, -1) + (1,) * (weights[f"layer{i}.{READS[kind]}"].ndim - 2)
                 weights[f"layer{i}.{READS[kind]}"] /= scale.view(shape)
@@ -180,16 +180,16 @@ class Training:
         )  # fmt: skip
 
     def probe(self, seeds: Sequence[int]) -> torch.Tensor:
-        """The teacher's labels of some images, (n, H, W) uint8: another teacher or generator gives others."""
+        """The teacher's labels of some images, (n, H, W) uint8, which identify the teacher and the generator."""
         return self.examples(seeds)[1].to(torch.uint8).cpu()
 
     def _sums(self) -> dict[str, torch.Tensor]:
-        """What each process adds up for itself, by name."""
+        """The accumulators of this process, by name."""
         centres = [name for name, recipe in self.recipes.items() if recipe.kind == "centroid"]
         return {"areas": self.areas} | {f"{n} {k}": w for n in centres for k, w in self.weights[n].items()}
 
     def save(self, path: Path, label: str, index: int, probe: torch.Tensor, processes: Processes) -> None:
-        """Write everything that the next step depends on, in one move: all processes take part, the first writes."""
+        """Write everything that the next step depends on, atomically: all processes take part, the first one writes."""
         sums = processes.total({name: x.clone() for name, x in self._sums().items()})
         if not processes.first:
             return
@@ -203,7 +203,7 @@ class Training:
         partial.replace(path)
 
     def load(self, path: Path, label: str, probe: torch.Tensor, processes: Processes) -> int:
-        """Read it back; returns how many batches are done. What all processes have summed goes on in the first."""
+        """Restore the state and return the number of batches done; the first process carries on the sums of all."""
         try:
             state = torch.load(path, weights_only=True, map_location=self.generator.device)
             found = state["label"]
@@ -225,7 +225,7 @@ class Training:
 
 
 def _optimizer(weights: dict[str, torch.Tensor], lr: float) -> torch.optim.Adam:
-    """Adam; the weights of the layers learn ten times as fast, as in the reference."""
+    """Adam; the mixing weights of the layers have ten times the learning rate, as in the reference implementation."""
     groups = [
         {"params": [w.requires_grad_(True)], "lr": lr, "base_lr": lr * (10 if name == "mix" else 1)}
         for name, w in weights.items()
@@ -234,11 +234,11 @@ def _optimizer(weights: dict[str, torch.Tensor], lr: float) -> torch.optim.Adam:
 
 
 def _schedule(done: float) -> float:
-    """A short rise, then a cosine to zero."""
+    """A short linear warm-up and a cosine decay to zero."""
     return min(1.0, 20 * done + 0.05) * (0.5 + 0.5 * math.cos(math.pi * done))
 
 
 def _unit_rows(weights: dict[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
-    """Class sums over all layers to unit length; a class that was never seen keeps zeros."""
+    """Normalise class sums over all layers to unit length; a class that was never seen keeps zeros."""
     norm = sum(weights[f"layer{i}.weight"].square().sum(1) for i in range(count)).sqrt().clamp_min(1e-12)
     return {key: w / norm[:, None] if w.ndim == 2 else w for key, w in weights.items()}

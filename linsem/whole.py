@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever ends the process in between."""
+"""Atomic writing of files: complete or not at all, however the process ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name at the end. After an error `path` is as it was.
+    """A temporary path beside `path`, which is renamed to it at the end; after an error `path` is unchanged.
 
-    The file gets the permissions that any new file gets, whatever its writer gave it.
+    The file gets the permissions of any new file, whatever its writer set.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")

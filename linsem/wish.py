@@ -1,4 +1,4 @@
-"""What an optimisation of latents is asked for: the maps of a wish, and the weight of each term."""
+"""The objective of a latent optimisation: its target maps, and the weight of each term."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from linsem.pixels import IGNORE
 
 
 class SteerError(InputError):
-    """A wish that cannot be pursued; the sentence says what was expected and what came."""
+    """An invalid objective; the message says what was expected and what was given."""
 
 
 @dataclass(frozen=True, eq=False)
 class Wish:
-    """What the images shall become. All maps are (H, W) or (N, H, W) at the generator's size.
+    """What the images should become. All maps are (H, W) or (N, H, W) at the generator's size.
 
-    `target`: uint8 labels, 255 = free. `weight`: float >= 0, how much a target pixel counts (default 1).
-    `keep`: float >= 0, how much a pixel shall stay as it was. `held`: uint8 labels that shall stay, 255 = none, where
-    nothing else is wished, with `held_weight`. `color`: (H, W, 3) uint8 with `color_weight` (H, W).
+    Attributes:
+        target: uint8 labels, 255 = free.
+        weight: float >= 0, how much a target pixel counts (default 1).
+        keep: float >= 0, how strongly a pixel is held to its original colour.
+        color, color_weight: wished colours (H, W, 3) uint8, and their weight (H, W).
+        held, held_weight: uint8 labels to preserve where there is no target, 255 = none, and their weight.
     """
 
     target: np.ndarray
@@ -37,7 +40,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight of each named term, and the power p of differences between pixels (in units of [-1, 1])."""
+    """The weight of each term, and the power p of pixel differences (in units of [-1, 1])."""
 
     agree: float = 1.0
     preserve: float = 0.0
@@ -49,7 +52,7 @@ class Weights:
 
 
 class WishMaps:
-    """A wish as tensors, (N or 1, H, W); the weights of each map sum to one, so that terms compare across sizes."""
+    """A wish as tensors (N or 1, H, W); each map's weights sum to one, so that terms compare across image sizes."""
 
     def __init__(self, wish: Wish, generator: Generator, count: int) -> None:
         size, device = tuple(generator.size), generator.device
@@ -59,7 +62,7 @@ class WishMaps:
         weight = torch.from_numpy(_map(weight, size, count, "weight").astype(np.float32)).to(device)
         self.weight = _unit(weight * (self.target != IGNORE))
         self.asked, self.held_weight = _held(wish, target, size, count)
-        self.classes = int(self.asked.max()) + 1  # that a segmenter must know
+        self.classes = int(self.asked.max()) + 1  # how many a segmenter must have
         keep = np.ones(size, np.float32) if wish.keep is None else wish.keep
         self.keep = _unit(torch.from_numpy(_map(keep, size, count, "keep").astype(np.float32)).to(device))
         self.color = self.color_weight = None
@@ -72,7 +75,7 @@ class WishMaps:
             self.color_weight = _unit(torch.from_numpy(paint).to(device))
 
     def of(self, part: slice) -> WishMaps:
-        """Those of some samples."""
+        """The maps of some of the samples."""
         some = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor) and len(value) > 1:
@@ -81,7 +84,7 @@ class WishMaps:
 
 
 def _held(wish: Wish, target: torch.Tensor, size: tuple[int, int], count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The label that counts at each pixel (0, of no weight, where none does), and the weight of those that are held."""
+    """The label that applies at each pixel (0, with no weight, where none does), and the weights of the held ones."""
     held = np.full(size, IGNORE, np.uint8) if wish.held is None else wish.held
     held = _labels(held, size, count, "held").to(target.device)
     weight = np.ones(size, np.float32) if wish.held_weight is None else wish.held_weight
@@ -92,7 +95,7 @@ def _held(wish: Wish, target: torch.Tensor, size: tuple[int, int], count: int) -
 
 
 def category_weight(labels: np.ndarray, power: float = 0.5) -> np.ndarray:
-    """(H, W) float32: a pixel of a small category counts more, by its share to the power of -`power`; 255 nothing."""
+    """(H, W) float32: each pixel weighted by its category's share to the power of -`power`; 255 gets 0."""
     share = np.bincount(labels[labels != IGNORE], minlength=256) / max((labels != IGNORE).sum(), 1)
     weight = np.where(share > 0, np.maximum(share, 1e-6) ** -power, 0.0)
     weight[IGNORE] = 0.0
@@ -104,7 +107,7 @@ def _unit(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _labels(values: np.ndarray, size: tuple[int, int], count: int, name: str) -> torch.Tensor:
-    """A map of labels as int64."""
+    """A label map as int64."""
     found = _map(values, size, count, name)
     if found.dtype.kind not in "ui":
         raise SteerError(f"{name}: expected labels, whole numbers in 0..{IGNORE}, got {found.dtype}")
