@@ -1,7 +1,7 @@
-"""Small zip files that are written whole or not at all, and read as if their author meant harm.
+"""Small zip files, written atomically and read as untrusted input.
 
-Nothing is ever unpacked to disk. A file is refused before it costs anything: by its size, by the size of its directory,
-by the number, the names, the kinds and the declared sizes of its entries. What an entry then holds is for the caller.
+Nothing is unpacked to disk. A file is refused before it costs anything: by its size, the size of its directory, and the
+number, names, kinds and declared sizes of its entries. The contents of entries are for the caller to check.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import BinaryIO
 from linsem.errors import InputError
 from linsem.whole import whole
 
-MAX_RATIO = 200  # of an entry's size to what it takes in the file; our own are stored as they are
+MAX_RATIO = 200  # of an entry's size to its compressed size; archives written here are stored uncompressed
 _SLACK = 4096  # bytes to which the ratio does not apply
 _END, _END64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _LOCATOR_BYTES, _ENTRY_BYTES = 22, 20, 46 + 256
 
 
 class ArchiveError(InputError):
-    """A file that is not such a zip; the sentence says what is wrong with it."""
+    """A file that is not an acceptable zip; the message says what is wrong with it."""
 
 
 def write_archive(entries: Mapping[str, bytes], target: str | Path | BinaryIO) -> None:
-    """Write name -> content as a zip (stored, not compressed), the same bytes for the same content.
+    """Write name -> content as a zip (stored, not compressed); the same content gives the same bytes.
 
-    At a path there is the whole file in the end, or what was there before.
+    A path is written atomically: it holds the whole file, or what was there before.
     """
     if not isinstance(target, (str, Path)):
         _write(entries, target)
@@ -44,17 +44,17 @@ def write_archive(entries: Mapping[str, bytes], target: str | Path | BinaryIO) -
 def read_archive(
     source: str | Path | bytes | BinaryIO, limit_of: Callable[[str], int | None], *, max_entries: int, max_bytes: int
 ) -> dict[str, bytes]:
-    """A zip (a path, its bytes, or a seekable binary file) as name -> content.
+    """Read a zip (a path, its bytes, or a seekable binary file) as name -> content.
 
-    `limit_of(name)` is the most bytes that an entry of this name may have, or None if there is no such entry. Raises
-    ArchiveError for anything but a plain zip of at most `max_entries` such entries and `max_bytes` in all.
+    `limit_of(name)` is the most bytes that an entry of this name may have, or None if no such entry is expected. Raises
+    ArchiveError for anything but a plain zip of at most `max_entries` such entries and `max_bytes` in total.
     """
     if isinstance(source, (bytes, bytearray)):
         file = io.BytesIO(source)
     elif isinstance(source, (str, Path)):
         try:
             file = Path(source).open("rb")
-        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
             raise ArchiveError(f"there is no readable file {Path(source).name[:80]!r}") from error
     else:
         file = source
@@ -62,7 +62,7 @@ def read_archive(
         return _read(file, limit_of, max_entries, max_bytes)
     except ArchiveError:
         raise
-    except Exception as error:  # zipfile and zlib raise nearly anything on hostile bytes
+    except Exception as error:  # zipfile and zlib raise many exceptions on hostile bytes
         raise ArchiveError("the zip is damaged or cannot be read") from error
     finally:
         if file is not source:
@@ -95,9 +95,10 @@ def _read(file: BinaryIO, limit_of: Callable[[str], int | None], max_entries: in
 
 
 def _check_end(file: BinaryIO, max_entries: int, max_bytes: int) -> None:
-    """Before `zipfile` reads the directory: it would build an object an entry, and there could be millions.
+    """Check the end record before `zipfile` reads the directory, for which it builds an object per entry.
 
-    Our own files end with a plain end record, without a comment and without the zip64 one that could overrule it.
+    There could be millions. Archives written here end with a plain end record, without a comment or a zip64 record that
+    could override it.
     """
     size = file.seek(0, os.SEEK_END)
     if size > max_bytes:
@@ -142,7 +143,7 @@ def _check_entry(info: zipfile.ZipInfo, limit_of: Callable[[str], int | None]) -
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
-        content = file.read(info.file_size + 1)  # never more than declared, whatever the stream would give
+        content = file.read(info.file_size + 1)  # never more than declared, whatever the stream contains
     if len(content) != info.file_size:
         raise ArchiveError(f"{info.filename!r} is not as long as the zip says")
     return content

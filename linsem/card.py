@@ -1,4 +1,4 @@
-"""The model card of a published extractor: what it is, what it was made for, how to use it."""
+"""The model card of a published extractor: what it is, what it was fitted to, how to use it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ The file holds tensors and text only (safetensors); nothing in it is executed.
 
 
 def of_extractor(extractor: Extractor, repo: str, licence: str | None = None) -> str:
-    """The text of README.md, its front matter included; `licence` is a licence id of the Hub."""
+    """The text of README.md, including its front matter; `licence` is a licence id of the Hub."""
     spec = GENERATORS.get(extractor.generator_id)
     front: dict[str, object] = {
         "library_name": "linsem",
@@ -60,7 +60,7 @@ def of_extractor(extractor: Extractor, repo: str, licence: str | None = None) ->
     if spec is not None and spec.repo and spec.repo_type == "model":
         front["base_model"] = spec.repo
     return _CARD.format(
-        # JSON is YAML, and quotes whatever a name may hold.
+        # JSON is valid YAML, and quotes any name.
         front="\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()),
         title=repo.split("/")[-1],
         kind=_KIND.get(extractor.kind, "a semantic extractor"),
@@ -79,5 +79,5 @@ def of_extractor(extractor: Extractor, repo: str, licence: str | None = None) ->
 
 
 def _plain(text: str) -> str:
-    """Text that a Markdown table takes literally."""
+    """Escape text for a Markdown table."""
     return "".join("\\" + c if c in "|`<>[]*_\\" else c for c in text)

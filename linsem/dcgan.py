@@ -1,8 +1,8 @@
-"""DCGAN (Radford et al., ICLR 2016): the example of a family without a mapping network, in one small class.
+"""DCGAN (Radford et al., ICLR 2016), the example of a family without a mapping network.
 
-`digiface-64` is the network that the PyPI package `gan-face-generate` 1.1.1 ships (MIT), trained by its author on
-Microsoft's DigiFace-1M. The weights file is found through the package's metadata and read as data, after its sha256 is
-checked; nothing of the package is imported.
+`digiface-64` is the network shipped in the PyPI package `gan-face-generate` 1.1.1 (MIT), trained by its author on
+Microsoft's DigiFace-1M. The weights file is located through the package's metadata and read as data, after its sha256
+is checked; none of the package's code is imported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DIGIFACE_AGAIN = DIGIFACE_INSTALL.replace("install", "install --force-reinstall 
 
 @dataclass(frozen=True)
 class DCGANConfig:
-    """All that decides the shapes. Map k has `channels[k]` channels at 4 * 2**k pixels; the image is twice the last."""
+    """The shapes. Map k has `channels[k]` channels at 4 * 2**k pixels; the image is twice as large as the last map."""
 
     channels: tuple[int, ...] = (512, 256, 128, 64)
     z_dim: int = 100
@@ -69,11 +69,11 @@ class DCGAN(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.main[0].weight.device
 
     def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
-        """z (N, z_dim) to ws (N, 1, z_dim): there is no mapping network; `psi` draws z towards 0, its mean."""
+        """Map z (N, z_dim) to ws (N, 1, z_dim); without a mapping network, `psi` scales z towards its mean, 0."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise InputError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
         return (psi * z.float())[:, None]
@@ -81,7 +81,7 @@ class DCGAN(nn.Module):
     def synthesize(
         self, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """ws (N, 1, w_dim) to the image (N, 3, H, W) in [-1, 1] and the features; see `linsem.Generator`."""
+        """Turn ws (N, 1, w_dim) into the image (N, 3, H, W) in [-1, 1] and the features; see `linsem.Generator`."""
         if ws.ndim != 3 or ws.shape[1:] != (1, self.w_dim):
             raise InputError(f"ws: expected (N, 1, {self.w_dim}), got {tuple(ws.shape)}")
         last = len(self.layers) - 1 if last_layer is None else last_layer
@@ -98,9 +98,9 @@ class DCGAN(nn.Module):
 
 
 def find_digiface() -> Path | None:
-    """The weights file of the installed package, or None without it.
+    """The weights file of the installed package, or None if it is not installed.
 
-    ValueError for any version but 1.1.1, and where the file is gone.
+    Raises InputError for any version but 1.1.1, or if the file is missing.
     """
     try:
         package = metadata.distribution(DIGIFACE_PACKAGE)
@@ -122,8 +122,8 @@ def load_digiface(
 ) -> DCGAN:
     """The frozen `digiface-64`, from its weights file (None: that of the installed package).
 
-    The file is a torch zip with the key `netG_state_dict`; its sha256 is checked before anything is parsed, on the
-    same bytes that are then read with `weights_only=True`. Raises ValueError that says what was expected and what came.
+    The file is a torch zip with the key `netG_state_dict`. Its sha256 is checked before anything is parsed, on the same
+    bytes that are then read with `weights_only=True`. Raises InputError saying what was expected and what was found.
     """
     if path is None:
         path = find_digiface()
@@ -137,7 +137,7 @@ def load_digiface(
 
 
 def check_digiface(path: Path) -> None:
-    """Raise ValueError unless the file has the expected sha256; a file that was not changed since is not read again."""
+    """Raise InputError unless the file has the expected sha256; an unchanged file is not read again."""
     status = path.stat()
     _check_digest(path.name, _digest(path, status.st_mtime_ns, status.st_size), DIGIFACE_SHA256)
 
@@ -153,7 +153,7 @@ def _check_digest(name: str, found: str, expected: str) -> None:
 
 
 def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
-    """The generator's state dict from a file whose sha256 is the expected one."""
+    """The generator's state dict from a file, once its sha256 has been checked."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -161,7 +161,7 @@ def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     _check_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
     try:
         checkpoint = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises half a dozen types for a file that is not its own
+    except Exception as error:  # torch raises many types for files that are not its own
         raise InputError(f"{path.name}: expected a torch file of plain tensors ({type(error).__name__})") from error
     state = checkpoint.get("netG_state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -170,7 +170,7 @@ def _read_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
 
 
 def _check_shapes(network: DCGAN, state: dict[str, torch.Tensor]) -> None:
-    """Every name and shape, before any weight is copied."""
+    """Check every name and shape before any weight is copied."""
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name in sorted(expected.keys() | state.keys()):
         if name not in state:

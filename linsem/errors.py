@@ -1,11 +1,11 @@
-"""The root of this package's own errors: what came in cannot be used, and the message is for whoever sent it."""
+"""The base class of this package's errors about its input."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Input that cannot be used; one sentence says what was expected and what came.
+    """Invalid input; the message says in one sentence what was expected and what was given.
 
-    Doors show such a message as it is. Any other error is a mistake of ours, or of a generator that was plugged in,
-    and is logged with its traceback instead.
+    User interfaces show the message as it is. Any other exception is a bug, here or in a user-defined generator, and is
+    logged with its traceback instead.
     """

@@ -1,4 +1,4 @@
-"""What the studio hands out: frozen values of numpy arrays and numbers."""
+"""Results of the studio: frozen values of numpy arrays and numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from linsem.pixels import to_rgb
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What an extractor reads in images: rgb (N, H, W, 3) uint8, labels (N, H, W) uint8, uncertainty (N, H, W) in
-    [0, 1]."""
+    """An extractor's predictions on images.
+
+    rgb (N, H, W, 3) uint8, labels (N, H, W) uint8, uncertainty (N, H, W) in [0, 1].
+    """
 
     rgb: np.ndarray
     labels: np.ndarray
@@ -25,7 +27,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class EditFrame:
-    """An edit after some steps: rgb (H, W, 3), labels (H, W), ws (num_ws, w_dim), and the report of `linsem.edit`."""
+    """The state of an edit: rgb (H, W, 3), labels (H, W), ws (num_ws, w_dim), and the report of `linsem.edit`."""
 
     rgb: np.ndarray
     labels: np.ndarray
@@ -34,14 +36,17 @@ class EditFrame:
 
     @classmethod
     def of(cls, result: EditResult) -> EditFrame:
-        """A result of `linsem.edit`."""
+        """From a result of `linsem.edit`."""
         return cls(to_rgb(result.image)[0], result.labels, result.ws.cpu().numpy(), dict(result.report))
 
 
 @dataclass(frozen=True, eq=False)
 class SampleFrame:
-    """A sampling after `index` of `total` steps; the results so far, best first: rgb (N, H, W, 3), labels (N, H, W), ws
-    (N, num_ws, w_dim), scores and seeds (N). Before the first results N is 0. `nearest`: see `SampleStep`."""
+    """The state of a sampling after `index` of `total` steps, with the results so far, best first.
+
+    rgb (N, H, W, 3), labels (N, H, W), ws (N, num_ws, w_dim), scores and seeds (N); N is 0 before the first results.
+    For `nearest` see `SampleStep`.
+    """
 
     index: int
     total: int
@@ -54,7 +59,7 @@ class SampleFrame:
 
     @classmethod
     def of(cls, step: SampleStep, generator: Generator) -> SampleFrame:
-        """A step of `linsem.conditional`."""
+        """From a step of `linsem.conditional`."""
         found = step.results
         if not found:
             shape, ws = (0, *generator.size), (0, generator.num_ws, generator.w_dim)

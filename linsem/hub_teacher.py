@@ -1,10 +1,10 @@
-"""Teachers from the Hub: SegFormer networks that label the real generators' images as the paper's teachers did.
+"""Teachers from the Hub: SegFormer networks that label images of real generators, as the paper's teachers did.
 
-Xu & Zheng (CVPR 2021, section 5.1) merge CelebAMask-HQ's 19 labels into 15 for faces, and for scenes take from ADE20K's
-150 the categories that a generator was found to draw, everything else being background: a pixel is background if and
-only if the logits of all chosen categories are below 0. Here both are SegFormer (Xie et al., NeurIPS 2021) through
-`transformers`, an optional extra. Weights come as safetensors through `linsem.hub`, so they are verified, resumable and
-usable offline; a repository's code is never run.
+Xu & Zheng (CVPR 2021, section 5.1) merge CelebAMask-HQ's 19 labels into 15 for faces. For scenes they take, from
+ADE20K's 150, the categories that a generator was found to draw; everything else is background: a pixel is background if
+and only if the logits of all chosen categories are below 0. Here both are SegFormer (Xie et al., NeurIPS 2021) through
+`transformers`, an optional extra. Weights are safetensors obtained through `linsem.hub`, so they are verified,
+resumable and usable offline; a repository's code is never run.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from linsem.transfer import Progress
 
 INSTALL = "pip install transformers"
 BACKGROUND = "background"
-_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as SegFormer was trained
+_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as in SegFormer's training
 _STD = (0.229, 0.224, 0.225)
-# Of each of the 15 face categories, the labels of CelebAMask-HQ that are merged into it.
+# The labels of CelebAMask-HQ merged into each of the 15 face categories.
 FACE_LABELS: dict[str, tuple[str, ...]] = {
     "background": ("background",), "skin": ("skin",), "nose": ("nose",), "eyeglasses": ("eye_g",),
     "eye": ("l_eye", "r_eye"), "brow": ("l_brow", "r_brow"), "ear": ("l_ear", "r_ear"), "mouth": ("mouth",),
     "upper lip": ("u_lip",), "lower lip": ("l_lip",), "hair": ("hair",), "hat": ("hat",), "earrings": ("ear_r",),
     "neck": ("neck", "neck_l"), "cloth": ("cloth",),
 }  # fmt: skip
-_SCENE_NAMES = {"chest": "chest of drawers"}  # the paper's short names for ADE20K's
+_SCENE_NAMES = {"chest": "chest of drawers"}  # the paper's short names for ADE20K's labels
 
 
 class HubTeacherError(InputError):
-    """A teacher cannot be had or does not fit; the message is a sentence that says what to do."""
+    """A teacher that is not available or does not fit; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """A segmentation network on the Hub. `size` is the longer side, in pixels, of what it is shown."""
+    """A segmentation network on the Hub. `size` is the longer side, in pixels, of the images it is given."""
 
     repo: str
     revision: str
@@ -57,7 +57,7 @@ TEACHERS: dict[str, TeacherSpec] = {
     "faces": TeacherSpec(
         "jonathandinu/face-parsing", "main", 512, "backbone: NVIDIA SegFormer (non-commercial); CelebAMask-HQ: research"
     ),
-    # This one's weights are safetensors in a pull request only.
+    # Its weights exist as safetensors only in a pull request.
     "scenes": TeacherSpec(
         "nvidia/segformer-b5-finetuned-ade-640-640", "refs/pr/3", 640, "NVIDIA SegFormer (non-commercial)"
     ),
@@ -70,9 +70,8 @@ TEACHERS: dict[str, TeacherSpec] = {
 class HubTeacher(FrozenTeacher):
     """A frozen SegFormer with merged categories; the same interface as `linsem.teacher.Teacher`.
 
-    `groups[k]` are the network's own labels that category k consists of; the logit of a category is the largest of
-    theirs, so that the label of the merged logits is the merged label. Without a group for the background (category 0)
-    its logit is 0.
+    `groups[k]` are the network's labels that make up category k. The logit of a category is the maximum over its group,
+    so that the argmax of the merged logits is the merged label. A background (category 0) without a group has logit 0.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class HubTeacher(FrozenTeacher):
         self.size = size
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Image (N, 3, H, W), clamped to [-1, 1], to (N, K, H, W) float32; differentiable in the image."""
+        """Logits (N, K, H, W) float32 of images (N, 3, H, W), clamped to [-1, 1]; differentiable in the image."""
         own = self.network(pixel_values=self._shown(image)).logits
         own = F.interpolate(own.float(), size=image.shape[2:], mode="bilinear", align_corners=False)
         merged = [own[:, list(group)].amax(dim=1) if group else torch.zeros_like(own[:, 0]) for group in self.groups]
@@ -93,11 +92,11 @@ class HubTeacher(FrozenTeacher):
 
     @torch.no_grad()
     def features(self, image: torch.Tensor) -> torch.Tensor:
-        """The deepest map averaged over its positions, (N, D) float32."""
+        """The deepest feature map averaged over its positions, (N, D) float32."""
         return self.network.segformer(pixel_values=self._shown(image)).last_hidden_state.float().mean(dim=(2, 3))
 
     def _shown(self, image: torch.Tensor) -> torch.Tensor:
-        """As the network was trained to see it: the longer side `size`, ImageNet's mean and deviation."""
+        """Preprocess as in training: the longer side `size`, ImageNet's mean and standard deviation."""
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
             raise InputError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
         image = image.float().clamp(-1, 1)
@@ -119,8 +118,8 @@ def load_hub_teacher(
 ) -> HubTeacher:
     """The teacher of a generator of the zoo (by its id), or of a list of categories.
 
-    The 15 face categories get the face parser; names that ADE20K knows, behind a background, the scene parser. `name`
-    (a key of `TEACHERS`) chooses another one. Raises `HubTeacherError`.
+    The 15 face categories get the face parser; names known to ADE20K, after a background, the scene parser. `name` (a
+    key of `TEACHERS`) overrides the choice. Raises `HubTeacherError`.
     """
     wanted = _wanted(categories)
     name = name or ("faces" if [c.name for c in wanted] == [c.name for c in FACE] else "scenes")
@@ -133,12 +132,12 @@ def load_hub_teacher(
 
 
 def load_segformer(spec: TeacherSpec, *, endpoint: str | None = None, progress: Progress | None = None) -> Any:
-    """The network of a spec, complete and from safetensors only; raises `HubTeacherError`."""
+    """Load the network of a spec, complete and from safetensors only; raises `HubTeacherError`."""
     try:
         from transformers import SegformerForSemanticSegmentation
     except ImportError as error:
         raise HubTeacherError(f"teachers from the Hub need the optional package transformers: {INSTALL}") from error
-    from linsem import hub  # here, since a teacher that is at hand needs no Hub client
+    from linsem import hub  # imported here: a local teacher needs no Hub client
 
     try:
         files = [
@@ -154,7 +153,7 @@ def load_segformer(spec: TeacherSpec, *, endpoint: str | None = None, progress: 
         network, report = SegformerForSemanticSegmentation.from_pretrained(
             files[0].parent, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-    except Exception as error:  # transformers raises whatever its parts do
+    except Exception as error:  # transformers raises many exceptions
         raise HubTeacherError(f"{spec.repo} is no SegFormer: {' '.join(str(error).split())[:200]}") from error
     wrong = [*report["missing_keys"], *report["mismatched_keys"]]
     if wrong:
@@ -163,7 +162,7 @@ def load_segformer(spec: TeacherSpec, *, endpoint: str | None = None, progress: 
 
 
 def face_groups(categories: Sequence[Category], labels: Sequence[str]) -> list[tuple[int, ...]]:
-    """For each category of the paper's faces, the labels of CelebAMask-HQ merged into it, found by name."""
+    """For each of the paper's face categories, the labels of CelebAMask-HQ merged into it, found by name."""
     index = {label: i for i, label in enumerate(labels)}
     known = {label for group in FACE_LABELS.values() for label in group}
     if set(index) != known:
@@ -175,7 +174,7 @@ def face_groups(categories: Sequence[Category], labels: Sequence[str]) -> list[t
 
 
 def scene_groups(categories: Sequence[Category], labels: Sequence[str]) -> list[tuple[int, ...]]:
-    """For each category its label of ADE20K, matched by the first synonym; () for the background in front."""
+    """For each category its label in ADE20K, matched by the first synonym; () for the leading background."""
     if not categories or categories[0].name != BACKGROUND:
         raise HubTeacherError(f"categories: expected {BACKGROUND!r} first, got {[c.name for c in categories][:3]}")
     first = [re.split("[,;]", label)[0].strip().lower() for label in labels]

@@ -1,4 +1,4 @@
-"""Latents in a file: one safetensors file with the ws, and the generator that they belong to."""
+"""Files of latents: a safetensors file with the ws and the id of their generator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LatentsError(InputError):
 
 
 def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Sequence[int] = ()) -> None:
-    """Write ws (N, num_ws, w_dim) float32; `seeds`, where there are any, are what they started from."""
+    """Write ws (N, num_ws, w_dim) float32; `seeds`, if any, are those they started from."""
     metadata = {
         "format": FORMAT, "version": VERSION, "generator": generator_id, "seeds": json.dumps([int(s) for s in seeds]),
     }  # fmt: skip
@@ -31,7 +31,7 @@ def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Seq
 
 
 def load_latent(path: str | Path, generator_id: str, seed: int | None = None) -> np.ndarray:
-    """The ws (num_ws, w_dim) of the only latent of a file, or of the one that started from `seed`."""
+    """The ws (num_ws, w_dim) of the only latent in a file, or of the one that started from `seed`."""
     ws, seeds = _read(path, generator_id)
     if len(ws) == 1:
         return ws[0]
@@ -47,7 +47,7 @@ def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
 
 
 def _read(path: str | Path, generator_id: str) -> tuple[np.ndarray, list[int]]:
-    """The ws of a file, and the seeds that they started from, as far as it names them."""
+    """The ws in a file, and their seeds if it names them."""
     path = Path(path)
     if path.stat().st_size > _MAX_BYTES:
         raise LatentsError(f"latent: expected a file of at most {_MAX_BYTES >> 20} MB, got {path.stat().st_size} bytes")
@@ -56,7 +56,7 @@ def _read(path: str | Path, generator_id: str) -> tuple[np.ndarray, list[int]]:
             metadata = file.metadata() or {}
             ws = file.get_tensor("ws") if metadata.get("format") == FORMAT else None
             seeds = json.loads(metadata.get("seeds", "[]"))
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # no array's dtype
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # unknown dtype
         raise LatentsError("latent: expected a file that an edit or a sampling gave, got another one") from error
     if ws is None or metadata.get("version") != VERSION:
         raise LatentsError("latent: expected a file that an edit or a sampling gave, got another safetensors file")

@@ -1,4 +1,4 @@
-"""Several devices by `accelerate`, where it is asked for; one otherwise, by the same calls."""
+"""Optional data parallelism by `accelerate`, with a single process behind the same interface otherwise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from linsem.errors import InputError
 
 
 class Processes:
-    """The processes of `accelerate launch`: which part of a batch is ours, and what all of them agree on."""
+    """The processes of `accelerate launch`: the share of each in a batch, and reductions over all."""
 
     def __init__(self, batch: int, device: torch.device) -> None:
-        """Join the others. Raises ValueError without the package, or where the batch cannot be shared evenly."""
+        """Join the others. Raises InputError without the package, or if the batch cannot be divided evenly."""
         try:
             from accelerate import Accelerator  # optional, and slow to import
         except ImportError as error:
@@ -27,28 +27,28 @@ class Processes:
 
     @classmethod
     def alone(cls, device: torch.device) -> Processes:
-        """One process, without the package."""
+        """A single process, without the package."""
         self = cls.__new__(cls)
         self._accelerator, self.count, self.rank = None, 1, 0
         return self
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files."""
+        """Whether this process writes files."""
         return self.rank == 0
 
     def share(self, seeds: Sequence[int]) -> list[int]:
-        """Our part of the batch: every `count`-th; a last batch that is too short is given to all whole."""
+        """This process's share of the batch, every `count`-th seed; a last batch that cannot be divided goes to all."""
         return list(seeds[self.rank :: self.count]) if len(seeds) % self.count == 0 else list(seeds)
 
     def average(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Replace each by its mean over the processes."""
+        """Replace each gradient by its mean over the processes."""
         if self.count > 1:
             for each in gradients:
                 each.copy_(self._accelerator.reduce(each, reduction="mean"))
 
     def total(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Their sums over the processes."""
+        """The sums of the tensors over the processes."""
         if self.count == 1:
             return tensors
         return {name: self._accelerator.reduce(x, reduction="sum") for name, x in tensors.items()}

@@ -1,9 +1,9 @@
 """PGGAN in plain PyTorch (progressive growing; Karras et al., ICLR 2018), frozen, as a `linsem.Generator`.
 
-Layer l works at 4 * 2**(l // 2) pixels: convolution, bias, leaky ReLU, pixel norm; even layers double the size first
-(layer 0 is the fully connected one). There is no mapping network, no noise and no truncation. There is one feature map
-a resolution, from its second layer, and two places to take it: before the pixel norm ("activation", as the paper's
-reference implementation does) or after it ("normalized", what the next layer sees).
+Layer l works at 4 * 2**(l // 2) pixels: convolution, bias, leaky ReLU, pixel norm; even layers first double the size
+(layer 0 is fully connected). There is no mapping network, no noise and no truncation. There is one feature map per
+resolution, from its second layer, taken either before the pixel norm ("activation", as in the paper's reference
+implementation) or after it ("normalized", what the next layer sees).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAPS = ("activation", "normalized")
 
 @dataclass(frozen=True)
 class PGGANConfig:
-    """All that decides the shapes, and where the features are taken. `channels[k]` belongs to 4 * 2**k pixels."""
+    """The shapes, and where the features are taken. `channels[k]` belongs to 4 * 2**k pixels."""
 
     channels: tuple[int, ...]
     z_dim: int = 512
@@ -39,7 +39,7 @@ class PGGANConfig:
 
 
 class DenseLayer(nn.Module):
-    """The first layer: z to a 4x4 map; weight[o, i, y, x] takes z[i] to channel o at (y, x)."""
+    """The first layer, from z to a 4x4 map; weight[o, i, y, x] connects z[i] to channel o at (y, x)."""
 
     def __init__(self, z_dim: int, out: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class DenseLayer(nn.Module):
 
 
 class ConvLayer(nn.Module):
-    """3x3 convolution, after nearest doubling if `up`."""
+    """A 3x3 convolution, after nearest-neighbour upsampling if `up`."""
 
     def __init__(self, into: int, out: int, *, up: bool) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class ConvLayer(nn.Module):
 
 
 class PGGAN(nn.Module):
-    """The generator. Satisfies `linsem.generator.Generator`: one w, which is z itself."""
+    """The generator. Implements `linsem.generator.Generator` with a single w, which is z itself."""
 
     def __init__(self, config: PGGANConfig, id: str = "", categories: tuple = ()) -> None:
         super().__init__()
@@ -92,12 +92,14 @@ class PGGAN(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.layer0.bias.device
 
     def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
-        """z (N, z_dim) to ws (N, 1, z_dim). There is no truncation: only the direction of z counts, so `psi`, which
-        scales it, changes nothing (except 0, which leaves no direction)."""
+        """Map z (N, z_dim) to ws (N, 1, z_dim), without truncation.
+
+        Only the direction of z matters, so `psi`, which scales it, has no effect (except 0, which leaves no direction).
+        """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise InputError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
         return z.float()[:, None] if psi == 1 else (psi * z.float())[:, None]
@@ -105,7 +107,7 @@ class PGGAN(nn.Module):
     def synthesize(
         self, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """ws (N, 1, z_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the features, one a resolution."""
+        """Turn ws (N, 1, z_dim) into the image (N, 3, H, W), nominally in [-1, 1], and a feature map per resolution."""
         if ws.ndim != 3 or ws.shape[1:] != (1, self.w_dim):
             raise InputError(f"ws: expected (N, 1, {self.w_dim}), got {tuple(ws.shape)}")
         last = check_last_layer(last_layer, len(self.layers), image)

@@ -1,4 +1,4 @@
-"""Pictures in files that somebody sends: of known formats and bounded size, upright, and any damage is a sentence."""
+"""Reading of untrusted image files: known formats, bounded size, upright, and a clear error for any damage."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 class PictureError(InputError):
-    """A file that is no picture, or too large a one."""
+    """A file that is not a picture, or too large."""
 
 
 def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError] = PictureError) -> Image.Image:
-    """The decoded picture of a file (its bytes, or a path), upright; raises `kind`, whose sentence begins with `what`.
+    """Decode a picture (the bytes of a file, or a path), upright; raises `kind`, whose message begins with `what`.
 
-    `info["lossy"]` says whether its colours are only nearly what was saved, `info["text"]` holds its text chunks.
+    `info["lossy"]` says whether its colours are only approximately those saved; `info["text"]` holds its text chunks.
     """
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), what, kind)
     if len(data) > MAX_BYTES:
@@ -30,7 +30,7 @@ def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError]
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise kind(f"{what}: expected at most {MAX_PIXELS} pixels, got far more") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on hostile bytes
+    except Exception as error:  # Pillow's readers raise many exceptions on hostile bytes
         raise kind(f"{what}: expected a picture ({', '.join(FORMATS)}), got something else") from error
     if image.width * image.height > MAX_PIXELS:
         got = f"{image.width} x {image.height}"
@@ -42,7 +42,7 @@ def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError]
         image = ImageOps.exif_transpose(image)
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
             image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
-    except Exception as error:  # as above: a file may start well and end badly
+    except Exception as error:  # as above: damage may come late in a file
         raise kind(f"{what}: the picture is damaged or incomplete") from error
     image.format = format_
     image.info["text"] = text
@@ -54,5 +54,5 @@ def _bytes_of(path: Path, what: str, kind: type[PictureError]) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
         raise kind(f"{what}: there is no readable file {path.name!r}") from error

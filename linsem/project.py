@@ -218,7 +218,7 @@ def _ws(parts: dict[str, bytes], name: str) -> np.ndarray:
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # numpy's header reader raises many kinds on hostile bytes
+    except Exception as error:  # numpy's header reader raises many exceptions on hostile bytes
         raise ProjectError(f"project: {name} is no array") from error
     data = file.read()
     if version != (1, 0) or fortran or dtype != np.dtype("<f4") or len(shape) != 2 or min(shape) < 1:

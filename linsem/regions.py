@@ -1,4 +1,4 @@
-"""Regions: where an edit may act, as a black and white image."""
+"""Editing regions, as black and white images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from linsem.pixels import resize_labels
 
 
 class RegionError(PictureError):
-    """A file that is no region."""
+    """A file that is not a region."""
 
 
 def read_region(source: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """An image of any size to (H, W) bool at `size`: white (from half gray on, and opaque) is where an edit may act."""
+    """Read an image of any size as (H, W) bool at `size`: white (half grey or lighter, and opaque) may be edited."""
     image = open_picture(source, "region (white: may change, black: stays)", RegionError)
     if image.mode.startswith("I"):
         gray = np.asarray(image)

@@ -1,4 +1,4 @@
-"""A value that follows from a frozen weight: computed once, and again when the weight has changed."""
+"""Caching of a value derived from a frozen weight, recomputed when the weight changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class Remembered:
-    """`compute(weight)`, remembered for a weight without gradient until it is replaced or changed in place."""
+    """`compute(weight)`, cached for a weight without gradient until it is replaced or modified in place."""
 
     def __init__(self, compute: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self.compute = compute
@@ -20,12 +20,12 @@ class Remembered:
             return self.compute(weight)
         version = (weight.data_ptr(), weight._version)
         if self._last is None or self._last[0] is not weight or self._last[1] != version:
-            with torch.inference_mode(False), torch.no_grad():  # else no gradient could be taken through it later
+            with torch.inference_mode(False), torch.no_grad():  # otherwise autograd could not use it later
                 self._last = (weight, version, self.compute(weight))
         return self._last[2]
 
     def __deepcopy__(self, memo: dict) -> Remembered:
-        """A copy of a network has weights of its own."""
+        """An empty cache, since a copy of a network has its own weights."""
         return Remembered(self.compute)
 
     def __getstate__(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What the commands of the shell share: the model that is asked for, files that come in, and where results go."""
+"""Helpers shared by the shell commands: model, input files, and output paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from linsem.studio import Studio
 
 
 def studio_of(args: argparse.Namespace) -> tuple[Studio, str]:
-    """A studio by the settings and the options, and the name of the model that is asked for."""
+    """A studio with the given settings and options, and the name of the requested model."""
     settings = replace(Settings.from_env(), cache_mb=0)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -31,15 +31,15 @@ def studio_of(args: argparse.Namespace) -> tuple[Studio, str]:
 
 
 def _offered(model: str) -> str:
-    """The name of the model that a command asks for; one that is not offered here is offered to this command.
+    """The name of the requested model; one that is not offered by the settings is offered to this command.
 
-    The list in LINSEM_MODELS says what a server's visitors may choose. Who types a command may read the files anyway.
+    LINSEM_MODELS limits what a server's visitors may choose; a user of the command line can read the files anyway.
     """
     name, label = split_label(model)
     if name in offered():
         return model
     spec, file = spec_of(name), as_file(name)
-    other = None if file is None else as_file(spec.id)  # a file of that name here would be read in its place
+    other = None if file is None else as_file(spec.id)  # a file named like the id would be read in its place
     if other is not None and not other.samefile(file):
         raise InputError(f"model: {name} is called {spec.id}, as is another file in this folder; call one otherwise")
     if "," in name:
@@ -49,27 +49,27 @@ def _offered(model: str) -> str:
 
 
 def extractor_of(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:
-    """The one given by a file, or else the one that ships; raises `ExtractorError`."""
+    """The extractor given by a file, else the shipped one; raises `ExtractorError`."""
     if not args.extractor and studio.shipped(model) is None:
         raise ExtractorError(f"{model} ships without an extractor: give one with --extractor, as `fit` writes it")
     return studio.extractor(model, load_extractor(args.extractor) if args.extractor else None)
 
 
 def notes_of(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
-    """What the person should know of how the files were understood."""
+    """Messages for the user on how the files were interpreted."""
     return [
         f"{Path(path).name}: {note}" for path, each in zip(paths, maps, strict=True) for note in each.report["notes"]
     ]
 
 
 def check_out(path: str) -> None:
-    """Raise ValueError now for a file that could not be written at the end of long work."""
+    """Raise InputError early for an output file that could not be written at the end of long work."""
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
         raise InputError(f"out: expected a file in a folder that exists, got {path}")
 
 
 def folder(path: str) -> Path:
-    """A folder for results, made if it is not there."""
+    """A folder for results, created if needed."""
     made = Path(path)
     try:
         made.mkdir(parents=True, exist_ok=True)
@@ -79,12 +79,12 @@ def folder(path: str) -> Path:
 
 
 def tell(line: str) -> None:
-    """How far it is, in the same line of the error stream."""
+    """Show progress, on a single line of stderr."""
     print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
 
 
 def checked_psi(psi: float) -> float:
-    """The truncation, before anything is drawn or made."""
+    """Check the truncation before anything is drawn or created."""
     if not 0 <= psi <= 2:
         raise InputError(f"psi: expected 0 to 2, got {psi}")
     return psi
@@ -92,7 +92,7 @@ def checked_psi(psi: float) -> float:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """Ctrl-C ends what runs within, and not the command: what was found so far is kept."""
+    """Let Ctrl-C end the enclosed work but not the command, so that the results so far are kept."""
     try:
         yield
     except KeyboardInterrupt:
@@ -100,7 +100,7 @@ def stopping() -> Iterator[None]:
 
 
 class Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Says what an option is where it is not given, if that is something."""
+    """A help formatter that shows defaults only where they say something."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         named = action.default in (None, "", False, argparse.SUPPRESS) or "default" in (action.help or "")

@@ -1,4 +1,4 @@
-"""What is done before the first visitor comes."""
+"""Preparations before the first user arrives."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from linsem.studio import Studio
 
 
 def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
-    """Load the default generator and run it once, so that the first visitor does not wait. Returns its id."""
+    """Load the default generator and run it once, so that the first user does not wait; returns its id."""
     try:
         model = studio.default_model()
         if studio.settings.model not in ("", model):
             tell(f"linsem: LINSEM_MODEL: {studio.settings.model!r} is not offered here; the page begins with {model!r}")
         studio.generator(model)
         studio.shipped(model)
-        if studio.device.type == "cpu":  # on ZeroGPU the main process may load, but not compute
+        if studio.device.type == "cpu":  # on ZeroGPU the main process may load but not compute
             studio.draw(model, (1,), 0.7)
     except InputError as error:
         tell(f"linsem: {error}")
@@ -27,5 +27,5 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
 
 
 def warm() -> None:
-    """Load what torch loads when something is first optimised, which takes a second: no first stroke shall wait."""
+    """Import what torch loads lazily at the first optimisation, so that no first stroke waits the second it takes."""
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

@@ -287,7 +287,7 @@ class Studio:
             return False
         key = bank_key(generator, extractor, range(SAMPLES), 1.0)
         atlas = self._atlases.get(key) or make_atlas(generator, self._banks.make(generator, extractor, range(SAMPLES)))
-        self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced, as others may be reading it
+        self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced: others may be reading it
         return atlas
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:

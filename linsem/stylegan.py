@@ -1,9 +1,10 @@
 """StyleGAN in plain PyTorch (Karras et al., CVPR 2019), frozen, as a `linsem.Generator`.
 
 Layer l works at 4 * 2**(l // 2) pixels and takes style l: even layers double the size (layer 0 is the learned
-constant), odd ones do not. The features are those that the paper taps: one a resolution, after the style of its second
-layer. Convolution weights are kept in the orientation of "nearest doubling, then convolution"; the fused form of the
-published nets (from 128 pixels) is the same operation with its kernel turned by 180 degrees, which the readers undo.
+constant), odd ones do not. The features are those used in the paper: one per resolution, after the style of its second
+layer. Convolution weights are stored for "nearest-neighbour upsampling, then convolution"; the fused form of the
+published networks (from 128 pixels) is the same operation with its kernel rotated by 180 degrees, which the readers
+undo.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from linsem.styled import Styled, noise_of
 
 @dataclass(frozen=True)
 class StyleGANConfig:
-    """All that decides the shapes. `channels[k]` belongs to the resolution 4 * 2**k."""
+    """Everything that determines the shapes. `channels[k]` belongs to the resolution 4 * 2**k."""
 
     channels: tuple[int, ...]
     z_dim: int = 512
@@ -41,15 +42,16 @@ class StyleGANConfig:
 
     @property
     def num_ws(self) -> int:
-        """Styles that the synthesis takes, one a layer."""
+        """The number of styles, one per layer."""
         return 2 * len(self.channels)
 
 
 def double(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Nearest doubling, then a 3x3 convolution (padding 1), as one transposed 4x4 convolution.
+    """Nearest-neighbour upsampling and a 3x3 convolution (padding 1), as one transposed 4x4 convolution.
 
     x (N, I, h, w), weight (O, I, 3, 3) to (N, O, 2h, 2w). Each input pixel becomes a 2x2 patch, so the kernel seen from
-    the input is the sum of the four shifts of the (turned) 3x3 kernel; a quarter of the products, no doubled map.
+    the input is the sum of the four shifts of the (rotated) 3x3 kernel: a quarter of the products, and no upsampled
+    map.
     """
     kernel = F.pad(weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
     kernel = kernel[:, :, 1:, 1:] + kernel[:, :, :-1, 1:] + kernel[:, :, 1:, :-1] + kernel[:, :, :-1, :-1]
@@ -64,9 +66,9 @@ def blur(x: torch.Tensor) -> torch.Tensor:
 
 
 class Mapping(nn.Module):
-    """z (and a label) to w: normalise, then slow fully connected layers; keeps the mean w.
+    """The mapping network from z (and a label) to w: normalisation and fully connected layers; holds the mean w.
 
-    Other than in StyleGAN2 the gain of sqrt(2) sits in the weights, so it does not scale the bias.
+    Unlike in StyleGAN2, the gain of sqrt(2) is applied to the weights, so it does not scale the bias.
     """
 
     def __init__(self, config: StyleGANConfig) -> None:
@@ -85,7 +87,7 @@ class Mapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
-        """z (N, z_dim) and, for a conditional net, c (N, c_dim) to w (N, w_dim), not truncated."""
+        """Map z (N, z_dim) and, for a conditional network, c (N, c_dim) to w (N, w_dim), not truncated."""
         x = z.float()
         if self.config.c_dim > 0:
             if c is None:
@@ -98,7 +100,7 @@ class Mapping(nn.Module):
 
 
 class StyledLayer(nn.Module):
-    """One layer: (constant | doubling convolution and blur | convolution), noise, bias, leaky ReLU, AdaIN."""
+    """One layer: (constant | upsampling convolution and blur | convolution), noise, bias, leaky ReLU, AdaIN."""
 
     def __init__(self, into: int | None, out: int, w_dim: int, side: int, *, up: bool) -> None:
         super().__init__()
@@ -125,13 +127,13 @@ class StyledLayer(nn.Module):
         return x * (scale + 1) + shift
 
     def convolve(self, x: torch.Tensor) -> torch.Tensor:
-        """The convolution, with the doubling and its blur."""
+        """The convolution, including upsampling and blur."""
         weight = self.weight * self.gain
         return blur(double(x, weight)) if self.up else F.conv2d(x, weight, padding=1)
 
 
 class ToRGB(nn.Module):
-    """1x1 convolution of the last map to colours."""
+    """A 1x1 convolution from the last map to colours."""
 
     def __init__(self, into: int) -> None:
         super().__init__()
@@ -145,7 +147,7 @@ class ToRGB(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """The layers and the last toRGB; those of the coarser resolutions only served the progressive training."""
+    """The layers and the last toRGB; those of coarser resolutions are only used in progressive training."""
 
     def __init__(self, config: StyleGANConfig) -> None:
         super().__init__()
@@ -159,7 +161,7 @@ class Synthesis(nn.Module):
 
 
 class StyleGAN(Styled):
-    """The generator: mapping, truncation, synthesis. Satisfies `linsem.generator.Generator`."""
+    """The generator: mapping, truncation and synthesis. Implements `linsem.generator.Generator`."""
 
     def __init__(self, config: StyleGANConfig, id: str = "", categories: tuple = ()) -> None:
         super().__init__()
@@ -180,10 +182,11 @@ class StyleGAN(Styled):
         noise_mode: str = "const",
         noise_seeds: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """ws (N, num_ws, w_dim) to the image (N, 3, H, W), nominally in [-1, 1], and the features, one a resolution.
+        """Turn ws (N, num_ws, w_dim) into the image (N, 3, H, W), nominally in [-1, 1], and a feature map per
+        resolution.
 
-        `noise_mode` is "const" (the network's own noise), "none", or "random", which then follows from one of
-        `noise_seeds` a sample.
+        `noise_mode` is "const" (the network's own noise), "none", or "random", which needs one of `noise_seeds` per
+        sample.
         """
         last = self.checked_last(ws, image, last_layer, noise_mode, noise_seeds)
         x, features = None, []

@@ -1,8 +1,8 @@
-"""The teacher: the segmentation network that stands in for a human annotator and judges every table.
+"""The teacher: a segmentation network that replaces a human annotator and evaluates all results.
 
-A U-Net (Ronneberger et al., 2015) on drawings, after the role that the off-the-shelf networks have in Xu & Zheng (CVPR
-2021, section 5.1). It unshuffles 2 x 2 pixels into channels first, so nothing is lost and the widest maps are half as
-large as the image. Trained by `linsem.lab.train_teacher`.
+A U-Net (Ronneberger et al., 2015) for drawings, in the role of the off-the-shelf networks in Xu & Zheng (CVPR 2021,
+section 5.1). It first unshuffles 2 x 2 pixels into channels, so nothing is lost and the widest maps have half the
+image's size. Trained by `linsem.lab.train_teacher`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Self = TypeVar("Self", bound="FrozenTeacher")
 
 
 class TeacherError(InputError):
-    """A teacher that is not there, or a file that is not a sound teacher."""
+    """A missing teacher, or a file that is not a valid teacher."""
 
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """The shapes: the widths of the four levels, at 1/2, 1/4, 1/8 and 1/16 of the image, and the categories' number."""
+    """The shapes: widths of the four levels, at 1/2, 1/4, 1/8 and 1/16 of the image, and the number of categories."""
 
     categories: int
     widths: tuple[int, int, int, int] = (48, 80, 128, 192)
@@ -66,7 +66,7 @@ class _Conv(nn.Module):
 
 
 class UNet(nn.Module):
-    """Image (N, 3, H, W) in [-1, 1] to logits (N, K, H, W); H and W are multiples of 16."""
+    """A U-Net from images (N, 3, H, W) in [-1, 1] to logits (N, K, H, W); H and W are multiples of 16."""
 
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(config.widths[0], 4 * config.categories, 3, padding=1)
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """The maps of the four levels, fine to deep; the last is (N, widths[3], H / 16, W / 16)."""
+        """The maps of the four levels, fine to coarse; the last is (N, widths[3], H / 16, W / 16)."""
         x = F.pixel_unshuffle(image.contiguous(memory_format=torch.channels_last), 2)
         maps = [self.down[0](x)]
         for block in self.down[1:]:
@@ -98,9 +98,9 @@ def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class FrozenTeacher:
-    """What all teachers are: a frozen network with its categories; `teacher(image)` labels.
+    """The base class of teachers: a frozen network with its categories; `teacher(image)` gives labels.
 
-    A kind of teacher adds `logits` and `features`; gradients go through its logits to the image.
+    Subclasses define `logits` and `features`; gradients flow through the logits to the image.
     """
 
     def __init__(self, network: nn.Module, categories: Sequence[Category]) -> None:
@@ -108,7 +108,7 @@ class FrozenTeacher:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.network.parameters()).device
 
     def to(self: Self, device: torch.device | str) -> Self:
@@ -118,12 +118,12 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Image (N, 3, H, W) in [-1, 1] to labels (N, H, W) uint8."""
+        """Labels (N, H, W) uint8 of images (N, 3, H, W) in [-1, 1]."""
         return labels_of(self.logits(image))
 
 
 class Teacher(FrozenTeacher):
-    """A U-Net as teacher. `.logits` lets gradients through to the image."""
+    """A U-Net as teacher."""
 
     def __init__(self, network: UNet, categories: tuple[Category, ...]) -> None:
         if network.config.categories != len(categories):
@@ -135,12 +135,12 @@ class Teacher(FrozenTeacher):
                 module.fuse()
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Image (N, 3, H, W), clamped to [-1, 1], to (N, K, H, W) float32; differentiable in the image."""
+        """Logits (N, K, H, W) float32 of images (N, 3, H, W), clamped to [-1, 1]; differentiable in the image."""
         return self.network(_checked(image))
 
     @torch.no_grad()
     def features(self, image: torch.Tensor) -> torch.Tensor:
-        """The deepest map averaged over its positions, (N, D) float32: what the Fréchet distance is measured in."""
+        """The deepest map averaged over its positions, (N, D) float32, in which the Fréchet distance is measured."""
         return self.network.encode(_checked(image))[-1].mean(dim=(2, 3))
 
 
@@ -154,7 +154,7 @@ def _checked(image: torch.Tensor) -> torch.Tensor:
 
 
 def save_teacher(network: UNet, categories: tuple[Category, ...], path: Path | str) -> None:
-    """Write an unfused network as safetensors: the convolutions in half precision, the rest as they are."""
+    """Write an unfused network as safetensors: convolutions in half precision, the rest unchanged."""
     state = {}
     for name, value in network.state_dict().items():
         state[name] = (value.half() if value.ndim == 4 else value).contiguous().cpu()
@@ -168,9 +168,10 @@ def save_teacher(network: UNet, categories: tuple[Category, ...], path: Path | s
 
 
 def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
-    """A shipped teacher by its generator's name ("avatars-128"), or a file; raises `TeacherError`.
+    """Load a shipped teacher by its generator's name ("avatars-128"), or a file; raises `TeacherError`.
 
-    Generators of the same drawings at other sizes share one: it takes images of any size that is a multiple of 16.
+    Generators of the same drawings at other sizes share a teacher: it takes images of any size that is a multiple of
+    16.
     """
     path = _find(name_or_path)
     try:
@@ -192,7 +193,7 @@ def _find(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     places = [Path(name), assets() / f"{name}{_SUFFIX}"]
     stem = name.rpartition("-")[0]
-    if stem and Path(name).name == name:  # "avatars-64" is judged by the teacher of "avatars-128"
+    if stem and Path(name).name == name:  # "avatars-64" uses the teacher of "avatars-128"
         places += sorted(path for path in assets().glob(f"*{_SUFFIX}") if path.name.rpartition("-")[0] == stem)
     for path in places:
         if path.is_file():
@@ -214,7 +215,7 @@ def _described(metadata: dict[str, str], name: str) -> tuple[TeacherConfig, tupl
 
 
 def _fill(network: UNet, state: dict[str, torch.Tensor], name: str) -> None:
-    """Copy the tensors in, each checked by name, shape and finiteness."""
+    """Copy the tensors into the network, checking each by name, shape and finiteness."""
     expected = network.state_dict()
     if expected.keys() != state.keys():
         raise TeacherError(f"{name}: missing or unknown tensors {sorted(expected.keys() ^ state.keys())[:5]}")

@@ -1,4 +1,4 @@
-"""A line of edits of one image, with undo and redo: frozen values, and functions from value to value."""
+"""The history of edits of one image, with undo and redo, as frozen values and functions between them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ HISTORY = 20  # states that are kept
 
 @dataclass(frozen=True, eq=False)
 class EditPoint:
-    """One state of an edited image: ws (num_ws, w_dim), rgb (H, W, 3) uint8, labels (H, W) uint8, and in words how it
-    came to be; `report` is that of `linsem.edit`, empty for the start. `number` is its own in its track. `wish` (H, W)
-    uint8 is what is painted on it before anybody has painted."""
+    """One state of an edited image.
+
+    Attributes:
+        ws, rgb, labels: (num_ws, w_dim), (H, W, 3) uint8 and (H, W) uint8.
+        caption: how it was made, in words.
+        report: that of `linsem.edit`; empty for the start.
+        number: unique within the track.
+        wish: (H, W) uint8, the initial content of the painter.
+    """
 
     ws: np.ndarray
     rgb: np.ndarray
@@ -29,9 +35,14 @@ class EditPoint:
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A line of edits of one image. `position` is the one shown; what lies behind it can be redone. `name` is unlike
-    that of any other track, so that the painter never takes one for the other; `made` counts the states ever made.
-    `stale` are the numbers of those whose labels an extractor before this one has read."""
+    """The history of edits of one image.
+
+    Attributes:
+        position: of the state shown; later ones can be redone.
+        name: unique to the track, so that the painter never confuses two of them.
+        made: the number of states ever made.
+        stale: numbers of the states whose labels were predicted by an earlier extractor.
+    """
 
     name: str
     model: str
@@ -48,17 +59,17 @@ class Track:
 
     @property
     def key(self) -> str:
-        """Names the state for the painter."""
+        """The state's key for the painter."""
         return f"{self.name}.{self.now.number}"
 
 
 def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
-    """A line of edits that begins with an image."""
+    """A track that begins with an image."""
     return Track(secrets.token_hex(6), model, (start,), 0, extractor)
 
 
 def push(track: Track, point: EditPoint) -> Track:
-    """A new state after the one shown; what could be redone is gone. The first state is always kept."""
+    """Add a state after the one shown, discarding what could be redone; the first state is always kept."""
     point = replace(point, number=track.made + 1)
     points = (*track.points[: track.position + 1], point)
     if len(points) > HISTORY:
@@ -67,14 +78,16 @@ def push(track: Track, point: EditPoint) -> Track:
 
 
 def step(track: Track, by: int) -> Track:
-    """Undo (-1) or redo (+1); at either end it stays."""
+    """Undo (-1) or redo (+1); no effect at either end."""
     return replace(track, position=min(max(track.position + by, 0), len(track.points) - 1))
 
 
 def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
-    """The same track after another extractor has read the state shown: labels (H, W). The other states are `stale`
-    until they are shown and read in their turn. Where the categories are others, strokes on it would mean something
-    else: the painter takes it for another track."""
+    """The track after another extractor has predicted labels (H, W) for the state shown.
+
+    The other states are `stale` until they are shown and predicted in turn. If the categories differ, strokes would
+    change their meaning, so the painter treats it as a new track.
+    """
     points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
     stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
     same = [c.name for c in extractor.categories] == [c.name for c in track.extractor.categories]

@@ -1,4 +1,4 @@
-"""A resumable transfer into a file, and the hashes by which one knows that it is the right file."""
+"""A resumable download into a file, and the hashes that verify it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RETRIES = 5  # in a row without a new byte
-FIRST_WAIT = 0.5  # seconds before the first of them; each next one waits twice as long
+FIRST_WAIT = 0.5  # seconds before the first retry; doubled for each further one
 _CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
 
 
 class TransferError(Exception):
-    """A transfer cannot be finished; the message says what to do."""
+    """A download that cannot be finished; the message says what to do."""
 
 
 class NothingThere(Exception):
-    """The server has nothing at the place where the transfer should go on."""
+    """The server has no data at the position where the download should continue."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The bytes of an answer, and at which byte of the file they begin (0 if the server cannot go on in the middle)."""
+    """The bytes of a response, and their position in the file (0 if the server does not support ranges)."""
 
     chunks: Iterator[bytes]
     start: int
@@ -39,10 +39,10 @@ def receive(
     open_at: Callable[[int], AbstractContextManager[Stream]],
     progress: Progress | None = None,
 ) -> None:
-    """Fill `part` up to `size` bytes, going on after what it already holds; `progress(done, size)` counts bytes.
+    """Fill `part` up to `size` bytes, continuing after what it already holds; `progress(done, size)` counts bytes.
 
-    `open_at(start)` opens the source and raises ConnectionError where it breaks, which is taken up again; `part` is
-    kept for the next call when that does not help. Raises TransferError.
+    `open_at(start)` opens the source and raises ConnectionError where the connection breaks, which is retried; if that
+    fails, `part` is kept for the next call. Raises TransferError.
     """
     left, wait = RETRIES, FIRST_WAIT
     part.touch()
@@ -76,7 +76,7 @@ def sha256_of(path: Path) -> str:
 
 
 def git_hash_of(path: Path) -> str:
-    """The hash by which git names a file of this content."""
+    """The hash under which git stores a file with this content."""
     return _hash(path, hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False))
 
 
@@ -84,7 +84,7 @@ def _append(
     part: Path, size: int, before: int, open_at: Callable[[int], AbstractContextManager[Stream]],
     progress: Progress | None,
 ) -> None:  # fmt: skip
-    start = before if before < size else 0  # longer than the whole: not a part of it
+    start = before if before < size else 0  # longer than the file: not a part of it
     with open_at(start) as stream, part.open("ab" if stream.start else "wb") as target:
         done = stream.start
         for chunk in stream.chunks:

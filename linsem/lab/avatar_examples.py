@@ -1,12 +1,10 @@
-"""The examples that load with one click for a generator of avatars: layouts to sample, wishes for
-edits, and a scribbled project.
+"""One-click examples for a generator of avatars: layouts to sample, wishes for edits, and a scribbled project.
 
     python -m linsem.lab.avatar_examples avatars-128
 
-The layouts are the exact label maps of drawings that nobody was trained on, the first of each kind. The wishes are
-scripted edits (`linsem.lab.edits`) of the first images that they fit. The project holds four images with strokes over
-about one pixel in a hundred, made from the teacher's label maps as a person would, and the extractor that follows from
-them.
+The layouts are the exact label maps of held-out drawings, the first of each kind. The wishes are scripted edits
+(`linsem.lab.edits`) of the first images that they fit. The project holds four images, with simulated strokes over about
+one pixel in a hundred from the teacher's label maps, and the extractor fitted to them.
 """
 
 from __future__ import annotations
@@ -29,9 +27,9 @@ from linsem.teacher import Teacher, load_teacher
 from linsem.zoo import assets, load_generator
 
 FIRST = drawings.HELD_OUT + 60_000
-SEEDS, SHARE, PSI = (13, 24, 11, 36), 0.01, 0.7  # between them they show all categories
+SEEDS, SHARE, PSI = (13, 24, 11, 36), 0.01, 0.7  # together they show all categories
 WISHES = {"hat on": "a-hat", "longer hair": "longer-hair", "glasses on": "glasses", "beard on": "a-beard"}
-WISHED = range(1, 120)  # seeds of the images that the wishes are for, and of those that they are taken from
+WISHED = range(1, 120)  # seeds of the images for the wishes, and of their donors
 KINDS: dict[str, Callable[[Facts], bool]] = {
     "long-hair": lambda f: f.hair_below > 0.10 and f.glasses == f.beard == 0,
     "short-hair": lambda f: 0.02 < f.hair < 0.08 and f.hair_below < 0.005 and f.glasses == f.beard == 0,
@@ -43,7 +41,7 @@ KINDS: dict[str, Callable[[Facts], bool]] = {
 
 
 def layouts(size: int) -> dict[str, np.ndarray]:
-    """The first held-out drawing's label map (size, size) of each kind."""
+    """The label map (size, size) of the first held-out drawing of each kind."""
     found: dict[str, np.ndarray] = {}
     seed = FIRST
     while len(found) < len(KINDS):
@@ -59,7 +57,7 @@ def layouts(size: int) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def scribbles(generator: Generator, teacher: Teacher) -> dict[int, np.ndarray]:
-    """Strokes on each of SEEDS, (H, W) uint8 with 255 where nothing is painted."""
+    """Strokes on each of SEEDS, (H, W) uint8 with 255 = unlabelled."""
     image, _ = generator.synthesize(generator.map(seed_z(generator, SEEDS), PSI))
     maps = teacher(image).cpu().numpy()
     return {seed: scribble(labels, SHARE, seed) for seed, labels in zip(SEEDS, maps, strict=True)}
@@ -67,7 +65,7 @@ def scribbles(generator: Generator, teacher: Teacher) -> dict[int, np.ndarray]:
 
 @torch.no_grad()
 def wishes(generator: Generator, teacher: Teacher) -> dict[str, np.ndarray]:
-    """By file name: the first image that each script fits and that no other has, and what it is to show."""
+    """By file name: the first unused image that each script fits, and its target."""
     maps = []
     for part in batches(len(WISHED), 8):
         image, _ = generator.synthesize(generator.map(seed_z(generator, WISHED[part]), PSI))
@@ -85,7 +83,7 @@ def wishes(generator: Generator, teacher: Teacher) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, default=assets() / "examples")

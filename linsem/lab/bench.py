@@ -1,4 +1,4 @@
-"""Ratios measured side by side in one run: what a figure is compared with is timed here too, on the same machine.
+"""Speed and memory ratios; each figure is timed side by side with its baseline, in one run on one machine.
 
     python -m linsem.lab.bench [MODEL] [--only NAME ...] [--quick] [--json] [--out assets/evidence]
 
@@ -35,7 +35,7 @@ from linsem.settings import Settings
 from linsem.studio import Studio
 
 SHOTS, MEMORY_SHOTS = 8, 16
-_QUICK_EPOCHS = 2  # of the reference's 50; each takes the same time
+_QUICK_EPOCHS = 2  # of the reference protocol's 50; each takes the same time
 
 
 def fit_speedup(model: str, quick: bool) -> float:
@@ -87,7 +87,7 @@ def stroke_spread_in_passes(model: str, quick: bool) -> float:
 
 
 def _after_strokes(setting: common.Setting, wait: Callable[..., Extractor]) -> float:
-    """The median of what `wait` takes after one more stroke on the first of eight images, in passes of one image."""
+    """The median time of `wait` after one more stroke on the first of eight images, in passes of one image."""
     dense = common.annotate(setting, common.random_seeds(SEEDS[0], SHOTS))
     before = [replace(a, labels=scribble(a.labels, 0.01, i)) for i, a in enumerate(dense)]
     start, waits, passes = wait(before), [], []
@@ -108,8 +108,8 @@ def fit_memory_mb(model: str, quick: bool) -> float:
 
 
 def measure_memory() -> float:
-    """The body of `fit_memory_mb`, in a process of its own: MB."""
-    import resource  # not on every system
+    """The body of `fit_memory_mb`, run in a process of its own: MB."""
+    import resource  # not available on every system
 
     from linsem.palette import parse_categories
     from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -118,7 +118,7 @@ def measure_memory() -> float:
     generator = freeze(StyleGAN2(StyleGAN2Config(channels=(512, 512, 512, 512, 512, 256, 128)), id="random"))
     assert sum(layer.channels for layer in generator.layers) == 5376
     for name, strength in generator.named_parameters():
-        if name.endswith("noise_strength"):  # as trained ones have it: the fit sees each image under other noise too
+        if name.endswith("noise_strength"):  # as in trained networks, so that the fit also uses fresh noise draws
             strength.fill_(0.1)
     assert has_noise(generator)
     categories = parse_categories([{"name": f"part {k}"} for k in range(12)])
@@ -127,7 +127,7 @@ def measure_memory() -> float:
     labels = [((rows * 3 // 256 + 3 * (columns * 4 // 256) + i) % 12).astype(np.uint8) for i in range(MEMORY_SHOTS)]
     annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
     with torch.no_grad():
-        generator.synthesize(ws[:1], image=False)  # what a pass takes is there before any fit
+        generator.synthesize(ws[:1], image=False)  # so that the peak of a pass is reached before the fit
     unit = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     fit_few_shot(generator, annotations, categories)
@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def meaning(name: str) -> str:
-    """What a figure is: the first sentence of its function's description."""
+    """The description of a figure: the first paragraph of its function's docstring."""
     return " ".join((FIGURES[name].__doc__ or "").split("\n\n")[0].split()).rstrip(".")
 
 

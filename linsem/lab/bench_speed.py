@@ -1,4 +1,4 @@
-"""Figures of `linsem.lab.bench`: the latent loop against a bare pass, the bank, synthesis against a plain one."""
+"""Speed figures of `linsem.lab.bench`: the latent loop against a bare pass, the bank, and the synthesis."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ def bfloat16_error_256(model: str, quick: bool) -> float:
 
 
 def synthesis_speedup(size: int, rounds: int, batch: int = 1) -> float:
-    """Plain over ours, both float32, the median of paired runs; each with the weights laid out as suits it."""
+    """The plain implementation's time over that of `linsem.stylegan2`, float32, the median of paired runs.
+
+    Each uses the weights in the memory format that suits it.
+    """
     network, ws = random_network(size, batch)
     plain, _ = random_network(size, batch, laid_out=False)
     with torch.inference_mode():
@@ -97,7 +100,7 @@ def synthesis_speedup(size: int, rounds: int, batch: int = 1) -> float:
 
 
 def random_network(size: int, batch: int, *, laid_out: bool = True) -> tuple[StyleGAN2, torch.Tensor]:
-    """A StyleGAN2 of config-f with random weights, as it is once loaded (or as it comes), and the ws of some images."""
+    """A StyleGAN2 of config-f with random weights, laid out as after loading or not, and the ws of some images."""
     torch.manual_seed(0)
     channels = tuple(min(512, 32768 // (4 * 2**k)) for k in range(size.bit_length() - 2))
     network = freeze(StyleGAN2(StyleGAN2Config(channels=channels)))
@@ -106,7 +109,7 @@ def random_network(size: int, batch: int, *, laid_out: bool = True) -> tuple[Sty
 
 
 def _ratio(first: Callable[[], object], second: Callable[[], object], rounds: int) -> float:
-    """The median of first over second, run in turn after a warm-up."""
+    """The median ratio of first to second, run alternately after a warm-up."""
     first(), second()
     return median(_seconds(first) / _seconds(second) for _ in range(rounds))
 

@@ -15,13 +15,13 @@ import numpy as np
 from linsem.lab import drawings
 
 _CHUNK = 250
-RECIPE = 3  # of the drawings: another one makes the arrays on disk stale
+RECIPE = 3  # version of the drawings; changing it invalidates the arrays on disk
 
 
 def cached(folder: Path, first: int, count: int, size: int, *, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Drawings of seeds first..first+count-1: rgb (count, size, size, 3) and label maps (count, size, size) or None.
+    """Drawings of seeds first..first+count-1: rgb (count, size, size, 3), and label maps (count, size, size) or None.
 
-    Rendered with all cores on the first call; read back (memory-mapped) afterwards.
+    Rendered with all cores on the first call; memory-mapped afterwards.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"drawings{RECIPE}-{first}-{count}-{size}"
@@ -33,7 +33,7 @@ def cached(folder: Path, first: int, count: int, size: int, *, labels: bool) -> 
 
 
 def codes(first: int, count: int) -> np.ndarray:
-    """The codes of the same seeds, (count, CODE_DIM) float32."""
+    """The codes of seeds first..first+count-1, (count, CODE_DIM) float32."""
     return np.stack([drawings.code_of(seed) for seed in range(first, first + count)])
 
 

@@ -1,11 +1,10 @@
-"""What an exported data set is worth: a small segmentation network trained on it, tested on real drawings.
+"""The value of an exported data set: a small segmentation network trained on it, tested on real drawings.
 
     python -m linsem.lab.dataset_value [MODEL] --cache CACHE [--quick] [--json] [--out assets/evidence]
 
-Eight generated images are labelled (by the teacher, which stands for a person); the extractor that follows labels 5,000
-generated images, which is what `export` writes. A small U-Net learns from these pairs alone; another one, the same in
-everything else, from as many drawings with their exact label maps. Both are tested on 2,000 drawings that neither has
-seen.
+Eight generated images are labelled by the teacher (in place of a person); the extractor fitted to them labels 5,000
+generated images, as `export` would write them. A small U-Net is trained on these pairs alone; another one, otherwise
+identical, on as many drawings with exact label maps. Both are tested on 2,000 drawings that neither has seen.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ SHOTS = 8
 PSI = 1.0
 LR = 5e-3
 FIRST_PAIR = 50_000_000  # generated
-FIRST_REAL = 200_000  # drawings that neither the generator nor the teacher was trained on
+FIRST_REAL = 200_000  # drawings on which neither the generator nor the teacher was trained
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Pairs to learn from, images shown in training (with repetition), drawings to test on."""
+    """Training pairs, images seen in training (with repetition), and test drawings."""
 
     pairs: int = 5000
     shown: int = 30_000
@@ -51,7 +50,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 @torch.no_grad()
 def exported(generator: Generator, extractor: Extractor, count: int, batch: int = 8) -> Pairs:
-    """Images (n, H, W, 3) uint8 and label maps (n, H, W) uint8 of fresh seeds, as `linsem.export` would write them."""
+    """Images (n, H, W, 3) uint8 and label maps (n, H, W) uint8 of fresh seeds, as written by `linsem.export`."""
     rgb, labels = [], []
     for rows in batches(count, batch):
         ws = generator.map(seed_z(generator, range(FIRST_PAIR + rows.start, FIRST_PAIR + rows.stop)), psi=PSI)
@@ -62,7 +61,7 @@ def exported(generator: Generator, extractor: Extractor, count: int, batch: int 
 
 
 def learnt(pairs: Pairs, tested: Pairs, shown: int) -> dict[str, float]:
-    """What the small network scores on the tested drawings after training on the pairs."""
+    """The scores of the small network on the test drawings after training on the pairs."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), TeacherConfig(len(drawings.CATEGORIES), WIDTHS), LR)
         for step in train(run, *pairs, tested, images=shown, lr=LR, judge=10 * shown):
@@ -92,7 +91,7 @@ def measure(model: str, cache: Path, sizes: Sizes) -> tables.Table:
 
 
 def main() -> None:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="avatars-128")
     parser.add_argument("--cache", type=Path, required=True, help="rendered drawings")

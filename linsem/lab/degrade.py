@@ -1,7 +1,7 @@
-"""What a GAN does to a drawing, imitated: blur, smooth warps, colour shifts, noise, lost resolution, small holes.
+"""Simulated GAN artefacts on drawings: blur, smooth warps, colour shifts, noise, lost resolution, small holes.
 
-`degraded` is the fixed, moderate kind that tables report on; `augmented` is the harsh kind that the teacher learns
-from. Labels are warped along with the image, by the nearest neighbour. Lengths are in pixels of a 128 px image and
+`degraded` is the fixed, moderate degradation that tables report on; `augmented` is the strong augmentation for training
+the teacher. Labels are warped along with the image, by nearest neighbour. Lengths are in pixels of a 128 px image and
 scale with the size. All randomness comes from the generator that is passed in.
 """
 
@@ -12,13 +12,13 @@ import torch.nn.functional as F
 
 from linsem import pixels
 
-BLUR = 1.2  # the strongest blur's standard deviation in `degraded`, at 128 px
+BLUR = 1.2  # the largest standard deviation of the blur in `degraded`, at 128 px
 WARP = 1.5  # the standard deviation of the displacement at a warp's control points, at 128 px
 _RADIUS = 4
 
 
 def blurred(image: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
-    """Gaussian blur of (N, 3, H, W), one sigma for all or (N,), in pixels at 128 px; 0 leaves an image as it is."""
+    """Gaussian blur of (N, 3, H, W), one sigma for all or (N,), in pixels at 128 px; 0 leaves an image unchanged."""
     count = len(image)
     sigma = torch.as_tensor(sigma, dtype=torch.float32).expand(count).clamp(min=1e-3) * (image.shape[-1] / 128)
     taps = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float32)
@@ -32,10 +32,10 @@ def blurred(image: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
 def warped(
     image: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, *, smooth: float = WARP, affine: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move (N, 3, H, W) and (N, H, W) uint8 along one displacement: a smooth one and, if asked for, an affine one.
+    """Warp (N, 3, H, W) and (N, H, W) uint8 by the same displacement, smooth and optionally affine.
 
-    `smooth` is the standard deviation at 5 x 5 control points; `affine` scales turns, sizes and shifts (1: up to about
-    15 degrees, 15 % and 8 px).
+    `smooth` is the standard deviation at 5 x 5 control points; `affine` scales rotation, scaling and translation (1: up
+    to about 15 degrees, 15 % and 8 px).
     """
     count, _, height, width = image.shape
     control = torch.randn(count, 2, 5, 5, generator=generator) * (smooth * 2 / 128)
@@ -53,7 +53,7 @@ def warped(
 def degraded(
     image: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Warp smoothly, then blur with a sigma uniform in 0..BLUR: the judge's handicap in tables."""
+    """Warp smoothly, then blur with a sigma uniform in 0..BLUR, as in the tables."""
     image, labels = warped(image, labels, generator)
     return blurred(image, torch.rand(len(image), generator=generator) * BLUR), labels
 
@@ -61,7 +61,7 @@ def degraded(
 def augmented(
     image: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training kind: mirrored, warped, then each damage on a random part of the batch."""
+    """Training augmentation: mirroring and warping, then each degradation on a random part of the batch."""
     image, labels = image.clone(), labels.clone()
     rows = _some(image, 0.5, generator)
     image[rows], labels[rows] = image[rows].flip(-1), labels[rows].flip(-1)
@@ -74,7 +74,7 @@ def augmented(
 
 
 def _some(image: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """The rows that a damage falls on; at least one, so that no step sees an empty batch."""
+    """The rows that a degradation applies to; at least one, since a batch must not be empty."""
     rows = torch.rand(len(image), generator=generator)
     return (rows < max(share, rows.min().item() + 1e-9)).nonzero()[:, 0]
 
@@ -84,7 +84,7 @@ def _softened(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _recolored(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Gain and offset a channel, saturation, and blotches: a smooth offset over the image."""
+    """Gain and offset per channel, saturation, and a smooth offset over the image."""
     count = len(image)
     gain = 1 + 0.12 * torch.randn(count, 3, 1, 1, generator=generator)
     offset = 0.12 * torch.randn(count, 3, 1, 1, generator=generator)
@@ -101,7 +101,7 @@ def _noised(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _coarsened(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shrink to 50 to 90 % and back."""
+    """Shrink to 50 to 90 % and enlarge again."""
     share = 0.5 + 0.4 * torch.rand((), generator=generator).item()
     side = [max(8, round(share * length)) for length in image.shape[2:]]
     small = F.interpolate(image, size=side, mode="bilinear", antialias=True, align_corners=False)
@@ -109,7 +109,7 @@ def _coarsened(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _holed(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Up to three small rectangles of one colour; what was there stays labelled."""
+    """Up to three small rectangles of one colour; the labels stay."""
     image = image.clone()
     height, width = image.shape[2:]
     for picture in image:
@@ -122,7 +122,7 @@ def _holed(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def shrunk_labels(labels: torch.Tensor, categories: int) -> torch.Tensor:
-    """(N, H, W) uint8 to half the size by the majority of each 2 x 2; the rarer category (the higher index) wins."""
+    """Halve (N, H, W) uint8 by the majority of each 2 x 2; ties go to the rarer category (the higher index)."""
     blocks = F.pixel_unshuffle(labels[:, None].float(), 2).long()
     counts = F.one_hot(blocks, categories).sum(dim=1) * categories
     return (counts + torch.arange(categories) * (counts > 0)).argmax(dim=-1).to(torch.uint8)

@@ -1,11 +1,11 @@
-"""`digiface-64` from a dozen labels made by hand: what the extractor that follows from them finds on fresh seeds.
+"""`digiface-64` with a dozen hand-made label maps: evaluation of the extractor fitted to them, on fresh seeds.
 
     python -m linsem.lab.digiface                  # leave-one-image-out IoU, the sheet, the example project
     python -m linsem.lab.digiface --quick          # the sheet and the project only
 
-There is no teacher for this generator, so the hand labels are the only truth: each labelled image is judged by an
-extractor that was fitted on the others. The labels were drawn as polygons on enlarged images at psi 1; brows, beards,
-ears and necks count as skin, and what could not be told was left unlabelled.
+This generator has no teacher, so the hand labels are the only ground truth: each labelled image is evaluated with an
+extractor fitted to the others. The labels were drawn as polygons on enlarged images at psi 1; brows, beards, ears and
+necks count as skin, and ambiguous pixels are unlabelled.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from linsem.zoo import assets, load_generator
 
 MODEL, PSI = "digiface-64", 1.0
 FIRST_FRESH, FRESH = 1000, 24
-SCALE = 2  # of the sheet's pictures
+SCALE = 2  # of the sheet's images
 
 
 def read_labels(folder: Path, generator: Generator) -> dict[int, np.ndarray]:
-    """The label maps `<seed>.png` of a folder as {seed: labels (H, W) uint8}, by rising seed."""
+    """The label maps `<seed>.png` in a folder as {seed: labels (H, W) uint8}, in ascending order."""
     paths = sorted(folder.glob("*.png"), key=lambda path: int(path.stem))
     labels = {int(path.stem): read_label_map(path, generator.categories).labels for path in paths}
     for seed, one in labels.items():
@@ -47,14 +47,14 @@ def read_labels(folder: Path, generator: Generator) -> dict[int, np.ndarray]:
 
 @torch.no_grad()
 def annotate(generator: Generator, labels: dict[int, np.ndarray]) -> list[Annotation]:
-    """Each label map with the latent of its seed."""
+    """Annotations that pair each label map with the latent of its seed."""
     ws = generator.map(seed_z(generator, list(labels)), PSI)
     return [Annotation(w, one) for w, one in zip(ws, labels.values(), strict=True)]
 
 
 @torch.no_grad()
 def leave_one_out(generator: Generator, labels: dict[int, np.ndarray]) -> dict[str, float]:
-    """IoU of each category, their mean and the pixel accuracy; each image by an extractor fitted on the others."""
+    """IoU of each category, their mean, and pixel accuracy; each image by an extractor fitted to the others."""
     count = len(generator.categories)
     confusion = np.zeros((count, count), np.int64)
     for held, truth in labels.items():
@@ -72,7 +72,7 @@ def leave_one_out(generator: Generator, labels: dict[int, np.ndarray]) -> dict[s
 
 @torch.no_grad()
 def make_sheet(generator: Generator, extractor: Extractor, seeds: Sequence[int], path: Path) -> None:
-    """A column a seed, none left out: image, labels, overlay."""
+    """Write a sheet with one column per seed, uncurated: image, labels, overlay."""
     image, features = generator.synthesize(generator.map(seed_z(generator, seeds), PSI))
     cases = []
     for rgb, labels in zip(to_rgb(image), extractor.predict(features), strict=True):
@@ -85,7 +85,7 @@ def make_sheet(generator: Generator, extractor: Extractor, seeds: Sequence[int],
 def make_project(
     generator: Generator, labels: dict[int, np.ndarray], extractor: Extractor, path: Path, psi: float = PSI
 ) -> None:
-    """Labels by seed and the extractor as a project that the page loads."""
+    """Write a project with the labels by seed and the extractor, which the app can load."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "extractor.safetensors"
         save_extractor(extractor, file)
@@ -95,7 +95,7 @@ def make_project(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 2 and a sentence where the generator or a label is not to be had."""
+    """Run from the command line; returns 2 with a message if the generator or a label is missing."""
     parser = argparse.ArgumentParser(prog="python -m linsem.lab.digiface", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="do not judge by leaving images out")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

@@ -1,4 +1,4 @@
-"""A discriminator that sees patches: what a reconstruction leaves soft is local, a line or the edge of a brow."""
+"""A patch discriminator: the blur left by reconstruction is local, such as a line or the edge of a brow."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from torch import nn
 
 CHANNELS = (48, 96, 128, 192)
-_KERNELS = ((4, 2), (4, 2), (3, 1), (4, 2))  # size and stride; a logit sees 42 px of the image
+_KERNELS = ((4, 2), (4, 2), (3, 1), (4, 2))  # size and stride; a logit has a receptive field of 42 px
 DETAIL = 4.0
 
 
 class Discriminator(nn.Module):
-    """Image (N, 3, R, R) in [-1, 1] to one logit for each of its overlapping patches (Isola et al., 2017).
+    """A discriminator from images (N, 3, R, R) in [-1, 1] to one logit per overlapping patch (Isola et al., 2017).
 
-    It is shown what each pixel differs by from its surroundings as well: without that it did not notice, in the first
-    hundreds of steps, that one of two otherwise equal pictures is soft.
+    Its input includes each pixel's difference from its surroundings: without it, the discriminator did not learn within
+    hundreds of steps to tell a blurred image from an otherwise identical sharp one.
     """
 
     def __init__(self, channels: tuple[int, int, int, int] = CHANNELS) -> None:
@@ -42,5 +42,5 @@ class Discriminator(nn.Module):
 
 
 def _convolve(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """In x's precision; the weights stay in float32."""
+    """A convolution in x's precision; the weights stay float32."""
     return F.conv2d(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.stride, layer.padding)

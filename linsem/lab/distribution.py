@@ -1,4 +1,4 @@
-"""How far two sets of feature vectors lie apart: the Fréchet distance, and precision and recall by neighbours."""
+"""Distances between sets of feature vectors: the Fréchet distance, and precision and recall by neighbours."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def frechet_distance(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def precision_recall(generated: torch.Tensor, real: torch.Tensor, k: int = 3) -> tuple[float, float]:
-    """Precision: the share of generated vectors (N, D) within the real manifold; recall: the other way round.
+    """Precision, the share of generated vectors (N, D) within the real manifold, and recall, the converse.
 
-    A set's manifold is the union of balls around its members, each as wide as to its k-th neighbour (Kynkäänniemi et
-    al., 2019).
+    A set's manifold is the union of balls around its members, each with the distance to its k-th neighbour as radius
+    (Kynkäänniemi et al., 2019).
     """
     generated, real = _checked(generated, real, least=k + 1)
     return _within(generated, real, k), _within(real, generated, k)
 
 
 def _within(queries: torch.Tensor, members: torch.Tensor, k: int) -> float:
-    """The share of queries that lie in a ball of a member."""
+    """The share of queries that lie in the ball of some member."""
     radii = torch.cat([torch.cdist(part, members).kthvalue(k + 1, dim=1).values for part in members.split(_CHUNK)])
     inside = [(torch.cdist(part, members) <= radii).any(dim=1) for part in queries.split(_CHUNK)]
     return torch.cat(inside).double().mean().item()

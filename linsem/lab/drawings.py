@@ -1,9 +1,9 @@
-"""The training set: avatar drawings with exact label maps, each a function of one seed.
+"""The training set: avatar drawings with exact label maps, each a function of a seed.
 
-A drawing is decided by a *code*, a vector of `CODE_DIM` independent standard normals: two coordinates, cut at their
-quantiles, are the row and the column of a table of variants; a yes or no is the sign of a shifted coordinate; a length
-is an affine function of one. So the drawings have a distribution that a latent space of the same dimension can carry
-coordinate by coordinate, which the reconstruction warm start of `linsem.lab.train` uses.
+A drawing is determined by a *code*, a vector of `CODE_DIM` independent standard normals: a variant is chosen by two
+coordinates, cut at their quantiles, as row and column of a table; a binary choice is the sign of a shifted coordinate;
+a length is an affine function of one. A latent space of the same dimension can thus represent the distribution
+coordinate by coordinate, which the reconstruction stage of `linsem.lab.train` uses as a warm start.
 
 The artwork is Pablo Stanley's *Avataaars* in DiceBear's remix ("free for personal and commercial use"), assembled by
 `dicebear-core` and rasterised by `resvg-py`.
@@ -31,13 +31,13 @@ CATEGORIES = (
     "background", "skin", "hair", "hat", "eyes", "brows", "nose", "mouth", "facial hair", "glasses", "clothes",
 )  # fmt: skip
 BACKGROUND, SKIN, HAIR, HAT, EYES, BROWS, NOSE, MOUTH, FACIAL_HAIR, GLASSES, CLOTHES = range(11)
-CATEGORY_COLORS = (  # told apart from each other and, at half opacity, from pastel drawings; small parts are loudest
+CATEGORY_COLORS = (  # distinct from each other and, at half opacity, from pastel drawings; small parts have the strongest colours
     "#8a94a6", "#ffb870", "#6a1fb0", "#e0218a", "#00a8f0", "#14532d", "#22c55e", "#e02f20", "#8b4a12", "#ffe600",
     "#2340c8",
 )  # fmt: skip
 
 _HATS = {"hat", "hijab", "turban", "winterHat02", "winterHat03", "winterHat04", "winterHat1"}
-_LEFT_OUT = {"eyepatch", "vomit"}  # a patch is neither glasses nor skin; nobody wants to label vomit
+_LEFT_OUT = {"eyepatch", "vomit"}  # an eyepatch is neither glasses nor skin, and vomit is not worth a label
 _COMPONENT = {
     "clothes": CLOTHES, "clothesGraphic": CLOTHES, "mouth": MOUTH, "nose": NOSE, "eyes": EYES, "eyebrows": BROWS,
     "facialHair": FACIAL_HAIR, "accessories": GLASSES,
@@ -48,7 +48,7 @@ _SUPERSAMPLE = 4  # label pixels are decided by the majority of 4 x 4 samples
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn: variants and colours by name, pose in canvas units (280 wide) and degrees."""
+    """The content of a drawing: variants and colours by name, pose in canvas units (280 wide) and degrees."""
 
     variants: dict[str, str]
     colors: dict[str, str]
@@ -69,7 +69,7 @@ def _style() -> tuple[Style, dict]:
 
 @cache
 def choices() -> dict[str, tuple[str, ...]]:
-    """Every choice among K values, in the order in which a code holds them."""
+    """All categorical choices with their values, in the order in which a code holds them."""
     _, definition = _style()
     table: dict[str, tuple[str, ...]] = {}
     for name in ("top", "eyes", "eyebrows", "mouth", "clothes", "clothesGraphic", "facialHair", "accessories"):
@@ -81,12 +81,12 @@ def choices() -> dict[str, tuple[str, ...]]:
 
 
 def code_of(seed: int) -> np.ndarray:
-    """The code of a drawing's seed: (CODE_DIM,) float32, standard normal."""
+    """The code of a seed: (CODE_DIM,) float32, standard normal."""
     return np.random.default_rng(seed).standard_normal(CODE_DIM).astype(np.float32)
 
 
 def drawing_of(code: np.ndarray) -> Drawing:
-    """Read a code, (CODE_DIM,) of any scale-free normal numbers, as a drawing."""
+    """Decode a code, (CODE_DIM,) standard normal numbers, into a drawing."""
     if code.shape != (CODE_DIM,):
         raise ValueError(f"a code has shape ({CODE_DIM},), got {code.shape}")
     values = iter(np.clip(code, -3, 3))
@@ -109,13 +109,13 @@ def drawing_of(code: np.ndarray) -> Drawing:
 
 
 def table_shape(count: int) -> tuple[int, int]:
-    """Rows and columns of the smallest nearly square table with a place for each of `count` variants."""
+    """Rows and columns of the smallest nearly square table with a cell for each of `count` variants."""
     rows = int(np.ceil(np.sqrt(count)))
     return rows, int(np.ceil(count / rows))
 
 
 def cell(first: float, second: float, count: int) -> int:
-    """The variant in 0..count-1 that two standard normals choose; places beyond the last begin again."""
+    """The variant in 0..count-1 chosen by two standard normals; cells beyond the last wrap around."""
     rows, columns = table_shape(count)
     row = min(int(rows * _uniform(first)), rows - 1)
     column = min(int(columns * _uniform(second)), columns - 1)
@@ -123,12 +123,12 @@ def cell(first: float, second: float, count: int) -> int:
 
 
 def _uniform(normal: float) -> float:
-    """The standard normal's distribution function, by the logistic approximation (error under 0.01)."""
+    """The standard normal distribution function, by the logistic approximation (error under 0.01)."""
     return float(1 / (1 + np.exp(-1.702 * normal)))
 
 
 def render(drawing: Drawing, size: int, *, labels: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rasterise: rgb (size, size, 3) uint8, and the label map (size, size) uint8 or None."""
+    """Rasterise a drawing: rgb (size, size, 3) uint8, and the label map (size, size) uint8 or None."""
     root = _svg(drawing)
     rgb = _raster(_framed(root, drawing, drawing.background), size)
     if not labels:
@@ -158,7 +158,7 @@ def _svg(drawing: Drawing) -> ElementTree.Element:
 
 
 def _framed(root: ElementTree.Element, drawing: Drawing, background: str) -> str:
-    """The same picture placed by the drawing's pose, the sleeves prolonged below the canvas."""
+    """The picture placed by the drawing's pose, with the sleeves extended below the canvas."""
     defs = "".join(ElementTree.tostring(e, "unicode") for e in root.iter(f"{_SVG}defs"))
     body = "".join(ElementTree.tostring(e, "unicode") for e in root.find(f"{_SVG}g"))
     sleeves = drawing.colors["clothes"] if background == drawing.background else _flat_color(CLOTHES)
@@ -176,7 +176,7 @@ def _framed(root: ElementTree.Element, drawing: Drawing, background: str) -> str
 
 
 def _flattened(root: ElementTree.Element, drawing: Drawing) -> ElementTree.Element:
-    """A copy whose opaque parts carry their category's flat colour; shades and gleams are taken out."""
+    """A copy whose opaque parts have their category's flat colour, without shadows and highlights."""
     flat = ElementTree.fromstring(ElementTree.tostring(root))
     for group in flat.iter(f"{_SVG}g"):
         name = re.match(r"[A-Za-z]+", group.get("id", ""))
@@ -198,14 +198,17 @@ def _category(component: str, drawing: Drawing) -> int:
 
 
 def _flatten_group(group: ElementTree.Element, category: int, *, keep_translucent: bool) -> None:
-    """Paint what covers; drop what only shades what lies below. In `top` every translucent part is a shade, on
-    clothes too; elsewhere only a faint one is, since a nose or a brow is itself drawn in thin black."""
+    """Recolour opaque parts, and remove translucent ones that only shade what lies below.
+
+    In `top` every translucent part is a shade, on clothes too; elsewhere only a faint one is, since a nose or a brow is
+    itself drawn in translucent black.
+    """
     only_shades = category in (HAIR, HAT, CLOTHES)
     for parent in list(group.iter()):
         for element in list(parent):
             opacity = float(element.get("fill-opacity", 1))
             gleam = (element.get("fill") or "").startswith("url(")
-            faint = opacity < 0.5 and category in (GLASSES, MOUTH)  # a shadow under the frame, a blush of the cheeks
+            faint = opacity < 0.5 and category in (GLASSES, MOUTH)  # a shadow under the frame, blushed cheeks
             shade = opacity < 1 and (only_shades or not keep_translucent or faint)
             if gleam or shade:
                 parent.remove(element)

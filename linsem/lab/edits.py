@@ -1,8 +1,8 @@
-"""Scripted edits: what a person would repaint who knows what the generator can draw, derived from label maps alone.
+"""Scripted edits, derived from label maps alone, as by a user who knows what the generator can draw.
 
-Each script names the categories it repaints and when another image is a *donor* for it: a hat on, for one that has no
-hat, from one that has. The wish is the donor's label map where either of the two has those categories; of all donors
-the one is taken that is most like the image everywhere else.
+Each script names the categories that it repaints and when another image can be a *donor*: to add a hat, an image with a
+hat for one without. The target is the donor's label map where either image has those categories; of all donors the one
+most similar to the image elsewhere is taken.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import numpy as np
 from linsem.lab.drawings import BACKGROUND, BROWS, CLOTHES, EYES, FACIAL_HAIR, GLASSES, HAIR, HAT, MOUTH, SKIN
 from linsem.pixels import IGNORE
 
-LEAST = 0.002  # the share of all pixels that an edit changes at least
+LEAST = 0.002  # the least share of all pixels that an edit must change
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the scripts ask of a label map: the share of the image that each category has, and some heights (in units
-    of the image's; 1 is the bottom)."""
+    """The properties of a label map that scripts test.
+
+    The share of the image of each category, and some heights (relative to the image's; 1 is the bottom).
+    """
 
     hair: float
     hair_below: float  # hair below the eyes
@@ -36,7 +38,7 @@ class Facts:
 
 
 def facts(labels: np.ndarray) -> Facts | None:
-    """Of (H, W) uint8, or None where no face is found: eyes (or glasses) above a mouth."""
+    """The facts of labels (H, W) uint8, or None if there is no face: eyes (or glasses) above a mouth."""
     height = labels.shape[0]
     rows = np.arange(height)[:, None] / height
     share = np.bincount(labels.ravel(), minlength=11) / labels.size
@@ -67,7 +69,7 @@ def _mean_row(mask: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Script:
-    """The categories that are repainted, and whether a donor (second) serves an image (first)."""
+    """The categories that are repainted, and whether a donor (second argument) suits an image (first)."""
 
     categories: tuple[int, ...]
     serves: Callable[[Facts, Facts], bool]
@@ -81,7 +83,7 @@ def _shaven(own: Facts, donor: Facts) -> bool:
     return own.beard == donor.beard == 0
 
 
-_TOP = (HAIR, HAT)  # in the drawings a head wears the one or the other
+_TOP = (HAIR, HAT)  # in the drawings a head has either
 SCRIPTS: dict[str, Script] = {
     "longer hair": Script((HAIR,), lambda a, b: _hatless(a, b) and b.hair_below > a.hair_below + 0.03),
     "shorter hair": Script((HAIR,), lambda a, b: _hatless(a, b) and a.hair_below > b.hair_below + 0.03),
@@ -98,7 +100,7 @@ SCRIPTS: dict[str, Script] = {
     "beard off": Script((FACIAL_HAIR,), lambda a, b: b.beard == 0 and a.beard > 0.005),
     "less hair on top": Script((HAIR,), lambda a, b: _hatless(a, b) and b.hair_top > a.hair_top + 0.04),
 }
-_SURE = (BACKGROUND, SKIN, CLOTHES, HAIR)  # what a person would paint where the category goes away
+_SURE = (BACKGROUND, SKIN, CLOTHES, HAIR)  # likely replacements for a removed category
 
 
 Known = tuple[np.ndarray, "Facts | None"]
@@ -110,7 +112,7 @@ def known(labels: np.ndarray) -> Known:
 
 
 def wish(script: Script, image: Known, donors: Sequence[Known]) -> np.ndarray | None:
-    """The target (H, W) uint8, 255 = no wish, or None where the script does not fit the image or nothing serves it."""
+    """The target (H, W) uint8, 255 = no wish, or None if the script does not fit the image or has no donor."""
     labels, own = image
     if own is None:
         return None
@@ -128,8 +130,10 @@ def wish(script: Script, image: Known, donors: Sequence[Known]) -> np.ndarray | 
 
 
 def scripted(label_maps: Sequence[tuple[int, np.ndarray]], count: int) -> list[tuple[int, str, np.ndarray]]:
-    """`count` edits as (image seed, name, target), the scripts taken in turn, each on the next image that it fits; the
-    donors are all the other images."""
+    """`count` edits as (image seed, name, target); the scripts alternate, each on the next image that it fits.
+
+    The donors are all the other images.
+    """
     edits: list[tuple[int, str, np.ndarray]] = []
     images = [known(labels) for _, labels in label_maps]
     waiting = list(SCRIPTS)

@@ -1,10 +1,10 @@
-"""The paper's evidence on our generators: one command a table.
+"""The paper's experiments on this library's generators, one table per command.
 
     python -m linsem.lab.evidence extractors [MODEL] [--quick] [--json] [--out assets/evidence]
 
 Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, sample. `--quick` takes minutes rather than hours,
 `--json` makes the last line one JSON object, and with `--out` the table is written as CSV and Markdown, plots as PNG.
-The files of another model than avatars-128 have its name in theirs.
+The files of models other than avatars-128 have the model's name in theirs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COUNTED = ("few-shot", "edit", "sample")
 
 
 def named(table: Table, model: str) -> Table:
-    """The table, and its plots, under names that tell its model (`stem`)."""
+    """The table and its plots, renamed to include the model (`stem`)."""
     plots = {stem(name, model): plot for name, plot in table.plots.items()}
     return replace(table, name=stem(table.name, model), plots=plots)
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", help="edit: methods to run; the rest is kept from the table in --out")
     args = parser.parse_args(arguments)
-    keep_freed()  # as the app does
+    keep_freed()  # as in the app
     module = importlib.import_module(TABLES[args.table])
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}

@@ -1,4 +1,4 @@
-"""`evidence edit`: scripted edits by our loop, the reference protocol and the baselines, judged by the teacher."""
+"""`evidence edit`: scripted edits by this library, the reference protocol and the baselines, judged by the teacher."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from linsem.steer import teacher_segmenter
 from linsem.teacher import Teacher, load_teacher
 from linsem.zoo import load_generator
 
-editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the function
-PSI = 1.0  # the reference protocol truncates nothing
+editing = importlib.import_module("linsem.edit")  # the attribute `linsem.edit` is the function
+PSI = 1.0  # the reference protocol does not truncate
 FIRST_SEED = 20_000
 _NAMES = {
     "ours_full": "ours, full LSE",
@@ -39,7 +39,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One scripted edit: the image's seed, what is asked, where, and the picture before."""
+    """One scripted edit: the image's seed, the target, the region, and the original image."""
 
     seed: int
     name: str
@@ -68,7 +68,7 @@ Method = Callable[[Case], torch.Tensor]
 
 
 def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Method]:
-    """Each method of the table as a function from a case to the image after."""
+    """Each method of the table, as a function from a case to the edited image."""
     few = steer_judge.few_shot(generator, teacher)
     full = load_extractor(generator.id, generator)
     segment = teacher_segmenter(teacher)
@@ -105,7 +105,7 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
 
 
 def mean_colors(generator: Generator, teacher: Teacher) -> Callable[[Case], np.ndarray]:
-    """What a person would pick: a category's mean colour in the image itself, else over other images, (K, 3) uint8."""
+    """(K, 3) uint8: a category's mean colour in the image itself, else over other images, as a user would pick."""
     count = len(teacher.categories)
     with torch.no_grad():
         image, _ = generator.synthesize(generator.map(seed_z(generator, range(24)), PSI))
@@ -134,11 +134,11 @@ def run(
     model: str, *, quick: bool = False, out: Path | None = None, steps: int = 50, count: int | None = None,
     only: Sequence[str] | None = None,
 ) -> Table:  # fmt: skip
-    """The table of `count` edits (default: 100, `quick`: 14); with `out` also a sheet of before, target and after for
-    24 uncurated edits.
+    """The table of `count` edits (default: 100, `quick`: 14); with `out` also a sheet of 24 uncurated edits.
 
-    The slow way through the teacher goes over the first quarter of the edits only (at least fourteen), and ours is
-    told for these as well. With `only`, some methods are run, and the others' rows are those of the table in `out`.
+    The sheet shows before, target and after. The slow optimisation through the teacher runs on the first quarter of the
+    edits only (at least fourteen), for which ours is reported as well. With `only`, some methods are run, and the
+    others' rows are taken from the table in `out`.
     """
     generator, teacher = load_generator(model), load_teacher(model)
     todo = cases(generator, teacher, count or (14 if quick else 100))
@@ -173,7 +173,7 @@ def run(
 
 
 def _kept(out: Path | None, name: str, title: str) -> dict[str, dict[str, float]]:
-    """The rows of the table in a folder, if it is of the same model, edits and steps."""
+    """The rows of the table in a folder, if it has the same model, edits and steps."""
     shown = None if out is None else out / f"{name}.md"
     if shown is None or not shown.exists() or shown.read_text(encoding="utf-8").splitlines()[0] != f"# {title}":
         raise SystemExit(f"--only needs --out with this table, of all methods: {title}")

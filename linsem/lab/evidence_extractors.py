@@ -21,7 +21,7 @@ def run(
     state: Path | None = None,
     accelerate: bool = False,
 ) -> Table:
-    """mIoU of each kind, and IoU by category; with `save` the LSE is written there."""
+    """mIoU of each kind and IoU by category; with `save` the LSE is written to that file."""
     setting = common.setting_of(model, quick=quick)
     images = common.QUICK_FULL_IMAGES if quick else common.FULL_IMAGES
     steps = iter_supervised(

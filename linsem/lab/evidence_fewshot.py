@@ -1,10 +1,9 @@
-"""`evidence few-shot`: our fit and the reference protocol on the same images (paper, table 2).
+"""`evidence few-shot`: this library's fit and the reference protocol on the same images (paper, table 2).
 
-The images are random, and a category that none of them holds counts as zero, as in the paper. "of it, seen" tells how
-good the fits are at what they could know: the same relation over the categories that the labelled images hold. All of
-it is of what `predict` gives, where our fits and the full LSE drop specks; "linear alone" is of the largest logits.
-"ours, suggested" is our fit on images that `suggest_next` took of a pool of others, without having seen a label; its
-seconds are the fit's alone.
+The images are random, and a category that none of them shows counts as zero, as in the paper. "of it, seen" is the same
+ratio over the categories that the labelled images show, which the fits could learn. All figures are for `predict`,
+where our fits and the full LSE remove specks; "linear alone" is for the largest logits. "ours, suggested" is our fit on
+images that `suggest_next` chose from a pool of others, without any labels; its seconds are those of the fit alone.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from linsem.lab.tables import Plot, Table
 from linsem.suggest import suggest_next
 
 SHOTS = (1, 4, 8, 16)
-POOL = 60  # images that the suggested ones are of
+POOL = 60  # images that suggestions are chosen from
 WAYS = ("ours", "reference", "suggested")
 NAMES = {"suggested": "ours, suggested"}
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
-    """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and that of the full LSE."""
+    """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and of the full LSE."""
     setting = common.setting_of(model, quick=quick)
     extractors, seconds, seen = {"full": common.full_lse(setting)}, {}, {}
     for repeat in SEEDS[: count or (2 if quick else len(SEEDS))]:
@@ -50,7 +49,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
 
 
 def _relation(score: common.Score, full: common.Score, labels: np.ndarray) -> float:
-    """The mean IoU of some categories, relative to that of the full LSE."""
+    """The mean IoU of some categories relative to that of the full LSE."""
     ours, theirs = (np.nanmean(np.array(each.predicted)[labels]) for each in (score, full))
     return float(ours / theirs)
 

@@ -1,4 +1,4 @@
-"""`evidence layers`: accuracy against the layers that an LSE reads, and what they cost."""
+"""`evidence layers`: accuracy and cost of an LSE by the layers that it reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RUNS = 7
 
 
 def choices(generator: Generator) -> dict[str, tuple[int, ...]]:
-    """By name: all layers up to each size, all beyond it, each single one, every second."""
+    """Sets of layers by name: all up to each size, all beyond it, each single one, every second."""
     layers = generator.layers
     heights = sorted({layer.height for layer in layers})
     named = {f"up to {h} px": tuple(i for i, x in enumerate(layers) if x.height <= h) for h in heights[1:]}
@@ -28,7 +28,7 @@ def choices(generator: Generator) -> dict[str, tuple[int, ...]]:
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
-    """One LSE a choice, all trained in the same pass over the same images."""
+    """One LSE for each set of layers, all trained in one pass over the same images."""
     setting = common.setting_of(model, quick=quick)
     named = choices(setting.generator)
     images = common.QUICK_FULL_IMAGES if quick else common.FULL_IMAGES // 2
@@ -55,7 +55,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
 
 @torch.no_grad()
 def cost(generator: Generator, extractor: Extractor) -> tuple[float, float]:
-    """Milliseconds of an image: the generator as far as it must run, and the extractor; the median of some runs."""
+    """Milliseconds per image of the generator, as far as it must run, and of the extractor; the median of some runs."""
     ws = generator.map(torch.zeros(1, generator.z_dim, device=generator.device))
     passes, reads = [], []
     for _ in range(_RUNS):

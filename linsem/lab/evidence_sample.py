@@ -1,4 +1,4 @@
-"""`evidence sample`: layouts of held-out drawings, by our sampling, the reference protocol, and through the teacher."""
+"""`evidence sample`: sampling for layouts of held-out drawings, by this library, the reference, and the teacher."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMES = {"ours_as_teacher": "ours, on the same layouts as through the teacher"}
 
 
 def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, bank: int) -> dict[str, Method]:
-    """Each method as a function from (layout, number of the layout) to images (RESULTS, 3, H, W)."""
+    """Each method, as a function from (layout, index of the layout) to images (RESULTS, 3, H, W)."""
     few = steer_judge.few_shot(generator, teacher)
     made: list[conditional.Bank] = []
 
@@ -53,21 +53,21 @@ def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, b
 
 
 def diversity(images: torch.Tensor) -> float:
-    """The mean absolute difference of the pairs of a layout's results, in 0..255."""
+    """The mean absolute difference between pairs of a layout's results, in 0..255."""
     images = images.clamp(-1, 1)
     return float(np.mean([(a - b).abs().mean() * 127.5 for a, b in combinations(images, 2)]))
 
 
 @dataclass
 class _Tally:
-    """What a method has been found to do, layout by layout."""
+    """The figures of a method, layout by layout."""
 
     ious: list[torch.Tensor] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def row(self, layouts: int | None = None) -> dict[str, float | str]:
-        """The figures over the first `layouts` (default: all). Seconds, in which a bank is shared, only over all."""
+        """The figures over the first `layouts` (default: all); seconds, which share a bank, only over all."""
         count = layouts or len(self.ious)
         seconds = "" if layouts else round(sum(self.seconds) / (count * RESULTS), 3)
         return {
@@ -81,8 +81,8 @@ class _Tally:
 def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
     """The table of `count` layouts (default: 100, `quick`: 6); with `out` also a sheet of 12 layouts by 4 results.
 
-    Seconds are per result, the bank's share in. The slow way through the teacher goes over the first quarter of the
-    layouts only (at least six), and ours is told for these as well.
+    Seconds are per result and include the bank's share. The slow optimisation through the teacher runs on the first
+    quarter of the layouts only (at least six), for which ours is reported as well.
     """
     generator, teacher = load_generator(model), load_teacher(model)
     count = count or (6 if quick else 100)

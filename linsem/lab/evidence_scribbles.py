@@ -1,4 +1,4 @@
-"""`evidence scribbles`: how much a few strokes on eight images are worth, against labels of every pixel."""
+"""`evidence scribbles`: strokes on eight images compared with labels of every pixel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from linsem.pixels import IGNORE
 from linsem.spread import PIXELS
 
 SHOTS, SHARES = 8, (0.003, 0.01, 0.03)
-TOLD = 0.01  # the share that the values speak of
+TOLD = 0.01  # the share that the values refer to
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
-    """mIoU of the dense fit and of fits on strokes over some shares of the pixels, five repeats (`quick`: two).
+    """mIoU of the dense fit and of fits to strokes over some shares of the pixels, five repeats (`quick`: two).
 
-    Strokes spread, as those of any fit do. At the share that the values speak of there are two rows more: the strokes
-    taken as they are, and the spread ones fitted to as few pixels as on the page, where each stroke waits for a fit.
+    Strokes are spread, as in any fit. At the share that the values refer to there are two more rows: strokes without
+    spreading, and spread strokes fitted to as few pixels as in the app, where each stroke waits for a fit.
     """
     setting = common.setting_of(model, quick=quick)
     extractors, painted = {}, {share: [] for share in SHARES}

@@ -1,4 +1,4 @@
-"""What all tables of the evidence share: the model and its teacher, images by seed, and how an extractor is judged."""
+"""What all tables share: the model and its teacher, images by seed, and the evaluation of extractors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from linsem.supervised import fit_supervised
 from linsem.teacher import Teacher, load_teacher
 from linsem.zoo import load_generator
 
-PSI = 0.5  # the paper's, in this part of it
-JUDGED_SEED = 10_000_000  # images that extractors are judged on; nothing is fitted on them
+PSI = 0.5  # as in this part of the paper
+JUDGED_SEED = 10_000_000  # images for evaluation; nothing is fitted to them
 TABLE_IMAGES, QUICK_IMAGES = 2000, 200
 FULL_IMAGES, QUICK_FULL_IMAGES = 8192, 1024
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A generator, its teacher, and how much is done."""
+    """A generator, its teacher, and the size of the experiment."""
 
     model: str
     generator: Generator
@@ -36,7 +36,7 @@ class Setting:
 
     @property
     def images(self) -> int:
-        """How many images an extractor is judged on."""
+        """The number of images that an extractor is evaluated on."""
         return QUICK_IMAGES if self.quick else TABLE_IMAGES
 
     @property
@@ -58,7 +58,7 @@ def latents(setting: Setting, seeds: Sequence[int]) -> torch.Tensor:
 
 @torch.no_grad()
 def annotate(setting: Setting, seeds: Sequence[int]) -> list[Annotation]:
-    """The images of the seeds with the teacher's labels of every pixel."""
+    """The images of the seeds with the teacher's dense labels."""
     made = []
     for part in batches(len(seeds), setting.batch):
         ws = latents(setting, seeds[part])
@@ -68,17 +68,17 @@ def annotate(setting: Setting, seeds: Sequence[int]) -> list[Annotation]:
 
 
 def random_seeds(repeat: int, count: int) -> list[int]:
-    """The images of a repeat, which follow from its seed: some of 1,000,000 that nothing else uses."""
+    """The images of a repeat, drawn by its seed from 1,000,000 that nothing else uses."""
     picks = np.random.RandomState(repeat).permutation(1_000_000)[:count]
     return [30_000_000 + int(p) for p in picks]
 
 
 @dataclass(frozen=True)
 class Score:
-    """How good an extractor is on the judged images: as the paper counts it, and as a data set does; (K,) by class.
+    """The accuracy of an extractor: as the paper computes it and as data sets do; (K,) by class.
 
-    These are of the largest logits, as in the paper. `predicted` (K,) is, as the paper counts it, of what `predict`
-    gives: the same without specks.
+    Both are for the largest logits, as in the paper. `predicted` (K,) is the paper's figure for `predict`, without
+    specks.
     """
 
     miou: float
@@ -88,13 +88,13 @@ class Score:
 
     @property
     def predicted_miou(self) -> float:
-        """The mean over the categories."""
+        """The mean of `predicted` over the categories."""
         return float(np.nanmean(self.predicted))
 
 
 @torch.no_grad()
 def judge(setting: Setting, extractors: Mapping[str, Extractor], images: int | None = None) -> dict[str, Score]:
-    """Every extractor on the same images, each of which is generated and labelled once."""
+    """Evaluate every extractor on the same images, each generated and labelled once."""
     count = setting.images if images is None else images
     tables: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
     predicted: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
@@ -118,7 +118,7 @@ def _score(table: torch.Tensor, predicted: torch.Tensor, matrix: torch.Tensor) -
 
 
 def full_lse(setting: Setting) -> Extractor:
-    """The fully supervised LSE: the shipped one, where the teacher made it; else one that is trained now."""
+    """The fully supervised LSE: the shipped one if it was trained by the teacher, else one trained now."""
     try:
         shipped = load_extractor(setting.model)
         check_fits(shipped, setting.generator)
@@ -134,5 +134,5 @@ def full_lse(setting: Setting) -> Extractor:
 
 
 def rounded(value: float) -> float:
-    """Four decimals: more are noise."""
+    """Round to four decimals; more are noise."""
     return round(float(value), 4)

@@ -1,4 +1,4 @@
-"""`evidence uncertainty`: does it find the wrong pixels, and are suggested images better to label than random ones."""
+"""`evidence uncertainty`: whether it finds the wrong pixels, and whether suggested images beat random ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from linsem.lab.reference_fewshot import SEEDS
 from linsem.lab.tables import Plot, Table
 from linsem.suggest import suggest_next
 
-POOL = 60  # images that the next ones are chosen from
+POOL = 60  # images that suggestions are chosen from
 SHOTS = (4, 8)
 _BINS = 10
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
-    """AUROC and calibration of 8-shot extractors; mIoU at 4 and 8 images, suggested and random, the first the same."""
+    """AUROC and calibration of 8-shot extractors; mIoU at 4 and 8 images, suggested and random.
+
+    The first image is the same.
+    """
     setting = common.setting_of(model, quick=quick)
     repeats = SEEDS[:2] if quick else SEEDS
     extractors, measures = {}, []
@@ -57,7 +60,7 @@ def _random(setting: common.Setting, pool: list[int], repeat: int) -> dict[int, 
 
 
 def _suggested(setting: common.Setting, pool: list[int], repeat: int) -> dict[int, Extractor]:
-    """The first image is that of the random ones."""
+    """Extractors for suggested images, of which the first is that of the random ones."""
     first = common.annotate(setting, pool[:1])
     options = {"psi": setting.psi, "labelled": first[0].ws[None]}
     chosen = suggest_next(setting.generator, None, pool[1:], max(SHOTS) - 1, **options)
@@ -71,7 +74,7 @@ def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:
 
 @torch.no_grad()
 def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """AUROC of the uncertainty for wrong pixels, expected calibration error; right pixels and pixels in each bin."""
+    """AUROC of the uncertainty for wrong pixels, expected calibration error, and right pixels and pixels per bin."""
     unsure, wrong, sure = [], [], []
     for part in batches(count, setting.batch):
         ws = common.latents(setting, range(common.JUDGED_SEED + part.start, common.JUDGED_SEED + part.stop))
@@ -92,7 +95,7 @@ def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
-    """The probability that a random positive has the higher score; ties count half; nan without both kinds."""
+    """The probability that a random positive has the higher score; ties count half; nan if either class is empty."""
     if positive.all() or not positive.any():
         return float("nan")
     _, index, counts = np.unique(score, return_inverse=True, return_counts=True)

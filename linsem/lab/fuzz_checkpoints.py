@@ -1,8 +1,8 @@
-"""Damage checkpoints at random and read them: nothing but `CheckpointError` may come out, and nothing may run.
+"""Fuzz the checkpoint readers: damaged files may only raise `CheckpointError`, and nothing in them may run.
 
-`python -m linsem.lab.fuzz_checkpoints --count 20000` starts from one small file of each dialect, written by the tests'
-own writers, and prints what came of each: read whole, refused, caught by the last net, or escaped (a failure). While a
-file is read an audit hook of Python watches for code, processes, sockets and unpickling.
+`python -m linsem.lab.fuzz_checkpoints --count 20000` starts from one small file of each dialect, written by the test
+suite, and prints the outcomes: read completely, refused, caught by the last handler, or escaped (a failure). While a
+file is read, a Python audit hook watches for code execution, processes, sockets and unpickling.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NET = "damaged, or not a generator checkpoint"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one damaged file."""
+    """The outcome of one damaged file."""
 
     dialect: str
     seed: int
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def mutate(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """One to four random injuries of `data`."""
+    """Apply one to four random mutations to `data`."""
     damaged = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         rng.choice(INJURIES)(damaged, others, rng)
@@ -86,7 +86,7 @@ def _splice(data: bytearray, others: list[bytes], rng: random.Random) -> None:
 
 
 def _word(data: bytearray, others: list[bytes], rng: random.Random) -> None:
-    """Swap one of the file's own words for another, so that the structure holds and the meaning does not."""
+    """Swap one of the file's own words for another, which keeps the structure but changes the meaning."""
     words = (
         b"weight",
         b"bias",
@@ -124,16 +124,16 @@ def _audit(event: str, args: tuple) -> None:
 
 
 def watch() -> None:
-    """Install the audit hook, once a process (Python cannot remove one); it is idle outside `attempt`."""
+    """Install the audit hook, once per process (it cannot be removed); it is idle outside `attempt`."""
     global _hooked
     if not _hooked:
-        codecs.lookup("cp437")  # zipfile looks member names up in it, and the first look-up imports
+        codecs.lookup("cp437")  # zipfile looks up this codec for member names, and the first lookup imports
         sys.addaudithook(_audit)
         _hooked = True
 
 
 def attempt(dialect: str, seed: int, data: bytes) -> Outcome:
-    """Read and build `data`; any exception but ours, and any forbidden event, is an escape."""
+    """Read and build `data`; any exception but `CheckpointError`, and any forbidden event, is an escape."""
     global _watching
     _watching, start, kind, detail = [], time.perf_counter(), "read", ""
     try:
@@ -149,11 +149,11 @@ def attempt(dialect: str, seed: int, data: bytes) -> Outcome:
 
 
 def fuzz(files: dict[str, bytes], count: int, first_seed: int = 0) -> Iterator[Outcome]:
-    """`count` outcomes, the dialects in turn; number i follows from the seed `first_seed` + i alone."""
+    """Yield `count` outcomes, cycling through the dialects; number i depends on the seed `first_seed` + i alone."""
     watch()
     names, others = list(files), list(files.values())
     for name in names:
-        attempt(name, -1, files[name])  # what torch imports lazily, it imports now
+        attempt(name, -1, files[name])  # triggers torch's lazy imports
         whole = attempt(name, -1, files[name])
         if whole.kind != "read":
             raise ValueError(f"{name}: the undamaged file is not read: {whole.detail}")
@@ -163,7 +163,7 @@ def fuzz(files: dict[str, bytes], count: int, first_seed: int = 0) -> Iterator[O
 
 
 def main() -> int:
-    """Print a table, return 1 if anything escaped."""
+    """Print a table; returns 1 if anything escaped."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)

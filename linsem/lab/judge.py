@@ -1,4 +1,4 @@
-"""How good the teacher itself is: its mIoU on drawings whose label maps are exact, clean and degraded."""
+"""Evaluation of the teacher: its mIoU on drawings with exact label maps, clean and degraded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from linsem.teacher import Teacher
 
 
 def scores_of(teacher: Teacher, rgb: np.ndarray, labels: np.ndarray, *, batch: int = 50) -> dict[str, float]:
-    """mIoU of a teacher on drawings, (N, H, W, 3) and (N, H, W) uint8: clean and degraded, paper's and data set's."""
+    """mIoU of a teacher on drawings, (N, H, W, 3) and (N, H, W) uint8: clean and degraded, by both definitions."""
     scores = {}
     for suffix, harm in (("", False), ("_degraded", True)):
         table, matrix = judged(teacher, rgb, labels, degraded=harm, batch=batch)
@@ -27,7 +27,7 @@ def judged(
     categories, tables, matrix = len(teacher.categories), [], 0
     generator = torch.Generator().manual_seed(0)
     for start in range(0, len(rgb), batch):
-        image = pixels.to_image(np.array(rgb[start : start + batch]))  # a copy: what is mapped is read-only
+        image = pixels.to_image(np.array(rgb[start : start + batch]))  # copied, since memory-mapped arrays are read-only
         truth = torch.from_numpy(np.array(labels[start : start + batch]))
         if degraded:
             image, truth = degrade.degraded(image, truth, generator)
