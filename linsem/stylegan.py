@@ -182,11 +182,10 @@ class StyleGAN(Styled):
         noise_mode: str = "const",
         noise_seeds: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """Turn ws (N, num_ws, w_dim) into the image (N, 3, H, W), nominally in [-1, 1], and a feature map per
-        resolution.
+        """Turn ws (N, num_ws, w_dim) into the image (N, 3, H, W), nominally in [-1, 1], and the features.
 
-        `noise_mode` is "const" (the network's own noise), "none", or "random", which needs one of `noise_seeds` per
-        sample.
+        There is one feature map per resolution. `noise_mode` is "const" (the network's own noise), "none", or "random",
+        which needs one of `noise_seeds` per sample.
         """
         last = self.checked_last(ws, image, last_layer, noise_mode, noise_seeds)
         x, features = None, []

@@ -31,7 +31,7 @@ CATEGORIES = (
     "background", "skin", "hair", "hat", "eyes", "brows", "nose", "mouth", "facial hair", "glasses", "clothes",
 )  # fmt: skip
 BACKGROUND, SKIN, HAIR, HAT, EYES, BROWS, NOSE, MOUTH, FACIAL_HAIR, GLASSES, CLOTHES = range(11)
-CATEGORY_COLORS = (  # distinct from each other and, at half opacity, from pastel drawings; small parts have the strongest colours
+CATEGORY_COLORS = (  # distinct from each other and from pastel drawings at half opacity; strongest for small parts
     "#8a94a6", "#ffb870", "#6a1fb0", "#e0218a", "#00a8f0", "#14532d", "#22c55e", "#e02f20", "#8b4a12", "#ffe600",
     "#2340c8",
 )  # fmt: skip

@@ -27,7 +27,7 @@ def judged(
     categories, tables, matrix = len(teacher.categories), [], 0
     generator = torch.Generator().manual_seed(0)
     for start in range(0, len(rgb), batch):
-        image = pixels.to_image(np.array(rgb[start : start + batch]))  # copied, since memory-mapped arrays are read-only
+        image = pixels.to_image(np.array(rgb[start : start + batch]))  # memory-mapped arrays are read-only
         truth = torch.from_numpy(np.array(labels[start : start + batch]))
         if degraded:
             image, truth = degrade.degraded(image, truth, generator)

@@ -1,10 +1,10 @@
-"""A large network through the whole program, with the memory that each step takes at its peak.
+"""Run a large network through all steps of the library, and report time and peak memory of each.
 
     python -m linsem.lab.large CHECKPOINT [--steps 2] [--candidates 3] [--count 2] [--json]
 
-CHECKPOINT is any file that `load_generator` reads, for one a StyleGAN2 of 1024 px in NVIDIA's pickle. It is loaded,
-an extractor is fitted to two images, a third is segmented and edited, and a layout is sampled. Each line says the
-seconds of a step and the peak of the process's memory so far, in MB.
+CHECKPOINT is any file that `load_generator` reads, such as a StyleGAN2 of 1024 px in NVIDIA's pickle. It is loaded, an
+extractor is fitted to two images, a third is segmented and edited, and a layout is sampled. Each line gives the seconds
+of a step and the peak of the process's memory so far, in MB.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS = 4  # categories of the labels, which are bands of brightness
 
 
 def run(checkpoint: str | Path, *, steps: int = 2, candidates: int = 3, count: int = 2) -> dict[str, dict[str, float]]:
-    """Every step's seconds and the peak so far in MB, by its name; prints them as they come."""
+    """Seconds of each step, by name, and the peak so far in MB; printed as they are measured."""
     found: dict[str, dict[str, float]] = {}
 
     @contextmanager
@@ -67,14 +67,14 @@ def run(checkpoint: str | Path, *, steps: int = 2, candidates: int = 3, count: i
 
 @torch.no_grad()
 def bands(generator: Generator, ws: torch.Tensor) -> np.ndarray:
-    """Labels (H, W) that follow from the image: how bright it is, in bands of equal size."""
+    """Labels (H, W) derived from the image: its brightness in bands of equal area."""
     bright = generator.synthesize(ws[None])[0][0].mean(0).cpu().numpy()
     return np.digitize(bright, np.quantile(bright, np.arange(1, PARTS) / PARTS)).astype(np.uint8)
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held."""
-    import resource  # not on every system
+    """The peak memory of this process."""
+    import resource  # not available on every system
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

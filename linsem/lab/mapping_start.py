@@ -1,8 +1,8 @@
-"""A mapping network that starts out reading codes: w holds, mixed at random, what a code decides.
+"""Initialise a mapping network to decode codes: w is a random mixture of everything that a code determines.
 
-A drawing's choices are cuts of its code's coordinates (`linsem.lab.drawings`). Networks learn such steps slowly from
-data, so three of the four layers are written down: ramps at each cut, steps, and one unit for each place of each table.
-The fourth mixes them at random. From there everything is trained.
+A drawing's choices are thresholds of its code's coordinates (`linsem.lab.drawings`). Networks learn such steps slowly
+from data, so three of the four layers are constructed: ramps at each threshold, steps, and one unit for each cell of
+each table. The fourth is a random mixture. All layers are trained from there.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from linsem.lab import drawings
 from linsem.ops import SQRT2
 from linsem.stylegan2 import Mapping
 
-RAMP = 0.05  # half the width, in z, over which one choice turns into the next
-SPARE = 0.03  # the scale of the units that nothing is written into
+RAMP = 0.05  # half the width of a ramp, in z
+SPARE = 0.03  # the scale of the units that are not constructed
 GAIN = 3.0
 _SLOPE = 8.0
 
 
 @torch.no_grad()
 def construct(mapping: Mapping) -> None:
-    """Write the first three layers (in place) and set the mean w."""
+    """Construct the first three layers (in place) and set the mean w."""
     cuts, tables, through = _plan()
     layers = [mapping.fc0, mapping.fc1, mapping.fc2]
     rows = [_Rows(layer) for layer in layers]
@@ -52,7 +52,7 @@ def construct(mapping: Mapping) -> None:
     for each in rows:
         each.layer.weight[each.next :] *= SPARE
     places = _places(tables)
-    mapping.fc3.weight[:, :places] *= GAIN  # a place is 1 once in dozens of times: its own column must be heard
+    mapping.fc3.weight[:, :places] *= GAIN  # a cell is rarely 1, so its column needs a larger gain
     w = mapping(torch.randn(20000, mapping.config.z_dim, generator=torch.Generator().manual_seed(0)))
     mapping.fc3.weight /= w.std()
     mapping.w_avg.copy_(w.mean(0) / w.std())
@@ -60,10 +60,10 @@ def construct(mapping: Mapping) -> None:
 
 @torch.no_grad()
 def sharpen(mapping: Mapping, factor: float) -> None:
-    """Make each ramp of a constructed mapping, trained or not, narrower by a factor (in place).
+    """Narrow each ramp of a constructed mapping, trained or not, by a factor (in place).
 
-    A ramp is the difference of two units of the first layer. What they differ by is divided, what reads the difference
-    is multiplied, so nothing changes for a code outside the old ramps. Drawings have no images in between two choices.
+    A ramp is the difference of two units of the first layer. Their difference is divided, and the weights reading it
+    are multiplied, so nothing changes for codes outside the old ramps. Drawings have no images between two choices.
     """
     first, second = mapping.fc0, mapping.fc1
     for high in range(0, 2 * len(_plan()[0]), 2):
@@ -76,13 +76,13 @@ def sharpen(mapping: Mapping, factor: float) -> None:
 
 
 class _Rows:
-    """Writes one unit after the other of a layer, in effective weights."""
+    """Writes the units of a layer one after the other, in effective weights."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         self.layer, self.next = layer, 0
 
     def add(self, weights: dict[int, float], bias: float) -> int:
-        """The unit's index."""
+        """Write a unit and return its index."""
         index, self.next = self.next, self.next + 1
         self.layer.weight[index] = 0
         for source, weight in weights.items():
@@ -92,7 +92,7 @@ class _Rows:
 
 
 def _plan() -> tuple[list[tuple[int, float]], list[tuple[tuple[int, list[float]], tuple[int, list[float]]]], list[int]]:
-    """All cuts (coordinate, value); the tables' two coordinates with their cuts; the coordinates used as they are."""
+    """All thresholds (coordinate, value); the tables' two coordinates with theirs; the coordinates used directly."""
     tables, start = [], 0
     for options in drawings.choices().values():
         rows, columns = drawings.table_shape(len(options))
@@ -132,7 +132,7 @@ def _places(tables: list) -> int:
 
 
 def units_needed() -> int:
-    """The width that the construction takes."""
+    """The width required by the construction."""
     cuts, tables, through = _plan()
     places = _places(tables)
     return max(2 * len(cuts) + 2 * len(through), places + len(through) + 3, math.ceil(len(cuts) + 2 * len(through)))

@@ -1,7 +1,7 @@
-"""Adam for vectors, orthogonalised momentum for matrices (Jordan et al., 2024: "Muon").
+"""Muon: orthogonalised momentum for matrices (Jordan et al., 2024), used beside Adam for vectors.
 
-A styled convolution divides by the norm of its own weights, so only their direction counts; an update whose singular
-values are all alike moves every direction that the momentum holds, the rare ones too.
+A styled convolution divides by the norm of its weights, so only their direction matters; an update with equal singular
+values moves along every direction in the momentum, including rare ones.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections import defaultdict
 
 import torch
 
-_QUINTIC = (3.4445, -4.7750, 2.0315)  # Newton-Schulz coefficients: singular values go to 0.7..1.2 in five rounds
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # Newton-Schulz coefficients: singular values reach 0.7..1.2 in five iterations
 
 
 class Muon(torch.optim.Optimizer):
-    """Parameters of two or more dimensions, taken as matrices (rows = the first dimension).
+    """Muon for parameters of two or more dimensions, taken as matrices (rows = the first dimension).
 
     Args:
         params: the parameters (or groups).
-        lr: how far the root mean square of a matrix moves in a step.
-        momentum: Nesterov's.
+        lr: the root mean square of a matrix's change per step.
+        momentum: of Nesterov's method.
     """
 
     def __init__(self, params: object, lr: float = 1e-3, momentum: float = 0.95) -> None:
@@ -27,7 +27,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """One step; matrices of one shape go through the iteration together."""
+        """One step; matrices of equal shape are orthogonalised together."""
         for group in self.param_groups:
             shapes: dict[tuple[int, int], list[torch.Tensor]] = defaultdict(list)
             for parameter in group["params"]:
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """(B, R, C) to the nearest (semi-)orthogonal matrices, roughly: singular values near 1. In bfloat16."""
+    """The nearest (semi-)orthogonal matrices to (B, R, C), approximately (singular values near 1), in bfloat16."""
     x = matrices.to(torch.bfloat16)
     tall = x.shape[1] > x.shape[2]
     x = x.transpose(1, 2) if tall else x

@@ -1,10 +1,10 @@
-"""What strokes on one image are worth: a sheet.
+"""A sheet of what strokes on a single image achieve.
 
     python -m linsem.lab.one_image avatars-128 --out assets/evidence/one-image.png [--seed 3] [--share 0.01]
 
-Strokes over about `share` of the pixels of one image, made from the teacher's label map as a person would, and spread
-over what they touch of one colour as on the page; the extractor that follows from them alone; and what it says of other
-seeds: image, labels, overlay. The seeds are the first ones, uncurated.
+Simulated strokes over about `share` of the pixels of one image, from the teacher's label map, are spread over areas of
+one colour as in the app; an extractor is fitted to them alone and applied to other seeds: image, labels, overlay. The
+seeds are the first ones, uncurated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OTHERS = range(100, 112)
 
 
 def run(model: str, out: Path, *, seed: int, share: float, psi: float, enlarge: int) -> str:
-    """Write the sheet; returns a sentence with the share painted and the agreement with the teacher."""
+    """Write the sheet; returns a sentence with the labelled share and the agreement with the teacher."""
     generator, teacher = load_generator(model), load_teacher(model)
     ws = generator.map(seed_z(generator, [seed, *OTHERS]), psi)
     with torch.no_grad():
@@ -53,7 +53,7 @@ def run(model: str, out: Path, *, seed: int, share: float, psi: float, enlarge: 
 
 
 def main() -> None:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, required=True)

@@ -1,8 +1,8 @@
-"""Part sanity: do a label map's parts lie as those of a face do? One rule a part, each on the labels alone.
+"""Part sanity: whether the parts in a label map are arranged as in a face, by one rule per part.
 
-Which of the categories of `linsem.lab.drawings` is where decides; nothing is looked up in the image. A share of images
-that pass means little by itself (drawings wink, wear shades and hide an eye under the hair, and the judge errs): set it
-beside the share of drawings that pass under the same judge.
+The rules use only the positions of the categories of `linsem.lab.drawings`, not the image. A pass rate means little by
+itself (drawings wink, wear shades or hide an eye under the hair, and the teacher errs): compare it with the pass rate
+of drawings under the same teacher.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from linsem.lab import drawings
 _FACE = (drawings.SKIN, drawings.EYES, drawings.BROWS, drawings.NOSE, drawings.MOUTH, drawings.FACIAL_HAIR,
          drawings.GLASSES)  # fmt: skip
 _INNER = (drawings.EYES, drawings.NOSE, drawings.MOUTH)
-_SPECK = 3 / 128**2  # share of the image; what is smaller is noise
+_SPECK = 3 / 128**2  # share of the image; smaller pieces are noise
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class Parts:
 
     @property
     def sane(self) -> torch.Tensor:
-        """(N,) bool: every rule is passed."""
+        """(N,) bool: all rules are passed."""
         return torch.stack([getattr(self, field.name) for field in fields(self)]).all(dim=0)
 
 
 def parts(labels: torch.Tensor) -> Parts:
-    """Judge label maps (N, H, W) of the drawings' categories.
+    """Evaluate the rules on label maps (N, H, W) of the drawings' categories.
 
-    *face*: one piece of skin and what lies on it holds nearly all of the eyes, nose and mouth, and 3 % of the image.
-    *eyes*: two pieces, of like height; or glasses or shades on the face and above the mouth, which may hide one or
-    both. *mouth*: one piece, lower than eyes and nose.
-    *hair*: hair or hat, 0.3 % of the image, reaching higher than the eyes, its middle not far below the mouth.
-    *clothes*: 1 % of the image (long hair may hide them), their middle below the mouth's.
+    - *face*: one piece of skin and what lies on it has nearly all of the eyes, nose and mouth, and 3 % of the image.
+    - *eyes*: two pieces of similar height; or glasses or shades on the face above the mouth, which may hide one or both.
+    - *mouth*: one piece, lower than eyes and nose.
+    - *hair*: hair or hat, 0.3 % of the image, reaching higher than the eyes, its middle not far below the mouth.
+    - *clothes*: 1 % of the image (long hair may hide them), their middle below the mouth's.
     """
     skin_and_on_it = _mask(labels, _FACE)
     mouth = _mask(labels, (drawings.MOUTH,))
@@ -62,7 +62,7 @@ def parts(labels: torch.Tensor) -> Parts:
 
 
 def pieces(mask: torch.Tensor) -> torch.Tensor:
-    """(N, H, W) bool to int64: 0 outside, and one positive number for each 8-connected piece of an image.
+    """Label 8-connected components: (N, H, W) bool to int64, 0 outside and one positive number per piece.
 
     The largest number of a piece spreads along whole runs of a row, then of a column, then to diagonal neighbours.
     """
@@ -79,14 +79,14 @@ def pieces(mask: torch.Tensor) -> torch.Tensor:
 
 
 def _runs(mask: torch.Tensor) -> torch.Tensor:
-    """(N, H, W) int64: a number that changes wherever a row of the mask does, each row having its own."""
+    """(N, H, W) int64 identifiers of runs: they change wherever a row of the mask does, and between rows."""
     start = torch.ones_like(mask)
     start[..., 1:] = mask[..., 1:] != mask[..., :-1]
     return (start.flatten().cumsum(0) - 1).reshape(mask.shape)
 
 
 def _spread_in_runs(values: torch.Tensor, runs: torch.Tensor) -> torch.Tensor:
-    """Every value becomes the largest of its run."""
+    """Replace every value by the largest of its run."""
     best = values.new_zeros(int(runs.flatten()[-1]) + 1)
     best.scatter_reduce_(0, runs.flatten(), values.flatten(), "amax")
     return best[runs]
@@ -101,13 +101,13 @@ def _share(mask: torch.Tensor) -> torch.Tensor:
 
 
 def _thick(mask: torch.Tensor) -> torch.Tensor:
-    """Grown by one pixel at 128 px, so that a gap of a pixel or two does not part a piece."""
+    """Dilate by one pixel at 128 px, so that gaps of a pixel or two do not divide a piece."""
     reach = max(1, mask.shape[-1] // 128)
     return F.max_pool2d(mask.float()[:, None], 2 * reach + 1, 1, reach)[:, 0] > 0
 
 
 def _areas(mask: torch.Tensor) -> torch.Tensor:
-    """(N, H W + 1): the share of the image that each piece covers, at its number."""
+    """(N, H W + 1): the share of the image that each piece covers, indexed by its number."""
     numbers = pieces(mask).flatten(1)
     counts = numbers.new_zeros(len(mask), mask[0].numel() + 1).scatter_add_(1, numbers, torch.ones_like(numbers))
     counts[:, 0] = 0
@@ -115,12 +115,12 @@ def _areas(mask: torch.Tensor) -> torch.Tensor:
 
 
 def _count(mask: torch.Tensor) -> torch.Tensor:
-    """(N,): how many pieces are larger than a speck (grown by `_thick`, a speck is at least 3 x 3)."""
+    """(N,): the number of pieces larger than a speck (after `_thick`, a speck is at least 3 x 3)."""
     return (_areas(mask) > 4 * _SPECK).sum(dim=1)
 
 
 def _one_holds(mask: torch.Tensor, inner: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The piece of `mask` that holds most of `inner`; and whether it holds 90 % of it and covers 3 % of the image."""
+    """The piece of `mask` with most of `inner`; and whether it has 90 % of it and covers 3 % of the image."""
     numbers = pieces(mask).flatten(1)
     inside = numbers.new_zeros(len(mask), mask[0].numel() + 1).scatter_add_(1, numbers, inner.flatten(1).long())
     most, where = inside.max(dim=1)
@@ -130,13 +130,13 @@ def _one_holds(mask: torch.Tensor, inner: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def _two_eyes(labels: torch.Tensor) -> torch.Tensor:
-    """Two pieces side by side."""
+    """Whether there are two pieces side by side."""
     eyes = _mask(labels, (drawings.EYES,))
     return (_count(_thick(eyes)) == 2) & (_spread(eyes, dim=1) < 0.5 * _spread(eyes, dim=2))
 
 
 def _glasses_on(labels: torch.Tensor, face: torch.Tensor, mouth_row: torch.Tensor) -> torch.Tensor:
-    """Glasses where they are worn, above the mouth on the piece that is the face, 2 % of the image."""
+    """Whether glasses are worn: above the mouth, on the face's piece, covering 2 % of the image."""
     glasses = _mask(labels, (drawings.GLASSES,))
     worn = (glasses & face).flatten(1).sum(dim=1) >= 0.8 * glasses.flatten(1).sum(dim=1)
     return worn & (_share(glasses) > 0.02) & (_middle(glasses) < mouth_row)
@@ -151,17 +151,17 @@ def _positions(mask: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def _middle(mask: torch.Tensor) -> torch.Tensor:
-    """(N,): the mean row as a share of the height, 0 at the top; nan if nothing is there."""
+    """(N,): the mean row as a share of the height, 0 at the top; nan for an empty mask."""
     return (_positions(mask, 1) * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2))
 
 
 def _top(mask: torch.Tensor) -> torch.Tensor:
-    """(N,): the highest row as a share of the height; 1 if nothing is there."""
+    """(N,): the highest row as a share of the height; 1 for an empty mask."""
     return torch.where(mask, _positions(mask, 1), 1.0).amin(dim=(1, 2))
 
 
 def _spread(mask: torch.Tensor, dim: int) -> torch.Tensor:
-    """(N,): the standard deviation of rows (dim 1) or columns (dim 2); nan if nothing is there."""
+    """(N,): the standard deviation of rows (dim 1) or columns (dim 2); nan for an empty mask."""
     x, weight = _positions(mask, dim), mask.sum(dim=(1, 2))
     mean = (x * mask).sum(dim=(1, 2)) / weight
     return (((x - mean[:, None, None]) ** 2 * mask).sum(dim=(1, 2)) / weight).sqrt()

@@ -1,12 +1,12 @@
-"""StyleGAN2's synthesis from its published operations, as a yardstick for the speed of `linsem.stylegan2`.
+"""A plain implementation of StyleGAN2's synthesis, as a baseline for the speed of `linsem.stylegan2`.
 
-Modulated convolution as one grouped convolution with a weight a sample; upsampling as zero insertion, padding and a
-two-dimensional FIR filter; nothing shared, nothing left out (Karras et al., CVPR 2020, section 2 and appendix B).
+Modulated convolutions are grouped convolutions with one weight per sample; upsampling is zero insertion, padding and a
+two-dimensional FIR filter; nothing is shared or skipped (Karras et al., CVPR 2020, section 2 and appendix B).
 
-How it compares with NVIDIA's own: `stylegan2-ada-pytorch` with its reference operations and the same weights (config-f,
-256 px, float32, two threads of a CPU, side by side in one run) took 0.85 to 0.98 of its time for one image and 0.89 for
-four. How many times longer it takes than `linsem.stylegan2` is measured by `linsem.lab.bench`, on weights as they come:
-those that are laid out for ours would slow it down.
+Compared with NVIDIA's own: `stylegan2-ada-pytorch` with its reference operations and the same weights (config-f, 256
+px, float32, two CPU threads, side by side in one run) took 0.85 to 0.98 of its time for one image and 0.89 for four.
+How many times longer it takes than `linsem.stylegan2` is measured by `linsem.lab.bench`, on weights in their default
+memory format, since the other's would slow it down.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from linsem.stylegan2 import Block, StyledConv, StyleGAN2, ToRGB
 
 
 def synthesize(network: StyleGAN2, ws: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The image and the features of the same weights, constant noise: (N, num_ws, w_dim) to (N, 3, H, W) and a list."""
+    """Image (N, 3, H, W) and features of ws (N, num_ws, w_dim), with the network's weights and constant noise."""
     features: list[torch.Tensor] = []
     x, image = None, None
     for index, resolution in enumerate(network.config.resolutions):
@@ -54,7 +54,7 @@ def to_rgb(module: ToRGB, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 
 
 def grouped(x: torch.Tensor, weight: torch.Tensor, *, up: bool) -> torch.Tensor:
-    """x (N, I, h, w) with weights (N, O, I, k, k), one group a sample."""
+    """Convolve x (N, I, h, w) with weights (N, O, I, k, k), one group per sample."""
     count, out, into, kernel, _ = weight.shape
     x = x.reshape(1, count * into, *x.shape[2:])
     if not up:
@@ -73,7 +73,7 @@ def upsample(x: torch.Tensor) -> torch.Tensor:
 
 
 def fir(x: torch.Tensor, pad: tuple[int, int]) -> torch.Tensor:
-    """The 4 x 4 filter with gain 4, channel by channel."""
+    """The depthwise 4 x 4 filter with gain 4."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     kernel = taps[:, None] * taps[None, :] / taps.sum().square() * 4
     channels = x.shape[1]

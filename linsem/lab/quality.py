@@ -1,13 +1,13 @@
-"""How good a generator of avatars is, by the teacher's judgement.
+"""The quality of a generator of avatars, as measured by the teacher.
 
     python -m linsem.lab.quality avatars-128 [--json] [--quick]
 
-Generated images (seeds from 0) and drawings that nobody was trained on (seeds from 1,000,000) are compared at the
-generator's own size, in the teacher's deep features: the Fréchet distance at psi 1, beside that between two disjoint
-sets of drawings (the floor) and that of the drawings to themselves under the strongest blur that the teacher is judged
-under (a scale; it learned from somewhat stronger ones); precision and recall. And part sanity (see `linsem.lab.parts`)
-at psi 0.7 and of drawings, and the teacher's own mIoU, as the paper counts it, on drawings clean and degraded. Nothing
-is shown that is not computed here; drawings are rendered once and kept in `--cache`.
+Generated images (seeds from 0) and held-out drawings (seeds from 1,000,000) are compared at the generator's own size,
+in the teacher's deep features: by the Fréchet distance at psi 1, beside that between two disjoint sets of drawings (a
+lower bound) and that of drawings to themselves under the strongest blur that the teacher is evaluated on (for scale; it
+was trained on somewhat stronger ones); and by precision and recall. Part sanity (see `linsem.lab.parts`) is measured at
+psi 0.7 and on drawings, and the teacher's own mIoU, as the paper computes it, on drawings clean and degraded. All
+figures are computed here; drawings are rendered once and kept in `--cache`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many of each: images in each set of the Fréchet distance, images whose parts are judged, label maps."""
+    """Numbers of images for each set of the Fréchet distance, for part sanity, and of label maps."""
 
     images: int = 5000
     parts: int = 2000
@@ -62,10 +62,10 @@ QUICK = Sizes(images=500, parts=300, labelled=200)
 
 
 def measure(generator: Generator, teacher: Teacher, cache: Path, sizes: Sizes = Sizes()) -> Quality:
-    """Everything, for a generator whose images are square; drawings are rendered into `cache` if they are not there.
+    """Measure a generator of square images; drawings are rendered into `cache` if missing.
 
-    Raises ValueError for a generator that is not square, not a multiple of 16, or of categories (its own or the
-    teacher's) that are not the drawings'.
+    Raises InputError if the generator is not square or not a multiple of 16, or if its categories or the teacher's are
+    not those of the drawings.
     """
     size = _size_of(generator, teacher)
     rgb, _ = dataset.cached(cache, drawings.HELD_OUT, 2 * sizes.images, size, labels=False)
@@ -96,12 +96,12 @@ def generated_images(generator: Generator, count: int, psi: float) -> Iterator[t
 
 
 def features(teacher: Teacher, images: Iterator[torch.Tensor]) -> torch.Tensor:
-    """The teacher's pooled features of batches of images, (N, D) on the CPU; rounded to 8 bits, as pictures are."""
+    """The teacher's pooled features of batches of images, rounded to 8 bits like files: (N, D) on the CPU."""
     return torch.cat([teacher.features(_rounded(image)).cpu() for image in images])
 
 
 def part_sanity(teacher: Teacher, images: Iterator[torch.Tensor]) -> float:
-    """The share of images in which the teacher finds every part where a face has it."""
+    """The share of images in which the teacher's labels pass all rules of `linsem.lab.parts`."""
     return torch.cat([parts(teacher(_rounded(image)).cpu()).sane for image in images]).double().mean().item()
 
 
@@ -111,7 +111,7 @@ def _rounded(image: torch.Tensor) -> torch.Tensor:
 
 def _drawn(rgb: np.ndarray) -> Iterator[torch.Tensor]:
     for rows in batches(len(rgb), BATCH):
-        yield pixels.to_image(np.array(rgb[rows]))  # a copy: what is mapped is read-only
+        yield pixels.to_image(np.array(rgb[rows]))  # memory-mapped arrays are read-only
 
 
 def _size_of(generator: Generator, teacher: Teacher) -> int:
@@ -126,7 +126,7 @@ def _size_of(generator: Generator, teacher: Teacher) -> int:
 
 
 def table(quality: Quality) -> str:
-    """For people: each figure with what it is to be held against."""
+    """The table as text: each figure with what it compares to."""
     return "\n".join(f"{name:<40}{value:>16}" for name, value in _lines(quality))
 
 
@@ -146,7 +146,7 @@ def _lines(quality: Quality) -> list[tuple[str, str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 2 and a sentence for a bad argument."""
+    """Run from the command line; returns 2 with a message for a bad argument."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a zoo name, a checkpoint, or a hub:// address")
     parser.add_argument("--teacher", default="avatars-128", help="a shipped teacher, or a file")

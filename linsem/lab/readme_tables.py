@@ -1,8 +1,8 @@
-"""Put the tables of `assets/evidence/` into the README, each after its marker `<!-- table: NAME -->`.
+"""Insert the tables of `assets/evidence/` into the README, each after its marker `<!-- table: NAME -->`.
 
     python -m linsem.lab.readme_tables [--check]
 
-The tables are what the commands of the evidence wrote with `--out`; a marker without a table stays as it is.
+The tables are those written by the evidence commands with `--out`; a marker without a table is left unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n)(?:.*?<!-- end of \2 -->\n)?", 
 
 
 def filled(text: str, folder: Path) -> str:
-    """The same text with each marked table replaced by the one in `folder`/NAME.md, its title as a line above it."""
+    """The text with each marked table replaced by the one in `folder`/NAME.md, under its title."""
 
     def table(match: re.Match) -> str:
         path = folder / f"{match[2]}.md"
@@ -31,7 +31,7 @@ def filled(text: str, folder: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Rewrite the README; with `--check` only say, by 1, that it would change."""
+    """Rewrite the README; with `--check`, only return 1 if it would change."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--readme", type=Path, default=Path(__file__).parents[2] / "README.md")

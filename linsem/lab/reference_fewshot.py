@@ -1,9 +1,9 @@
-"""The reference few-shot protocol (Xu & Zheng, §3.2, as their code runs it): the baseline, kept exactly.
+"""The reference few-shot protocol (Xu & Zheng, §3.2, as in their code), reproduced exactly as a baseline.
 
-A linear extractor over all layers, without bias and without layer weights; each layer goes through its 1x1 convolution
-and is upsampled directly to the image's size, and the maps are added. 50 epochs of 128 single-image passes, the image
-being step mod N, gradients accumulated over N passes; cross-entropy, Adam at 1e-3, divided by ten from epoch 20. All
-noise is random, and drawn anew for every image at each epoch's end; labels stay those of the first draw.
+A linear extractor over all layers, without bias or layer weights; each layer goes through its 1x1 convolution, is
+upsampled directly to the image's size, and the maps are added. 50 epochs of 128 single-image passes, the image being
+step mod N, gradients accumulated over N passes; cross-entropy, Adam at 1e-3, divided by ten from epoch 20. All noise is
+random, and redrawn for every image at each epoch's end; labels stay those of the first draw.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEEDS = (19961116, 1997816, 1116, 816, 19980903)  # of the five repeats
 
 @dataclass(frozen=True)
 class ReferenceStep:
-    """After an epoch: its index, their number, the mean loss in it."""
+    """The state after an epoch: its index, the number of epochs, and its mean loss."""
 
     index: int
     total: int
@@ -44,7 +44,7 @@ def fit_reference(
     epochs: int = EPOCHS,
     always_regenerate: bool = True,
 ) -> Extractor:
-    """The extractor after the whole protocol; see `iter_reference`."""
+    """The extractor after the complete protocol; see `iter_reference`."""
     for step in iter_reference(
         generator, annotations, categories, seed=seed, epochs=epochs, always_regenerate=always_regenerate
     ):
@@ -61,10 +61,10 @@ def iter_reference(
     epochs: int = EPOCHS,
     always_regenerate: bool = True,
 ) -> Iterator[ReferenceStep]:
-    """Run it, yielding after each epoch. `annotations` are dense: the reference knows no unlabelled pixel.
+    """Run the protocol, yielding after each epoch. `annotations` are dense: it has no unlabelled pixels.
 
-    A generator whose noise strengths are all zero gives the same features at each epoch's end. With
-    `always_regenerate=False` they are then kept: the result is the same, the time is not the protocol's.
+    If all noise strengths of a generator are zero, its features do not change between epochs. They are then kept with
+    `always_regenerate=False`: the result is the same, but the time is not the protocol's.
     """
     count = len(annotations)
     heads = _initial(generator, len(categories), seed)
@@ -91,7 +91,7 @@ def iter_reference(
 
 
 def _initial(generator: Generator, classes: int, seed: int) -> list[torch.Tensor]:
-    """One (K, C) head a layer, as a fresh convolution is drawn."""
+    """One (K, C) head per layer, initialised like a convolution."""
     source = torch.Generator().manual_seed(seed)
     heads = []
     for layer in generator.layers:
@@ -107,7 +107,7 @@ def _features(generator: Generator, annotation: Annotation, seed: int) -> list[t
 
 
 def _forward(heads: Sequence[torch.Tensor], features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """1x1, then up, layer by layer, and the plain sum."""
+    """1x1 convolution and upsampling of each layer, and their plain sum."""
     total = None
     for head, x in zip(heads, features, strict=True):
         each = F.conv2d(x, head[:, :, None, None])

@@ -1,9 +1,9 @@
-"""The paper's own protocols for editing and sampling, and its baselines, as settings of the one loop.
+"""The paper's protocols for editing and sampling, and its baselines, as settings of `linsem.steer`.
 
-50 steps of Adam, nothing truncated, cross-entropy over the whole image against a target fused from strokes and
-predicted labels, 1e-3 * |z - z0|^2 + 1e-3 * |z|^2 / L, the last iterate returned. Editing moves one z a layer; sampling
-draws starts one by one, keeps the one that agrees on most pixels, and moves a single z. The rate is 0.01, as in its web
-app and in its sampling; its script for batches of edits has 0.002 (`SLOW`).
+50 steps of Adam without truncation, cross-entropy over the whole image against a target that combines strokes and
+predicted labels, 1e-3 * |z - z0|^2 + 1e-3 * |z|^2 / L, and the last iterate as the result. Editing optimises one z per
+layer; sampling draws starts one by one, keeps the one that agrees on most pixels, and optimises a single z. The
+learning rate is 0.01, as in the paper's web app and sampling code; its script for batches of edits has 0.002 (`SLOW`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def edit_by_color(
     steps: int = STEPS,
     lr: float = LR,
 ) -> loop.SteerStep:
-    """The colour baseline: squared error inside the mask (H, W) to `color` (H, W, 3), and outside to the start."""
+    """The colour baseline: squared error to `color` (H, W, 3) inside the mask (H, W), and to the start outside."""
     free = np.full(mask.shape, IGNORE, np.uint8)
     wish = loop.Wish(free, keep=(~mask).astype(np.float32), color=color, color_weight=mask.astype(np.float32))
     weights = loop.Weights(

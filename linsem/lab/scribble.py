@@ -1,4 +1,4 @@
-"""Scribbles as a person makes them, from a dense label map: short strokes inside the parts of each category."""
+"""Simulated scribbles from a dense label map: short strokes inside the parts of each category."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from linsem.pixels import IGNORE
 
-_CANDIDATES = 16  # places that a stroke may start at, of which the emptiest is taken
+_CANDIDATES = 16  # random start points per stroke, of which the one farthest from other strokes is taken
 
 
 def scribble(labels: np.ndarray, share: float, seed: int, width: int = 1) -> np.ndarray:
     """Labels (H, W) with about `share` of the pixels kept, as strokes, and the rest unknown (255).
 
-    Each category that is there gets pixels by the root of its area, so a large one more, and none nothing; what a small
-    one cannot use goes to the others. A stroke starts where the category has none near, as a person who goes from one
-    eye to the other does, and walks straight, keeping to the category, for a while.
+    Each category that occurs gets pixels in proportion to the root of its area, and what a small one cannot use goes to
+    the others. A stroke starts far from the category's other strokes, as an annotator moves from one eye to the other,
+    and runs straight for a while, within the category.
     """
     rng = np.random.default_rng(seed)
     sparse = np.full(labels.shape, IGNORE, dtype=np.uint8)
@@ -29,7 +29,7 @@ def scribble(labels: np.ndarray, share: float, seed: int, width: int = 1) -> np.
 
 
 def _fill(sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: np.random.Generator, width: int) -> int:
-    """Draw strokes of one category until `quota` pixels have it; returns how many do."""
+    """Draw strokes of one category until it has `quota` pixels; returns how many it has."""
     rows, columns = np.nonzero(inside)
     painted = 0
     for _ in range(50 * quota):
@@ -52,7 +52,7 @@ def _fill(sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: n
 
 
 def _far_start(sparse: np.ndarray, label: int, rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -> int:
-    """Of some random pixels of the category, the one farthest from where it is painted already."""
+    """The one of some random pixels of the category that is farthest from its strokes."""
     candidates = rng.integers(len(rows), size=_CANDIDATES)
     there = np.argwhere(sparse == label)
     if len(there) == 0:

@@ -1,4 +1,4 @@
-"""The first 64 seeds of a generator, none left out, eight by eight.
+"""The first 64 seeds of a generator, uncurated, in a grid of eight by eight.
 
 python -m linsem.lab.seed_sheet avatars-128 --out assets/evidence [--psi 0.7 1.0]
 """
@@ -30,7 +30,7 @@ def seed_sheet(generator: Generator, psi: float, path: Path) -> None:
 
 
 def main() -> None:
-    """From the command line; one file for each psi, `MODEL-psi-PSI.png`."""
+    """Run from the command line; writes one file for each psi, `MODEL-psi-PSI.png`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, required=True)

@@ -12,7 +12,7 @@ GAP = 4
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = GAP) -> np.ndarray:
-    """Rows of equally large rgb pictures (H, W, 3) uint8 on white, with gaps; rows may differ in length."""
+    """Arrange rows of equally sized rgb images (H, W, 3) uint8 on white, with gaps; rows may differ in length."""
     height, width = rows[0][0].shape[:2]
     across = max(len(row) for row in rows)
     sheet = np.full((len(rows) * (height + gap) + gap, across * (width + gap) + gap, 3), 255, np.uint8)
@@ -24,7 +24,7 @@ def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = GAP) -> np.ndarray:
 
 
 def save_columns(cases: Sequence[Sequence[np.ndarray]], path: Path, per_row: int) -> None:
-    """Each case is a column of pictures, one under the other; `per_row` columns side by side, then a new band."""
+    """Save cases, each a column of images; `per_row` columns side by side, then a new band."""
     bands = []
     for start in range(0, len(cases), per_row):
         part = cases[start : start + per_row]
@@ -35,5 +35,5 @@ def save_columns(cases: Sequence[Sequence[np.ndarray]], path: Path, per_row: int
 
 
 def save(rgb: np.ndarray, path: Path) -> None:
-    """A PNG, optimised."""
+    """Save an optimised PNG."""
     Image.fromarray(rgb).save(path, optimize=True)

@@ -1,4 +1,4 @@
-"""Write the averaged weights of a training run as a shipped generator.
+"""Export the averaged weights of a training run as a shipped generator.
 
 python -m linsem.lab.ship RUN/state.pt --size 128 --out assets
 """
@@ -23,14 +23,14 @@ LICENCE = (
 
 
 def ship(state_path: Path, size: int, out: Path) -> Path:
-    """The generator up to `size` pixels as `out`/avatars-`size`.safetensors, in half precision."""
+    """Write the generator up to `size` pixels to `out`/avatars-`size`.safetensors, in half precision."""
     blocks = size.bit_length() - 2
     config = replace(CONFIG, channels=CONFIG.channels[:blocks])
     average = torch.load(state_path, weights_only=True, map_location="cpu")["ema"]
     kept = {f"synthesis.b{r}." for r in config.resolutions} | {"mapping."}
     state = {name: w for name, w in average.items() if any(name.startswith(k) for k in kept)}
     for name in state:
-        if name.endswith("noise_const"):  # no noise was trained with: its strengths are zero
+        if name.endswith("noise_const"):  # trained without noise: its strengths are zero
             state[name] = torch.zeros_like(state[name])
     colors = zip(drawings.CATEGORIES, drawings.CATEGORY_COLORS, strict=True)
     metadata = {
@@ -44,7 +44,7 @@ def ship(state_path: Path, size: int, out: Path) -> Path:
 
 
 def main() -> None:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("state", type=Path)
     parser.add_argument("--size", type=int, required=True)

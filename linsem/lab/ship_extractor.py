@@ -15,7 +15,7 @@ from linsem.zoo import assets, load_generator
 
 
 def main() -> None:
-    """From the command line; untruncated images, so that it has seen what a visitor may ask for."""
+    """Run from the command line; images are not truncated, to cover everything that users may draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--images", type=int, default=10_000)

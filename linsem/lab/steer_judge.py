@@ -1,4 +1,4 @@
-"""The judge of editing and sampling: the teacher, never the extractor that steered."""
+"""Evaluation of editing and sampling by the teacher, independent of the extractor that guided them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from linsem.generator import Generator, batches, seed_z
 from linsem.teacher import Teacher
 
 DONE_AGREEMENT = 0.8
-DONE_CHANGE = 6.0  # of 255: the mean absolute difference outside that still counts as leaving the rest alone
+DONE_CHANGE = 6.0  # of 255: the largest mean absolute difference outside that counts as unchanged
 SHOTS = 8
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One edit, judged: agreement of the wished pixels, change outside in 0..255 and in the teacher's features."""
+    """The evaluation of an edit: agreement inside; change outside, in 0..255 and in the teacher's features."""
 
     agreement: float
     outside_mae: float
@@ -28,14 +28,14 @@ class Verdict:
 
     @property
     def done(self) -> bool:
-        """The region obeys and the rest was left alone."""
+        """Whether the target is met and the rest unchanged."""
         return self.agreement > DONE_AGREEMENT and self.outside_mae < DONE_CHANGE
 
 
 def judge(
     teacher: Teacher, before: torch.Tensor, after: torch.Tensor, wished: np.ndarray, region: np.ndarray
 ) -> Verdict:
-    """Images (1, 3, H, W); wished (H, W) uint8 with 255 = no wish; region (H, W) bool."""
+    """Evaluate an edit: images (1, 3, H, W), wished (H, W) uint8 with 255 = no wish, region (H, W) bool."""
     labels = teacher(after)[0].cpu().numpy()
     inside = torch.from_numpy(region).to(after.device)
     hidden = [torch.where(inside, torch.zeros_like(x), x.clamp(-1, 1)) for x in (before, after)]
@@ -44,7 +44,7 @@ def judge(
 
 
 def summary(verdicts: list[Verdict]) -> dict[str, float]:
-    """The mean of each figure, and the share that is done."""
+    """The mean of each figure, and the share of edits that are done."""
     return {
         "agreement": round(float(np.mean([v.agreement for v in verdicts])), 4),
         "outside_mae": round(float(np.mean([v.outside_mae for v in verdicts])), 3),
@@ -56,7 +56,7 @@ def summary(verdicts: list[Verdict]) -> dict[str, float]:
 def few_shot(
     generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = 900, psi: float = 0.5
 ) -> Extractor:
-    """The extractor of `shots` images that the teacher labelled."""
+    """An extractor fitted to `shots` images labelled by the teacher."""
     ws = generator.map(seed_z(generator, range(first_seed, first_seed + shots)), psi)
     with torch.no_grad():
         labels = teacher(generator.synthesize(ws)[0]).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What a command of the evidence finds: values for programs, rows for people, lines for a plot; and how it is kept."""
+"""Results of the evidence commands, and their files: values for programs, rows for people, lines for plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLORS = ("#1f4e79", "#d1495b", "#5c8001", "#b07d12", "#6b4c9a", "#3a3a3a")
 
 @dataclass(frozen=True)
 class Plot:
-    """Lines by name: points (x, y), and below and above each y where there is a spread."""
+    """Lines by name: points (x, y), and optional lower and upper bounds of each y."""
 
     title: str
     x: str
@@ -28,7 +28,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the evidence. `values` are the keys of the design; `name` is the stem of its files."""
+    """One table of the evidence. `values` are the key figures; `name` is the stem of its files."""
 
     name: str
     title: str
@@ -38,12 +38,12 @@ class Table:
 
 
 def stem(name: str, model: str) -> str:
-    """What the files of a table or a picture are called: by its name, and by its model where that is not the usual."""
+    """The file name of a table or an image: its name, and its model if that is not the default."""
     return name if model == USUAL else f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '-', model).strip('-.')}"
 
 
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of the same keys as a Markdown table."""
+    """Rows with equal keys as a Markdown table."""
     if not rows:
         return "(nothing)"
     names = list(rows[0])
@@ -57,7 +57,7 @@ def _text(value: object) -> str:
 
 
 def write(table: Table, folder: Path) -> None:
-    """NAME.csv, NAME.md, NAME.json, and a PNG a plot."""
+    """Write NAME.csv, NAME.md, NAME.json, and a PNG per plot."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{table.name}.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table.rows[0]) if table.rows else [])
@@ -70,7 +70,7 @@ def write(table: Table, folder: Path) -> None:
 
 
 def draw(plot: Plot, size: tuple[int, int] = (760, 480)) -> Image.Image:
-    """The plot as a picture: lines with points and whiskers, axes from the data, a legend below the title."""
+    """Draw the plot: lines with points and whiskers, axes from the data, a legend below the title."""
     image = Image.new("RGB", size, "#ffffff")
     pen = ImageDraw.Draw(image)
     points = [p for line in plot.lines.values() for p in line]

@@ -1,15 +1,15 @@
-"""How the shipped generators were made: a StyleGAN2 trained on the drawings, in stages that resume.
+"""Training of the shipped generators: a StyleGAN2 on the drawings, in resumable stages.
 
     python -m linsem.lab.train RUN --cache CACHE --stage reconstruction --size 32 --images 200000 --sharpen 4
     python -m linsem.lab.train RUN --cache CACHE --stage adversarial --size 128 --images 50000 --decay 1
 
-The mapping network starts as `linsem.lab.mapping_start` builds it: w holds what a code decides.
+The mapping network is initialised by `linsem.lab.mapping_start`: w holds what a code determines.
 
-1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) learns to be that drawing.
-2. *adversarial* (the finish): that term is kept, and a discriminator of patches (non-saturating, R1) sharpens what
-   it leaves soft.
+1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) is trained to be that drawing.
+2. *adversarial* (the finish): that loss is kept, and a patch discriminator (non-saturating, R1) sharpens what
+   it leaves blurred.
 
-RUN holds `state.pt` (resumed from when it is there), `log.txt`, and sample sheets. Runs in bf16.
+RUN holds `state.pt` (from which training resumes), `log.txt`, and sample sheets. Training is in bf16.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from linsem.lab.training_run import CONFIG, Run
 
 DTYPE = torch.bfloat16
 MUON_PACE = 0.8
-FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: where eyes, brows, mouth and glasses are
+FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: the area of eyes, brows, mouth and glasses
 FACE_WEIGHT = 2.5
-ALONE = 150  # steps of the discriminator before the generator hears of it
+ALONE = 150  # initial steps of the discriminator without the generator
 
 
 def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
@@ -44,8 +44,8 @@ def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
 def _draw(run: Run, z: torch.Tensor, size: int) -> torch.Tensor:
     """The image at a size, with the gradient.
 
-    Nothing is truncated here: the drawing of a code is not that of its truncated w, and a network that is asked for it
-    all the same blurs whatever is continuous, the pose first.
+    There is no truncation here: the drawing of a code is not that of its truncated w, and a network trained to produce
+    it anyway blurs everything continuous, the pose first.
     """
     w = run.mapping(z)
     ws = w[:, None].repeat(1, CONFIG.num_ws, 1)
@@ -54,10 +54,10 @@ def _draw(run: Run, z: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _difference(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """On three scales: the coarse ones carry the pose, the fine one the lines, which are few and count for more.
+    """The loss on three scales: the coarse ones capture the pose; the fine one the sparse lines, with more weight.
 
-    Absolute plus squared: the first alone is content with the median, which leaves a small part out until its place is
-    known to the pixel; the second alone stays soft.
+    Absolute plus squared error: the former alone settles for the median, which omits small parts until their position
+    is known to the pixel; the latter alone stays blurred.
     """
     weight = _busyness(real)
     loss = (_penalty(fake - real).mean(dim=1, keepdim=True) * weight).mean()
@@ -71,9 +71,9 @@ def _penalty(difference: torch.Tensor) -> torch.Tensor:
 
 
 def _busyness(real: torch.Tensor) -> torch.Tensor:
-    """(N, 1, H, W): 1 where the picture is flat, up to 7 where it differs from its own blur; more in the face.
+    """(N, 1, H, W) weights: 1 in flat areas, up to 7 where the image differs from its blur; more in the face.
 
-    A brow is a few pixels and one of a dozen shapes: without more weight all brows become their average.
+    A brow has few pixels and one of a dozen shapes: without more weight all brows become their average.
     """
     size = max(3, real.shape[-1] // 16 * 2 + 1)
     blurred = F.avg_pool2d(real, size, 1, size // 2, count_include_pad=False)
@@ -96,7 +96,7 @@ def reconstruct(
     run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float,
     decay: float = 0.3,
 ) -> None:  # fmt: skip
-    """G(code) towards the drawing; over the last part `decay` of the images the steps shrink."""
+    """Train G(code) towards the drawing; over the last part `decay` of the images the learning rate falls."""
     optimizers = _optimizers(run, lr)
     steps = images // batch
     rows = _batches(len(codes), batch, run.seen)
@@ -147,9 +147,9 @@ def adversarial(
     run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float, r1: float,
     keep: float, decay: float = 1.0,
 ) -> None:  # fmt: skip
-    """The same, with a discriminator of patches against what is still soft; `keep` weighs the reconstruction.
+    """Reconstruction with a patch discriminator against the remaining blur; `keep` weights the reconstruction.
 
-    For the first steps the discriminator learns alone.
+    For the first steps only the discriminator is trained.
     """
     discriminator = Discriminator().to(memory_format=torch.channels_last)
     judge = torch.optim.Adam(discriminator.parameters(), 4e-4, (0.5, 0.9), fused=True)
@@ -197,7 +197,7 @@ def _discriminator_step(
         half = real[: max(8, len(real) // 2)].requires_grad_()
         logits = discriminator(half, DTYPE)
         (slope,) = torch.autograd.grad(logits.sum(), half, create_graph=True)
-        loss = loss + 16 * r1 / 2 * slope.square().sum() / logits.numel()  # a patch's share
+        loss = loss + 16 * r1 / 2 * slope.square().sum() / logits.numel()  # averaged over patches
     loss.backward()
     _step([optimizer])
     return value
@@ -223,7 +223,7 @@ def sheet(run: Run, size: int, name: str) -> None:
 
 
 def main() -> None:
-    """The stages from the command line."""
+    """Run a stage from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, required=True)

@@ -1,11 +1,11 @@
-"""How the shipped teacher was made: a U-Net trained on rendered drawings and their exact label maps, harshly augmented.
+"""Training of the shipped teacher: a U-Net on rendered drawings with exact label maps, strongly augmented.
 
     python -m linsem.lab.train_teacher RUN --cache CACHE --images 70000 --out assets/avatars-128.teacher.safetensors
 
-The loss is a weighted cross-entropy, which thin categories (brows, noses, frames) need, and a Dice term image by image,
-which punishes the few pixels of a hat where there is none as the paper's IoU does. The first 9,600 images (or two
-fifths of all) and every fourth batch after them are shown at half the size, which is four times as cheap. Weights are
-averaged (EMA); the average is judged on held-out drawings, clean and degraded, now and then, and written to `--out`
+The loss is a weighted cross-entropy, which thin categories (brows, noses, frames) need, plus a Dice term per image,
+which penalises a few pixels of a hat where there is none, as the paper's IoU does. The first 9,600 images (or two
+fifths of all) and every fourth batch after them are used at half the size, which is four times as cheap. Weights are
+averaged (EMA); the average is evaluated on held-out drawings, clean and degraded, at intervals, and written to `--out`
 when it is the best so far. RUN holds `state.pt`, from which training resumes, and `log.txt`. bf16, one core.
 """
 
@@ -37,16 +37,16 @@ FIRST, COUNT, HELD_OUT_COUNT = 100_000, 8_000, 2_500
 
 @dataclass(frozen=True)
 class Step:
-    """What happened since the last report, and on some of them what the average is worth."""
+    """The loss since the last report, and at some steps the scores of the averaged weights."""
 
     seen: int
     loss: float
-    rate: float  # images a second
+    rate: float  # images per second
     scores: dict[str, float] = field(default_factory=dict)
 
 
 class Run:
-    """A network in training: its average, its optimiser, how many images it has seen, its best score."""
+    """A network in training: its average, its optimisers, the number of images seen, and its best score."""
 
     def __init__(self, folder: Path, config: TeacherConfig, lr: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class Run:
             self.seen, self.best = state["seen"], state["best"]
 
     def save(self) -> None:
-        """Write `state.pt` in one move."""
+        """Write `state.pt` atomically."""
         state = {name: getattr(self, name).state_dict() for name in ("network", "ema")}
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         torch.save(state | {"seen": self.seen, "best": self.best}, self.folder / "state.part")
@@ -73,7 +73,7 @@ class Run:
 
     @torch.no_grad()
     def average(self, keep: float) -> None:
-        """Move the EMA, running statistics too, towards the weights."""
+        """Update the EMA of the weights, including running statistics."""
         pairs = zip(self.ema.state_dict().values(), self.network.state_dict().values(), strict=True)
         for average, value in pairs:
             if average.is_floating_point():
@@ -83,7 +83,7 @@ class Run:
 
 
 def _optimizers(network: UNet, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the convolutions before a normalisation, whose directions alone count; AdamW for the rest."""
+    """Muon for the convolutions before a normalisation, of which only the direction matters; AdamW for the rest."""
     matrices = [p for name, p in network.named_parameters() if p.ndim == 4 and not name.startswith("head")]
     chosen = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if id(p) not in chosen]
@@ -94,16 +94,16 @@ def _optimizers(network: UNet, lr: float) -> list[torch.optim.Optimizer]:
 
 
 def class_weights(shares: tuple[float, ...]) -> torch.Tensor:
-    """Rare categories weigh more, mildly: the fourth root of their rarity, with a weighted mean of 1 over pixels."""
+    """Moderate weights for rare categories: the fourth root of their rarity, with a mean of 1 over pixels."""
     shares_ = torch.tensor(shares)
     weights = shares_.clamp(min=1e-4) ** -0.25
     return weights / (weights * shares_).sum()
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Logits (N, K, H, W) against labels (N, H, W): weighted cross-entropy plus the mean Dice loss.
+    """Weighted cross-entropy plus mean Dice loss of logits (N, K, H, W) against labels (N, H, W).
 
-    Dice is taken of each image and category, smoothed by one pixel: a category that is absent costs its false pixels.
+    Dice is computed per image and category, smoothed by one pixel: false pixels of an absent category are penalised.
     """
     entropy = F.cross_entropy(logits, labels.long(), weight=weights)
     share = logits.softmax(dim=1)
@@ -117,7 +117,7 @@ def train(
     run: Run, rgb: np.ndarray, labels: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], *, images: int,
     batch: int = 16, lr: float = 3e-3, report: int = 1600, judge: int = 6400,
 ) -> Iterator[Step]:  # fmt: skip
-    """Go on until `images` have been seen; save and yield a step every `report` images, judge every `judge`."""
+    """Train until `images` have been seen; save and yield a step every `report` images, evaluate every `judge`."""
     categories = run.network.config.categories
     shares = SHARES if len(SHARES) == categories else (1 / categories,) * categories
     weights, losses, clock = class_weights(shares), [], time.monotonic()
@@ -138,12 +138,12 @@ def train(
 
 
 def _rate(seen: int, images: int, lr: float) -> float:
-    """Up over the first 1,600 images, then down along a cosine to a hundredth."""
+    """A warm-up over the first 1,600 images, then a cosine decay to a hundredth."""
     return lr * min(1.0, (seen + 16) / 1600) * (0.505 + 0.495 * math.cos(math.pi * seen / images))
 
 
 def _learn(run: Run, rgb: np.ndarray, labels: np.ndarray, batch: int, weights: torch.Tensor, *, small: bool) -> float:
-    """One update; what it is shown depends on `run.seen` alone, so a resumed run goes on as it would have."""
+    """One update; its data depend on `run.seen` alone, so a resumed run continues identically."""
     random = np.random.default_rng([1, run.seen])
     generator = torch.Generator().manual_seed(run.seen)
     rows = np.sort(random.choice(len(rgb), min(len(rgb), batch * (2 if small else 1)), replace=False))
@@ -162,7 +162,7 @@ def _learn(run: Run, rgb: np.ndarray, labels: np.ndarray, batch: int, weights: t
 
 
 def as_teacher(network: UNet) -> Teacher:
-    """A frozen copy; the network itself goes on training."""
+    """A frozen copy; the network itself continues training."""
     names = drawings.CATEGORIES if len(drawings.CATEGORIES) == network.config.categories else None
     names = names or tuple(str(i) for i in range(network.config.categories))
     colors = (drawings.CATEGORY_COLORS * 24)[: len(names)]

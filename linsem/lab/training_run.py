@@ -1,4 +1,4 @@
-"""A generator in training: its networks, their average, how many images it has seen; saved in one move."""
+"""The state of a generator in training: networks, their average, and the number of images seen; saved atomically."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """A new run, or the one that is in the folder."""
+        """A new run, or the one in the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
         mapping, synthesis = Mapping(CONFIG), Synthesis(CONFIG)
@@ -51,7 +51,7 @@ class Run:
         return run
 
     def save(self, **more: object) -> None:
-        """Write `state.pt` in one move."""
+        """Write `state.pt` atomically."""
         names = ("mapping", "synthesis", "ema")
         state = (
             {name: getattr(self, name).state_dict() for name in names}
@@ -62,7 +62,7 @@ class Run:
         (self.folder / "state.part").replace(self.folder / "state.pt")
 
     def sharpen(self, factor: float) -> None:
-        """Narrow the ramps of the mapping network; once, however often a training is begun again."""
+        """Narrow the ramps of the mapping network; only once, however often training is resumed."""
         if self.sharpened == factor:
             return
         for mapping in (self.mapping, self.ema["mapping"]):
@@ -70,14 +70,14 @@ class Run:
         self.sharpened = factor
 
     def log(self, text: str) -> None:
-        """One line to the screen and the log."""
+        """Write one line to the screen and the log."""
         print(text, flush=True)
         with open(self.folder / "log.txt", "a") as file:
             file.write(text + "\n")
 
     @torch.no_grad()
     def average(self, batch: int, half_life: float) -> None:
-        """Move the EMA towards the weights."""
+        """Update the EMA of the weights."""
         keep = 0.5 ** (batch / half_life)
         for name, module in (("mapping", self.mapping), ("synthesis", self.synthesis)):
             torch._foreach_lerp_(list(self.ema[name].parameters()), list(module.parameters()), 1 - keep)
