@@ -16,7 +16,7 @@ from linsem.rows import Solutions
 from linsem.softmax import Problem, logits_of, solved
 
 FOLDS = 8  # cross-validation folds: an image each, or several together
-ROWS = 2_000  # used by each fold, besides those painted on the images with guesses
+ROWS = 2_000  # used by the fits, besides those painted on the images with guesses
 ITERATIONS, AGAIN = 16, 4  # from a cold start, and from the last solution of the same images
 KNOWN = 0.1  # mean probability at the strokes of a category below which a fit does not know it
 SHARE = 0.3  # of the probability at the strokes: guesses with less are withdrawn
@@ -40,7 +40,7 @@ def doubted(
         return torch.zeros_like(guessed)
     used = ~guessed & torch.isin(image, image[guessed])
     used[:: -(-len(used) // ROWS)] = True
-    used |= _first_of_each(image)  # so that every fold has rows to be fitted to
+    used |= _first_of_each(image)  # so that each part has rows outside it to fit to
     last = {} if last is None else last
     theta = _without(problem, fold, parts, used, ridge, last.get(tuple(parts.tolist())))
     if not bool(torch.isfinite(theta).all()):

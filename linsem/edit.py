@@ -87,18 +87,17 @@ def iter_edit(
 
     Args:
         ws: (num_ws, w_dim).
-        target: (H, W) uint8 labels, 255 = no wish; categories that the extractor never predicts are left out, and
-            reported.
+        target: (H, W) uint8 labels, 255 = no wish; categories that are never predicted are left out, and reported.
         region: (H, W) bool, where the image may change (default: the wished pixels, grown; if the target covers most of
             the image, only those that differ from the present labels).
         steps, lr, weights: see `linsem.steer.steer`.
         enough: if the target already holds to this degree, return at once; the report says so.
         color, color_mask: a wish for colours, (H, W, 3) uint8 where the mask (H, W) is true.
         atlas: of the generator's samples (`linsem.jump`), so that the edit may start with a jump, as adding a hat
-            requires; the rest is then held more firmly: `preserve` counts half as much again, and its labels are held
-            too. None: made from `SAMPLES` samples, if there are `WORTH` steps or more, but not on a CPU for images
-            beyond `QUICK` pixels; False: none. For several edits, make it once: `make_atlas(generator,
-            make_bank(generator, extractor, range(200)))`.
+            needs; the rest is then held more firmly: `preserve` counts half as much again, and its labels are held too.
+            None: made from `SAMPLES` samples, if there are `WORTH` steps or more, but not on a CPU beyond `QUICK`
+            pixels; False: none. For several edits, make it once: `make_atlas(generator, make_bank(generator, extractor,
+            range(200)))`.
     """
     clock = time.monotonic()
     check_fits(extractor, generator)

@@ -107,7 +107,7 @@ def fitting(generator: Generator, count: int, last_layer: int | None = None) -> 
 def checked_pass(
     generator: Generator, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None, **noise: object
 ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-    """Call `synthesize` and check the shapes of its results; raises InputError if they contradict the generator's own.
+    """Call `synthesize` and check the shapes of its results; raises InputError if they are not as declared.
 
     All code that reads features or images goes through here, since generators may be user-defined. The image and the
     features are returned as float32, whatever precision they were computed in.

@@ -155,9 +155,9 @@ class Studio:
     ) -> Extractor:
         """Fit an extractor to ws (num_ws, w_dim) and labels (H, W) of each image; returned on the CPU.
 
-        Labels are resized to the image if needed. A category without a pixel is never predicted. With `spread`, strokes
-        are first spread over areas of one colour (`linsem.spread`), and the fit then uses fewer pixels, to keep the
-        wait short. None: on images of which less than half is labelled.
+        Labels are resized to the image if needed. A category without a pixel is never predicted. With `spread` (None:
+        on images of which less than half is labelled), strokes are first spread over areas of one colour
+        (`linsem.spread`), and the fit then uses fewer pixels, to keep the wait short.
         """
         looks = self._looks_of(model)
         spread = False if spread is None and not self.settings.spread else spread
@@ -252,9 +252,7 @@ class Studio:
         psi: float = 1.0,
         look: int | None = None,
     ) -> Iterator[SampleFrame]:
-        """Semantic-conditional sampling, one frame per step, repeated where nothing new was drawn.
-
-        The last frame is the result.
+        """Semantic-conditional sampling, one frame per step (unchanged if nothing was drawn); the last is the result.
         """
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)

@@ -100,7 +100,7 @@ SCRIPTS: dict[str, Script] = {
     "beard off": Script((FACIAL_HAIR,), lambda a, b: b.beard == 0 and a.beard > 0.005),
     "less hair on top": Script((HAIR,), lambda a, b: _hatless(a, b) and b.hair_top > a.hair_top + 0.04),
 }
-_SURE = (BACKGROUND, SKIN, CLOTHES, HAIR)  # likely replacements for a removed category
+_SURE = (BACKGROUND, SKIN, CLOTHES, HAIR)  # what a user would paint where a category is removed
 
 
 Known = tuple[np.ndarray, "Facts | None"]

@@ -23,7 +23,7 @@ _BINS = 10
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     """AUROC and calibration of 8-shot extractors; mIoU at 4 and 8 images, suggested and random.
 
-    The first image is the same.
+    Both start from the same first image.
     """
     setting = common.setting_of(model, quick=quick)
     repeats = SEEDS[:2] if quick else SEEDS

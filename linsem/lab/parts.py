@@ -40,7 +40,7 @@ def parts(labels: torch.Tensor) -> Parts:
     """Evaluate the rules on label maps (N, H, W) of the drawings' categories.
 
     - *face*: one piece of skin and what lies on it has nearly all of the eyes, nose and mouth, and 3 % of the image.
-    - *eyes*: two pieces of similar height; or glasses or shades on the face above the mouth, which may hide one or both.
+    - *eyes*: two pieces of like height; or glasses or shades on the face above the mouth, which may hide one or both.
     - *mouth*: one piece, lower than eyes and nose.
     - *hair*: hair or hat, 0.3 % of the image, reaching higher than the eyes, its middle not far below the mouth.
     - *clothes*: 1 % of the image (long hair may hide them), their middle below the mouth's.
