@@ -252,8 +252,7 @@ class Studio:
         psi: float = 1.0,
         look: int | None = None,
     ) -> Iterator[SampleFrame]:
-        """Semantic-conditional sampling, one frame per step (unchanged if nothing was drawn); the last is the result.
-        """
+        """Semantic-conditional sampling, one frame per step, unchanged if nothing was drawn; the last is the result."""
         _, ready = self._ready(model, extractor)
         generator = self.generator(model)
         options = {"candidates": candidates, "steps": steps, "seed": seed, "psi": psi, "draw_every": DRAW_EVERY}
