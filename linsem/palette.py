@@ -27,7 +27,8 @@ from linsem.pixels import IGNORE
 
 __all__ = [
     "DEFAULT_COLORS", "MAX_CATEGORIES", "SNAP", "TEXT_KEY", "UNLABELLED_COLOR", "Category", "LabelMap", "LabelMapError",
-    "color_table", "colorize", "gray", "heat", "overlay", "parse_categories", "read_label_map", "rgb_of", "write_label_map",
+    "color_table", "colorize", "gray", "heat", "overlay", "parse_categories", "read_label_map", "rgb_of",
+    "write_label_map",
 ]  # fmt: skip
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
