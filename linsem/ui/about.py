@@ -44,7 +44,10 @@ or call `linsem.load_generator("/path/to/file")`.
 """
 MISSING = "These are known, but their weights are not here:"
 FRONT = {
-    "one-image.png": (0.497, "Strokes on one image, first column, and what they teach: six images of other seeds."),
+    "one-image.png": (
+        0.497,
+        "Strokes on one image, in the first column, and how six others are read after that.",
+    ),
     "layouts.png": (0.249, "A layout, and four images that obey it."),
 }  # file: (the share of its height that is shown, caption)
 

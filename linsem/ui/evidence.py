@@ -99,9 +99,8 @@ CHAPTERS = (
     Chapter("Speed and memory", "Measured on a plain processor with two threads.", ("bench",)),
 )
 HEADS = {
-    "edits": "edits", "agreement": "agreement", "outside_mae": "change elsewhere, of 255",
-    "outside_feature": "change elsewhere, features", "miou": "mIoU", "seconds": "seconds for all four",
-    "what": "what it is", "of it, seen": "of it, categories seen",
+    "outside_mae": "change elsewhere, of 255", "outside_feature": "change elsewhere, features", "miou": "mIoU",
+    "of it, seen": "of it, categories seen",
 }  # fmt: skip
 NOT_SHOWN = {"bench": ("figure",)}  # columns that name things for programs
 
@@ -200,7 +199,7 @@ def _each(make: Callable[..., str], of: list[tuple[str, ...]]) -> Iterator[str]:
 
 
 def table(stem: str) -> str:
-    """A Markdown table of the lab as HTML, with its title and the words of `HEADS`."""
+    """A Markdown table of the lab as HTML, with its title and words in the place of names for programs."""
     lines = (folder() / f"{stem}.md").read_text(encoding="utf-8").splitlines()
     title = next((line.lstrip("# ") for line in lines if line.startswith("#")), stem)
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|")]
@@ -223,9 +222,11 @@ def figure(name: str, caption: str, root: str, rows: float = 1.0) -> str:
     """A picture with its caption; `rows` is the share of its height that is shown, from the top."""
     with Image.open(folder() / name) as image:
         width, height = image.size
-    shown = round(height * rows)
+    shown, words = round(height * rows), text(caption)
     cut = f' style="aspect-ratio:{width}/{shown}"' if rows < 1 else ""
+    where = f"{text(root.rstrip('/') + WHERE)}/{text(name)}"
     return (
-        f'<figure class="ls-figure" style="--ratio:{width / shown:.2f}"><img loading="lazy" alt="{text(caption)}" width="{width}" height="{height}"{cut} '
-        f'src="{text(root.rstrip("/") + WHERE)}/{text(name)}"><figcaption>{text(caption)}</figcaption></figure>'
+        f'<figure class="ls-figure" style="--ratio:{width / shown:.2f}">'
+        f'<img loading="lazy" alt="{words}" width="{width}" height="{height}"{cut} src="{where}">'
+        f"<figcaption>{words}</figcaption></figure>"
     )

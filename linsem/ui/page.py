@@ -100,7 +100,10 @@ def theme() -> gr.themes.Base:
     plain = gr.themes.Default(
         primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=font, font_mono=("ui-monospace", "monospace")
     )
-    return plain.set(body_text_color_subdued="#56657a", body_text_color_subdued_dark="#a3b1c6")
+    return plain.set(
+        body_text_color_subdued="#56657a", body_text_color_subdued_dark="#a3b1c6",
+        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",
+    )  # fmt: skip
 
 
 def _header(services: Services, default: str | None) -> gr.Dropdown:
