@@ -80,7 +80,7 @@ def test_the_shipped_findings_are_all_there():
 
 def test_a_finding_says_the_numbers_of_its_file(folder):
     (folder / "extractors.json").write_text(json.dumps({"lse": 0.3, "nse1": 0.5, "nse2": 0.4}))
-    assert [number for number, _ in evidence.headlines()] == ["60 %"]
+    assert [number for number, _ in evidence.headlines()] == ["60\N{NO-BREAK SPACE}%"]
     assert "mIoU 0.30 against 0.50" in evidence.headlines()[0][1]
 
 

@@ -137,7 +137,7 @@ def _few() -> tuple[str, str]:
 def _strokes() -> tuple[str, str]:
     score = values("scribbles")
     return percent(score["scribbles"] / score["dense"]), (
-        f"of the accuracy of images painted all over is reached with strokes over {100 * score['pixels']:.2g} % of "
+        f"of the accuracy of images painted all over is reached with strokes over {percent(score['pixels'])} of "
         "their pixels."
     )
 
@@ -153,9 +153,9 @@ def _edits() -> tuple[str, str]:
 
 def _layouts() -> tuple[str, str]:
     ours, theirs = (values("sample")[name] for name in ("ours", "reference"))
-    return f"{ours['seconds']:.1f} s", (
+    return f"{ours['seconds']:.1f}\N{NO-BREAK SPACE}s", (
         f"make four images from a layout that was drawn, with an mIoU of {ours['miou']:.2f}; the paper's way takes "
-        f"{theirs['seconds']:.1f} s for {theirs['miou']:.2f}."
+        f"{theirs['seconds']:.1f}\N{NO-BREAK SPACE}s for {theirs['miou']:.2f}."
     )
 
 
@@ -165,8 +165,8 @@ def values(name: str) -> dict:
 
 
 def percent(share: float) -> str:
-    """A share in whole percent."""
-    return f"{100 * share:.0f} %"
+    """A share in whole percent, which no line breaks in two."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def folder() -> Path:

@@ -38,12 +38,13 @@ CONTRASTS = """selectors => {
   return found;
 }"""
 TEXTS = {
-    "Label": (".ls-hint", "#brand p", ".show-api", "#label-strip .th span", "#label-sure .ls-row em", "button.primary"),
+    "Label": (".ls-hint", "#brand p", ".show-api", "#label-strip .th span", "#label-sure .ls-row em", "button.primary",
+              "#tabs [role=tab]", "#model [data-testid=block-info]"),
     "Segment": (".ls-hint", "#segment-grid .th span", "#segment-sides .th", "#segment-legend .ls-row em", ".ls-status"),
     "Edit": (".ls-hint", "#edit-frames .th", "#edit-strip .th span"),
     "Sample": (".ls-hint", "#sample-results .th"),
     "About": (".ls-says", ".ls-facts span", ".ls-facts b", ".ls-figure figcaption", ".ls-table small", ".ls-table td"),
-}
+}  # fmt: skip
 READY = {"Segment": "#segment-grid .th button", "Edit": "#edit-slider img"}
 
 
