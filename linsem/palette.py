@@ -27,9 +27,11 @@ from linsem.pixels import IGNORE
 
 __all__ = [
     "DEFAULT_COLORS", "MAX_CATEGORIES", "SNAP", "TEXT_KEY", "UNLABELLED_COLOR", "Category", "LabelMap", "LabelMapError",
-    "color_table", "colorize", "heat", "overlay", "parse_categories", "read_label_map", "rgb_of", "write_label_map",
+    "color_table", "colorize", "gray", "heat", "overlay", "parse_categories", "read_label_map", "rgb_of",
+    "write_label_map",
 ]  # fmt: skip
 
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
 _HEAT = ((0.0, (28, 16, 68)), (0.35, (122, 36, 108)), (0.65, (226, 88, 58)), (0.85, (248, 170, 44)),
          (1.0, (252, 246, 170)))  # fmt: skip
 
@@ -40,15 +42,24 @@ def colorize(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
     return color_table(categories)[labels]
 
 
-def overlay(rgb: np.ndarray, labels: np.ndarray, categories: Sequence[Category], opacity: float = 0.5) -> np.ndarray:
-    """Rgb (..., H, W, 3) uint8 with the categories' colours over it; unlabelled pixels stay as they are."""
+def overlay(rgb: np.ndarray, labels: np.ndarray, categories: Sequence[Category], opacity: float = 0.6) -> np.ndarray:
+    """Rgb (..., H, W, 3) uint8 in gray with the categories' colours over it, so that a hue is always a category.
+
+    Unlabelled pixels are gray too: left in their own colours they would look like categories that nobody painted.
+    """
     if rgb.shape[:-1] != labels.shape:
         raise InputError(f"overlay: expected labels {rgb.shape[:-1]} for this rgb, got {labels.shape}")
     if not 0 <= opacity <= 1:
         raise InputError(f"opacity: expected 0..1, got {opacity}")
     weight = np.where(labels == IGNORE, 0.0, opacity)[..., None]
-    mixed = rgb * (1 - weight) + colorize(labels, categories) * weight
+    mixed = gray(rgb) * (1 - weight) + colorize(labels, categories) * weight
     return np.rint(mixed).astype(np.uint8)
+
+
+def gray(rgb: np.ndarray) -> np.ndarray:
+    """Rgb (..., H, W, 3) without its hues: the luminance (Rec. 709) in all three channels, uint8."""
+    luminance = np.rint(rgb @ np.array(_LUMINANCE)).astype(np.uint8)
+    return np.repeat(luminance[..., None], 3, -1)
 
 
 def heat(values: np.ndarray) -> np.ndarray:

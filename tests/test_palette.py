@@ -330,10 +330,21 @@ def test_colorize_and_overlay():
     assert np.array_equal(palette.colorize(labels, CATEGORIES)[0, 1], COLORS[1])
     over = palette.overlay(rgb, labels, CATEGORIES, opacity=1.0)
     assert np.array_equal(over[1, 1], COLORS[3])
-    assert np.array_equal(over[1, 0], rgb[1, 0])  # unlabelled: the image as it is
+    assert np.array_equal(over[1, 0], rgb[1, 0])  # unlabelled: no colour over the gray
     assert np.array_equal(palette.overlay(rgb, labels, CATEGORIES, opacity=0.0), rgb)
-    half = palette.overlay(rgb, labels, CATEGORIES)
+    half = palette.overlay(rgb, labels, CATEGORIES, opacity=0.5)
     assert np.abs(half[0, 0] - (COLORS[0] / 2 + 50)).max() <= 0.5
+
+
+def test_a_hue_of_an_overlay_is_the_categorys_whatever_the_image_is():
+    """A pink jumper and a green one of the same brightness look alike under one label, and unlabelled ones are gray."""
+    rgb = np.array([[[255, 20, 147], [0, 109, 20]]], dtype=np.uint8)
+    assert np.abs(np.diff(palette.gray(rgb)[0, :, 0].astype(int))) <= 2
+    labels = np.ones((1, 2), dtype=np.uint8)
+    over = palette.overlay(rgb, labels, CATEGORIES).astype(int)
+    assert np.abs(over[0, 0] - over[0, 1]).max() <= 2
+    none = palette.overlay(rgb, np.full((1, 2), IGNORE, np.uint8), CATEGORIES)
+    assert np.array_equal(none, palette.gray(rgb)) and (np.ptp(none, axis=-1) == 0).all()
 
 
 def test_labels_that_are_no_category_are_refused_on_the_way_out():

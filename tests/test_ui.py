@@ -175,6 +175,14 @@ def test_a_colour_picker_may_give_any_notation():
     assert hex_color("rgba(255, 0, 128.4, 1)") == hex_color("#FF0080") == "#ff0080"
 
 
+def test_an_uncertainty_shows_the_image_where_it_is_sure():
+    rgb = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], 3, -1)
+    sure, unsure = (show._doubt(rgb, np.full((1, 64), value)).astype(int) for value in (0.0, 1.0))
+    assert (np.diff(sure.sum(-1)) >= 0).all() and np.ptp(sure.sum(-1)) > 500  # not black: the image is there
+    assert np.ptp(unsure.sum(-1)) == 0  # nothing but the heat
+    assert np.isfinite(show._doubt(rgb, np.full((1, 64), np.nan))).all()
+
+
 def test_a_strip_crosses_the_wire_small_and_label_maps_exactly():
     import base64
     import io

@@ -1,16 +1,13 @@
-"""The tab About: the paper, the evidence, the models and their licences."""
+"""The tab About: the paper, what was found, the models and their licences."""
 
 from __future__ import annotations
 
-import base64
-from io import BytesIO
-from pathlib import Path
-
 import gradio as gr
-from PIL import Image
 
+from linsem.settings import Settings
+from linsem.ui import evidence
 from linsem.ui.show import text
-from linsem.zoo import GeneratorSpec, assets, is_available, is_here, offered, why_not
+from linsem.zoo import GeneratorSpec, is_available, is_here, offered, why_not
 
 WHAT = """
 ### What this is
@@ -19,49 +16,67 @@ A GAN knows where the hair ends. Its feature maps, multiplied by one small matri
 that it draws: *Linear Semantics in Generative Adversarial Networks* (Jianjin Xu and Changxi Zheng, CVPR 2021,
 [arXiv:2104.00487](https://arxiv.org/abs/2104.00487)). So a few scribbles are enough to teach it your categories, an
 image can be edited by repainting its labels, and a layout can be turned into images.
-
+"""
+HOW = """
 - **Label**: every unpainted pixel means *unknown*. A softmax regression on the features under your strokes is solved
   after each stroke, and all images are read with it.
 - **Segment**: the same matrix reads images that nobody has labelled.
 - **Edit**: the latent is moved until the labels of the image are the ones that you painted, while the rest is held.
 - **Sample**: many candidates are matched with your layout; the best, unlike each other, are then moved until they obey.
+"""
+PRIVACY = """
+### What happens to your work
 
-What you paint stays in memory of this server for your visit only, and no other visitor sees it.
+Your strokes stay on this server only during your visit; your own browser keeps a copy so that you can continue later.
+No other visitor sees them. Files that you have made here, such as a project or a zip, are deleted {hours} later.
 """
 API = """
 ### From a program
 
-Everything here is a named endpoint too (*Use via API*, below), and a command line: `python -m linsem --help`.
+Everything here is a named endpoint too (*Use via API*, at the foot of the page), and a command line:
+`python -m linsem --help`.
 """
+JUDGED = "On avatars-128, judged by a network that was trained apart, on drawings with exact labels."
+OWN = """
+Checkpoints of StyleGAN2, StyleGAN, Progressive GAN and DCGAN are read in the formats that they are published in. Start
+the program with `LINSEM_MODELS="/path/to/file"` (several with commas between; `all` offers everything that is known),
+or call `linsem.load_generator("/path/to/file")`.
+"""
+MISSING = "These are known, but their weights are not here:"
+FRONT = {
+    "one-image.png": (
+        0.497,
+        "Strokes on one image, in the first column, and how six others are read after that.",
+    ),
+    "layouts.png": (0.249, "A layout, and four images that obey it."),
+}  # file: (the share of its height that is shown, caption)
 
 
-def build() -> None:
+def build(settings: Settings) -> None:
     """Lay the tab out."""
     with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=330):
+        with gr.Column(scale=1, min_width=330):
             gr.Markdown(WHAT)
+            gr.Markdown(privacy(settings.keep_hours))
             gr.Markdown(API)
-        with gr.Column(scale=4, min_width=330):
-            gr.HTML(_models())
-    _evidence()
+        with gr.Column(scale=1, min_width=330):
+            gr.HTML(_facts())
+    gr.HTML(_front(settings.root_path))
+    gr.HTML(f"<h3>Generators and their licences</h3>{_models(True)}")
+    gr.HTML('<h3 class="ls-more">In detail</h3>')
+    with gr.Accordion("How it works", open=False):
+        gr.Markdown(HOW)
+    for title, html in evidence.chapters(settings.root_path):
+        with gr.Accordion(title, open=False):
+            gr.HTML(html)
+    with gr.Accordion("Bring your own generator", open=False):
+        gr.Markdown(OWN)
+        gr.HTML(_missing())
 
 
-def _models() -> str:
-    rows = "".join(
-        f"<tr><td>{text(spec.id)}</td><td>{text(spec.family)}</td><td>{spec.resolution or ''}</td>"
-        f"<td>{state(spec)}</td><td>{text(spec.source)}</td><td>{text(spec.licence)}</td></tr>{_why(spec)}"
-        for spec in offered().values()
-    )
-    return (
-        '<div class="ls-table"><h3>Generators and their licences</h3><table><thead><tr><th>name</th><th>family</th>'
-        f"<th>px</th><th>state</th><th>source</th><th>licence</th></tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _why(spec: GeneratorSpec) -> str:
-    """A row of its own for a sentence, which would push the other columns aside."""
-    why = why_not(spec)
-    return f'<tr><td></td><td colspan="5">{text(why)}</td></tr>' if why else ""
+def privacy(hours: int) -> str:
+    """What becomes of a visitor's work."""
+    return PRIVACY.format(hours="an hour or two" if hours == 1 else f"about {hours} hours")
 
 
 def state(spec: GeneratorSpec) -> str:
@@ -73,25 +88,43 @@ def state(spec: GeneratorSpec) -> str:
     return "downloads on first use" + (f" ({spec.size / 1e6:.0f} MB)" if spec.size else "")
 
 
-def _evidence() -> None:
-    folder = assets() / "evidence"
-    notes, pictures = sorted(folder.glob("*.md")), sorted(folder.glob("*.png"))
-    if not notes and not pictures:
-        return
-    gr.Markdown("### Evidence")
-    for path in notes:
-        gr.Markdown(path.read_text(encoding="utf-8"))
-    for path in pictures:
-        gr.HTML(_figure(path))
+def _facts() -> str:
+    """The findings in a sentence each, with the number first."""
+    items = "".join(f"<li><b>{text(number)}</b><span>{text(says)}</span></li>" for number, says in evidence.headlines())
+    return f'<h3>What was found</h3><ul class="ls-facts">{items}</ul><p class="ls-says">{JUDGED}</p>' if items else ""
 
 
-def _figure(path: Path) -> str:
-    """A picture inside the page: shrunk to what a screen shows."""
-    with Image.open(path) as image:
-        image = image.convert("RGB")
-    image.thumbnail((1400, 1400))
-    buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=88, method=0)  # at each start: the fastest way, at some bytes more
-    data, name = base64.b64encode(buffer.getvalue()).decode("ascii"), text(path.stem.replace("-", " "))
-    picture = f'<img alt="{name}" src="data:image/webp;base64,{data}">'
-    return f'<figure class="ls-figure">{picture}<figcaption>{name}</figcaption></figure>'
+def _front(root: str) -> str:
+    figures = "".join(
+        evidence.figure(name, caption, root, share)
+        for name, (share, caption) in FRONT.items()
+        if (evidence.folder() / name).is_file()
+    )
+    return f'<div class="ls-front">{figures}</div>'
+
+
+def _missing() -> str:
+    table = _models(False)
+    return f'<p class="ls-says">{MISSING}</p>{table}' if table else ""
+
+
+def _models(available: bool) -> str:
+    """A table of the generators that can be used here, or of those that cannot and why; "" for none."""
+    specs = [spec for spec in offered().values() if is_available(spec) == available]
+    heads = "<th>name</th><th>state</th><th>source</th><th>licence</th>"
+    rows = "".join(_row(spec) for spec in specs)
+    return (
+        f'<div class="ls-table ls-models"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        if specs
+        else ""
+    )
+
+
+def _row(spec: GeneratorSpec) -> str:
+    kind = " ".join(word for word in (spec.family, f"{spec.resolution} px" if spec.resolution else "") if word)
+    why = why_not(spec)
+    more = f"<small>{text(why)}</small>" if why else ""
+    return (
+        f"<tr><td><b>{text(spec.id)}</b><small>{text(kind)}</small></td><td>{text(state(spec))}</td>"
+        f"<td>{text(spec.source)}{more}</td><td>{text(spec.licence)}</td></tr>"
+    )

@@ -10,11 +10,13 @@ import gradio as gr
 import torch
 from PIL import Image
 from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.start import preload, warm
-from linsem.ui import about, api, edit, label, sample, segment
+from linsem.ui import about, api, edit, evidence, label, sample, segment
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services
@@ -48,7 +50,7 @@ def build(settings: Settings) -> gr.Blocks:
             with gr.Tab("Sample", id="sample") as sample_tab:
                 sample.build(services, bench, editing, sample_tab, tabs)
             with gr.Tab("About", id="about"):
-                about.build()
+                about.build(settings)
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 
@@ -68,7 +70,10 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
         server_port=settings.port or None,
         root_path=settings.root_path or None,
         max_file_size=f"{settings.upload_mb}mb",
-        app_kwargs={"middleware": [Middleware(Gate, upload_bytes=(settings.upload_mb + 1) << 20)]},
+        app_kwargs={
+            "middleware": [Middleware(Gate, upload_bytes=(settings.upload_mb + 1) << 20)],
+            "routes": pictures(),
+        },
         state_session_capacity=settings.sessions + settings.queue + CALLS,  # calls of programs leave at their end
         theme=theme(),
         css=(HERE / "page.css").read_text(encoding="utf-8"),
@@ -80,12 +85,25 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
     )
 
 
+def pictures() -> list[Mount]:
+    """The folder of the evidence, so that its pictures are fetched when they are looked at and not with the page."""
+    folder = evidence.folder()
+    return [Mount(evidence.WHERE, StaticFiles(directory=folder))] if folder.is_dir() else []
+
+
 def theme() -> gr.themes.Base:
-    """Plain, with the fonts that every machine has: the page asks nobody else for anything."""
+    """Plain, with the fonts that every machine has: the page asks nobody else for anything.
+
+    Hints and captions are paler than the text, by no more than leaves them a contrast of 4.5 on every background.
+    """
     font = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-    return gr.themes.Default(
+    plain = gr.themes.Default(
         primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=font, font_mono=("ui-monospace", "monospace")
     )
+    return plain.set(
+        body_text_color_subdued="#56657a", body_text_color_subdued_dark="#a3b1c6",
+        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",
+    )  # fmt: skip
 
 
 def _header(services: Services, default: str | None) -> gr.Dropdown:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from linsem.palette import Category, colorize, heat, overlay
+from linsem.palette import Category, colorize, gray, heat, overlay
 from linsem.session import Sureness
 from linsem.studio import Reading
 
@@ -80,10 +80,16 @@ def view(name: str, reading: Reading, index: int, categories: Sequence[Category]
     if name == "Labels":
         return colorize(reading.labels[index], categories)
     if name == "Uncertainty":
-        return heat(reading.uncertainty[index])
+        return _doubt(reading.rgb[index], reading.uncertainty[index])
     if name == "Image":
         return reading.rgb[index]
-    return overlay(reading.rgb[index], reading.labels[index], categories, 0.55)
+    return overlay(reading.rgb[index], reading.labels[index], categories)
+
+
+def _doubt(rgb: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+    """The heat of an uncertainty over the image in gray: mostly the image where it is sure, so that one sees where."""
+    weight = 0.25 + 0.75 * np.sqrt(np.nan_to_num(uncertainty).clip(0, 1))[..., None]
+    return np.rint(gray(rgb) * (1 - weight) + heat(uncertainty) * weight).astype(np.uint8)
 
 
 def _percent(share: float) -> str:

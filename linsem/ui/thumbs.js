@@ -23,6 +23,7 @@ function draw() {
     badge.hidden = !item.badge;
     mark(button, index === value.current);
   });
+  stop();
 }
 
 function make() {
@@ -35,7 +36,20 @@ function make() {
 
 function mark(button, on) {
   button.setAttribute("aria-selected", String(on));
-  button.tabIndex = 0;
+}
+
+/** One stop of the Tab key for the whole strip: where the focus is, else the current one, else the first. */
+function stop(at) {
+  const all = [...list.children], current = all.findIndex((button) => button.getAttribute("aria-selected") === "true");
+  const focused = all.indexOf(document.activeElement);
+  const here = at ?? (focused >= 0 ? focused : Math.max(current, 0));
+  all.forEach((button, index) => (button.tabIndex = index === here ? 0 : -1));
+}
+
+/** How many thumbnails stand in a row, as they are laid out now. */
+function columns() {
+  const all = [...list.children], next = all.findIndex((button) => button.offsetTop > all[0].offsetTop);
+  return next > 0 ? next : all.length;
 }
 
 list.addEventListener("click", (event) => {
@@ -43,14 +57,22 @@ list.addEventListener("click", (event) => {
   if (!button) return;
   const index = [...list.children].indexOf(button);
   [...list.children].forEach((each, i) => mark(each, i === index));
+  stop(index);
   trigger("select", { index, value: index });
 });
 list.addEventListener("keydown", (event) => {
-  const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  const next = move && document.activeElement?.closest(".th button")?.[move > 0 ? "nextElementSibling" : "previousElementSibling"];
-  if (!next) return;
-  next.focus();
+  const all = [...list.children], from = all.indexOf(document.activeElement), last = all.length - 1;
+  const to = {
+    ArrowRight: from + 1, ArrowLeft: from - 1, ArrowDown: from + columns(), ArrowUp: from - columns(), Home: 0, End: last,
+  }[event.key];
+  if (from < 0 || to === undefined) return;
   event.preventDefault();
+  if (to < 0 || to > last) return;
+  stop(to);
+  all[to].focus();
+});
+list.addEventListener("focusout", (event) => {
+  if (!list.contains(event.relatedTarget)) stop(); // who comes back with Tab comes back to the current one
 });
 
 watch("value", draw);

@@ -89,11 +89,11 @@ class Visitor:
         )
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
 
-    def until(self, holds):
+    def until(self, holds, seconds=SLOW / 1000):
         """Wait for what has no element of its own."""
         clock = time.monotonic()
         while not holds():
-            assert time.monotonic() - clock < SLOW / 1000, "it did not come to hold"
+            assert time.monotonic() - clock < seconds, "it did not come to hold"
             time.sleep(0.05)
 
     def said(self, place):

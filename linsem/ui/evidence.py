@@ -1,0 +1,232 @@
+"""What the lab found, as the tab About shows it: sentences with its numbers, its tables and its pictures.
+
+Everything is read from the folder `evidence` of the assets when the page is built; a file that is not there is left
+out. The pictures are not part of the page: the browser asks for each at `WHERE` when it comes to be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from linsem.ui.show import text
+from linsem.zoo import assets
+
+WHERE = "/evidence"  # of this server
+LONG = 40  # characters of a cell that is wrapped, being a sentence
+NUMBER = re.compile(r"-?[\d.,]+(?: [%s])?")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Tables (stems of files) and pictures (file: caption) about one question."""
+
+    title: str
+    says: str
+    tables: tuple[str, ...] = ()
+    pictures: dict[str, str] = field(default_factory=dict)
+
+
+CHAPTERS = (
+    Chapter(
+        "How much a linear reading finds",
+        "LSE is the one matrix, NSE-1 and NSE-2 are networks with hidden layers in its place, centroid is the nearest "
+        "mean feature.",
+        ("extractors", "extractors-avatars-64"),
+    ),
+    Chapter(
+        "A few labelled images",
+        "How far 1 to 16 labelled images get, against an extractor that learnt from thousands; the reference is the "
+        "paper's own way of fitting.",
+        ("few-shot",),
+        {
+            "few-shot.png": "Accuracy on images that were not labelled, by the number of labelled ones.",
+            "one-image.png": "Strokes on one image alone (first column), and the images of other seeds, none left out, "
+            "read with what was learnt from them: image, labels, overlay.",
+        },
+    ),
+    Chapter(
+        "Strokes instead of whole label maps",
+        "What is lost when only some pixels of an image are painted, and what is won back when a stroke spreads over "
+        "what it touches of one colour.",
+        ("scribbles",),
+        {"scribbles.png": "Accuracy by the share of the pixels that are painted, against painting all of them."},
+    ),
+    Chapter(
+        "Where it is unsure, and which image to label next",
+        "AUROC: how well the map of uncertainty tells wrong pixels from right ones (1 is perfect, 0.5 is chance).",
+        ("uncertainty",),
+        {"calibration.png": "How sure it says that it is, and how often it is right; the diagonal is perfect."},
+    ),
+    Chapter(
+        "Which layers of the generator matter",
+        "Accuracy with only some of the feature maps, and what they cost.",
+        ("layers",),
+        {"layers.png": "Accuracy against the layers that are read, from the coarsest on and from the finest on."},
+    ),
+    Chapter(
+        "Editing an image by its labels",
+        "Scripted wishes, such as longer hair or no glasses; ours and the reference never ask the network that judges.",
+        ("edit",),
+        {"edits.png": "Each block, from above: the image, the labels that were asked for, the image afterwards."},
+    ),
+    Chapter(
+        "Images from a layout",
+        "Layouts of drawings that no network has seen; the mIoU says how well the images obey them.",
+        ("sample",),
+        {"layouts.png": "Each row: the layout that was asked for, and four images that obey it, unlike each other."},
+    ),
+    Chapter(
+        "Training another network with what is generated",
+        "A small segmentation network learns from exported images and labels, and is tested on drawings.",
+        ("dataset",),
+    ),
+    Chapter(
+        "The generators themselves",
+        "How close the avatars are to the drawings that they were trained on.",
+        ("quality", "digiface"),
+        {
+            "avatars-128-psi-0.7.png": "avatars-128, seeds 0 to 63, none left out, at variety 0.7.",
+            "avatars-128-psi-1.png": "The same seeds at variety 1.",
+            "digiface-64.png": "digiface-64, fresh seeds, none left out: image, labels, overlay.",
+        },
+    ),
+    Chapter("Speed and memory", "Measured on a plain processor with two threads.", ("bench",)),
+)
+HEADS = {
+    "outside_mae": "change elsewhere, of 255", "outside_feature": "change elsewhere, features", "miou": "mIoU",
+    "of it, seen": "of it, categories seen",
+}  # fmt: skip
+NOT_SHOWN = {"bench": ("figure",)}  # columns that name things for programs
+
+
+def headlines() -> list[tuple[str, str]]:
+    """(number, sentence) for each finding whose file is here."""
+    found = []
+    for make in (_linear, _few, _strokes, _edits, _layouts):
+        try:
+            found.append(make())
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # none, or of another kind
+            continue
+    return found
+
+
+def _linear() -> tuple[str, str]:
+    score = values("extractors")
+    best = max(score["nse1"], score["nse2"])
+    return percent(score["lse"] / best), (
+        f"of what the best network with hidden layers finds is found by one matrix "
+        f"(mIoU {score['lse']:.2f} against {best:.2f})."
+    )
+
+
+def _few() -> tuple[str, str]:
+    score = values("few-shot")
+    full = score["full"]
+    return percent(score["suggested"]["8"] / full), (
+        f"of the accuracy of thousands of labelled images is reached with eight that it suggests; with eight at random "
+        f"{percent(score['ours']['8'] / full)}, and {percent(score['reference']['8'] / full)} as the paper fits them."
+    )
+
+
+def _strokes() -> tuple[str, str]:
+    score = values("scribbles")
+    return percent(score["scribbles"] / score["dense"]), (
+        f"of the accuracy of images painted all over is reached with strokes over {percent(score['pixels'])} of "
+        "their pixels."
+    )
+
+
+def _edits() -> tuple[str, str]:
+    rows = values("edit")
+    theirs = max(rows["reference"]["done"], rows["reference_slow"]["done"])
+    return f"{rows['ours']['done'] * rows['ours']['edits']:.0f} of {rows['ours']['edits']}", (
+        f"scripted edits come out as asked for, with next to nothing changed elsewhere; as the paper edits, "
+        f"{percent(theirs)} do."
+    )
+
+
+def _layouts() -> tuple[str, str]:
+    ours, theirs = (values("sample")[name] for name in ("ours", "reference"))
+    return f"{ours['seconds']:.1f}\N{NO-BREAK SPACE}s", (
+        f"make four images from a layout that was drawn, with an mIoU of {ours['miou']:.2f}; the paper's way takes "
+        f"{theirs['seconds']:.1f}\N{NO-BREAK SPACE}s for {theirs['miou']:.2f}."
+    )
+
+
+def values(name: str) -> dict:
+    """The numbers of a table for programs."""
+    return json.loads((folder() / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def percent(share: float) -> str:
+    """A share in whole percent, which no line breaks in two."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def folder() -> Path:
+    """Where the evidence lies."""
+    return assets() / "evidence"
+
+
+def chapters(root: str) -> Iterator[tuple[str, str]]:
+    """(title, HTML) for each chapter that has a file here, and in the end of files that no chapter knows."""
+    known = {name for each in CHAPTERS for name in (*(f"{stem}.md" for stem in each.tables), *each.pictures)}
+    rest = [path for path in sorted(folder().glob("*")) if path.suffix in (".md", ".png") and path.name not in known]
+    tables = tuple(path.stem for path in rest if path.suffix == ".md")
+    pictures = {path.name: path.stem.replace("-", " ") for path in rest if path.suffix == ".png"}
+    for chapter in (*CHAPTERS, Chapter("More tables and pictures", "", tables, pictures)):
+        parts = [
+            *_each(table, [(stem,) for stem in chapter.tables]),
+            *_each(figure, [(name, caption, root) for name, caption in chapter.pictures.items()]),
+        ]
+        if parts:
+            yield chapter.title, f'<p class="ls-says">{text(chapter.says)}</p>{"".join(parts)}'
+
+
+def _each(make: Callable[..., str], of: list[tuple[str, ...]]) -> Iterator[str]:
+    """What is made of each of the files that is here."""
+    for arguments in of:
+        try:
+            yield make(*arguments)
+        except OSError:
+            continue
+
+
+def table(stem: str) -> str:
+    """A Markdown table of the lab as HTML, with its title and words in the place of names for programs."""
+    lines = (folder() / f"{stem}.md").read_text(encoding="utf-8").splitlines()
+    title = next((line.lstrip("# ") for line in lines if line.startswith("#")), stem)
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|")]
+    head, *body = [row for row in rows if set("".join(row)) - set("-: ")]
+    shown = [i for i, name in enumerate(head) if name not in NOT_SHOWN.get(stem, ())]
+    heads = "".join(f"<th>{text(HEADS.get(head[i], head[i]))}</th>" for i in shown)
+    cells = "".join(f"<tr>{''.join(_cell(row[i]) for i in shown if i < len(row))}</tr>" for row in body)
+    return (
+        f'<h4>{text(title)}</h4><div class="ls-table" tabindex="0" role="region" aria-label="{text(title)}">'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table></div>"
+    )
+
+
+def _cell(value: str) -> str:
+    kind = ' class="ls-long"' if len(value) > LONG else ' class="ls-number"' if NUMBER.fullmatch(value) else ""
+    return f"<td{kind}>{text(value)}</td>"
+
+
+def figure(name: str, caption: str, root: str, rows: float = 1.0) -> str:
+    """A picture with its caption; `rows` is the share of its height that is shown, from the top."""
+    with Image.open(folder() / name) as image:
+        width, height = image.size
+    shown, words = round(height * rows), text(caption)
+    cut = f' style="aspect-ratio:{width}/{shown}"' if rows < 1 else ""
+    where = f"{text(root.rstrip('/') + WHERE)}/{text(name)}"
+    return (
+        f'<figure class="ls-figure" style="--ratio:{width / shown:.2f}">'
+        f'<img loading="lazy" alt="{words}" width="{width}" height="{height}"{cut} src="{where}">'
+        f"<figcaption>{words}</figcaption></figure>"
+    )
