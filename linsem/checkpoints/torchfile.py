@@ -157,3 +157,14 @@ def state_table(value: Any) -> dict[str, Any]:
     tensors = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
     found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*tensors)}
     return found if len(found) == len(table) else {}
+
+
+def unwrapped(table: dict[str, Any]) -> dict[str, Any]:
+    """A state dict's table without the `module.` that networks on several GPUs put in front of their names."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        plain = name.removeprefix("module.")
+        if plain in found:
+            raise CheckpointError(f"{plain[:120]}: the file has it twice, with `module.` in front and without")
+        found[plain] = value
+    return found
