@@ -4,8 +4,9 @@ genforce and SeFa write {"generator_smooth": state dict, ...} or a bare state di
 a bare one with `.fc.weight` in dense layers, an `epilogue` and TensorFlow's kernel layout; InterFaceGAN writes the same
 with `.linear.weight`, and calls the constant `first_layer`. All three come down to one set of names here.
 
-A fused doubling convolution keeps its kernel turned. In the last two dialects the name tells: `layer10.weight` is a fused
-one, `layer10.conv.weight` is not. In the first one nothing does, and what its authors trained is assumed ("auto").
+A fused doubling convolution keeps its kernel turned. In the last two dialects the name tells: `layer10.weight` is a
+fused one, `layer10.conv.weight` is not. In the first one nothing does, and what its authors trained is assumed
+("auto").
 """
 
 from __future__ import annotations

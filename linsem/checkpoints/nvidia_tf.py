@@ -50,7 +50,7 @@ def looks_nvidia_tf(value: Any) -> bool:
     return _is_network(value)
 
 
-def read_nvidia_tf(value: Any) -> Checkpoint:
+def read_nvidia_tf(value: Any, decoder: Decoder) -> Checkpoint:
     """The checkpoint of a pickle's value that looks like this dialect."""
     notes: tuple[str, ...] = ()
     if isinstance(value, tuple | list):
@@ -60,7 +60,6 @@ def read_nvidia_tf(value: Any) -> Checkpoint:
     settings: dict[str, Any] = {}
     variables = _variables(value, settings)
     _check_settings(settings)
-    decoder = Decoder()
     if "synthesis/4x4/Conv/mod_weight" in variables:
         return _read_stylegan2(variables, settings, decoder, notes)
     if "synthesis/4x4/Conv/StyleMod/weight" in variables:

@@ -39,13 +39,12 @@ def looks_nvidia_torch(value: Any) -> bool:
     return isinstance(value, dict) and any(_is_network(value.get(key)) for key in ("G_ema", "G"))
 
 
-def read_nvidia_torch(value: dict[str, Any]) -> Checkpoint:
+def read_nvidia_torch(value: dict[str, Any], decoder: Decoder) -> Checkpoint:
     """The checkpoint of a pickle's value that looks like this dialect."""
     key = "G_ema" if _is_network(value.get("G_ema")) else "G"
     notes = () if key == "G_ema" else ("the file has no averaged network (G_ema): G was read",)
     network = _Module("", value[key])
     _check_is_stylegan2(network)
-    decoder = Decoder()
     state = rename(network.tensors(), RULES, decoder.tensor)
     clamp = _check_attributes(network, state, decoder)
     return infer.stylegan2(state, SOURCE, notes, clamp)
