@@ -163,7 +163,7 @@ def test_a_member_that_is_there_twice_is_refused():
     parse_checkpoint(out.getvalue())  # the twin: once each
     with zipfile.ZipFile(out, "a") as target, pytest.warns(UserWarning, match="Duplicate name"):
         target.writestr(info.filename, b"other")
-    assert f"{info.filename!r} is in it twice" in refused(out.getvalue())
+    assert f"{info.filename}: the file has it twice" in refused(out.getvalue())
 
 
 def test_members_are_those_that_python_s_own_reader_finds(tmp_path):

@@ -95,6 +95,8 @@ def _from_torch(value: Any, decoder: Decoder) -> Checkpoint:
         raise CheckpointError(f"expected a table of tensors in the torch file, got {kind_of(value)}")
     if rosinality.find_state(value) is not None:
         return rosinality.read_rosinality(value, decoder)
+    if nvidia_torch.find_state(value) is not None:
+        return nvidia_torch.read_state(value, decoder)
     if genforce.find_state(value) is not None:
         return genforce.read_genforce(value, decoder)
     raise CheckpointError(f"a torch file of an unknown network: it holds {_some_keys(value)}")

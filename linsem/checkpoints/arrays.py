@@ -10,7 +10,7 @@ import torch
 from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.inert import Made, Persistent, kind_of, shown
 from linsem.checkpoints.storages import STORAGE_DTYPES, Storage, storage_of
-from linsem.checkpoints.torchfile import nested_storage
+from linsem.checkpoints.torchfile import TENSORS, nested_storage
 
 MAX_ELEMENTS = 2**28  # of one checkpoint; the largest known generator has 30 million parameters
 SHARED = 2**16  # numbers that a file may describe beyond its size
@@ -47,6 +47,11 @@ class Decoder:
         storage = self.storage(name, value.args[0])
         offset, size, stride = value.args[1:4]
         return torch.from_numpy(self.strided(name, storage, offset, _sizes(name, size), _sizes(name, stride)))
+
+    def numbers(self, name: str, value: Any) -> torch.Tensor:
+        """The float32 tensor of whatever holds numbers: a tensor, an array or a plain one."""
+        is_tensor = isinstance(value, Made) and value.is_of(*TENSORS)
+        return self.tensor(name, value) if is_tensor else self.array(name, value)
 
     def strided(
         self, name: str, storage: Storage, offset: Any, size: tuple[int, ...], stride: tuple[int, ...]

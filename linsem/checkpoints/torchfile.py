@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, Persistent, entries
+from linsem.checkpoints.inert import Made, Persistent, add_once, entries
 from linsem.checkpoints.pickles import PLAIN_NAMES, STORAGES, read_pickle
 from linsem.checkpoints.storages import Storage, storage_of
 from linsem.checkpoints.zipped import read_zip
@@ -18,6 +18,7 @@ from linsem.checkpoints.zipped import read_zip
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MAX_STORAGES = 20_000
+TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
 
 
 def looks_legacy(data: memoryview) -> bool:
@@ -123,8 +124,7 @@ def state_table(value: Any) -> dict[str, Any]:
         table = entries(value)
     except CheckpointError:
         return {}
-    tensors = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
-    found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*tensors)}
+    found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*TENSORS)}
     return found if len(found) == len(table) else {}
 
 
@@ -132,8 +132,5 @@ def unwrapped(table: dict[str, Any]) -> dict[str, Any]:
     """A state dict's table without the `module.` that networks on several GPUs put in front of their names."""
     found: dict[str, Any] = {}
     for name, value in table.items():
-        plain = name.removeprefix("module.")
-        if plain in found:
-            raise CheckpointError(f"{plain[:120]}: the file has it twice, with `module.` in front and without")
-        found[plain] = value
+        add_once(found, name.removeprefix("module."), value)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 
 from linsem.checkpoints.errors import CheckpointError
+from linsem.checkpoints.inert import add_once
 
 MAX_MEMBERS = 20_000
 _END, _END_64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
@@ -44,11 +45,9 @@ def _read(data: memoryview) -> dict[str, memoryview]:
         end_of_name = position + 46 + lengths[0]
         name = str(data[position + 46 : end_of_name], "utf-8", "replace")
         packed, size, start = _large((*sizes, start), data[end_of_name : end_of_name + lengths[1]])
-        if name in members:
-            raise CheckpointError(f"damaged zip file: the member {name[:80]!r} is in it twice")
         if method or packed != size or flags & 1:
             raise CheckpointError(f"the member {name[:80]!r} is compressed, which no file of torch.save is")
-        members[name] = _member(data, name, start, size)
+        add_once(members, name, _member(data, name, start, size))
         position += 46 + sum(lengths)
     return members
 
