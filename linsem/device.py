@@ -16,15 +16,19 @@ def precision_of(name: str) -> torch.dtype:
 
 
 def device_of(name: str) -> torch.device:
-    """What `LINSEM_DEVICE` names, if this machine has it; raises ValueError."""
+    """What `LINSEM_DEVICE` names, if this machine has it, set up to be as exact as a CPU; raises InputError."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"LINSEM_DEVICE: expected auto, cpu or cuda, got {name[:40]!r}") from error
     if not _is_here(device):
         raise InputError(f"LINSEM_DEVICE: expected {_those_here()}, got {name[:40]!r}, which cannot be had here")
+    if device.type == "cuda":
+        # As it comes, torch lets cuDNN round what goes into a convolution to 10 bits (TF32), and a seed would be
+        # another image than on a CPU. Workers that are forked later have this from the server.
+        torch.backends.cudnn.allow_tf32 = False
     return device
 
 

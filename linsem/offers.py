@@ -210,8 +210,8 @@ def described(checkpoint: Checkpoint, path: Path) -> GeneratorSpec:
     return GeneratorSpec(
         _own_name(metadata.get("id", "")) or path.name, checkpoint.family, config.size[0],
         categories_of(metadata) or DEFAULT_CATEGORIES, f"a local file ({checkpoint.source_format})",
-        metadata.get("licence", "unknown: its author's"), path=str(path), z_dim=config.z_dim,
-        w_dim=getattr(config, "w_dim", config.z_dim), c_dim=getattr(config, "c_dim", 0),
+        metadata.get("licence", "unknown: its author's"), path=str(path),
+        c_dim=getattr(config, "c_dim", 0),
     )  # fmt: skip
 
 
