@@ -16,17 +16,20 @@ def precision_of(name: str) -> torch.dtype:
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name as `LINSEM_DEVICE` takes it, if this machine has it; raises InputError."""
+    """The device of a name as `LINSEM_DEVICE` takes it, set up to be as exact as a CPU; raises InputError."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"device (LINSEM_DEVICE): expected auto, cpu or cuda, got {name[:40]!r}") from error
     if not _is_here(device):
-        raise InputError(
-            f"device (LINSEM_DEVICE): expected {_those_here()}, got {name[:40]!r}, which cannot be had here"
-        )
+        had = f"expected {_those_here()}, got {name[:40]!r}, which cannot be had here"
+        raise InputError(f"device (LINSEM_DEVICE): {had}")
+    if device.type == "cuda":
+        # By default torch lets cuDNN round the inputs of a convolution to 10 bits (TF32), and a seed would be another
+        # image than on a CPU. Workers that are forked later inherit this from the server.
+        torch.backends.cudnn.allow_tf32 = False
     return device
 
 

@@ -21,7 +21,8 @@ class GeneratorSpec:
     """One generator: exactly one of `asset`, `package`, `repo` and `path` says where the file is; or none does.
 
     `resolution` is the height of the image. `commit` None means the main branch, `sha256` None the Hub's own hash.
-    `psi` is the truncation that the authors sample with, on the first `psi_cutoff` styles (None: on all).
+    `psi` is the truncation that the authors sample with, as the card of a published extractor shows it; the page and
+    the API take 0.7 for all unless they are asked for another, on all styles.
     `help` is a sentence for whoever cannot load it: how to get it, or how to use a file of one's own.
     """
 
@@ -41,9 +42,6 @@ class GeneratorSpec:
     sha256: str | None = None
     size: int | None = None
     psi: float = 0.7
-    psi_cutoff: int | None = None
-    z_dim: int | None = 512
-    w_dim: int | None = 512
     c_dim: int = 0
     help: str = ""
 
@@ -102,13 +100,13 @@ def _shipped() -> Iterator[GeneratorSpec]:
     for size in SHIPPED:
         yield GeneratorSpec(
             f"avatars-{size}", "stylegan2", size, AVATAR, text, _AVATARS, asset=f"avatars-{size}.safetensors",
-            z_dim=64, w_dim=256, help="It is part of the repository: get the file again, or set LINSEM_ASSETS.",
+            help="It is part of the repository: get the file again, or set LINSEM_ASSETS.",
         )  # fmt: skip
     yield GeneratorSpec(
         DIGIFACE_ID, "dcgan", 64, _named("skin, hair, eyes, mouth, clothes"),
         "The PyPI package gan-face-generate 1.1.1, trained by its author on Microsoft's DigiFace-1M.",
         "MIT (weights); DigiFace-1M: non-commercial research", package="gan-face-generate",
-        file="gan_face_generate/weights.tar", sha256=DIGIFACE_SHA256, size=14_322_251, psi=1.0, z_dim=100, w_dim=100,
+        file="gan_face_generate/weights.tar", sha256=DIGIFACE_SHA256, size=14_322_251, psi=1.0,
         help=f"Install it: {DIGIFACE_INSTALL}",
     )  # fmt: skip
 
@@ -155,8 +153,7 @@ def _elsewhere(
 
 
 def _paper() -> Iterator[GeneratorSpec]:
-    """The nine networks of the paper; psi as its experiments set it (0.5 for StyleGAN2, 0.7 on 8 styles, none)."""
-    sg1 = {"psi": 0.7, "psi_cutoff": 8}
+    """The nine networks of the paper; psi as its experiments set it (0.5 for StyleGAN2, 0.7 for StyleGAN, none)."""
     yield _stylegan2("ffhq", 1024, FACE)
     gone = (
         "It is no longer published where it was; the pretrained networks that github.com/AtlantixJJ/LinearGAN links to "
@@ -172,13 +169,13 @@ def _paper() -> Iterator[GeneratorSpec]:
     text = "StyleGAN (Karras et al., CVPR 2019)."
     yield _elsewhere(
         "stylegan-celebahq", 1024, FACE, text,
-        drive.format("NVlabs/stylegan", "karras2019stylegan-celebahq-1024x1024.pkl"), **sg1,
+        drive.format("NVlabs/stylegan", "karras2019stylegan-celebahq-1024x1024.pkl"),
     )  # fmt: skip
     yield _elsewhere(
         "stylegan-bedroom", 256, STYLEGAN_BEDROOM, text,
-        drive.format("NVlabs/stylegan", "karras2019stylegan-bedrooms-256x256.pkl"), **sg1,
+        drive.format("NVlabs/stylegan", "karras2019stylegan-bedrooms-256x256.pkl"),
     )  # fmt: skip
-    yield _elsewhere("stylegan-church", 256, STYLEGAN_CHURCH, "StyleGAN, trained by GenForce.", gone, **sg1)
+    yield _elsewhere("stylegan-church", 256, STYLEGAN_CHURCH, "StyleGAN, trained by GenForce.", gone)
     text = "Progressive GAN (Karras et al., ICLR 2018)."
     yield GeneratorSpec(
         "pggan-celebahq", "pggan", 1024, FACE, text, CC_BY_NC, repo="huggan/pggan-celebahq-1024",
@@ -283,12 +280,12 @@ def _others() -> Iterator[GeneratorSpec]:
         commit = "a32c3431e70a95ac172f8081449b5a7d53b19c14" if name == "animeface512" else None
         yield GeneratorSpec(
             f"stylegan-{name}", "stylegan", resolution, categories, "StyleGAN in GenForce's format.", CC_BY_NC,
-            repo=f"huggan/stylegan_{name}", file="pytorch_model.bin", commit=commit, psi_cutoff=8,
+            repo=f"huggan/stylegan_{name}", file="pytorch_model.bin", commit=commit,
         )  # fmt: skip
     space = {"repo": "ybelkada/interfacegan_pp", "repo_type": "space"}
     yield GeneratorSpec(
         "stylegan-ffhq", "stylegan", 1024, FACE, "StyleGAN (Karras et al., CVPR 2019), InterFaceGAN's format.",
-        CC_BY_NC, **space, file="models/pretrain/stylegan_ffhq.pth", psi_cutoff=8,
+        CC_BY_NC, **space, file="models/pretrain/stylegan_ffhq.pth",
     )  # fmt: skip
 
 

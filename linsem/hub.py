@@ -37,36 +37,19 @@ from huggingface_hub.utils import (
 )  # fmt: skip
 
 from linsem import transfer
-from linsem.errors import InputError
+from linsem.hub_file import HASH, HubError, HubFile, check, verified, wrong
 from linsem.transfer import Progress
 
 URL = "hub://"
 EXTRACTOR_FILE = "extractor.safetensors"
-MAX_BYTES = 4 * 2**30  # no generator of these families comes near
+MAX_BYTES = 2 * 2**30  # no generator of these families comes near, and a larger file is not read
 TIMEOUT = 15.0  # seconds without an answer
 _KINDS = {"spaces": "space", "datasets": "dataset"}
-_FILE = re.compile(r"[^\x00-\x1f\\@?#]+\Z")
+_FILE = re.compile(r"(?![A-Za-z]:)[^\x00-\x1f\\@?#]+\Z")  # C:x is on a drive, for some
 _REVISION = re.compile(r"(?!.*\.\.)[\w.\-]+(/[\w.\-]+)*\Z")
-_HASH = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\Z")  # of git, or sha256
+_OWN = re.compile(r"[\w.-]+/[\w.-]+\Z", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
-
-
-class HubError(InputError):
-    """Something with the Hub failed; the message is one sentence that says what, and what to do."""
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file in a repository; `revision` is a commit or a branch; `sha256` None: the hash that the Hub states."""
-
-    repo: str
-    file: str
-    revision: str = "main"
-    repo_type: str = "model"
-    sha256: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.repo}/{self.file}"
+_FAILURES = (OSError, ValueError, RuntimeError, httpx.HTTPError, hf.XetDownloadError, hf.RevisionResolutionError)
 
 
 def parse_url(url: str, file: str | None = None) -> HubFile:
@@ -86,16 +69,24 @@ def parse_url(url: str, file: str | None = None) -> HubFile:
     return HubFile("/".join(parts[:2]), name, revision or "main", repo_type)
 
 
+def own_repo(repo_id: str) -> str:
+    """The name of a model repository to publish in, "owner/name" and nothing else; raises HubError."""
+    if not _OWN.match(repo_id):
+        raise HubError(f"expected the name of a model repository, owner/name, got {repo_id[:200]!r}")
+    return parse_url(f"{URL}{repo_id}", EXTRACTOR_FILE).repo
+
+
 def is_offline() -> bool:
     """Whether HF_HUB_OFFLINE forbids the network."""
     return bool(constants.HF_HUB_OFFLINE)
 
 
 def cached(file: HubFile, *, cache_dir: str | Path | None = None) -> Path | None:
-    """The file in the Hub's cache, or None; never uses the network."""
-    found = try_to_load_from_cache(
-        file.repo, file.file, cache_dir=cache_dir, revision=file.revision, repo_type=file.repo_type
-    )
+    """The file in the Hub's cache, or None; never uses the network. Raises HubError for what cannot be there."""
+    with _sentences(file):
+        found = try_to_load_from_cache(
+            file.repo, file.file, cache_dir=cache_dir, revision=file.revision, repo_type=file.repo_type
+        )
     return Path(found) if isinstance(found, str) else None
 
 
@@ -114,7 +105,7 @@ def download(
     """
     here = cached(file, cache_dir=cache_dir)
     if here is not None and (is_offline() or _COMMIT.match(file.revision)):
-        return _verified(file, here)
+        return verified(file, here)
     if is_offline():
         raise HubError(
             f"{file} is not in the Hub's cache and HF_HUB_OFFLINE forbids the network: unset it, or download the file "
@@ -126,14 +117,16 @@ def download(
         except (httpx.TransportError, hf.HfHubHTTPError) as error:
             if here is None or _status(error) in (401, 403, 404):
                 raise
-            return _verified(file, here)  # nobody answers: what was fetched before will do
+            return verified(file, here)  # nobody answers: what was fetched before will do
         blob = _fetch(file, where, Path(cache_dir or constants.HF_HUB_CACHE), progress)
-        # The blob is where the client looks for it, so this only makes the links of its cache.
-        path = hf_hub_download(
-            file.repo, file.file, revision=file.revision, repo_type=file.repo_type, cache_dir=blob.parents[2],
-            endpoint=endpoint, token=token,
-        )  # fmt: skip
-    return _verified(file, Path(path))
+        try:  # the blob is where the client looks for it, so this only makes the links of its cache
+            path = hf_hub_download(
+                file.repo, file.file, revision=file.revision, repo_type=file.repo_type, cache_dir=blob.parents[2],
+                endpoint=endpoint, token=token,
+            )  # fmt: skip
+        except _FAILURES:  # it asks the Hub once more, and writes; the file itself is here
+            path = blob
+    return verified(file, Path(path))
 
 
 def fetch_extractor(url: str, *, cache_dir: str | Path | None = None, endpoint: str | None = None) -> Path:
@@ -157,7 +150,7 @@ def publish(
 
     Returns "hub://owner/repo@commit". Raises HubError.
     """
-    file = parse_url(f"{URL}{repo_id}", next(iter(files)))
+    file = HubFile(own_repo(repo_id), next(iter(files)))
     if is_offline():
         raise HubError(f"{repo_id} cannot be published while HF_HUB_OFFLINE forbids the network: unset it")
     api = HfApi(endpoint=endpoint, token=token, library_name="linsem")
@@ -181,12 +174,12 @@ class _Remote:
     def ask(cls, file: HubFile, endpoint: str | None, token: str | None) -> _Remote:
         url = hf_hub_url(file.repo, file.file, repo_type=file.repo_type, revision=file.revision, endpoint=endpoint)
         said = get_hf_file_metadata(url, token=token, timeout=TIMEOUT, endpoint=endpoint, library_name="linsem")
-        if said.commit_hash is None or said.size is None or not _HASH.match(said.etag or ""):
+        if said.commit_hash is None or said.size is None or not HASH.match(said.etag or ""):
             raise HubError(f"{file}: what answered does not speak like the Hub; check HF_ENDPOINT and any proxy")
         if said.size > MAX_BYTES:
             raise HubError(f"{file} has {said.size >> 20} MB, expected at most {MAX_BYTES >> 20} MB: wrong file?")
         if file.sha256 and len(said.etag) == 64 and said.etag != file.sha256:
-            raise HubError(_wrong(file, file.sha256, said.etag) + "; nothing was downloaded")
+            raise HubError(wrong(file, file.sha256, said.etag) + "; nothing was downloaded")
         headers = build_hf_headers(token=token, library_name="linsem") | {"Accept-Encoding": "identity"}
         return cls(url, said.etag, said.size, headers)
 
@@ -195,6 +188,8 @@ def _fetch(file: HubFile, where: _Remote, cache: Path, progress: Progress | None
     """The blob in the cache: it is there, or the transfer is begun or gone on with, and put there once verified."""
     folder = cache / repo_folder_name(repo_id=file.repo, repo_type=file.repo_type) / "blobs"
     blob, part = folder / where.etag, folder / f"{where.etag}.linsem-part"
+    if blob.exists():  # the cache may be one that cannot be written
+        return blob
     folder.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(folder / f"{where.etag}.linsem-lock"):
         if blob.exists():
@@ -203,7 +198,7 @@ def _fetch(file: HubFile, where: _Remote, cache: Path, progress: Progress | None
             transfer.receive(part, where.size, lambda start: _stream(where, start), progress)
         except transfer.TransferError as error:
             raise HubError(f"{file}: {error}") from error
-        _check(file, part, where.etag)
+        check(file, part, where.etag)
         os.replace(part, blob)
     return blob
 
@@ -224,35 +219,6 @@ def _stream(where: _Remote, start: int) -> Iterator[transfer.Stream]:
         raise ConnectionError(str(error)) from error
 
 
-def _verified(file: HubFile, path: Path) -> Path:
-    """`path`, once its content has the expected hash; what has not is taken out of the cache."""
-    blob = path.parent / os.readlink(path) if path.is_symlink() else path
-    try:
-        _check(file, blob, blob.name if path.is_symlink() else "")
-    except HubError:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _check(file: HubFile, path: Path, etag: str) -> None:
-    """Raise, and delete the file, unless it has the sha256 that we expect, or else the hash that the Hub states."""
-    expected = file.sha256 or etag
-    if not _HASH.match(expected):
-        return  # a cache without links does not keep what the Hub stated; it was checked when it came
-    found = transfer.sha256_of(path) if len(expected) == 64 else transfer.git_hash_of(path)
-    if found != expected:
-        path.unlink(missing_ok=True)
-        raise HubError(_wrong(file, expected, found) + "; it was deleted")
-
-
-def _wrong(file: HubFile, expected: str, found: str) -> str:
-    return (
-        f"{file} is not the file that was expected (hash {expected[:12]}..., got {found[:12]}...): try again, and if "
-        "it stays so do not use it, since it was replaced or tampered with"
-    )
-
-
 @contextmanager
 def _sentences(file: HubFile, *, writing: bool = False) -> Iterator[None]:
     """Whatever the client raises, as a HubError with one sentence."""
@@ -260,12 +226,17 @@ def _sentences(file: HubFile, *, writing: bool = False) -> Iterator[None]:
         yield
     except HubError:
         raise
-    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+    except _FAILURES as error:
         raise HubError(_sentence(file, error, writing)) from error
 
 
-def _status(error: Exception) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
+def _status(error: BaseException) -> int | None:
+    """The status that the Hub answered with: the client hides some behind an error of its cache."""
+    for each in (error, error.__cause__):
+        status = getattr(getattr(each, "response", None), "status_code", None)
+        if status is not None:
+            return status
+    return None
 
 
 def _sentence(file: HubFile, error: Exception, writing: bool) -> str:

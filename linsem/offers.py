@@ -35,15 +35,39 @@ def offered(setting: str | None = None) -> dict[str, GeneratorSpec]:
     """The generators that `LINSEM_MODELS` (or `setting`) names, in its order.
 
     An entry that is none, or whose file is damaged, is a row without a file, whose `source` and `help` say why: one bad
-    entry does not take the others away.
+    entry does not take the others away. A second file of the same name gets its folder behind it.
     """
     setting = os.environ.get("LINSEM_MODELS", "") if setting is None else setting
     entries = [entry.strip() for entry in setting.split(",") if entry.strip()] or [*_SHIPPED, *PAPER]
     specs: dict[str, GeneratorSpec] = {}
+    bare: dict[str, GeneratorSpec] = {}  # the labels of a conditional generator have one row here
     for entry in entries:
-        chosen = GENERATORS.values() if entry == "all" else [_offer(entry)]
-        specs.update({spec.id: spec for spec in chosen})
+        for spec in GENERATORS.values() if entry == "all" else [_offer(entry)]:
+            spec = _apart(spec, entry, bare)
+            if spec is not None:
+                specs[spec.id] = spec
     return specs
+
+
+def _apart(spec: GeneratorSpec, entry: str, bare: dict[str, GeneratorSpec]) -> GeneratorSpec | None:
+    """The row under a name that no other one in `bare` has, where it is noted; None for a row that is there already."""
+    name, label = split_label(spec.id)
+    there = bare.setdefault(name, replace(spec, id=name))
+    if there == replace(spec, id=name):
+        return spec
+    if name not in GENERATORS:
+        folder = Path(spec.path or entry.rpartition("=")[2]).parent
+        names = (f"{name} ({folder.name})", f"{name} ({folder})", f"{name} ({entry})")
+        name = next((each for each in names if each not in bare), "")
+    elif spec == GENERATORS[name]:
+        return None  # by "all", after somebody's own file for it
+    elif there == GENERATORS[name]:
+        bare[name] = replace(spec, id=name)
+        return spec
+    else:
+        return _refused(entry, f"{name} has a file already, so {entry[:200]!r} is not offered; correct LINSEM_MODELS")
+    bare[name] = replace(spec, id=name)
+    return replace(spec, id=name if label is None else f"{name}~{label}")
 
 
 def spec_of(source: str | Path) -> GeneratorSpec:
@@ -93,8 +117,14 @@ def _offer(entry: str) -> GeneratorSpec:
     try:
         return _entry(entry)
     except ModelError as error:
-        name = Path(entry.rpartition("=")[2]).name[:64] or entry[:64]
-        return GeneratorSpec(name, "", 0, DEFAULT_CATEGORIES, str(error), "unknown", help=str(error))
+        name, _, file = entry.partition("=")
+        known = bool(file) and name.strip() in GENERATORS
+        return _refused(name.strip() if known else Path(entry).name[:64] or entry[:64], str(error))
+
+
+def _refused(name: str, why: str) -> GeneratorSpec:
+    """A row without a file."""
+    return GeneratorSpec(name, "", 0, DEFAULT_CATEGORIES, why, "unknown", help=why)
 
 
 def _entry(entry: str) -> GeneratorSpec:
@@ -128,7 +158,7 @@ def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
 
 
 def _own(spec: GeneratorSpec, file: str) -> GeneratorSpec:
-    """A row of the zoo with somebody's own weights."""
+    """A row of the zoo with somebody's own weights: its name, categories and terms, and what the file holds."""
     if file.startswith(HUB):
         row = _hub_row(file)
         where = {"repo": row.repo, "repo_type": row.repo_type, "file": row.file, "commit": row.commit}
@@ -136,8 +166,13 @@ def _own(spec: GeneratorSpec, file: str) -> GeneratorSpec:
         path = as_file(file)
         if path is None:
             raise ModelError(f"{spec.id}: expected a checkpoint, found no file {file!r}; correct LINSEM_MODELS")
+        # The one family whose files are told by their hash is not read here.
+        row = spec if spec.family == "dcgan" else _file_row(path, path.stat().st_mtime_ns)
         where = {"path": str(path), "repo": None, "file": None, "commit": None}
-    return replace(spec, **where, asset=None, package=None, sha256=None, size=None)
+    if row.family not in ("", spec.family):
+        raise ModelError(f"{spec.id}: expected a network of the family {spec.family}, got {row.family}")
+    held = {"resolution": row.resolution, "c_dim": row.c_dim} if row.family else {}
+    return replace(spec, **where, **held, asset=None, package=None, sha256=None, size=None)
 
 
 @lru_cache(maxsize=64)
@@ -156,7 +191,10 @@ def _hub_row(url: str) -> GeneratorSpec:
         raise ModelError(str(error)) from error
     where = {"repo": file.repo, "repo_type": file.repo_type, "file": file.file, "commit": file.revision}
     unknown = GeneratorSpec(url, "", 0, DEFAULT_CATEGORIES, url, "see its page on the Hub", **where)
-    here = hub.cached(file)
+    try:
+        here = hub.cached(file)
+    except hub.HubError as error:  # a name that the cache cannot have
+        raise ModelError(str(error)) from error
     if here is None:
         return unknown
     try:
@@ -172,8 +210,8 @@ def described(checkpoint: Checkpoint, path: Path) -> GeneratorSpec:
     return GeneratorSpec(
         _own_name(metadata.get("id", "")) or path.name, checkpoint.family, config.size[0],
         categories_of(metadata) or DEFAULT_CATEGORIES, f"a local file ({checkpoint.source_format})",
-        metadata.get("licence", "unknown: its author's"), path=str(path), z_dim=config.z_dim,
-        w_dim=getattr(config, "w_dim", config.z_dim), c_dim=getattr(config, "c_dim", 0),
+        metadata.get("licence", "unknown: its author's"), path=str(path),
+        c_dim=getattr(config, "c_dim", 0),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def push_extractor(
     """
     from linsem import hub  # here, since everything else needs no Hub client
 
-    repo = hub.parse_url(f"{hub.URL}{repo_id}", hub.EXTRACTOR_FILE).repo
+    repo = hub.own_repo(repo_id)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / hub.EXTRACTOR_FILE
         save_extractor(extractor, path)

@@ -7,6 +7,7 @@ frozen values. It holds no user state, and no request modifies a network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Studio:
         self.dtype = precision_of(self.settings.precision)
         self._looks: Once[Looks] = Once()
         self._shipped: Once[Extractor | None] = Once()
-        self._fetched: set[str] = set()
+        self._fetched: dict[str, Path] = {}
         self._spreads = Spreads()
         self._banks = Banks(cache_folder(self.settings.cache))
         self._atlases: dict[str, Atlas] = {}
@@ -87,12 +88,14 @@ class Studio:
         return zoo.with_label(self._looks_of(model).generator, zoo.split_label(model)[1])
 
     def fetch(self, model: str) -> None:
-        """Download the generator's file if needed, without loading it; raises `ModelError`."""
+        """Download the generator's file if needed and verify it, without loading it; raises `ModelError`.
+
+        A worker on the GPU that is forked after this loads that file: it asks the Hub for nothing, and hashes nothing.
+        """
         name = zoo.split_label(model)[0]
         if name not in self._looks and name not in self._fetched:
             self.check_model(model)
-            zoo.locate(zoo.spec_of(name))
-            self._fetched.add(name)
+            self._fetched[name] = zoo.locate(zoo.spec_of(name))
 
     def shipped(self, model: str) -> Extractor | None:
         """The extractor that ships with a generator, or None."""
@@ -272,10 +275,12 @@ class Studio:
 
     def _looks_of(self, model: str) -> Looks:
         def load() -> Looks:
-            generator = zoo.load_generator(self.check_model(model), device=self.device, dtype=self.dtype)
+            here = self._fetched.get(name)
+            generator = zoo.load_generator(self.check_model(model), device=self.device, dtype=self.dtype, file=here)
             return Looks(generator, self.settings.cache_mb << 20)
 
-        return self._looks.get(zoo.split_label(model)[0], load)
+        name = zoo.split_label(model)[0]
+        return self._looks.get(name, load)
 
     def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | bool:
         """The atlas for edits, the most recent ones cached; False if it would take too long to make."""

@@ -24,6 +24,7 @@ from linsem.agree import labels_of
 from linsem.errors import InputError
 from linsem.generator import freeze
 from linsem.palette import Category, parse_categories
+from linsem.whole import whole
 from linsem.zoo import assets
 
 FORMAT, VERSION = "linsem-teacher", "1"
@@ -164,7 +165,8 @@ def save_teacher(network: UNet, categories: tuple[Category, ...], path: Path | s
         "config": json.dumps(asdict(network.config)),
         "categories": json.dumps([asdict(category) for category in categories]),
     }
-    save_file(state, str(path), metadata=metadata)
+    with whole(path) as partial:
+        save_file(state, str(partial), metadata=metadata)
 
 
 def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Teacher:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, which is renamed to it at the end; after an error `path` is unchanged.
 
-    The file gets the permissions of any new file, whatever its writer set.
+    The file gets the permissions of any new file, whatever its writer set. A full disk is an OSError, whoever writes.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
@@ -23,6 +26,15 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield partial
         os.chmod(partial, mode)
         os.replace(partial, path)
+    except SafetensorError as error:
+        partial.unlink(missing_ok=True)
+        raise _of_system(error, path) from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _of_system(error: SafetensorError, path: Path) -> Exception:
+    """The OSError that safetensors tells of in words, as any other writer raises it; any other error as it is."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error

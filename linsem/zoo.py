@@ -48,18 +48,20 @@ def load_generator(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Progress | None = None,
+    file: Path | None = None,
 ) -> Generator:
     """The frozen generator of a zoo name, a local checkpoint, or "hub://owner/repo/file[@revision]".
 
     Of a conditional network, "NAME~3" draws the label 3. `device` is "cpu", "cuda", "cuda:1" ... or "auto", a GPU where
     there is one; extractors follow the features that they read. `dtype` is the precision of the synthesis of the
     families that offer a choice (StyleGAN2: torch.bfloat16, faster where the processor has the units); the others stay
-    in float32. `progress(done, total)` is told the bytes of a download. Raises `ModelError` that says what to do, and
-    InputError for a device that is not here.
+    in float32. `progress(done, total)` is told the bytes of a download; `file` is what `locate` gave for this source
+    before, and is not looked for again. Raises `ModelError` that says what to do, and InputError for a device that is
+    not here.
     """
     if not isinstance(dtype, torch.dtype):
         raise ModelError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype!r}")
-    network = _load(str(source), device_of(str(device)), progress)
+    network = _load(str(source), device_of(str(device)), progress, file)
     if hasattr(network, "dtype"):
         network.dtype = dtype
     label = split_label(source)[1]
@@ -78,7 +80,7 @@ def with_label(network: Generator, label: int | None) -> Generator:
         raise ModelError(str(error)) from error
 
 
-def _load(source: str, device: torch.device | str, progress: Progress | None) -> Generator:
+def _load(source: str, device: torch.device | str, progress: Progress | None, known: Path | None) -> Generator:
     """The network that a source names, whatever its label."""
     file = as_file(split_label(source)[0])
     if file is not None:
@@ -86,7 +88,7 @@ def _load(source: str, device: torch.device | str, progress: Progress | None) ->
         return _build(checkpoint, described(checkpoint, file), device)
     spec = spec_of(source)
     spec = replace(spec, id=split_label(spec.id)[0])
-    path = locate(spec, progress)
+    path = known if known is not None and known.is_file() else locate(spec, progress)
     if spec.family != "dcgan":
         return _build(read_file(path), spec, device)
     try:

@@ -236,7 +236,7 @@ def test_torch_files_agree_with_torch_load(tmp_path):
     for as_zip in (True, False):
         torch.save(table, tmp_path / "x.pt", _use_new_zipfile_serialization=as_zip)
         data = (tmp_path / "x.pt").read_bytes()
-        value, storages = read_torch_zip(data) if as_zip else read_torch_legacy(memoryview(data))
+        value, storages = (read_torch_zip if as_zip else read_torch_legacy)(memoryview(data))
         expected = torch.load(tmp_path / "x.pt", weights_only=True)
         decoder = Decoder(storages)
         for name, item in state_table(value).items():

@@ -281,5 +281,4 @@ def test_a_storage_that_many_tensors_share_is_read_once():
     network = torch_network()
     buffers = attributes_of(network, "synthesis", "b4")["_buffers"]
     buffers.items = {"x0": Raw(code(tensor, 4) + b"q\xc8"), **{f"x{k}": Raw(b"h\xc8") for k in range(1, 300)}}
-    with at_once():
-        assert len(parse_checkpoint(dumps({"G_ema": network})).state) > 300
+    assert "x0: expected no such tensor, got (1,) (and 299 more like it)" in refused(dumps({"G_ema": network}))

@@ -371,7 +371,7 @@ def test_our_own_format_checks_what_it_says(tmp_path):
     refuse(file({**base, "version": "2"}), "version")
     refuse(file({**base, "family": "posix"}), "family")
     refuse(file({**base, "config": "{"}), "not JSON")
-    refuse(file({**base, "config": "[" * 100_000}), "not JSON")
+    refuse(file({**base, "config": "[" * 8_000}), "not JSON")
     for changed in (
         {"channels": []},
         {"channels": [8] * 40},
@@ -468,8 +468,10 @@ def test_files_that_are_something_else(tmp_path):
         refuse(data, match)
     with pytest.raises(CheckpointError, match="no such file"):
         read_checkpoint(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="no regular file"):
         read_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no regular file"):
+        read_checkpoint("/dev/zero")
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(2**33)
     with pytest.raises(CheckpointError, match="expected at most"):

@@ -12,6 +12,8 @@ import pytest
 import standin_hub
 import torch
 from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionResolutionError, XetDownloadError
+from huggingface_hub.utils import httpx
 
 from linsem import hub, transfer
 from linsem.categories import parse_categories
@@ -274,6 +276,85 @@ except hub.HubError as error:
     assert len(server.asked) == asked
 
 
+# A cache that others share
+
+
+def test_an_intact_blob_outlives_a_wrong_sha256_of_ours(pinned, endpoint):
+    path = fetch(HubFile(pinned.repo, pinned.file, pinned.revision), endpoint)
+    wrong = HubFile(pinned.repo, pinned.file, pinned.revision, sha256="0" * 64)
+    with pytest.raises(HubError, match=r"is not the file that was expected.*it was left in the cache"):
+        fetch(wrong, endpoint)
+    assert path.read_bytes() == WEIGHTS and hub.cached(pinned) == path
+    path.resolve().write_bytes(b"damaged")
+    with pytest.raises(HubError, match=r"is not the file that was expected.*it was deleted"):
+        fetch(wrong, endpoint)
+    assert hub.cached(pinned) is None
+
+
+def test_a_small_blob_outlives_it_too(server, endpoint):
+    commit = server.add("owner/nets", {"small.txt": SMALL})
+    path = fetch(HubFile("owner/nets", "small.txt", commit), endpoint)
+    with pytest.raises(HubError, match="it was left in the cache"):
+        fetch(HubFile("owner/nets", "small.txt", commit, sha256="0" * 64), endpoint)
+    assert path.read_bytes() == SMALL
+
+
+def test_a_cache_that_cannot_be_written_serves_what_it_has(pinned, server, endpoint, monkeypatch):
+    branch = HubFile(pinned.repo, pinned.file)
+    path = fetch(branch, endpoint)
+
+    def refuse(*args, **options):
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(hub, "WeakFileLock", refuse)
+    assert fetch(branch, endpoint) == path
+    server.add("owner/nets", {"sub/net.pkl": WEIGHTS[::-1]})
+    assert "cannot be written" in sentence(branch, endpoint)
+
+
+@pytest.mark.parametrize("late", [429, 503])
+def test_a_refusal_after_the_transfer_does_not_matter(pinned, server, endpoint, monkeypatch, late):
+    def refused(*args, **options):
+        answer = httpx.Response(late, request=httpx.Request("HEAD", endpoint))
+        raise LocalEntryNotFoundError("the network") from HfHubHTTPError("too many", response=answer)
+
+    monkeypatch.setattr(hub, "hf_hub_download", refused)
+    for file in (pinned, HubFile(pinned.repo, pinned.file)):
+        assert fetch(file, endpoint).read_bytes() == WEIGHTS
+    hub.cached(pinned)
+    next(path for path in Path(constants.HF_HUB_CACHE).rglob("blobs/*") if len(path.name) == 64).write_bytes(b"?")
+    with pytest.raises(HubError, match="it was deleted"):
+        fetch(pinned, endpoint)
+
+
+def test_the_answer_behind_an_error_of_the_client_is_told(pinned, endpoint):
+    answer = httpx.Response(429, request=httpx.Request("HEAD", endpoint))
+    error = LocalEntryNotFoundError("the network")
+    error.__cause__ = HfHubHTTPError("too many", response=answer)
+    with pytest.raises(HubError, match="answered 429 for owner/nets: try again in a few minutes"):
+        with hub._sentences(pinned):
+            raise error
+
+
+@pytest.mark.parametrize("error", [XetDownloadError("broke"), RevisionResolutionError("none"), RuntimeError("odd")])
+def test_whatever_the_client_raises_is_one_sentence(pinned, endpoint, monkeypatch, error):
+    def raising(*args, **options):
+        raise error
+
+    monkeypatch.setattr(hub, "get_hf_file_metadata", raising)
+    assert sentence(pinned, endpoint).startswith("owner/nets/sub/net.pkl: ")
+
+
+def test_a_name_that_the_client_refuses_is_one_sentence():
+    for name in ("c:x.pkl", "C:/x.pkl"):
+        with pytest.raises(HubError, match="expected hub://owner/repo/file"):
+            hub.parse_url(f"hub://owner/nets/{name}")
+        with pytest.raises(HubError, match="Invalid filename"):
+            hub.cached(HubFile("owner/nets", name))
+    assert hub.parse_url("hub://owner/nets/ab:x.pkl").file == "ab:x.pkl"
+
+
 # Addresses
 
 
@@ -377,3 +458,12 @@ def test_only_safetensors_is_fetched_as_an_extractor(server, endpoint, extractor
     save_extractor(extractor, tmp_path / "good.safetensors")
     server.add("owner/bad", {"extractor.safetensors": (tmp_path / "good.safetensors").read_bytes()})
     assert same(load_extractor(hub.fetch_extractor("hub://owner/bad", endpoint=endpoint)), extractor)
+
+
+@pytest.mark.parametrize(
+    "name", ["me/x@v2", "datasets/me/x", "spaces/me/x", "me/x/sub/f", "me", "hub://me/x", "me/..", ""]
+)
+def test_publishing_takes_the_name_of_a_model_and_nothing_else(extractor, server, endpoint, name):
+    with pytest.raises(HubError, match=r"owner/name|owner/repo/file|not the name"):
+        push_extractor(extractor, name, endpoint=endpoint, token=standin_hub.TOKEN)
+    assert not server.repos

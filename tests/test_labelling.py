@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ MOST = 6
 def services():
     made = Services.make(Settings(device="cpu", max_pictures=MOST))
     made.studio._looks.get("toy", lambda: Looks(ToyGenerator(), 64 << 20))
-    made.studio._fetched.add("toy")
+    made.studio._fetched["toy"] = Path()
     return made
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from linsem import cli
 from linsem.checkpoints.own import write_safetensors
+from linsem.device import device_of
 from linsem.generator import seed_z
 from linsem.lab import bench_speed
 from linsem.settings import Settings
@@ -69,3 +70,13 @@ def test_the_bench_tells_what_it_costs(monkeypatch):
     monkeypatch.setattr(bench_speed, "random_network", lambda size, batch: random(16, batch))
     assert 1e-4 < bench_speed.FIGURES["bfloat16_error_256"]("", True) < 0.05
     assert bench_speed.FIGURES["bfloat16_speedup_256"]("", True) > 0
+
+
+def test_a_gpu_is_set_up_to_be_as_exact_as_a_cpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert device_of("cpu").type == "cpu" and torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name in ("auto", "cuda", "cuda:0"):
+        torch.backends.cudnn.allow_tf32 = True
+        assert device_of(name).type == "cuda" and not torch.backends.cudnn.allow_tf32

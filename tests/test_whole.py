@@ -120,3 +120,30 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         partial.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from linsem import cli
+from linsem.categories import parse_categories
+from linsem.teacher import TeacherConfig, UNet, save_teacher
+
+path = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+print(cli.main(["convert", "assets/avatars-64.safetensors", str(path / "out.safetensors")]))
+try:
+    categories = parse_categories(["a", "b"])
+    save_teacher(UNet(TeacherConfig(2)), categories, path / "teacher.safetensors")
+except OSError as error:
+    print(error.strerror, Path(error.filename).name)
+"""
+
+
+def test_a_full_disk_is_an_error_of_the_system_whoever_writes(tmp_path):
+    """Files that may not grow stand for the disk, as the kernel refuses both alike."""
+    child = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert "out.safetensors: cannot be written (File too large)" in child.stderr and "Traceback" not in child.stderr
+    assert child.stdout.splitlines() == ["2", "File too large teacher.safetensors"]
+    assert list(tmp_path.iterdir()) == []

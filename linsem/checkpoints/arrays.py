@@ -10,26 +10,31 @@ import torch
 from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.inert import Made, Persistent, kind_of, shown
 from linsem.checkpoints.storages import STORAGE_DTYPES, Storage, storage_of
-from linsem.checkpoints.torchfile import nested_storage
+from linsem.checkpoints.torchfile import TENSORS, nested_storage
 
 MAX_ELEMENTS = 2**28  # of one checkpoint; the largest known generator has 30 million parameters
+SHARED = 2**16  # numbers that a file may describe beyond its size
 MAX_DIMENSIONS = 8
 NUMBERS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 
 
 class Decoder:
-    """Turns descriptions into float32 tensors and keeps count, so that one buffer cannot be decoded without end."""
+    """Turns descriptions into float32 tensors and keeps count, so that one buffer cannot be decoded without end.
 
-    def __init__(self, storages: dict[str, Storage] | None = None) -> None:
+    A checkpoint has each of its numbers once, in one byte or more: a file of `size` bytes may describe as many numbers,
+    and the few that small tensors share.
+    """
+
+    def __init__(self, storages: dict[str, Storage] | None = None, size: int = MAX_ELEMENTS) -> None:
         self.storages = storages or {}
-        self.left = MAX_ELEMENTS
+        self.limit = self.left = min(size + SHARED, MAX_ELEMENTS)
         self.nested: dict[int, tuple[Any, Storage]] = {}  # by the identity of its bytes, which are kept beside it
 
     def spend(self, name: str, count: int) -> None:
-        """Refuse more numbers than any generator has."""
+        """Refuse more numbers than any generator has, or than the file."""
         self.left -= count
         if self.left < 0:
-            raise CheckpointError(f"{name}: the file describes more than {MAX_ELEMENTS} numbers")
+            raise CheckpointError(f"{name}: the file describes more numbers than it can hold, which are {self.limit}")
 
     def tensor(self, name: str, value: Any) -> torch.Tensor:
         """The float32 tensor that `value` describes; CheckpointError that names it otherwise."""
@@ -42,6 +47,11 @@ class Decoder:
         storage = self.storage(name, value.args[0])
         offset, size, stride = value.args[1:4]
         return torch.from_numpy(self.strided(name, storage, offset, _sizes(name, size), _sizes(name, stride)))
+
+    def numbers(self, name: str, value: Any) -> torch.Tensor:
+        """The float32 tensor of whatever holds numbers: a tensor, an array or a plain one."""
+        is_tensor = isinstance(value, Made) and value.is_of(*TENSORS)
+        return self.tensor(name, value) if is_tensor else self.array(name, value)
 
     def strided(
         self, name: str, storage: Storage, offset: Any, size: tuple[int, ...], stride: tuple[int, ...]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
-from linsem.checkpoints.checkpoint import Checkpoint, check_config
+from linsem.checkpoints.checkpoint import Checkpoint, Config, check_config
 from linsem.checkpoints.errors import CheckpointError
 from linsem.generator import freeze
 from linsem.pggan import PGGAN
@@ -24,34 +26,41 @@ def build_network(checkpoint: Checkpoint, *, id: str = "", categories: tuple = (
     shape, a value that is not finite.
     """
     check_config(checkpoint.config)
-    # On the meta device nothing is allocated: a hostile configuration is refused by its shapes, not by the memory.
-    with torch.device("meta"):
-        network = NETWORKS[checkpoint.family](checkpoint.config, id=id, categories=categories)
+    network = on_meta(checkpoint.family, checkpoint.config, id=id, categories=categories)
     state = check_state(checkpoint.state, network.state_dict())
     network.load_state_dict(state, strict=True, assign=True)
     freeze(network)
     return network.lay_out() if isinstance(network, StyleGAN2) else network
 
 
+def on_meta(family: str, config: Config, **options: object) -> Network:
+    """The network without its numbers: a hostile configuration is refused by its shapes, not by the memory."""
+    with torch.device("meta"):
+        return NETWORKS[family](config, **options)
+
+
 def check_state(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """`state` as contiguous float32, once it has exactly the names and shapes of `expected` and only finite values."""
-    missing = [name for name in expected if name not in state]
+    check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
+    for name in expected:
+        if not state[name].isfinite().all():
+            raise CheckpointError(f"{name}: expected finite numbers, got NaN or infinity")
+    return {name: state[name].detach().to("cpu", torch.float32).contiguous() for name in expected}
+
+
+def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, torch.Tensor]) -> None:
+    """Refuse other names and shapes than those of `expected`; the numbers are not looked at."""
+    missing = [name for name in expected if name not in found]
     if missing:
         shape = tuple(expected[missing[0]].shape)
         raise CheckpointError(f"{missing[0]}: expected a tensor {shape}, got none{_others(len(missing))}")
-    unknown = [name for name in state if name not in expected]
+    unknown = [name for name in found if name not in expected]
     if unknown:
-        shape = tuple(state[unknown[0]].shape)
-        raise CheckpointError(f"{unknown[0]}: expected no such tensor, got {shape}{_others(len(unknown))}")
-    checked = {}
+        more = _others(len(unknown))
+        raise CheckpointError(f"{unknown[0][:120]}: expected no such tensor, got {found[unknown[0]]}{more}")
     for name, target in expected.items():
-        tensor = state[name]
-        if tensor.shape != target.shape:
-            raise CheckpointError(f"{name}: expected {tuple(target.shape)}, got {tuple(tensor.shape)}")
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{name}: expected finite numbers, got NaN or infinity")
-        checked[name] = tensor.detach().to("cpu", torch.float32).contiguous()
-    return checked
+        if found[name] != tuple(target.shape):
+            raise CheckpointError(f"{name}: expected {tuple(target.shape)}, got {found[name]}")
 
 
 def _others(count: int) -> str:

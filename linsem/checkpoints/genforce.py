@@ -3,6 +3,10 @@
 genforce and SeFa write {"generator_smooth": state dict, ...} or a bare state dict; HiGAN, IDInvert and LinearGAN write
 a bare one with `.fc.weight` in dense layers, an `epilogue` and TensorFlow's kernel layout; InterFaceGAN writes the same
 with `.linear.weight`, and calls the constant `first_layer`. All three come down to one set of names here.
+
+A fused doubling convolution keeps its kernel turned. In the last two dialects the name tells: `layer10.weight` is a
+fused one, `layer10.conv.weight` is not. In the first one nothing does, and what its authors trained is assumed
+("auto").
 """
 
 from __future__ import annotations
@@ -19,12 +23,14 @@ from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.inert import entries
 from linsem.checkpoints.layouts import first, hwio, plane, plus_one, same, scalar, turned
 from linsem.checkpoints.names import Rule, check_fir, check_zero, conv_of, numbered, rename, torgb_of
-from linsem.checkpoints.torchfile import state_table
+from linsem.checkpoints.torchfile import state_table, unwrapped
 
 SOURCE = "genforce"
+PLAIN = "genforce or SeFa"
 
 GENERATOR_KEYS = ("generator_smooth", "generator", "G_ema", "G")
 FUSED_SIDE = 128  # from here on StyleGAN's doubling convolutions are fused ("auto")
+UNKNOWN = "the file does not say whether its doubling convolutions are fused: {} was assumed"
 
 
 def family_of(table: dict[str, Any]) -> str | None:
@@ -45,7 +51,7 @@ def find_state(value: Any) -> dict[str, Any] | None:
         tables.append(entries(top["models"]))
     candidates = [table.get(key) for key in GENERATOR_KEYS for table in tables]
     for candidate in (*candidates, value):
-        table = {name.removeprefix("module."): item for name, item in state_table(candidate).items()}
+        table = unwrapped(state_table(candidate))
         if family_of(table):
             return table
     return None
@@ -61,8 +67,11 @@ def read_genforce(value: Any, decoder: Decoder) -> Checkpoint:
         return infer.stylegan2(rename(plain, STYLEGAN2_RULES, decoder.tensor), source)
     last = max((int(m[1]) for name in plain if (m := re.fullmatch(r".*output(\d{1,2})\.weight", name))), default=0)
     if family == "stylegan":
-        return infer.stylegan(rename(plain, _stylegan_rules(last), decoder.tensor), source)
-    state, notes = _pggan_turned(rename(plain, _pggan_rules(last), decoder.tensor))
+        notes = (UNKNOWN.format(f"'auto' (from {FUSED_SIDE} pixels)"),) if dialect == PLAIN else ()
+        return infer.stylegan(rename(plain, _stylegan_rules(last, dialect), decoder.tensor), source, notes)
+    state, notes = rename(plain, _pggan_rules(last), decoder.tensor), ()
+    if dialect == PLAIN:
+        state, notes = _pggan_turned(state)
     return infer.pggan(state, source, notes)
 
 
@@ -71,7 +80,7 @@ def _one_dialect(table: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     interface = any(name.endswith(".linear.weight") for name in table)
     higan = any(".fc." in name or ".wscale." in name or ".epilogue." in name for name in table)
     if not interface and not higan:
-        return "genforce or SeFa", table
+        return PLAIN, table
     plain: dict[str, Any] = {}
     for name, value in table.items():
         other = re.sub(r"(layer\d+)\.weight", r"\1.fused_weight", name)
@@ -130,8 +139,9 @@ STYLEGAN2_RULES: tuple[Rule, ...] = (
 )
 
 
-def _stylegan_rules(last: int) -> tuple[Rule, ...]:
-    fused = "|".join(str(2 * k) for k in range(16) if 4 * 2**k >= FUSED_SIDE)
+def _stylegan_rules(last: int, dialect: str) -> tuple[Rule, ...]:
+    unnamed = [str(2 * k) for k in range(16) if 4 * 2**k >= FUSED_SIDE and dialect == PLAIN]
+    fused = "|".join(unnamed) or "none"
     return (
         *MAPPING_RULES,
         (r"mapping\.label_weight", "mapping.label_weight", same),
@@ -162,12 +172,15 @@ def _pggan_rules(last: int) -> tuple[Rule, ...]:
 def _pggan_turned(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """genforce's own fused variant keeps doubling kernels as (in, out, kh, kw); the bias tells where widths change."""
     ups = [name for name in state if re.fullmatch(r"layer\d?[2468]\.weight|layer\d0\.weight", name)]
+    ups = [name for name in ups if state[name].ndim == 4 and name.replace("weight", "bias") in state]
 
     def swapped(name: str) -> bool:
-        weight, bias = state[name], state.get(name.replace("weight", "bias"))
-        return weight.ndim == 4 and bias is not None and weight.shape[0] != len(bias) == weight.shape[1]
+        out, into = state[name].shape[:2]
+        return out != state[name.replace("weight", "bias")].numel() == into
 
+    if ups and all(state[name].shape[0] == state[name].shape[1] for name in ups):
+        return state, (UNKNOWN.format("that they are not"),)
     if not any(swapped(name) for name in ups):
         return state, ()
-    fused = {name: turned(state[name].permute(1, 0, 2, 3)) for name in ups if state[name].ndim == 4}
+    fused = {name: turned(state[name].permute(1, 0, 2, 3)) for name in ups}
     return {**state, **fused}, ("its doubling convolutions are fused: their kernels were turned",)

@@ -79,3 +79,10 @@ def checked_key(key: Any) -> Hashable:
     if not isinstance(key, str | int | float | None):
         raise CheckpointError(f"damaged pickle: {kind_of(key)} as a key")
     return key
+
+
+def add_once(table: dict[str, Any], name: str, value: Any) -> None:
+    """Put an item into a table; CheckpointError if there is one of that name, since nobody knows which is meant."""
+    if name in table:
+        raise CheckpointError(f"{name[:120]}: the file has it twice")
+    table[name] = value

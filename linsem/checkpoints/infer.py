@@ -6,19 +6,19 @@ import re
 
 import torch
 
-from linsem.checkpoints.build import check_state
+from linsem.checkpoints.build import Network, check_shapes, check_state, on_meta
 from linsem.checkpoints.checkpoint import Checkpoint, Config, check_config
 from linsem.checkpoints.errors import CheckpointError
 from linsem.generator import seeded
 from linsem.pggan import PGGANConfig
-from linsem.stylegan import Mapping as StyleGANMapping
 from linsem.stylegan import StyleGANConfig
-from linsem.stylegan2 import Mapping as StyleGAN2Mapping
 from linsem.stylegan2 import StyleGAN2Config
 
 State = dict[str, torch.Tensor]
 
 MEAN_SAMPLES = 10_000
+MEAN_ROWS = 1000  # of them at a time
+MEAN_WORK = 2**35  # multiplications; the largest known mapping takes 2**34.3, and a hostile one gets fewer samples
 
 
 def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: float | None = None) -> Checkpoint:
@@ -48,9 +48,9 @@ def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: flo
         const_size=(height, width),
         conv_clamp=clamp,
     )
-    check_config(config)
+    network = _checked("stylegan2", config, state, r"mapping\.w_avg|synthesis\.b\d+\.conv\d\.noise_const")
     state, more = _with_noise(state, config)
-    state, mean = _with_mean(state, StyleGAN2Mapping, config)
+    state, mean = _with_mean(state, network)
     return Checkpoint("stylegan2", config, state, source, (*notes, *more, *mean))
 
 
@@ -64,8 +64,7 @@ def stylegan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoi
     config = StyleGANConfig(
         channels=channels, z_dim=entry, w_dim=w_dim, c_dim=c_dim, mapping_layers=layers, mapping_width=hidden
     )
-    check_config(config)
-    state, mean = _with_mean(state, StyleGANMapping, config)
+    state, mean = _with_mean(state, _checked("stylegan", config, state, r"mapping\.w_avg"))
     return Checkpoint("stylegan", config, state, source, (*notes, *mean))
 
 
@@ -117,17 +116,41 @@ def _with_noise(state: State, config: StyleGAN2Config) -> tuple[State, tuple[str
     return state, (note,) if missing else ()
 
 
-def _with_mean(state: State, mapping: type, config: Config) -> tuple[State, tuple[str, ...]]:
-    """The state with the mean w, averaged over mapped z of a fixed seed if the file has none."""
+def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
+    """The state with the mean w, averaged over mapped z of a fixed seed if the file has none.
+
+    `network` is without numbers, and its mapping gets those of the state.
+    """
     if "mapping.w_avg" in state:
         return state, ()
-    with torch.device("meta"):
-        network = mapping(config)
+    mapping, source = network.mapping, seeded(0)
     part = {name.removeprefix("mapping."): value for name, value in state.items() if name.startswith("mapping.")}
-    part["w_avg"] = torch.zeros(config.w_dim)
-    network.load_state_dict(check_state(part, network.state_dict()), strict=True, assign=True)
-    z = torch.randn((MEAN_SAMPLES, config.z_dim), generator=seeded(0))
+    part["w_avg"] = torch.zeros(network.w_dim)
+    mapping.load_state_dict(check_state(part, mapping.state_dict()), strict=True, assign=True)
+    count, total = _samples(part), torch.zeros(network.w_dim, dtype=torch.float64)
     with torch.no_grad():
-        mean = network(z).mean(dim=0)
-    note = f"the file has no mean w: it was averaged over {MEAN_SAMPLES} mapped z of a fixed seed"
-    return {**state, "mapping.w_avg": mean}, (note,)
+        for start in range(0, count, MEAN_ROWS):
+            z = torch.randn((min(MEAN_ROWS, count - start), network.z_dim), generator=source)
+            total += mapping(z).sum(dim=0, dtype=torch.float64)
+    note = f"the file has no mean w: it was averaged over {count} mapped z of a fixed seed"
+    return {**state, "mapping.w_avg": (total / count).float()}, (note,)
+
+
+def _samples(part: State) -> int:
+    """How many z may be mapped by a mapping of these tensors."""
+    numbers = sum(value.numel() for value in part.values())
+    return max(1, min(MEAN_SAMPLES, MEAN_WORK // max(numbers, 1)))
+
+
+def _checked(family: str, config: Config, state: State, optional: str) -> Network:
+    """The network of `config` without its numbers, once the state has its names and shapes.
+
+    A tensor whose name matches `optional` may be missing. What a file lacks is only made up after this: a few shared
+    bytes may describe a network that takes minutes to run.
+    """
+    check_config(config)
+    network = on_meta(family, config)
+    expected = network.state_dict()
+    needed = {name: value for name, value in expected.items() if name in state or not re.fullmatch(optional, name)}
+    check_shapes({name: tuple(value.shape) for name, value in state.items()}, needed)
+    return network

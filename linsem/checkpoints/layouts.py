@@ -34,6 +34,11 @@ def flat(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1)
 
 
+def one_row(x: torch.Tensor) -> torch.Tensor:
+    """(rows, width), all of whose rows are the same, to (width,); of any other shape to one axis."""
+    return x[0] if x.ndim == 2 and len(x) and bool((x == x[0]).all()) else x.reshape(-1)
+
+
 def transposed(x: torch.Tensor) -> torch.Tensor:
     """(in, out) to (out, in)."""
     return x.permute(1, 0)

@@ -15,7 +15,7 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, entries, kind_of, shown
+from linsem.checkpoints.inert import Made, add_once, entries, kind_of, shown
 from linsem.checkpoints.layouts import first, hwio, plane, plus_one, same, scalar, transposed, turned_hwio
 from linsem.checkpoints.names import Rule, check_zero, conv_of, numbered, rename
 
@@ -50,7 +50,7 @@ def looks_nvidia_tf(value: Any) -> bool:
     return _is_network(value)
 
 
-def read_nvidia_tf(value: Any) -> Checkpoint:
+def read_nvidia_tf(value: Any, decoder: Decoder) -> Checkpoint:
     """The checkpoint of a pickle's value that looks like this dialect."""
     notes: tuple[str, ...] = ()
     if isinstance(value, tuple | list):
@@ -60,7 +60,6 @@ def read_nvidia_tf(value: Any) -> Checkpoint:
     settings: dict[str, Any] = {}
     variables = _variables(value, settings)
     _check_settings(settings)
-    decoder = Decoder()
     if "synthesis/4x4/Conv/mod_weight" in variables:
         return _read_stylegan2(variables, settings, decoder, notes)
     if "synthesis/4x4/Conv/StyleMod/weight" in variables:
@@ -95,7 +94,7 @@ def _variables(network: Any, settings: dict[str, Any], prefix: str = "", depth: 
     for row in rows:
         if not isinstance(row, tuple | list) or len(row) != 2 or not _is_name(row[0]):
             raise CheckpointError(f"{prefix or 'Gs'}: expected pairs of a name and an array")
-        found[prefix + row[0]] = row[1]
+        add_once(found, prefix + row[0], row[1])
     for key, value in entries(network.state.get("static_kwargs") or {}).items():
         settings.setdefault(str(key), value)
     components = list(entries(network.state.get("components") or {}).items())
@@ -104,7 +103,8 @@ def _variables(network: Any, settings: dict[str, Any], prefix: str = "", depth: 
     for name, component in components:
         if not _is_name(name):
             raise CheckpointError(f"{prefix or 'Gs'}: expected a component's name, got {shown(name)}")
-        found.update(_variables(component, settings, f"{prefix}{name}/", depth + 1))
+        for inner, value in _variables(component, settings, f"{prefix}{name}/", depth + 1).items():
+            add_once(found, inner, value)
     return found
 
 

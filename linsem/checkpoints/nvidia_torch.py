@@ -2,12 +2,13 @@
 
 A pickled dict {"G_ema": network, ...} whose networks are "persistent objects": a call with {class_name, state,
 module_src}, where state is the module's __dict__ and module_src the Python source that NVIDIA's loader executes. Here
-only class_name and state are looked at.
+only class_name and state are looked at. A generator's state_dict() in a torch file has the same names, and is read too.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -16,11 +17,13 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, entries, kind_of, shown
+from linsem.checkpoints.inert import Made, add_once, entries, kind_of, shown
 from linsem.checkpoints.layouts import same
 from linsem.checkpoints.names import Rule, check_fir, rename
+from linsem.checkpoints.torchfile import state_table, unwrapped
 
 SOURCE = "NVIDIA PyTorch pickle"
+STATE_SOURCE = "NVIDIA PyTorch state dict"
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 MAX_DEPTH = 8
 MAX_TENSORS = 4096
@@ -39,16 +42,31 @@ def looks_nvidia_torch(value: Any) -> bool:
     return isinstance(value, dict) and any(_is_network(value.get(key)) for key in ("G_ema", "G"))
 
 
-def read_nvidia_torch(value: dict[str, Any]) -> Checkpoint:
+def read_nvidia_torch(value: dict[str, Any], decoder: Decoder) -> Checkpoint:
     """The checkpoint of a pickle's value that looks like this dialect."""
     key = "G_ema" if _is_network(value.get("G_ema")) else "G"
     notes = () if key == "G_ema" else ("the file has no averaged network (G_ema): G was read",)
     network = _Module("", value[key])
     _check_is_stylegan2(network)
-    decoder = Decoder()
     state = rename(network.tensors(), RULES, decoder.tensor)
     clamp = _check_attributes(network, state, decoder)
     return infer.stylegan2(state, SOURCE, notes, clamp)
+
+
+def find_state(value: Any) -> dict[str, Any] | None:
+    """The table of a generator's state dict in a torch file, as somebody saved it alone; None if there is none."""
+    top = entries(value)
+    for candidate in (*(top.get(key) for key in ("G_ema", "G", "state_dict")), value):
+        table = unwrapped(state_table(candidate))
+        if "mapping.fc0.weight" in table and any(re.fullmatch(r"synthesis\.b\d+\.const", name) for name in table):
+            return table
+    return None
+
+
+def read_state(value: Any, decoder: Decoder) -> Checkpoint:
+    """The checkpoint of a torch file's value for which `find_state` finds a table."""
+    note = "a state dict tells neither a clamp nor the mapping's learning rate: none and 0.01 were assumed"
+    return infer.stylegan2(rename(find_state(value) or {}, RULES, decoder.tensor), STATE_SOURCE, (note,))
 
 
 def _is_network(value: Any) -> bool:
@@ -95,8 +113,9 @@ class _Module:
             module = waiting.pop(0)
             visited += 1
             for part in ("_parameters", "_buffers"):
-                table = module.part(part)
-                found.update({f"{module.path}{name}": value for name, value in table.items() if value is not None})
+                for name, value in module.part(part).items():
+                    if value is not None:
+                        add_once(found, f"{module.path}{name}", value)
             if len(found) > MAX_TENSORS:
                 raise CheckpointError(f"more than {MAX_TENSORS} tensors in one network")
             if visited + len(waiting) + len(module.children) > MAX_MODULES:  # before a child is made

@@ -7,14 +7,18 @@ Metadata keys: `format` = "linsem-generator", `version` = "1", `family`, `config
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save_file
 
+from linsem.checkpoints.arrays import MAX_ELEMENTS
+from linsem.checkpoints.build import check_shapes, on_meta
 from linsem.checkpoints.checkpoint import CONFIGS, Checkpoint, Config, config_from_dict, config_to_dict
 from linsem.checkpoints.errors import CheckpointError
 from linsem.whole import whole
@@ -22,6 +26,8 @@ from linsem.whole import whole
 FORMAT = "linsem-generator"
 VERSION = "1"
 OPTIONAL_KEYS = ("id", "categories", "licence")
+MAX_HEADER = 1 << 20  # bytes; that of a generator of 1024 pixels has 20 thousand
+MAX_CONFIG = 8 << 10  # characters
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -58,14 +64,15 @@ def _stored(name: str, value: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor.clone()
 
 
-def looks_own(data: bytes) -> bool:
+def looks_own(data: memoryview) -> bool:
     """Whether the bytes begin like a safetensors file: a header length, then an opening brace."""
-    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data)
+    return len(data) > 9 and bytes(data[8:9]) == b"{" and int.from_bytes(data[:8], "little") <= len(data)
 
 
-def read_own(data: bytes) -> Checkpoint:
+def read_own(data: memoryview) -> Checkpoint:
     """A safetensors file's bytes to a checkpoint; raises `CheckpointError`."""
-    metadata = _metadata(data)
+    header = _header(data)
+    metadata = _metadata(header)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"a safetensors file, but not a generator of ours: expected format {FORMAT!r} in its metadata, "
@@ -73,14 +80,18 @@ def read_own(data: bytes) -> Checkpoint:
         )
     if metadata.get("version") != VERSION:
         raise CheckpointError(f"expected version {VERSION!r} of our format, got {str(metadata.get('version'))[:80]!r}")
+    text = metadata.get("config", "")
+    if len(text) > MAX_CONFIG:
+        raise CheckpointError(f"config in the metadata: expected at most {MAX_CONFIG} characters, got {len(text)}")
     try:
-        values = json.loads(metadata.get("config", ""))
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"config in the metadata is not JSON: {error}") from error
     family = metadata.get("family", "")
     config = config_from_dict(family, values)
+    check_shapes(_shapes(header), on_meta(family, config).state_dict())  # before any number is read
     try:
-        tensors = safetensors_load(data)
+        tensors = safetensors_load(bytes(data))
     except (SafetensorError, KeyError, ValueError, RuntimeError, OverflowError, TypeError, AttributeError) as error:
         raise CheckpointError(f"not a readable safetensors file: {error}") from error
     for name, tensor in tensors.items():
@@ -91,15 +102,40 @@ def read_own(data: bytes) -> Checkpoint:
     return Checkpoint(family, config, state, "linsem safetensors", metadata=extra)
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+def _header(data: memoryview) -> dict[str, Any]:
+    """The table at the head of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 + length:
         raise CheckpointError(f"truncated safetensors file: its header has {length} bytes, the file {len(data)}")
+    if length > MAX_HEADER:
+        raise CheckpointError(f"the header of the safetensors file: expected at most {MAX_HEADER} bytes, got {length}")
     try:
-        header = json.loads(data[8 : 8 + length])
+        header = json.loads(bytes(data[8 : 8 + length]))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"the header of the safetensors file is not JSON: {error}") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    if not isinstance(header, dict):
+        raise CheckpointError("the header of the safetensors file is not a table")
+    return header
+
+
+def _metadata(header: dict[str, Any]) -> dict[str, str]:
+    metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError("the metadata of the safetensors file is not a table of texts")
     return metadata
+
+
+def _shapes(header: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors as the header tells them; at most `MAX_ELEMENTS` numbers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or len(shape) > 8 or not all(type(side) is int and side >= 0 for side in shape):
+            raise CheckpointError(f"{name[:120]}: damaged description of a tensor")
+        shapes[name] = tuple(shape)
+    total = sum(math.prod(shape) for shape in shapes.values())
+    if total > MAX_ELEMENTS:
+        raise CheckpointError(f"expected at most {MAX_ELEMENTS} numbers, got {total}")
+    return shapes

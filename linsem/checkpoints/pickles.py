@@ -31,22 +31,40 @@ TENSOR_NAMES = STORAGES | {
     ("torch", "Size"),
 }
 """Names in files of torch.save."""
-PLAIN_NAMES = TENSOR_NAMES | {
-    ("builtins", "set"),
-    ("__builtin__", "set"),
-    ("_codecs", "encode"),
-    ("argparse", "Namespace"),
-    ("dnnlib.util", "EasyDict"),
-    ("dnnlib.tflib.network", "Network"),
-    ("tfutil", "Network"),
-    ("network", "Network"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    *((module, name) for module in _NUMPY for name in ("scalar", "_reconstruct")),
-    ("torch.storage", "_load_from_bytes"),
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"),
-}
-"""All names in checkpoints of the known dialects."""
+SIDE_NAMES = frozenset(
+    {
+        ("torch", "device"),
+        *(("torch", name) for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")),
+        *(("datetime", name) for name in ("datetime", "date", "time", "timedelta", "timezone")),
+        *(("pathlib", name) for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
+        *(("pathlib._local", name) for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+        ("collections", "defaultdict"),
+        ("easydict", "EasyDict"),
+        ("types", "SimpleNamespace"),
+        *((module, name) for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float", "str")),
+    }
+)
+"""Names that nobody here looks at, in the values beside a network: its training's settings, dates and folders."""
+PLAIN_NAMES = (
+    TENSOR_NAMES
+    | SIDE_NAMES
+    | {
+        ("builtins", "set"),
+        ("__builtin__", "set"),
+        ("_codecs", "encode"),
+        ("argparse", "Namespace"),
+        ("dnnlib.util", "EasyDict"),
+        ("dnnlib.tflib.network", "Network"),
+        ("tfutil", "Network"),
+        ("network", "Network"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        *((module, name) for module in _NUMPY for name in ("scalar", "_reconstruct")),
+        ("torch.storage", "_load_from_bytes"),
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"),
+    }
+)
+"""All names in checkpoints of the known dialects, and in the settings that people keep beside them."""
 
 
 def read_pickle(data: memoryview, start: int = 0, names: frozenset[tuple[str, str]] = PLAIN_NAMES) -> tuple[Any, int]:

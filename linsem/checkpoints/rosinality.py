@@ -1,4 +1,7 @@
-"""The .pt files of rosinality/stylegan2-pytorch: a torch file {"g_ema": state dict, "latent_avg": (w_dim,), ...}."""
+"""The .pt files of rosinality/stylegan2-pytorch: a torch file {"g_ema": state dict, "latent_avg": (w_dim,), ...}.
+
+Others keep the same network as {"state_dict": ...}, its names behind `module.` or, beside an encoder, `decoder.`.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.inert import entries
-from linsem.checkpoints.layouts import first, flat, plane, same, scalar
+from linsem.checkpoints.layouts import first, flat, one_row, plane, same, scalar
 from linsem.checkpoints.names import Rule, check_fir, conv_of, numbered, rename, torgb_of
-from linsem.checkpoints.torchfile import state_table
+from linsem.checkpoints.torchfile import state_table, unwrapped
 
 SOURCE = "rosinality .pt"
+DECODER = "decoder."
 
 CONV = r"(conv1|convs\.\d{1,2})"
 RGB = r"(to_rgb1|to_rgbs\.\d{1,2})"
@@ -26,13 +30,19 @@ def looks_rosinality(table: dict[str, Any]) -> bool:
 
 
 def find_state(value: Any) -> dict[str, Any] | None:
-    """The generator's table in a torch file: g_ema, else g, else the file itself; None if it is of another dialect."""
+    """The generator's table in a torch file: g_ema, else g, else a state dict; None if it is of another dialect."""
     top = entries(value)
-    for candidate in (top.get("g_ema"), top.get("g"), value):
-        table = state_table(candidate)
-        if looks_rosinality(table):
-            return table
+    for candidate in (top.get("g_ema"), top.get("g"), top.get("state_dict"), value):
+        table = unwrapped(state_table(candidate))
+        for found in (table, _decoder(table)):
+            if looks_rosinality(found):
+                return found
     return None
+
+
+def _decoder(table: dict[str, Any]) -> dict[str, Any]:
+    """The generator in the state dict of an encoder that was trained for it (pSp, e4e)."""
+    return {name.removeprefix(DECODER): value for name, value in table.items() if name.startswith(DECODER)}
 
 
 def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
@@ -41,7 +51,7 @@ def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
     state = rename(table, RULES, decoder.tensor)
     mean = entries(value).get("latent_avg")
     if mean is not None:
-        state["mapping.w_avg"] = flat(decoder.tensor("latent_avg", mean))
+        state["mapping.w_avg"] = one_row(decoder.numbers("latent_avg", mean))
     averaged = "g_ema" in entries(value) or "g" not in entries(value)
     notes = () if averaged else ("the file has no averaged network (g_ema): g was read",)
     return infer.stylegan2(state, SOURCE, notes)
@@ -59,6 +69,7 @@ def _place(name: Callable[[int, str], str], inner: str) -> Any:
 
 RULES: tuple[Rule, ...] = (
     (r"style\.(\d{1,4})\.(weight|bias)", lambda m: f"mapping.fc{int(m[1]) - 1}.{m[2]}", same),
+    (r"latent_avg", "mapping.w_avg", one_row),
     (r"input\.input", "synthesis.b4.const", first),
     (rf"{CONV}\.conv\.weight", _place(conv_of, "weight"), first),
     (rf"{CONV}\.conv\.modulation\.weight", _place(conv_of, "affine.weight"), same),

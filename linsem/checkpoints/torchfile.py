@@ -7,25 +7,18 @@ with torch.load.
 
 from __future__ import annotations
 
-import io
-import struct
-import zipfile
 from typing import Any
 
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, Persistent, entries
+from linsem.checkpoints.inert import Made, Persistent, add_once, entries
 from linsem.checkpoints.pickles import PLAIN_NAMES, STORAGES, read_pickle
 from linsem.checkpoints.storages import Storage, storage_of
+from linsem.checkpoints.zipped import read_zip
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-MAX_MEMBERS = 20_000
 MAX_STORAGES = 20_000
-
-
-def looks_zip(data: memoryview) -> bool:
-    """Whether the bytes begin like a zip file."""
-    return bytes(data[:4]) == b"PK\x03\x04"
+TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
 
 
 def looks_legacy(data: memoryview) -> bool:
@@ -34,45 +27,22 @@ def looks_legacy(data: memoryview) -> bool:
     return head[:1] == b"\x80" and MAGIC.to_bytes(10, "little") in head[:16]
 
 
-def read_torch_zip(data: bytes) -> tuple[Any, dict[str, Storage]]:
-    """The value of a zip of torch.save and its storages by key. Members are never inflated: torch stores them plain."""
-    view = memoryview(data)
-    try:
-        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, struct.error, IndexError) as error:
-        raise CheckpointError(f"damaged zip file: {error}") from error
-    if len(members) > MAX_MEMBERS:
-        raise CheckpointError(f"a zip file of {len(members)} members, expected at most {MAX_MEMBERS}")
-    pickles = [m for m in members if m.filename.count("/") == 1 and m.filename.endswith("/data.pkl")]
+def read_torch_zip(data: memoryview) -> tuple[Any, dict[str, Storage]]:
+    """The value of a zip of torch.save and its storages by key."""
+    members = read_zip(data)
+    pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise CheckpointError("a zip file, but not one of torch.save: expected one member data.pkl")
-    root = pickles[0].filename[: -len("data.pkl")]
-    by_name = {member.filename: member for member in members}
-    if f"{root}byteorder" in by_name and bytes(_member(view, by_name[f"{root}byteorder"])) != b"little":
+    root = pickles[0][: -len("data.pkl")]
+    if bytes(members.get(f"{root}byteorder", b"little")) != b"little":
         raise CheckpointError("a torch file of another byte order than little")
-    value, _ = read_pickle(_member(view, pickles[0]))
+    value, _ = read_pickle(members[pickles[0]])
     storages = {}
     for key, (kind, count) in _storages_in(value).items():
-        member = by_name.get(f"{root}data/{key}")
-        if member is None:
+        if f"{root}data/{key}" not in members:
             raise CheckpointError(f"the storage {key[:40]!r} is not in the file")
-        storages[key] = _storage(kind, count, _member(view, member), key)
+        storages[key] = _storage(kind, count, members[f"{root}data/{key}"], key)
     return value, storages
-
-
-def _member(data: memoryview, member: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a plainly stored member, as a view."""
-    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size or member.flag_bits & 1:
-        raise CheckpointError(f"the member {member.filename[:80]!r} is compressed, which no file of torch.save is")
-    start = member.header_offset
-    header = bytes(data[start : start + 30]) if 0 <= start <= len(data) else b""
-    if len(header) != 30 or header[:4] != b"PK\x03\x04":
-        raise CheckpointError(f"damaged zip file: no header for the member {member.filename[:80]!r}")
-    name_length, extra_length = struct.unpack("<HH", header[26:30])
-    begin = start + 30 + name_length + extra_length
-    if begin + member.file_size > len(data):
-        raise CheckpointError(f"truncated zip file: the member {member.filename[:80]!r} is cut")
-    return data[begin : begin + member.file_size]
 
 
 def read_torch_legacy(
@@ -154,6 +124,13 @@ def state_table(value: Any) -> dict[str, Any]:
         table = entries(value)
     except CheckpointError:
         return {}
-    tensors = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
-    found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*tensors)}
+    found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*TENSORS)}
     return found if len(found) == len(table) else {}
+
+
+def unwrapped(table: dict[str, Any]) -> dict[str, Any]:
+    """A state dict's table without the `module.` that networks on several GPUs put in front of their names."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        add_once(found, name.removeprefix("module."), value)
+    return found
