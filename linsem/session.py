@@ -29,7 +29,7 @@ class SessionError(InputError):
 @dataclass(frozen=True, eq=False)
 class Session:
     """The bench. `version` rises with each change that a fit would see; `serial` numbers the keys, and `token`, which
-    no other bench has, begins them."""
+    no other bench has, begins them. `built_in`: read with the shipped extractor, although there is one of one's own."""
 
     model: str = ""
     token: str = ""
@@ -38,6 +38,7 @@ class Session:
     version: int = 0
     serial: int = 0
     past: tuple[Change, ...] = ()
+    built_in: bool = False
 
     def find(self, key: str | None) -> int | None:
         """The position of the picture with this key, or None."""

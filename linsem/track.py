@@ -74,10 +74,11 @@ def step(track: Track, by: int) -> Track:
 def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
     """The same track after another extractor has read the state shown: labels (H, W). The other states are `stale`
     until they are shown and read in their turn. Where the categories are others, strokes on it would mean something
-    else: the painter takes it for another track."""
+    else: the painter takes it for another track, and a wish that is painted already is taken off."""
     points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
     stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
     same = [c.name for c in extractor.categories] == [c.name for c in track.extractor.categories]
+    points = points if same else tuple(replace(point, wish=None) for point in points)
     return replace(
         track, name=track.name if same else secrets.token_hex(6), points=points, extractor=extractor,
         stale=stale - {track.now.number},
