@@ -50,11 +50,11 @@ class _Layout:
             self._choose()
         self.reader = Reader(services, "edit")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=340):
+            with gr.Column(scale=13, min_width=340):
                 self.painter = LabelPainter(
                     categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=460
                 )
-            with gr.Column(scale=1, min_width=330):
+            with gr.Column(scale=7, min_width=330):
                 self._run()
                 with gr.Accordion("Options", open=False):
                     self._options(services.settings.max_steps)
@@ -91,8 +91,8 @@ class _Layout:
         self.slider = Compare(elem_id="edit-slider")
         with gr.Row(elem_classes="ls-tight"):
             self.files = [
-                gr.DownloadButton(f"Download {name}", size="sm", interactive=False, min_width=120)
-                for name in ("image", "label map", "latent")
+                gr.DownloadButton(f"Download {name}", size="sm", interactive=False, min_width=110)
+                for name in ("image", "labels", "latent")
             ]
         with gr.Row(elem_classes="ls-tight ls-end"):
             self.gone = gr.Dropdown([], label="Remove a category", elem_id="edit-gone", scale=2, min_width=140)

@@ -261,7 +261,7 @@ def _report_line(report: dict[str, object]) -> str:
     line = (
         f"Done: {_percent(after)} {matched} ({_percent(report['agreement_before'])} before). "
         f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
-        f"{report['steps']} steps, {float(report['seconds']):.1f} s."
+        f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
     return show.status(f"{line} {more}".strip(), "good" if after >= 0.5 else "bad")

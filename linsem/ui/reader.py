@@ -17,7 +17,7 @@ from linsem.ui.bench import usable
 from linsem.ui.errors import GONE
 from linsem.ui.services import Services
 
-MINE, SHIPPED = "What I taught", "The built-in labels"
+MINE, SHIPPED = "Read with what I taught", "Read with the built-in labels"
 
 
 def own_chosen(services: Services, session: Session, fitted: Fitted | None) -> bool:
@@ -39,22 +39,27 @@ class Reader:
 
     def __init__(self, services: Services, name: str) -> None:
         self.services = services
-        self.radio = gr.Radio([MINE, SHIPPED], value=MINE, label="Read with", visible=False, elem_id=f"{name}-reader")
-        self.line = gr.HTML("", visible=False, elem_id=f"{name}-missing")
+        with gr.Row(elem_classes="ls-tight", visible=False) as self.row:
+            self.radio = gr.Radio(
+                [MINE, SHIPPED], value=MINE, label="Read with", container=False, visible=False, min_width=300,
+                elem_id=f"{name}-reader",
+            )  # fmt: skip
+            self.line = gr.HTML("", visible=False, min_width=300, elem_id=f"{name}-missing")
 
     @property
-    def parts(self) -> list[gr.components.Component]:
+    def parts(self) -> list[gr.blocks.Block]:
         """What `look` gives values to."""
-        return [self.radio, self.line]
+        return [self.row, self.radio, self.line]
 
-    def look(self, session: Session, fitted: Fitted | None) -> tuple[gr.Radio, gr.HTML]:
-        """Both as they are to be now."""
+    def look(self, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
+        """As they are to be now."""
+        own = own_chosen(self.services, session, fitted)
         both = usable(session, fitted) and self.services.studio.shipped(session.model) is not None
         line = ""
-        if own_chosen(self.services, session, fitted) and fitted.extractor.unknown:
+        if own and fitted.extractor.unknown:
             line = show.status(f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label.")
-        own = own_chosen(self.services, session, fitted)
-        return gr.Radio(value=MINE if own else SHIPPED, visible=both), gr.HTML(line, visible=bool(line))
+        radio = gr.Radio(value=MINE if own else SHIPPED, visible=both)
+        return gr.Row(visible=both or bool(line)), radio, gr.HTML(line, visible=bool(line))
 
     @staticmethod
     def choose(session: Session, wanted: str) -> Session:

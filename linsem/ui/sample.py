@@ -52,9 +52,10 @@ class _Layout:
                 height=130,
             )  # fmt: skip
             self.shelf = Thumbs(label="Example layouts", size=66, elem_id="sample-examples", visible=False)
-        with gr.Tab("From an image", id="seed"), gr.Row(elem_classes="ls-tight ls-end"):
-            self.number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
-            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=170)
+        with gr.Tab("From an image", id="seed"):
+            with gr.Row(elem_classes="ls-tight"):
+                self.number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
+                self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=190)
             self.take = gr.Button("Take its layout", elem_id="sample-take", min_width=110)
         with gr.Tab("Paint", id="paint") as self.paint_tab:
             self.painter = LabelPainter(

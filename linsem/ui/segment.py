@@ -162,7 +162,7 @@ class _Layout:
         self.view = gr.Radio(
             list(show.ALL_VIEWS), value="Overlay", show_label=False, container=False, elem_id="segment-view"
         )
-        self.grid = Thumbs(label="Segmented images", empty="Press Segment.", size=170, elem_id="segment-grid")
+        self.grid = Thumbs(label="Segmented images", empty="The images appear here.", size=170, elem_id="segment-grid")
 
     def _export(self, most: int) -> None:
         with gr.Row(elem_classes="ls-tight"):
