@@ -53,18 +53,23 @@ class Reader:
 
     def look(self, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
         """As they are to be now."""
-        own = own_chosen(self.services, session, fitted)
-        both = usable(session, fitted) and self.services.studio.shipped(session.model) is not None
-        line = ""
-        if own and fitted.extractor.unknown:
-            line = show.status(f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label.")
-        radio = gr.Radio(value=MINE if own else SHIPPED, visible=both)
-        return gr.Row(visible=both or bool(line)), radio, gr.HTML(line, visible=bool(line))
+        return looks(self.services, session, fitted)
 
     @staticmethod
     def choose(session: Session, wanted: str) -> Session:
         """The session with the other choice."""
         return replace(session, built_in=wanted == SHIPPED)
+
+
+def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
+    """The choice and the line, and the row of both, as they are to be for this visitor."""
+    own = own_chosen(services, session, fitted)
+    both = usable(session, fitted) and services.studio.shipped(session.model) is not None
+    line = ""
+    if own and fitted.extractor.unknown:
+        line = show.status(f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label.")
+    radio = gr.Radio(value=MINE if own else SHIPPED, visible=both)
+    return gr.Row(visible=both or bool(line)), radio, gr.HTML(line, visible=bool(line))
 
 
 def left_out(extractor: Extractor, labels: np.ndarray, alone: bool = False) -> str:
