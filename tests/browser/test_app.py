@@ -352,6 +352,76 @@ def test_stop_can_be_pressed_while_images_are_sampled(visitor):
     expect(visitor.page.locator("#sample-status")).to_contain_text("Stopped")
 
 
+def test_what_is_not_learnt_is_said_and_the_shipped_extractor_is_one_click_away(visitor):
+    label_two(visitor)
+    visitor.tab("Edit")
+    an_image_to_edit(visitor)
+    expect(visitor.page.locator("#edit-missing")).to_contain_text("Not learnt yet: hair, hat")
+    expect(visitor.page.locator("#edit-examples .th button")).to_have_count(0)
+    visitor.page.locator("#edit-reader").get_by_text("built-in labels").click()
+    expect(visitor.page.locator("#edit-missing")).to_be_hidden()
+    visitor.page.locator("#edit-examples .th button").first.click()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("already painted")
+    expect(visitor.page.locator("#edit-examples [aria-selected=true]")).to_have_count(1)
+    expect(visitor.page.locator("#edit-strip")).to_be_hidden()  # the chooser is closed
+    visitor.page.get_by_text("Edit another seed").click()
+    seed = visitor.page.locator("#edit-seed input")
+    seed.fill("")
+    seed.press("Enter")
+    expect(visitor.page.locator(".toast-body")).to_contain_text("Seed: enter a whole number from 0 to 4294967295.")
+    seed.fill("20")
+    seed.press("Enter")
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 20.")
+    visitor.page.locator("#edit-choose").get_by_text("Choose an image").click()
+    expect(visitor.page.locator("#edit-choose [aria-selected=true]")).to_have_count(0)
+    visitor.tab("Sample")
+    expect(visitor.page.locator("#sample-examples .th button").first).to_be_visible()
+    visitor.page.locator("#sample-reader").get_by_text("what I taught").click()
+    expect(visitor.page.locator("#sample-examples .th button")).to_have_count(0)
+    visitor.tab("Segment")
+    expect(visitor.page.locator("#segment-status")).to_contain_text("what you taught")
+    visitor.page.locator("#segment-reader").get_by_text("built-in labels").click()
+    expect(visitor.page.locator("#segment-status")).to_contain_text("built-in labels")
+
+
+def test_a_second_sampling_begins_with_nothing_of_the_first(visitor):
+    visitor.tab("Sample")
+    page = visitor.page
+    page.locator("#sample-examples .th button").first.click()
+    expect(page.locator("#sample-understood")).to_contain_text(re.compile(r"Layout '[\w ]+': \d+ categories\."))
+    expect(page.locator("#sample-send")).to_be_disabled()
+    page.locator("#sample-run").click()
+    expect(page.locator("#sample-status")).to_contain_text("results in")
+    expect(page.locator("#sample-results [aria-selected=true]")).to_have_count(1)  # the best one, until another
+    expect(page.locator("#sample-sides .th button")).to_have_count(3)
+    page.locator("#sample-pack").click()
+    expect(page.locator("#sample-file a").first).to_be_visible()
+    page.locator("#sample-first input").fill("4000")
+    page.locator("#sample-first input").press("Enter")
+    expect(page.locator("#sample-stop")).to_be_enabled()
+    expect(page.locator("#sample-sides .th button")).to_have_count(0)
+    expect(page.locator("#sample-file a")).to_have_count(0)
+    expect(page.locator("#sample-send")).to_be_disabled()
+    page.locator("#sample-stop").click()
+    expect(page.locator("#sample-status")).to_contain_text("Stopped")
+    expect(page.locator("#sample-run")).to_be_enabled()
+
+
+def test_an_export_can_be_stopped_while_it_runs_and_only_then(visitor):
+    visitor.tab("Segment")
+    expect(visitor.page.locator("#segment-status .ls-good")).to_be_visible()
+    visitor.page.get_by_text("Export a data set").click()
+    run, stop = visitor.page.locator("#export-run"), visitor.page.locator("#export-stop")
+    expect(stop).to_be_disabled()
+    run.click()
+    expect(stop).to_be_enabled(timeout=1500)
+    expect(run).to_be_disabled()
+    stop.click()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_disabled()
+    expect(visitor.page.locator("#export-status")).to_contain_text("nothing was kept")
+
+
 def test_what_was_learnt_goes_with_the_last_label(visitor):
     label_two(visitor)
     visitor.tab("Segment")
