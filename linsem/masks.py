@@ -15,12 +15,25 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from linsem.categories import SNAP, UNLABELLED_COLOR, Category, checked_labels, color_table, parse_categories, rgb_of
+from linsem.categories import (
+    MAX_CATEGORIES,
+    SNAP,
+    UNLABELLED_COLOR,
+    Category,
+    checked_labels,
+    color_table,
+    parse_categories,
+    rgb_of,
+)
 from linsem.errors import InputError
 from linsem.pictures import PictureError, open_picture
 from linsem.pixels import IGNORE, resize_labels
 
 MAX_COLORS = 65_536  # that a picture may have and still be asked whether it is a label map
+PHOTO = (
+    "label map: this looks like a photo, not a label map: its colours match no category. Save the label map as PNG in "
+    "the colours of the categories"
+)
 TEXT_KEY = "linsem:categories"  # the PNG text chunk: JSON [{name, color}]
 
 
@@ -118,7 +131,7 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
     packed = rgb[..., 0].astype(np.int32) << 16 | rgb[..., 1].astype(np.int32) << 8 | rgb[..., 2]
     colors, counts = np.unique(packed[opaque], return_counts=True)
     if len(colors) > MAX_COLORS:
-        raise LabelMapError(f"label map: expected a colour for each category, got a picture of {len(colors)} colours")
+        raise LabelMapError(PHOTO)
     exact, near = _match(colors, categories)
     gray = bool(((colors >> 16 == colors & 255) & (colors >> 8 & 255 == colors & 255)).all())
     if indices is None and gray:
@@ -137,6 +150,8 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
         raise LabelMapError(f"label map: {image.format} keeps numbers and colours only nearly: save it as PNG")
     if gray_mode:
         raise LabelMapError(_unknown_indices(indices[opaque], categories))
+    if (near < 0).sum() > MAX_CATEGORIES and 2 * counts[near < 0].sum() > counts.sum():
+        raise LabelMapError(PHOTO)
     raise LabelMapError(_unknown_colors(colors[near < 0], counts[near < 0], categories))
 
 
@@ -230,9 +245,10 @@ def _unknown_indices(indices: np.ndarray, categories: Sequence[Category]) -> str
 
 def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence[Category]) -> str:
     order = np.argsort(-counts, kind="stable")
-    listed = ", ".join(f"#{colors[i]:06x} ({counts[i]} pixels)" for i in order[:5])
-    more = f" and {len(order) - 5} more" if len(order) > 5 else ""
-    known = ", ".join(f"{category.color} {category.name}" for category in categories[:24])
+    listed = ", ".join(f"#{colors[i]:06x} ({counts[i]} pixels)" for i in order[:3])
+    more = f" and {len(order) - 3} more" if len(order) > 3 else ""
+    known = ", ".join(f"{category.color} {category.name}" for category in categories[:6])
+    known += f" and {len(categories) - 6} more" if len(categories) > 6 else ""
     return (
         f"label map: {int(counts.sum())} pixels have a colour that belongs to no category: {listed}{more}; expected "
         f"{known} (saved as PNG, without smoothing), or transparent for unlabelled"

@@ -31,7 +31,7 @@ class Session:
     """The labelling bench.
 
     `version` increases with each change that affects a fit; `serial` numbers the keys, which begin with `token`, unique
-    to each bench.
+    to each bench. `built_in`: the shipped extractor is used although the visitor has fitted one.
     """
 
     model: str = ""
@@ -41,6 +41,7 @@ class Session:
     version: int = 0
     serial: int = 0
     past: tuple[Change, ...] = ()
+    built_in: bool = False
 
     def find(self, key: str | None) -> int | None:
         """The position of the picture with this key, or None."""

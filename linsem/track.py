@@ -86,11 +86,12 @@ def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
     """The track after another extractor has predicted labels (H, W) for the state shown.
 
     The other states are `stale` until they are shown and predicted in turn. If the categories differ, strokes would
-    change their meaning, so the painter treats it as a new track.
+    change their meaning, so the painter treats it as a new track, and a wish that is already painted is removed.
     """
     points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
     stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
     same = [c.name for c in extractor.categories] == [c.name for c in track.extractor.categories]
+    points = points if same else tuple(replace(point, wish=None) for point in points)
     return replace(
         track, name=track.name if same else secrets.token_hex(6), points=points, extractor=extractor,
         stale=stale - {track.now.number},

@@ -114,9 +114,16 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
 @pytest.mark.parametrize(
     ("report", "said", "not_said"),
     [
-        ({"steps": 4, "note": "the whole image may change: nothing is held"}, "92 % of what", "Nothing to do"),
+        (
+            {"steps": 4, "note": "the whole image may change: nothing is held"},
+            "92 % of your strokes are matched (10 % before)",
+            "Nothing to do",
+        ),
         ({"steps": 4, "note": "the whole image may change: nothing is held"}, "The whole image may change", "{"),
         ({"steps": 4, "note": ""}, "4 steps", "Nothing to do"),
+        ({"steps": 4, "removed": "hat"}, "92 % of &#x27;hat&#x27; is gone", "strokes"),
+        ({"steps": 7, "of": 50, "left_out": "Note: no hat."}, "Stopped after 7 of 50 steps: 92 % of your", "ls-good"),
+        ({"steps": 4, "note": "x", "left_out": "Note: no hat."}, "2.0\u00a0s. Note: no hat.", "X."),
         ({"steps": 0, "note": "the image already shows it"}, "Nothing to do: the image already shows it", "92 %"),
     ],
 )

@@ -43,12 +43,13 @@ def test_the_wishes_are_sparse_maps_of_the_shipped_categories(services):
 def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, session):
     editing = Editing(services)
     strip = editing.shelf(session, None)
-    assert strip["visible"] and len(strip["value"].items) == len(editing.examples(session, None))
+    assert len(strip.items) == len(editing.examples(session, None)) > 0 and strip.current is None
     wish = editing.examples(session, None)[0]
     track = editing.from_example(session, None, 0)
     assert "press Run" in editing.look(track)[1] and "already" in editing.look(track)[1]
     state, *_ = editing.settle(track)
     assert np.array_equal(state.labels, wish.labels) and track.now.caption == f"seed {wish.seed}"
+    assert editing.shelf(session, None, track).current == 0
     done = push(track, EditPoint(track.now.ws, track.now.rgb, track.now.labels, "more", {}))
     assert (editing.settle(done)[0].labels == IGNORE).all()
 
@@ -56,6 +57,6 @@ def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, s
 def test_where_none_fit_nothing_is_offered(services, session):
     editing = Editing(services)
     other = replace(session, model="avatars-64")
-    assert editing.examples(other, None) == [] and not editing.shelf(other, None)["visible"]
+    assert editing.examples(other, None) == [] and not editing.shelf(other, None).items
     with pytest.raises(ValueError, match="not there any more"):
         editing.from_example(session, None, 99)

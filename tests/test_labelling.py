@@ -15,7 +15,7 @@ from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.labelling import Labelling
-from linsem.ui.segment import chosen_extractor
+from linsem.ui.reader import chosen_extractor
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
 

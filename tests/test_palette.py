@@ -181,8 +181,11 @@ def test_an_unknown_index_is_an_error_that_names_it():
 
 def test_a_photograph_is_an_error():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    with pytest.raises(LabelMapError, match="belongs to no category"):
+    with pytest.raises(LabelMapError, match="looks like a photo, not a label map: its colours match no category"):
         read_label_map(encoded(noise, "JPEG"), CATEGORIES)
+    few = np.repeat(np.arange(9, dtype=np.uint8)[:, None, None] * 20 + (0, 77, 200), 5, 1)  # a map of other colours
+    with pytest.raises(LabelMapError, match=r"45 pixels have a colour that belongs to no category: .* and 6 more"):
+        read_label_map(encoded(few.astype(np.uint8)), CATEGORIES)
 
 
 def test_resized_by_the_nearest_pixel_so_that_no_new_label_appears():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import gradio as gr
 
@@ -11,19 +12,21 @@ from linsem.errors import InputError
 from linsem.session import Fitted, Session
 from linsem.track import Track
 from linsem.ui import show
-from linsem.ui.bench import caption
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing
-from linsem.ui.events import on
+from linsem.ui.events import ALWAYS, on
 from linsem.ui.label import LabelTab, first_categories
+from linsem.ui.reader import Reader
 from linsem.ui.services import Services, reach
-from linsem.ui.thumbs import Strip, Thumb, Thumbs
+from linsem.ui.thumbs import Strip, Thumbs
 
 HINT = (
-    "Paint what should be there (hair where there is none, a hat, glasses) and press Run: the image changes until it "
-    "obeys. Everything you do not paint is held as it is."
+    "Paint what should be there, such as hair, a hat or glasses, then press Run. The image changes to match; the rest "
+    "stays as it is."
 )
+# The tab may only just have been opened: wait until it is laid out.
+SHOW = "() => { setTimeout(() => document.querySelector('#edit-painter')?.scrollIntoView({block: 'start'}), 400); }"
 BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update', interactive: on}))"
 
 
@@ -43,51 +46,60 @@ class _Layout:
 
     def __init__(self, services: Services) -> None:
         gr.HTML(show.hint(HINT))
-        with gr.Accordion("Choose an image", open=True, elem_id="edit-choose"):
+        with gr.Accordion("Choose an image", open=True, elem_id="edit-choose") as self.chooser:
             self._choose()
+        self.reader = Reader(services, "edit")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=340):
+            with gr.Column(scale=13, min_width=340):
                 self.painter = LabelPainter(
-                    categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=560
+                    categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=460
                 )
-            with gr.Column(scale=1, min_width=320):
+            with gr.Column(scale=7, min_width=330):
                 self._run()
-                with gr.Accordion("How", open=False):
-                    self._how(services.settings.max_steps)
-                with gr.Accordion("Compare with the first image", open=True):
-                    self.slider = Compare(elem_id="edit-slider")
-                with gr.Row(elem_classes="ls-tight"):
-                    self.files = [
-                        gr.DownloadButton(name, size="sm", interactive=False, min_width=74)
-                        for name in ("Image", "Label map", "Latent")
-                    ]
+                with gr.Accordion("Options", open=False):
+                    self._options(services.settings.max_steps)
+                with gr.Accordion("Edit another seed", open=False, elem_id="edit-any"):
+                    self._any()
 
     def _choose(self) -> None:
-        self.strip = Thumbs(
-            label="Images on the bench", empty="The images of the tab Label appear here.", size=68, elem_id="edit-strip"
-        )
-        self.shelf = Thumbs(label="Or an example, painted already", size=68, elem_id="edit-examples", visible=False)
+        with gr.Row(elem_classes="ls-tight", equal_height=False):
+            with gr.Column(scale=3, min_width=300, elem_classes="ls-scroll", visible=False) as self.offered:
+                gr.HTML("<small>Examples, painted already</small>")
+                self.shelf = Thumbs(label="Examples, painted already", elem_id="edit-examples")
+            with gr.Column(scale=5, min_width=300, elem_classes="ls-scroll"):
+                gr.HTML("<small>Images of the tab Label</small>")
+                self.strip = Thumbs(
+                    label="Images of the tab Label", empty="The images of the tab Label appear here.",
+                    elem_id="edit-strip",
+                )  # fmt: skip
+
+    def _any(self) -> None:
         with gr.Row(elem_classes="ls-tight ls-end"):
-            self.seed = gr.Number(
-                12, label="Or a seed", precision=0, minimum=0, elem_id="edit-seed", scale=1, min_width=110
-            )
-            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
+            self.seed = gr.Number(12, label="Seed", precision=0, minimum=0, elem_id="edit-seed", scale=1, min_width=110)
+            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=170)
             self.take = gr.Button("Edit this seed", elem_id="edit-take", scale=1, min_width=120)
 
     def _run(self) -> None:
         with gr.Row(elem_classes="ls-tight"):
             self.run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=74)
             self.stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=74)
-            self.undo = gr.Button("Undo", interactive=False, elem_id="edit-undo", min_width=74)
-            self.redo = gr.Button("Redo", interactive=False, elem_id="edit-redo", min_width=74)
         self.line = gr.HTML(show.status(READY), elem_id="edit-status")
-        self.frames = Thumbs(label="Before and now", empty="The result appears here.", size=210, elem_id="edit-frames")
+        self.frames = Thumbs(label="Before and now", empty="The result appears here.", size=150, elem_id="edit-frames")
+        with gr.Row(elem_classes="ls-tight"):
+            self.undo = gr.Button("Undo edit", size="sm", interactive=False, elem_id="edit-undo", min_width=100)
+            self.redo = gr.Button("Redo edit", size="sm", interactive=False, elem_id="edit-redo", min_width=100)
+        self.slider = Compare(elem_id="edit-slider")
+        with gr.Row(elem_classes="ls-tight"):
+            self.files = [
+                gr.DownloadButton(f"Download {name}", size="sm", interactive=False, min_width=110)
+                for name in ("image", "labels", "latent")
+            ]
         with gr.Row(elem_classes="ls-tight ls-end"):
-            self.gone = gr.Dropdown([], label="Or take something away", elem_id="edit-gone", scale=2, min_width=140)
-            self.remove = gr.Button("Remove it", elem_id="edit-remove", scale=1, min_width=100)
+            self.gone = gr.Dropdown([], label="Remove a category", elem_id="edit-gone", scale=2, min_width=140)
+            self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=100)
 
-    def _how(self, most: int) -> None:
-        self.steps = gr.Slider(**reach(5, most, 50, 5), label="Most steps", elem_id="edit-steps")
+    def _options(self, most: int) -> None:
+        self.steps = gr.Slider(**reach(5, most, 50, 5), label="Maximum steps", elem_id="edit-steps")
         self.everywhere = gr.Checkbox(False, label="The whole image may change, not only around my strokes")
         with gr.Row(elem_classes="ls-tight"):
             self.colored = gr.Checkbox(False, label="Where I paint, ask for this colour too", scale=2)
@@ -99,6 +111,7 @@ class _Wiring:
 
     def __init__(self, services: Services, logic: Editing, bench: LabelTab, at: _Layout) -> None:
         self.services, self.logic, self.bench, self.track, self.at = services, logic, bench, bench.track, at
+        self.who = [bench.session, bench.fitted]
         self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files])
         self.changed = [self.track, at.frames, at.line]
         self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
@@ -106,22 +119,41 @@ class _Wiring:
 
     def wire(self, tab: gr.Tab) -> None:
         """Register everything."""
-        at, logic, who = self.at, self.logic, [self.bench.session, self.bench.fitted]
-        opened = on(tab.select, self.visit, [*who, self.track], [at.strip, self.track, at.line], **self.quiet)
-        still = [gr.skip()] * len(self.settle[1])
-        on(opened.then, lambda now: logic.settle(now) if now else still, *self.settle, **self.quiet)
-        on(opened.then, logic.shelf, who, [at.shelf], **self.quiet)
+        at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
         self._wire_runs()
+        more = {**quiet, "cancels": self.going}
+        self._open(tab.select)
+        other = on(at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], **more)
+        self.idle(self._open(other.then).then)
+        seed = partial(gr.on, [at.take.click, at.seed.submit])
         for taken in (
-            on(at.strip.select, self.choose, who, [self.track], cancels=self.going, **self.quiet),
-            on(at.shelf.select, self.example, who, [self.track], cancels=self.going, **self.quiet),
-            on(at.take.click, logic.from_seed, [*who, at.seed, at.psi], [self.track], cancels=self.going,
-               **self.services.short),
-        ):  # fmt: skip
+            on(at.strip.select, self.choose, who, [self.track], **more),
+            on(at.shelf.select, self.example, who, [self.track], **more),
+            on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.track], **more),
+        ):
             self.arrive(taken)
         for button, by in ((at.undo, -1), (at.redo, 1)):
-            moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **self.quiet)
-            on(moved.then, logic.settle, *self.settle, **self.quiet)
+            moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **quiet)
+            on(moved.then, logic.settle, *self.settle, **quiet)
+
+    def _open(self, register: Callable) -> object:
+        """When the tab is opened, or another extractor is chosen: all that is shown, as it is now."""
+        opened = on(register, self.visit, [*self.who, self.track], self.changed, **self.quiet)
+        still = [gr.skip()] * len(self.settle[1])
+        settled = on(opened.then, lambda now: self.logic.settle(now) if now else still, *self.settle, **self.quiet)
+        self._mark(opened.then)
+        on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet)
+        return settled
+
+    def _mark(self, register: Callable) -> None:
+        """Which image to choose from is the one that is edited: of both strips, whatever was clicked there before."""
+
+        def marked(session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, ...]:
+            shelf = self.logic.shelf(session, fitted, now)
+            return gr.Column(visible=bool(shelf.items)), shelf, self.logic.strip(session, now)
+
+        shown = [self.at.offered, self.at.shelf, self.at.strip]
+        on(register, marked, [*self.who, self.track], shown, **self.quiet)
 
     def _wire_runs(self) -> None:
         at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
@@ -136,8 +168,7 @@ class _Wiring:
         for each in self.going:
             self.idle(on(each.then, logic.settle, *self.settle, **self.quiet).then)
             self.idle(each.failure)  # which `then` does not follow
-        stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
-        self.arrive(stopped)
+        self._settle_after(at.stop.click(None, None, None, cancels=self.going, api_visibility="private"))
 
     def idle(self, after: Callable) -> None:
         """After a run, however it ended: what may be pressed."""
@@ -146,9 +177,15 @@ class _Wiring:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
             return [gr.Button(interactive=free) for free in (True, True, position > 0, position < last, False)]
 
-        on(after, states, [self.track], self.busy, concurrency_limit=None, show_progress="hidden")
+        on(after, states, [self.track], self.busy, **ALWAYS)
 
-    def arrive(self, source: object) -> object:
+    def arrive(self, source: object) -> None:
+        """After another image was chosen: everything that shows it, in view."""
+        on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
+        self._mark(self._settle_after(source).then)
+        source.success(None, None, None, js=SHOW, api_visibility="private")
+
+    def _settle_after(self, source: object) -> object:
         """After the track has changed: everything that shows it, and what may be pressed."""
 
         def look(now: Track | None) -> tuple[Strip, str]:
@@ -166,17 +203,13 @@ class _Wiring:
         return self.logic.from_example(session, fitted, int(event.index))
 
     def visit(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, object, object]:
-        strip = self._bench_strip(session)
         try:
-            return strip, self.logic.visit(session, fitted, now), gr.skip()
+            visited = self.logic.visit(session, fitted, now)
         except InputError as error:
-            return strip, None, show.status(str(error), "bad")
-
-    def _bench_strip(self, session: Session) -> Strip:
-        if not session.pictures:
-            return Strip(())
-        rgb = self.services.gpu.render(session.model, [picture.ws for picture in session.pictures])
-        return Strip(tuple(Thumb(rgb[i], caption(p)[0]) for i, p in enumerate(session.pictures)))
+            return None, Strip(()), show.status(str(error), "bad")
+        if visited is now:
+            return gr.skip(), gr.skip(), gr.skip()
+        return visited, *self.logic.look(visited)
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

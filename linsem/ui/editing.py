@@ -21,16 +21,17 @@ from linsem.session import Fitted, Session
 from linsem.studio import EditFrame
 from linsem.track import EditPoint, Track, new_track, push, reread, step
 from linsem.ui import show
+from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.categories import hex_color
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
-from linsem.ui.segment import chosen_extractor
+from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between frames that are sent
-READY = "Paint what the image should show, then press Run."
-PAINTED = "A wish is painted already: press Run, or paint on."
+READY = "Paint what should be there, then press Run."
+PAINTED = "This example is already painted: press Run, or add strokes."
 
 
 class Editing:
@@ -61,24 +62,38 @@ class Editing:
         return self.start(session, fitted, picture.ws, picture.title)
 
     def examples(self, session: Session, fitted: Fitted | None) -> list[ExampleEdit]:
-        """The wishes that ship, where what reads them knows their categories."""
+        """The wishes that ship, where what reads them has learnt their categories."""
         try:
-            return example_edits(session.model, chosen_extractor(self.services, session, fitted).categories)
+            extractor = chosen_extractor(self.services, session, fitted)
         except InputError:  # nothing to read them with yet
             return []
+        found = example_edits(session.model, extractor.categories)
+        return [each for each in found if all_known(extractor, each.labels)]
 
-    def shelf(self, session: Session, fitted: Fitted | None) -> dict:
-        """Each example's image with its wish over it."""
+    def shelf(self, session: Session, fitted: Fitted | None, track: Track | None = None) -> Strip:
+        """Each example's image with its wish over it; the one that the track began with is the current one."""
         found = self.examples(session, fitted)
         if not found:
-            return gr.update(visible=False)
+            return Strip(())
         _, rgb = self.gpu.draw(session.model, [each.seed for each in found], EDIT_PSI)
         categories = chosen_extractor(self.services, session, fitted).categories
         items = (
-            Thumb(overlay(picture, each.labels, categories, 0.7), f"try: {each.words}")
+            Thumb(overlay(picture, each.labels, categories, 0.7), each.words)
             for picture, each in zip(rgb, found, strict=True)
         )
-        return gr.update(value=Strip(tuple(items)), visible=True)
+        wish = None if track is None else track.points[0].wish
+        begun = [i for i, each in enumerate(found) if wish is not None and np.array_equal(_wish(each, track), wish)]
+        return Strip(tuple(items), begun[0] if begun else None)
+
+    def strip(self, session: Session, track: Track | None = None) -> Strip:
+        """The images of the bench; the one that the track began with is the current one."""
+        if not session.pictures:
+            return Strip(())
+        rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
+        items = tuple(Thumb(rgb[i], caption(p)[0]) for i, p in enumerate(session.pictures))
+        first = None if track is None or track.points[0].wish is not None else track.points[0]
+        begun = [i for i, p in enumerate(session.pictures) if first is not None and np.array_equal(p.ws, first.ws)]
+        return Strip(items, begun[0] if begun else None)
 
     def from_example(self, session: Session, fitted: Fitted | None, index: int) -> Track:
         """Begin with an example: its image, and its wish painted on it."""
@@ -86,8 +101,7 @@ class Editing:
         if not 0 <= index < len(found):
             raise InputError("this example is not there any more: choose another one")
         track = self.from_seed(session, fitted, found[index].seed, EDIT_PSI)
-        labels = resize_labels(found[index].labels, track.now.labels.shape)
-        return replace(track, points=(replace(track.now, wish=labels),))
+        return replace(track, points=(replace(track.now, wish=_wish(found[index], track)),))
 
     def visit(self, session: Session, fitted: Fitted | None, track: Track | None) -> Track:
         """When the tab is opened: an image to edit, read by the extractor of the moment. While there is none, since
@@ -115,6 +129,7 @@ class Editing:
         """Follow the strokes; each frame gives the track so far, so that Stop keeps what there is."""
         track = _needed(track)
         target = _target(track, painted)
+        note = left_out(track.extractor, target, alone=colored)
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         region = np.ones(target.shape, bool) if everywhere else None
         paint = None
@@ -125,7 +140,7 @@ class Editing:
             target != IGNORE if colored else None,
         )  # fmt: skip
         names = [track.extractor.categories[k].name for k in np.unique(target[target != IGNORE])]
-        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}")
+        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", {"left_out": note})
 
     def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
         """Take a category away."""
@@ -135,18 +150,20 @@ class Editing:
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         name = track.extractor.categories[int(category)].name
         frames = self.gpu.remove(track.model, track.extractor, track.now.ws, int(category), None, steps)
-        yield from self._frames(track, frames, steps, f"no {name}")
+        yield from self._frames(track, frames, steps, f"no {name}", {"removed": name})
 
     @staticmethod
-    def _frames(track: Track, frames: Iterator[EditFrame], steps: int, caption: str) -> Iterator[tuple[object, ...]]:
+    def _frames(
+        track: Track, frames: Iterator[EditFrame], steps: int, caption: str, more: dict[str, object]
+    ) -> Iterator[tuple[object, ...]]:
         before, frame, last = track.now, None, 0.0
         yield track, Strip((Thumb(before.rgb, "before"), Thumb(before.rgb, "now"))), show.progress(0, "Starting ...")
         for frame in frames:
             if time.monotonic() - last < EVERY:
                 continue
             last = time.monotonic()
-            yield _frame(track, before, frame, steps, caption, False)
-        yield _frame(track, before, frame, steps, caption, True)
+            yield _frame(track, frame, caption, {**more, "of": steps})
+        yield _frame(track, frame, caption, more)
 
     # --- what is shown of a track ------------------------------------------------------------------------------------
 
@@ -160,7 +177,7 @@ class Editing:
         files = self._files(track)
         return (
             state,
-            (first.rgb, now.rgb),
+            (first.rgb, now.rgb) if track.position else None,
             gr.Button(interactive=track.position > 0),
             gr.Button(interactive=track.position < len(track.points) - 1),
             gr.Dropdown(present, value=None),
@@ -181,10 +198,13 @@ class Editing:
 
     @staticmethod
     def look(track: Track) -> tuple[Strip, str]:
-        """The state shown and the one before it, and a line about it."""
+        """The state shown beside the one before it, once there is an edit, and a line about it."""
         now, before = track.now, track.points[max(track.position - 1, 0)]
-        line = _report_line(now.report) if now.report else show.status(READY if now.wish is None else PAINTED)
-        return Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))), line
+        strip = Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))) if track.position else Strip(())
+        if now.report:
+            return strip, _report_line(now.report)
+        what = READY if now.wish is None else PAINTED
+        return strip, show.status(f"{now.caption[:1].upper()}{now.caption[1:]}. {what}")
 
     def move(self, track: Track | None, by: int) -> tuple[object, ...]:
         """Undo or redo."""
@@ -199,36 +219,53 @@ def _needed(track: Track | None) -> Track:
     return track
 
 
+def _wish(example: ExampleEdit, track: Track) -> np.ndarray:
+    """What an example asks for, at the size of the images."""
+    return resize_labels(example.labels, track.now.labels.shape)
+
+
 def _target(track: Track, painted: PainterLabels | None) -> np.ndarray:
     if painted is None or painted.key != track.key:
         raise InputError("the painter does not show this image yet: wait a moment, then paint")
     if (painted.labels == IGNORE).all():
-        raise InputError("nothing is painted: paint at least one stroke of what the image shall show")
+        raise InputError("nothing is painted yet: draw at least one stroke, then press Run")
     return painted.labels
 
 
-def _frame(
-    track: Track, before: EditPoint, frame: EditFrame, steps: int, caption: str, done: bool
-) -> tuple[object, ...]:
-    point = EditPoint(frame.ws, frame.rgb, frame.labels, caption, frame.report)
-    strip = Strip((Thumb(before.rgb, "before"), Thumb(frame.rgb, "now")))
-    report = frame.report
-    if done:
-        return push(track, point), strip, _report_line(report)
-    held = f"{100 * report['agreement_after']:.0f} % of what you asked for holds"
-    line = f"Step {report['steps']} of at most {steps}: {held} (at first {100 * report['agreement_before']:.0f} %)."
-    return push(track, point), strip, show.progress(report["steps"] / steps, line)
+def _frame(track: Track, frame: EditFrame, caption: str, more: dict[str, object]) -> tuple[object, ...]:
+    """What the tab shows of a frame. Its report has more for this page: `left_out`, a note; `removed`, the name of what
+    was to go; and of a frame that is not the last, for Stop may make it the last one, `of`, the steps asked for."""
+    report = {**frame.report, **more}
+    strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
+    track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report))
+    if "of" not in more:
+        return track, strip, _report_line(report)
+    matched = f"{_percent(report['agreement_after'])} matched ({_percent(report['agreement_before'])} at the start)"
+    line = f"Step {report['steps']} of {more['of']}: {matched}."
+    return track, strip, show.progress(report["steps"] / more["of"], line)
 
 
 def _report_line(report: dict[str, object]) -> str:
-    note = report.get("note")
+    """What came of an edit: how far the strokes are matched, and what there is to note."""
+    left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
+    after = float(report["agreement_after"])
+    matched = f"of {report['removed']!r} is gone" if report.get("removed") else "of your strokes are matched"
+    if "of" in report:
+        line = (
+            f"Stopped after {report['steps']} of {report['of']} steps: {_percent(after)} of your strokes are matched."
+        )
+        return show.status(f"{line} {left}".strip(), "idle")
     if note and not report["steps"]:
-        return show.status(f"Nothing to do: {note}.", "idle")
-    after = 100 * float(report["agreement_after"])
+        already = "the image already shows what you painted" if left else note
+        return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
     line = (
-        f"{after:.0f} % of what you asked for holds now (before: {100 * float(report['agreement_before']):.0f} %). "
-        f"The rest changed by {float(report['outside_change']):.1f} of 255 on average. "
-        f"{report['steps']} steps, {float(report['seconds']):.1f} s."
+        f"Done: {_percent(after)} {matched} ({_percent(report['agreement_before'])} before). "
+        f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
+        f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
-    line += f" {note[:1].upper()}{note[1:]}." if note else ""
-    return show.status(line, "good" if after >= 50 else "bad")
+    more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
+    return show.status(f"{line} {more}".strip(), "good" if after >= 0.5 else "bad")
+
+
+def _percent(share: object) -> str:
+    return f"{100 * float(share):.0f} %"

@@ -24,6 +24,7 @@ from linsem.ui.services import Services
 HERE = Path(__file__).parent
 TITLE = "linsem: label a few images, and the GAN does the rest"
 MAX_IMAGE_PIXELS = 16_000_000  # Pillow refuses twice as many
+STYLES = ("page.css", "tabs.css")
 CALLS = 64  # that may run at once
 WARM_AFTER = 1.5  # seconds: the page is served by then
 
@@ -76,7 +77,7 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
         },
         state_session_capacity=settings.sessions + settings.queue + CALLS,  # calls of programs leave at their end
         theme=theme(),
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
+        css="".join((HERE / name).read_text(encoding="utf-8") for name in STYLES),
         show_error=False,
         ssr_mode=False,
         run_history=False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import gradio as gr
 
 from linsem.conditional import STEPS
@@ -12,17 +15,15 @@ from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
-from linsem.ui.events import on
-from linsem.ui.examples import example_masks
+from linsem.ui.events import ALWAYS, BUSY, idle, on
 from linsem.ui.label import LabelTab, first_categories
+from linsem.ui.reader import Reader
 from linsem.ui.sampling import NO_LAYOUT, Results, Sampling
-from linsem.ui.segment import chosen_extractor
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 
-HINT = "Give a layout, and get several different images that obey it, best first."
+HINT = "Give a layout and get different images that follow it, best first."
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
-BUSY = "() => [false, true].map((on) => ({__type__: 'update', interactive: on}))"
 
 
 class _Layout:
@@ -30,6 +31,7 @@ class _Layout:
 
     def __init__(self, services: Services) -> None:
         gr.HTML(show.hint(HINT))
+        self.reader = Reader(services, "sample")
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=330):
                 with gr.Tabs(elem_id="sample-source"):
@@ -46,13 +48,14 @@ class _Layout:
     def _sources(self, services: Services) -> None:
         with gr.Tab("Upload", id="upload"):
             self.mask = gr.File(
-                label="A mask of any kind and size", elem_id="sample-mask", file_types=PICTURES, type="filepath",
+                label="Label map (PNG)", elem_id="sample-mask", file_types=PICTURES, type="filepath",
                 height=130,
             )  # fmt: skip
-            self.shelf = Thumbs(label="Example masks", size=66, elem_id="sample-examples", visible=False)
-        with gr.Tab("From an image", id="seed"), gr.Row(elem_classes="ls-tight ls-end"):
-            self.number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
-            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=110)
+            self.shelf = Thumbs(label="Example layouts", size=66, elem_id="sample-examples", visible=False)
+        with gr.Tab("From an image", id="seed"):
+            with gr.Row(elem_classes="ls-tight"):
+                self.number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
+                self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=190)
             self.take = gr.Button("Take its layout", elem_id="sample-take", min_width=110)
         with gr.Tab("Paint", id="paint") as self.paint_tab:
             self.painter = LabelPainter(
@@ -65,25 +68,30 @@ class _Layout:
             self.stop = gr.Button("Stop", interactive=False, elem_id="sample-stop", min_width=100)
         with gr.Row(elem_classes="ls-tight"):
             self.count = gr.Slider(**reach(1, limits.max_results, 4), label="Results", min_width=200)
-            self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110)
+            self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110, elem_id="sample-first")
             self.look = gr.Textbox(  # text, since an empty number comes back as 0
-                "", label="Look of seed", placeholder="their own", min_width=110, max_lines=1, elem_id="sample-look"
+                "",
+                label="Colours from seed (optional)",
+                placeholder="each its own",
+                min_width=170,
+                max_lines=1,
+                elem_id="sample-look",
             )
-        with gr.Accordion("How", open=False), gr.Row(elem_classes="ls-tight"):
+        with gr.Accordion("Options", open=False), gr.Row(elem_classes="ls-tight"):
             steps, many = reach(0, limits.max_steps, STEPS), reach(12, min(limits.max_candidates, 1000), 200, 4)
-            self.steps = gr.Slider(**steps, label="Most steps", min_width=200)
+            self.steps = gr.Slider(**steps, label="Maximum steps", min_width=200)
             self.candidates = gr.Slider(**many, label="Candidates", min_width=200, elem_id="sample-candidates")
 
     def _results(self) -> None:
         self.state = gr.HTML(show.status("The results appear here."), elem_id="sample-status")
-        self.strip = Thumbs(label="Results", empty="No results yet.", size=190, elem_id="sample-results")
+        self.strip = Thumbs(label="Results", empty="No results yet.", size=160, elem_id="sample-results")
         self.sides = Thumbs(
             label="The chosen result", empty="Click a result to see its own labels.", size=150, elem_id="sample-sides"
         )
         with gr.Row(elem_classes="ls-tight"):
-            self.send = gr.Button("Edit this one", elem_id="sample-send")
-            self.pack = gr.Button("Make a zip of the results")
-        self.file = gr.File(label="All results", interactive=False, visible=False)
+            self.send = gr.Button("Edit this one", interactive=False, elem_id="sample-send")
+            self.pack = gr.Button("Make a zip of the results", interactive=False, elem_id="sample-pack")
+        self.file = gr.File(label="All results", interactive=False, visible=False, elem_id="sample-file")
 
 
 class _Wiring:
@@ -97,57 +105,77 @@ class _Wiring:
 
     def wire(self, tab: gr.Tab, tabs: gr.Tabs) -> None:
         """Register everything."""
-        at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
-        shown = [self.layout, at.wanted, at.legend, at.line]
-        on(at.mask.upload, logic.upload, [*who, at.mask], shown, **quiet)
-        on(at.mask.clear, logic.upload, [*who, at.mask], shown, **quiet)
-        on(tab.select, self.visit, who, [at.shelf], **quiet)
-        on(at.shelf.select, self.example, who, shown, **quiet)
-        on(at.take.click, logic.from_seed, [*who, at.number, at.psi], shown, **quiet)
-        on(at.paint_tab.select, logic.canvas, who, [at.painter], **quiet)
-        on(at.painter.input, logic.painted, [*who, at.painter], shown, trigger_mode="always_last", **quiet)
+        at, logic, quiet = self.at, self.logic, self.quiet
+        self._wire_layout()
         self._wire_runs()
+        other = on(at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet)
+        on(other.then, logic.canvas, self.who, [at.painter], **quiet)
+        for seen in (tab.select, other.then):
+            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
         more = {**quiet, "cancels": self.editing.going}
-        sent = on(at.send.click, self.to_edit, [*who, self.results], [self.editing.track, tabs], **more)
+        sent = on(at.send.click, self.to_edit, [*self.who, self.results], [self.editing.track, tabs], **more)
         self.editing.arrive(sent)
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
+
+    def _wire_layout(self) -> None:
+        at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
+        shown = [self.layout, at.wanted, at.legend, at.line]
+        on(at.mask.upload, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
+        on(at.mask.clear, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
+        on(at.shelf.select, self.example, who, shown, **quiet)
+        seed = partial(gr.on, [at.take.click, at.number.submit])
+        on(seed, logic.from_seed, [*who, at.number, at.psi], shown, **quiet)
+        on(at.paint_tab.select, logic.canvas, who, [at.painter], **quiet)
+        on(at.painter.input, logic.painted, [*who, at.painter], shown, trigger_mode="always_last", **quiet)
 
     def _wire_runs(self) -> None:
         at, asked = self.at, [*self.who, self.layout, self.at.count, self.at.candidates, self.at.steps, self.at.seed]
         asked.append(self.at.look)
-        # In the browser, and before the run: what is registered after it on the same click waits for its end.
-        at.run.click(None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
+        begun = [at.run.click, at.seed.submit, at.look.submit]
+        gr.on(begun, None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
+        old = [at.sides, at.send, at.pack, at.file]  # what shows results, and those of the last run are to go
         going = on(
-            at.run.click, self.logic.run, asked, [self.results, at.strip, at.state],
+            partial(gr.on, begun), self.run, asked, [self.results, at.strip, at.state, *old],
             **self.services.long, show_progress="hidden",
         )  # fmt: skip
         stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
-        for register in (going.then, going.failure, stopped.then):
-            on(register, lambda: (gr.Button(interactive=True), gr.Button(interactive=False)), [], [at.run, at.stop],
-               concurrency_limit=None, show_progress="hidden")  # fmt: skip
+        for ended in (going.then, going.failure, stopped.then):
+            on(ended, idle, [], [at.run, at.stop], **ALWAYS)
+            on(ended, self.settled, [self.results], [self.results, at.strip, at.sides, at.send, at.pack], **ALWAYS)
         on(stopped.then, lambda now: show.status("Stopped; what was found so far is kept." if now else "Stopped."),
            [self.results], [at.state], **self.quiet)  # fmt: skip
 
-    def masks(self, session: Session, fitted: Fitted | None) -> list:
-        """The example masks, each (path, thumbnail), that fit what would read them."""
-        try:
-            return example_masks(session.model, chosen_extractor(self.services, session, fitted).categories)
-        except InputError:  # nothing to read them with yet
-            return []
+    def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
+        """As `Sampling.run`; the first frame also clears what shows the results of the run before."""
+        first = Strip(()), gr.Button(interactive=False), gr.Button(interactive=False), gr.File(None, visible=False)
+        for frame in self.logic.run(*asked):
+            yield *frame, *first
+            first = (gr.skip(),) * 4
+
+    def settled(self, now: Results | None) -> tuple[object, ...]:
+        """After a run, however it ended: the best result is the chosen one, and what can be done with it."""
+        if now is None or not now.frame.seeds:
+            return gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False), gr.Button(interactive=False)
+        now = self.logic.chosen(now, now.current or 0)
+        free = gr.Button(interactive=True)
+        return now, self.logic.strip(now), self.logic.sides(now), free, free
 
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> tuple[object, ...]:
-        path, thumb = self.masks(session, fitted)[int(event.index)]
-        return self.logic.example(session, fitted, path, thumb.title)
+        found, index = self.logic.examples(session, fitted), int(event.index)
+        if not 0 <= index < len(found):
+            raise InputError("this example is not there any more: choose another one")
+        return self.logic.example(session, fitted, found[index][0], found[index][1].title)
 
-    def visit(self, session: Session, fitted: Fitted | None) -> dict:
-        found = self.masks(session, fitted)
-        return gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
+    def visit(self, session: Session, fitted: Fitted | None) -> tuple[object, ...]:
+        found = self.logic.examples(session, fitted)
+        shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
+        return shelf, *self.at.reader.look(session, fitted)
 
     def to_edit(self, session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
-        if now is None or not now.frame.seeds:
+        if now is None or now.current is None:
             raise InputError("choose a result first")
-        i = now.current or 0
+        i = now.current
         caption = f"sample of seed {now.frame.seeds[i]}"
         return self.editing.logic.start(session, fitted, now.frame.ws[i], caption), gr.Tabs(selected="edit")
 

@@ -7,7 +7,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -18,7 +18,7 @@ from linsem.conditional import far_off
 from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.latents import save_latents
-from linsem.masks import read_layout
+from linsem.masks import LabelMapError, read_layout
 from linsem.palette import Category, colorize, read_label_map, write_label_map
 from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED
@@ -26,13 +26,14 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading, SampleFrame
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.examples import example_masks
 from linsem.ui.files import uploaded
-from linsem.ui.segment import chosen_extractor
+from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.2  # seconds between frames that are sent
-NO_LAYOUT = "Upload a mask, take the layout of a generated image, or paint one."
+NO_LAYOUT = "Click an example, upload a mask, take the layout of an image, or paint one."
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +64,47 @@ class Sampling:
     # --- the layout --------------------------------------------------------------------------------------------------
 
     def upload(self, session: Session, fitted: Fitted | None, file: str | None) -> tuple[object, ...]:
-        """A mask from a file, and what was understood of it."""
+        """A mask from a file, and what was understood of it; of one that is none only the line says so, and the file
+        goes."""
         if file is None:
-            return None, *self.show_layout(None), show.status(NO_LAYOUT)
-        return self._read(session, fitted, uploaded(file, "mask"), "your mask")
+            return None, *self.show_layout(None), show.status(NO_LAYOUT), gr.skip()
+        extractor = chosen_extractor(self.services, session, fitted)
+        try:
+            layout, report = self._read(session.model, extractor, uploaded(file, "mask"), "your mask")
+        except LabelMapError as error:
+            return gr.skip(), gr.skip(), gr.skip(), show.status(_plain(error), "bad"), None
+        return *self._taken(extractor, layout, understood(report)), gr.skip()
 
     def example(self, session: Session, fitted: Fitted | None, path: Path, name: str) -> tuple[object, ...]:
         """A mask that ships."""
-        return self._read(session, fitted, path, name)
+        extractor = chosen_extractor(self.services, session, fitted)
+        layout, report = self._read(session.model, extractor, path, name)
+        return self._taken(extractor, layout, f"Layout '{name}': {_categories(len(report['counts']))}.")
 
-    def _read(self, session: Session, fitted: Fitted | None, path: Path, origin: str) -> tuple[object, ...]:
-        categories = chosen_extractor(self.services, session, fitted).categories
-        read = read_layout(path, categories, self.services.studio.generator(session.model).size)
-        layout = Layout(read_label_map(path, categories).labels, categories, origin)
-        return layout, *self.show_layout(layout), understood(read.report)
+    def examples(self, session: Session, fitted: Fitted | None) -> list[tuple[Path, Thumb]]:
+        """The masks that ship, each with its thumbnail, where what would read them has learnt their categories."""
+        try:
+            extractor = chosen_extractor(self.services, session, fitted)
+        except InputError:  # nothing to read them with yet
+            return []
+        return [
+            (path, thumb)
+            for path, thumb in example_masks(session.model, extractor.categories)
+            if all_known(extractor, read_label_map(path, extractor.categories).labels)
+        ]
+
+    def _read(self, model: str, extractor: Extractor, path: Path, origin: str) -> tuple[Layout, dict]:
+        """A layout from a file, and the report on it."""
+        read = read_layout(path, extractor.categories, self.services.studio.generator(model).size)
+        return Layout(read_label_map(path, extractor.categories).labels, extractor.categories, origin), read.report
+
+    def _taken(self, extractor: Extractor, layout: Layout, line: str) -> tuple[object, ...]:
+        """The layout, how it is shown, and a line about it and about what of it will be left out."""
+        try:
+            note = left_out(extractor, layout.labels)
+        except InputError as error:
+            return layout, *self.show_layout(layout), show.status(f"{_plain(error)}", "bad")
+        return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), "idle" if note else "good")
 
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:
         """The layout of a generated image."""
@@ -85,8 +113,8 @@ class Sampling:
         ws, _ = self.gpu.draw(session.model, [number], real("psi", psi, 0, 2))
         labels = self.gpu.read(session.model, extractor, [ws[0]]).labels[0]
         layout = Layout(labels, extractor.categories, f"the layout of seed {number}")
-        line = f"The layout of seed {number}, with {len(np.unique(labels))} categories."
-        return layout, *self.show_layout(layout), show.status(line, "good")
+        line = f"The layout of seed {number}: {_categories(len(np.unique(labels)))}."
+        return self._taken(extractor, layout, line)
 
     def painted(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """A layout from the painter; what is not painted is free."""
@@ -97,7 +125,7 @@ class Sampling:
             raise InputError("the painter shows other categories than the extractor has: open this tab again")
         layout = Layout(painted.labels, extractor.categories, "your painting")
         share = 100 * float((painted.labels != IGNORE).mean())
-        return layout, *self.show_layout(layout), show.status(f"{share:.0f} % of the layout is painted.", "good")
+        return self._taken(extractor, layout, f"{share:.0f} % of the layout is painted, and the rest is free.")
 
     def canvas(self, session: Session, fitted: Fitted | None) -> PainterState:
         """An empty painter of the generator's size."""
@@ -113,7 +141,9 @@ class Sampling:
         if layout is None:
             return Strip(()), ""
         picture = Thumb(colorize(layout.labels, layout.categories), layout.origin, "", True)
-        return Strip((picture,)), show.legend(layout.categories, shares(layout.labels, layout.categories), "Asked for")
+        asked = shares(layout.labels, layout.categories, of_all=True)
+        free = float((layout.labels == IGNORE).mean())
+        return Strip((picture,)), show.legend(layout.categories, asked, "Asked for", free)
 
     # --- a run -------------------------------------------------------------------------------------------------------
 
@@ -123,14 +153,15 @@ class Sampling:
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Sample; each frame gives the results so far, so that Stop keeps what there is."""
         if layout is None:
-            raise InputError("there is no layout yet: upload a mask, take one from a seed, or paint one")
+            raise InputError(f"there is no layout yet: {NO_LAYOUT[:1].lower()}{NO_LAYOUT[1:]}")
         settings = self.services.settings
-        count = whole("count", count, 1, settings.max_results)
+        count = whole("results", count, 1, settings.max_results)
         candidates = whole("candidates", candidates, count, settings.max_candidates)
-        steps, seed = whole("steps", steps, 0, settings.max_steps), whole("seed", seed, 0, MAX_SEED)
+        steps, seed = whole("maximum steps", steps, 0, settings.max_steps), whole("first seed", seed, 0, MAX_SEED)
         look = _look_of(look)
         extractor = chosen_extractor(self.services, session, fitted)
         labels = _in_terms_of(layout, extractor.categories)
+        note = left_out(extractor, labels)
         frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
         yield None, Strip(()), show.progress(0, f"Looking at {candidates} candidates ...")
         clock, last, seen, frame, shown = time.monotonic(), 0.0, 0, None, None
@@ -143,13 +174,16 @@ class Sampling:
                 yield gr.skip(), gr.skip(), show.progress(0.3 * seen * 8 / candidates, f"{candidates} candidates ...")
                 continue
             results = Results(session.model, frame, extractor)
-            line = f"Step {frame.index} of at most {frame.total}: best score {frame.scores[0]:.2f}."
+            line = f"Step {frame.index} of {frame.total}: best match {_percent(frame.scores[0])}."
             yield results, self.strip(results), show.progress(0.3 + 0.7 * frame.index / max(frame.total, 1), line)
         results = Results(session.model, frame, extractor)
-        seconds = time.monotonic() - clock
-        line = f"{len(frame.seeds)} results in {seconds:.1f} s, best first. Click one to look closer."
-        far = far_off(frame.nearest, candidates)
-        yield results, self.strip(results), show.status(f"{far} {line}".strip(), "idle" if far else "good")
+        line = f"{len(frame.seeds)} results in {time.monotonic() - clock:.1f} s, best first."
+        far = ""
+        if far_off(frame.nearest, candidates):
+            nearest = _percent(frame.nearest)
+            far = f"None of {candidates} images comes close to this layout: the nearest matches {nearest}."
+        kind = "idle" if far or note else "good"
+        yield results, self.strip(results), show.status(" ".join(filter(None, (far, line, note))), kind)
 
     @staticmethod
     def strip(results: Results | None) -> Strip:
@@ -159,24 +193,38 @@ class Sampling:
         frame = results.frame
         return Strip(
             tuple(
-                Thumb(frame.rgb[i], f"score {frame.scores[i]:.2f} · seed {frame.seeds[i]}", "best" if i == 0 else "")
+                Thumb(
+                    frame.rgb[i], f"match {_percent(frame.scores[i])} · seed {frame.seeds[i]}", "best" if i == 0 else ""
+                )
                 for i in range(len(frame.seeds))
             ),
             results.current,
         )
 
-    @staticmethod
-    def choose(results: Results | None, event: gr.SelectData) -> tuple[object, ...]:
+    def choose(self, results: Results | None, event: gr.SelectData) -> tuple[object, ...]:
         """Look at one result from all sides."""
-        if results is None or not 0 <= int(event.index) < len(results.frame.seeds):
-            return results, Strip(())
-        i, frame, categories = int(event.index), results.frame, results.extractor.categories
+        results = self.chosen(results, int(event.index))
+        return results, self.sides(results)
+
+    @staticmethod
+    def chosen(results: Results | None, index: int) -> Results | None:
+        """The results with another one of them chosen."""
+        known = results is not None and 0 <= index < len(results.frame.seeds)
+        return replace(results, current=index) if known else results
+
+    @staticmethod
+    def sides(results: Results | None) -> Strip:
+        """The chosen result from all sides."""
+        if results is None or results.current is None:
+            return Strip(())
+        i, frame, categories = results.current, results.frame, results.extractor.categories
         reading = Reading(frame.rgb, frame.labels, np.zeros(frame.labels.shape, np.float32))
-        sides = tuple(
-            Thumb(show.view(name, reading, i, categories), name, "", name == "Labels")
-            for name in ("Image", "Labels", "Overlay")
+        return Strip(
+            tuple(
+                Thumb(show.view(name, reading, i, categories), name, "", name == "Labels")
+                for name in ("Image", "Labels", "Overlay")
+            )
         )
-        return Results(results.model, frame, results.extractor, i), Strip(sides)
 
     def files(self, results: Results | None) -> str:
         """All results in one zip: images, label maps, latents."""
@@ -200,8 +248,22 @@ def _look_of(text: str) -> int | None:
     """The seed in a field of text, which can be left empty."""
     text = text.strip()
     if text and not re.fullmatch(r"\d{1,17}", text, re.ASCII):
-        raise InputError(f"look of seed: expected one whole number in 0..{MAX_SEED}, or nothing, got {text[:40]!r}")
-    return whole("look of seed", int(text), 0, MAX_SEED) if text else None
+        raise InputError(f"colours from seed: enter a whole number from 0 to {MAX_SEED}, or nothing, not {text[:40]!r}")
+    return whole("colours from seed", int(text), 0, MAX_SEED) if text else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _categories(count: int) -> str:
+    return f"{count} categor{'y' if count == 1 else 'ies'}"
+
+
+def _plain(error: Exception) -> str:
+    """An error as a sentence for the page."""
+    sentence = str(error).removeprefix("label map: ")
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def understood(report: dict) -> str:
@@ -214,7 +276,7 @@ def understood(report: dict) -> str:
     line = f"{report['width']} × {report['height']}, read {how}: {found}."
     if report["unlabelled"]:
         line += f" {report['unlabelled']} pixels are free."
-    return show.status(" ".join([line, *report["notes"]]), "good")
+    return " ".join([line, *(f"{note[:1].upper()}{note[1:]}." for note in report["notes"])])
 
 
 def _in_terms_of(layout: Layout, categories: tuple[Category, ...]) -> np.ndarray:

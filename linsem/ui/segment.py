@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import numpy as np
@@ -16,37 +16,33 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
-from linsem.ui.errors import GONE
-from linsem.ui.events import on
+from linsem.ui.events import ALWAYS, BUSY, idle, on
 from linsem.ui.label import LabelTab
+from linsem.ui.reader import Reader, chosen_extractor, own_chosen
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
-HINT = "See every fresh image segmented by what you taught it; click an image to look closer."
+HINT = "New images, segmented. Click one for details."
+READING = show.status("Segmenting ...", "busy")
+NOT_DONE = show.status("That did not work, and nothing has changed.", "bad")
 FIRST_SEED, IMAGES = 101, 8
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the tab shows: a reading of some seeds by an extractor, and whether that one is the visitor's own."""
+    """What the tab shows: a reading of some seeds by an extractor."""
 
     seeds: tuple[int, ...]
     reading: Reading
     extractor: Extractor
-    own: bool
     current: int | None = None
 
 
-def chosen_extractor(services: Services, session: Session, fitted: Fitted | None) -> Extractor:
-    """The visitor's own extractor, or else the shipped one."""
-    if not session.token:
-        raise InputError(GONE)
-    return services.studio.extractor(session.model, fitted.extractor if usable(session, fitted) else None)
-
-
-def whose(own: bool) -> str:
-    """A sentence that says whose extractor is at work."""
-    return "Read by the extractor that you taught." if own else "Read by the extractor that ships with this generator."
+def whose(own: bool, taught: bool) -> str:
+    """A sentence that says whose extractor is at work, and how to have one where nothing is taught yet."""
+    if own:
+        return "Segmented with what you taught."
+    return "Segmented with the built-in labels." + ("" if taught else " Teach your own in the tab Label.")
 
 
 class Segment:
@@ -55,32 +51,39 @@ class Segment:
     def __init__(self, services: Services) -> None:
         self.services = services
 
-    def run(self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str) -> tuple[object, ...]:
-        """Generate and read the seeds."""
-        chosen = parse_seeds(seeds, self.services.settings.max_seeds)
+    def run(
+        self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
+    ) -> Iterator[tuple[object, ...]]:
+        """Generate and read the seeds; the first frame says that it is under way."""
+        chosen, psi = parse_seeds(seeds, self.services.settings.max_seeds), real("psi", psi, 0, 2)
         extractor = chosen_extractor(self.services, session, fitted)
-        ws, _ = self.services.gpu.draw(session.model, chosen, real("psi", psi, 0, 2))
+        yield *[gr.skip()] * 4, READING
+        ws, _ = self.services.gpu.draw(session.model, chosen, psi)
         reading = self.services.gpu.read(session.model, extractor, list(ws))
-        shown = Shown(chosen, reading, extractor, usable(session, fitted))
-        return shown, *self.draw(shown, view), show.status(whose(shown.own), "good")
+        own = own_chosen(self.services, session, fitted)
+        shown = Shown(chosen, reading, extractor)
+        yield shown, *self.draw(shown, view), show.status(whose(own, usable(session, fitted)), "good")
 
-    def fresh(self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str) -> tuple[object, ...]:
+    def fresh(
+        self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
+    ) -> Iterator[tuple[object, ...]]:
         """As many seeds, after the last one."""
         before = parse_seeds(seeds, self.services.settings.max_seeds)
         seeds = format_seeds(next_seeds(max(before), len(before)))
-        return (*self.run(session, fitted, seeds, psi, view), seeds)
+        for frame in self.run(session, fitted, seeds, psi, view):
+            yield *frame, seeds
 
     def visit(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str, shown: Shown | None
-    ) -> tuple[object, ...]:
+    ) -> Iterator[tuple[object, ...]]:
         """When the tab is opened: read again if there is something new to say."""
         try:
             extractor = chosen_extractor(self.services, session, fitted)
         except InputError as error:
-            return None, Strip(()), "", Strip(()), show.status(str(error), "bad")
-        if shown is not None and shown.extractor is extractor:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return self.run(session, fitted, seeds, psi, view)
+            yield None, Strip(()), "", Strip(()), show.status(str(error), "bad")
+            return
+        if shown is None or shown.extractor is not extractor:
+            yield from self.run(session, fitted, seeds, psi, view)
 
     @staticmethod
     def draw(shown: Shown | None, view: str) -> tuple[Strip, str, Strip]:
@@ -109,7 +112,7 @@ class Segment:
             return None, *self.draw(None, view)
         index = int(event.index)
         current = None if index == shown.current or index >= len(shown.seeds) else index
-        shown = Shown(shown.seeds, shown.reading, shown.extractor, shown.own, current)
+        shown = replace(shown, current=current)
         return shown, *self.draw(shown, view)
 
     def export(
@@ -122,6 +125,7 @@ class Segment:
         batches = self.services.gpu.label(session.model, extractor, range(first, first + count), psi)
         path = self.services.downloads.path(f"{session.model}-{count}.zip")
         steps = write_dataset(path, batches, count, extractor.categories, generator=session.model, psi=psi)
+        yield gr.File(visible=False), show.progress(0, "Starting ...")
         for step in steps:
             yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
         size = path.stat().st_size / 1e6
@@ -138,10 +142,11 @@ class _Layout:
             with gr.Column(scale=6, min_width=340):
                 self._images(services.settings.max_seeds)
             with gr.Column(scale=3, min_width=300):
+                self.reader = Reader(services, "segment")
                 self.line = gr.HTML(show.status("Opening ...", "busy"), elem_id="segment-status")
                 self.legend = gr.HTML("", elem_id="segment-legend")
                 self.sides = Thumbs(
-                    label="The chosen image", empty="Click an image to see it from all sides.", size=130,
+                    label="The chosen image", empty="Click an image to see its labels and uncertainty.", size=130,
                     elem_id="segment-sides",
                 )  # fmt: skip
                 with gr.Accordion("Export a data set", open=False, elem_id="export"):
@@ -151,13 +156,13 @@ class _Layout:
         with gr.Row(elem_classes="ls-tight ls-end"):
             seeds = format_seeds(range(FIRST_SEED, FIRST_SEED + min(IMAGES, limit)))
             self.seeds = gr.Textbox(seeds, label="Seeds", elem_id="segment-seeds", scale=2, min_width=110)
-            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=140)
+            self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=170)
             self.run = gr.Button("Segment", variant="primary", elem_id="segment-run", scale=1, min_width=110)
             self.fresh = gr.Button("Fresh seeds", elem_id="segment-fresh", scale=1, min_width=110)
         self.view = gr.Radio(
             list(show.ALL_VIEWS), value="Overlay", show_label=False, container=False, elem_id="segment-view"
         )
-        self.grid = Thumbs(label="Segmented images", empty="Press Segment.", size=170, elem_id="segment-grid")
+        self.grid = Thumbs(label="Segmented images", empty="The images appear here.", size=170, elem_id="segment-grid")
 
     def _export(self, most: int) -> None:
         with gr.Row(elem_classes="ls-tight"):
@@ -165,24 +170,51 @@ class _Layout:
             self.first = gr.Number(1000, label="First seed", precision=0, minimum=0, min_width=90)
         with gr.Row(elem_classes="ls-tight"):
             self.export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
-            self.stop = gr.Button("Stop", size="sm", min_width=90)
-        self.told = gr.HTML("")
+            self.stop = gr.Button("Stop", size="sm", interactive=False, elem_id="export-stop", min_width=90)
+        self.told = gr.HTML("", elem_id="export-status")
         self.zipped = gr.File(label="The data set", interactive=False, visible=False, elem_id="export-file")
+
+
+class _Wiring:
+    """What happens at each event of this tab."""
+
+    def __init__(self, services: Services, bench: LabelTab, at: _Layout) -> None:
+        self.services, self.at, self.logic, self.shown = services, at, Segment(services), gr.State(None)
+        self.session, self.who = bench.session, [bench.session, bench.fitted]
+        self.quiet = {**services.short, "show_progress": "hidden"}
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Register everything."""
+        at, logic, quiet, picture = self.at, self.logic, self.quiet, [self.at.grid, self.at.legend, self.at.sides]
+        inputs, outputs = [*self.who, at.seeds, at.psi, at.view], [self.shown, *picture, at.line]
+        other = on(at.reader.radio.input, at.reader.choose, [self.session, at.reader.radio], [self.session], **quiet)
+        for read in (
+            on(at.run.click, logic.run, inputs, outputs, **quiet),
+            on(at.seeds.submit, logic.run, inputs, outputs, **quiet),
+            on(at.fresh.click, logic.fresh, inputs, [*outputs, at.seeds], **quiet),
+            on(tab.select, logic.visit, [*inputs, self.shown], outputs, **quiet),
+            on(other.then, logic.visit, [*inputs, self.shown], outputs, **quiet),
+        ):
+            on(read.failure, lambda: NOT_DONE, [], [at.line], **quiet)
+        for seen in (tab.select, other.then):
+            on(seen, at.reader.look, self.who, at.reader.parts, **quiet)
+        on(at.view.input, logic.draw, [self.shown, at.view], picture, **quiet)
+        on(at.grid.select, logic.choose, [self.shown, at.view], [self.shown, *picture], **quiet)
+        self._wire_export()
+
+    def _wire_export(self) -> None:
+        at, asked = self.at, [*self.who, self.at.many, self.at.first, self.at.psi]
+        at.export.click(None, None, [at.export, at.stop], js=BUSY, api_visibility="private")
+        going = on(
+            at.export.click, self.logic.export, asked, [at.zipped, at.told],
+            **self.services.long, show_progress="hidden",
+        )  # fmt: skip
+        stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
+        on(stopped.then, lambda: show.status("Stopped: nothing was kept."), [], [at.told], **self.quiet)
+        for ended in (going.then, going.failure, stopped.then):
+            on(ended, idle, [], [at.export, at.stop], **ALWAYS)
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
     """Lay the tab out and wire it."""
-    logic, at, shown = Segment(services), _Layout(services), gr.State(None)
-    picture, short = [at.grid, at.legend, at.sides], services.short
-    quiet = {**short, "show_progress": "hidden"}
-    inputs, outputs = [bench.session, bench.fitted, at.seeds, at.psi, at.view], [shown, *picture, at.line]
-    on(at.run.click, logic.run, inputs, outputs, **short)
-    on(at.seeds.submit, logic.run, inputs, outputs, **short)
-    on(at.fresh.click, logic.fresh, inputs, [*outputs, at.seeds], **short)
-    on(tab.select, logic.visit, [*inputs, shown], outputs, **short)
-    on(at.view.input, logic.draw, [shown, at.view], picture, **quiet)
-    on(at.grid.select, logic.choose, [shown, at.view], [shown, *picture], **quiet)
-    asked = [bench.session, bench.fitted, at.many, at.first, at.psi]
-    going = on(at.export.click, logic.export, asked, [at.zipped, at.told], **services.long, show_progress="hidden")
-    at.stop.click(lambda: show.status("Stopped: nothing was kept."), None, [at.told], cancels=[going],
-                  api_visibility="private")  # fmt: skip
+    _Wiring(services, bench, _Layout(services)).wire(tab)

@@ -64,25 +64,35 @@ def reach(low: int, most: int, value: int, step: int = 1) -> dict[str, int]:
 
 
 def whole(name: str, value: object, low: int, high: int) -> int:
-    """A number from outside as an int; raises ValueError unless it is a whole number in low..high."""
-    number = real(name, value, low, high)
-    if number != int(number):
-        raise InputError(f"{name}: expected a whole number in {low}..{high}, got {value}")
-    return int(number)
+    """A number from outside as an int; raises `InputError` unless it is a whole number in low..high."""
+    if not _is_number(value) or not low <= value <= high or value != int(value):
+        raise InputError(f"{name}: enter a whole number from {low} to {high}{_instead(value)}")
+    return int(value)
 
 
 def real(name: str, value: object, low: float, high: float) -> float:
-    """A number from outside as a float; raises ValueError unless it is finite and in low..high."""
-    known = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    if isinstance(value, bool) or not known:
-        raise InputError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]!r}")
-    if not low <= value <= high:
-        raise InputError(f"{name}: expected a number in {low}..{high}, got {str(value)[:40]}")
+    """A number from outside as a float; raises `InputError` unless it is finite and in low..high."""
+    if not _is_number(value) or not low <= value <= high:
+        raise InputError(f"{name}: enter a number from {low} to {high}{_instead(value)}")
     return float(value)
 
 
-def shares(labels: np.ndarray, categories: Sequence[Category]) -> dict[str, float]:
-    """The share of each category in labels of any shape, by name, in the order of the categories."""
+def _is_number(value: object) -> bool:
+    known = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return known and not isinstance(value, bool)
+
+
+def _instead(value: object) -> str:
+    """What came, where anything did: an empty field gives None."""
+    if value is None:
+        return ""
+    text = str(value)[:40]
+    return f", not {text!r}" if isinstance(value, str) else f", not {text}"
+
+
+def shares(labels: np.ndarray, categories: Sequence[Category], of_all: bool = False) -> dict[str, float]:
+    """The share of each category in labels of any shape, by name, in the order of the categories: of what is labelled,
+    or of all."""
     count = np.bincount(labels.ravel(), minlength=256)
-    total = max(int((labels != IGNORE).sum()), 1)
+    total = max(labels.size if of_all else int((labels != IGNORE).sum()), 1)
     return {category.name: round(float(count[k] / total), 5) for k, category in enumerate(categories)}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from linsem.palette import Category, colorize, gray, heat, overlay
+from linsem.palette import UNLABELLED_COLOR, Category, colorize, gray, heat, overlay
 from linsem.session import Sureness
 from linsem.studio import Reading
 
@@ -37,18 +37,21 @@ def empty(title: str, sentence: str) -> str:
     return f'<div class="ls-empty"><strong>{text(title)}</strong><span>{text(sentence)}</span></div>'
 
 
-def legend(categories: Sequence[Category], shares: dict[str, float], title: str) -> str:
-    """Names, colours and the share of each category, largest first; what is nowhere comes last and pale."""
-    rows = []
-    for category in sorted(categories, key=lambda c: -shares.get(c.name, 0)):
-        share = shares.get(category.name, 0)
+def legend(categories: Sequence[Category], shares: dict[str, float], title: str, free: float = 0.0) -> str:
+    """Names, colours and the share of each category, largest first; what is nowhere comes last and pale. A `free` share
+    is no category's, and has a row of its own at the end."""
+    ranked = sorted(categories, key=lambda c: -shares.get(c.name, 0))
+    rows = [(category.name, category.color, shares.get(category.name, 0)) for category in ranked]
+    rows += [("free", UNLABELLED_COLOR, free)] if free else []
+    items = []
+    for name, color, share in rows:
         pale = "" if share > 0 else " ls-none"
-        rows.append(
-            f'<li class="ls-row{pale}"><i style="background:{category.color}"></i><span>{text(category.name)}</span>'
-            f'<b><u style="width:{100 * share:.1f}%;background:{category.color}"></u></b>'
+        items.append(
+            f'<li class="ls-row{pale}"><i style="background:{color}"></i><span>{text(name)}</span>'
+            f'<b><u style="width:{100 * share:.1f}%;background:{color}"></u></b>'
             f"<em>{_percent(share)}</em></li>"
         )
-    return f'<div class="ls-legend"><h4>{text(title)}</h4><ul>{"".join(rows)}</ul></div>'
+    return f'<div class="ls-legend"><h4>{text(title)}</h4><ul>{"".join(items)}</ul></div>'
 
 
 def sureness_bars(rows: Sequence[Sureness]) -> str:

@@ -40,16 +40,16 @@ def test_label_segment_edit_and_sample(chromium, address):
     visitor.shot("digiface-label")
 
     visitor.tab("Segment")
-    expect(visitor.page.locator("#segment-status")).to_contain_text("you taught")
+    expect(visitor.page.locator("#segment-status")).to_contain_text("what you taught")
     assert picture(visitor, "segment-grid", 0).shape[0] >= 64
 
     visitor.tab("Edit")
     visitor.page.locator("#edit-painter [data-part=view]").wait_for()
-    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
     visitor.category("edit-painter", "background")
     visitor.stroke("edit-painter", [(0.3, 0.04), (0.7, 0.04)])
     visitor.page.locator("#edit-run").click()
-    expect(visitor.page.locator("#edit-status")).to_contain_text("holds now")
+    expect(visitor.page.locator("#edit-status")).to_contain_text("strokes are matched")
     old, new = (picture(visitor, "edit-frames", place).astype(int) for place in (0, 1))
     assert np.abs(new - old).mean() > 0.5
     visitor.shot("digiface-edit")
@@ -60,8 +60,8 @@ def test_label_segment_edit_and_sample(chromium, address):
     expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
     visitor.page.locator("#sample-run").click()
     expect(visitor.page.locator("#sample-status")).to_contain_text("results in")
-    scores = [float(s) for s in re.findall(r"score (\d\.\d+)", visitor.said("sample-results"))]
-    assert len(scores) == 4 and scores == sorted(scores, reverse=True) and scores[0] > 0.5
+    scores = [int(s) for s in re.findall(r"match (\d+) %", visitor.said("sample-results"))]
+    assert len(scores) == 4 and scores == sorted(scores, reverse=True) and scores[0] > 50
     visitor.shot("digiface-sample")
     assert visitor.wrong == []
     visitor.close()

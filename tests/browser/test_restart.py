@@ -74,7 +74,7 @@ def test_a_project_survives_the_server(visitor):
 
 def test_a_page_whose_server_died_in_an_edit_works_again(visitor):
     visitor.tab("Edit")
-    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
     visitor.category("edit-painter", "hair")
     visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
     visitor.page.locator("#edit-run").click()
@@ -82,9 +82,9 @@ def test_a_page_whose_server_died_in_an_edit_works_again(visitor):
     restart(visitor)
     come_back(visitor)
     visitor.tab("Edit")
-    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
     visitor.page.locator("#edit-painter [data-part=view]").wait_for()
     visitor.category("edit-painter", "hair")
     visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
     visitor.page.locator("#edit-run").click()
-    expect(visitor.page.locator("#edit-status")).to_contain_text("holds now")
+    expect(visitor.page.locator("#edit-status")).to_contain_text("strokes are matched")

@@ -1,0 +1,100 @@
+"""Which extractor the tabs Segment, Edit and Sample read with: the visitor's own, or the one that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import gradio as gr
+import numpy as np
+
+from linsem.errors import InputError
+from linsem.extractor import Extractor, findable
+from linsem.pixels import IGNORE
+from linsem.session import Fitted, Session
+from linsem.ui import show
+from linsem.ui.bench import usable
+from linsem.ui.errors import GONE
+from linsem.ui.services import Services
+
+MINE, SHIPPED = "Read with what I taught", "Read with the built-in labels"
+
+
+def own_chosen(services: Services, session: Session, fitted: Fitted | None) -> bool:
+    """Whether the visitor's own extractor is read with: wherever there is one, unless the other was asked for."""
+    built_in = session.built_in and services.studio.shipped(session.model) is not None
+    return usable(session, fitted) and not built_in
+
+
+def chosen_extractor(services: Services, session: Session, fitted: Fitted | None) -> Extractor:
+    """The visitor's own extractor, or else the shipped one."""
+    if not session.token:
+        raise InputError(GONE)
+    own = fitted.extractor if own_chosen(services, session, fitted) else None
+    return services.studio.extractor(session.model, own)
+
+
+class Reader:
+    """The choice between the two, and a line on what the chosen one has not learnt; each is there when it is needed."""
+
+    def __init__(self, services: Services, name: str) -> None:
+        self.services = services
+        with gr.Row(elem_classes="ls-tight", visible=False) as self.row:
+            self.radio = gr.Radio(
+                [MINE, SHIPPED], value=MINE, label="Read with", container=False, visible=False, min_width=300,
+                elem_id=f"{name}-reader",
+            )  # fmt: skip
+            self.line = gr.HTML("", visible=False, min_width=300, elem_id=f"{name}-missing")
+
+    @property
+    def parts(self) -> list[gr.blocks.Block]:
+        """What `look` gives values to."""
+        return [self.row, self.radio, self.line]
+
+    def look(self, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
+        """As they are to be now."""
+        return looks(self.services, session, fitted)
+
+    @staticmethod
+    def choose(session: Session, wanted: str) -> Session:
+        """The session with the other choice."""
+        return replace(session, built_in=wanted == SHIPPED)
+
+
+def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
+    """The choice and the line, and the row of both, as they are to be for this visitor."""
+    own = own_chosen(services, session, fitted)
+    both = usable(session, fitted) and services.studio.shipped(session.model) is not None
+    line = ""
+    if own and fitted.extractor.unknown:
+        line = show.status(f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label.")
+    radio = gr.Radio(value=MINE if own else SHIPPED, visible=both)
+    return gr.Row(visible=both or bool(line)), radio, gr.HTML(line, visible=bool(line))
+
+
+def left_out(extractor: Extractor, labels: np.ndarray, alone: bool = False) -> str:
+    """A sentence on those of the labels (H, W), 255 = free, that the extractor has never seen, or "".
+
+    Raises `InputError` if nothing else is asked for, unless that is fine (`alone`).
+    """
+    rest, note = findable(extractor, labels)
+    if not note:
+        return ""
+    names = [extractor.categories[k].name for k in np.unique(labels[labels != rest])]
+    many = len(names) > 1
+    if (rest == IGNORE).all() and not alone:
+        raise InputError(
+            f"{_listed(names)} {'are' if many else 'is'} not learnt yet: label some in the tab Label first"
+        )
+    were, them = ("were", "them") if many else ("was", "it")
+    return f"Note: {_listed(names)} {were} left out, because you have not labelled {them} yet."
+
+
+def all_known(extractor: Extractor, labels: np.ndarray) -> bool:
+    """Whether the extractor has seen every category that the labels ask for."""
+    return not findable(extractor, labels)[1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    quoted = [repr(name) for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
