@@ -166,6 +166,7 @@ def _remember(before: Session, after: Session, back: np.ndarray = SAME) -> Sessi
 
 def add_category(session: Session, name: str, color: str | None = None) -> Session:
     """One more category, last; without a colour it gets one of its own."""
+    _refuse_name(session.categories, name)
     item = {"name": name, "color": color or None}
     more = replace(session, categories=_checked([*session.categories, item]), version=session.version + 1)
     return _remember(session, more, _without(len(session.categories), IGNORE))
@@ -174,7 +175,9 @@ def add_category(session: Session, name: str, color: str | None = None) -> Sessi
 def change_category(session: Session, index: int, name: str, color: str) -> Session:
     """Rename and recolour; the labels stay."""
     items: list[Category | dict] = list(session.categories)
-    items[_index(session, index)] = {"name": name, "color": color}
+    items.pop(_index(session, index))
+    _refuse_name(items, name)
+    items.insert(index, {"name": name, "color": color})
     return _remember(session, replace(session, categories=_checked(items)))
 
 
@@ -191,6 +194,13 @@ def delete_category(session: Session, index: int) -> Session:
     """The category is gone, and its pixels are unlabelled."""
     _refuse_last_two(session, "delete this one")
     return _drop(session, _index(session, index), None)
+
+
+def _refuse_name(others: Sequence[Category], name: str) -> None:
+    if not name.strip():
+        raise SessionError("enter a name for the category")
+    if name.strip() in {category.name for category in others}:
+        raise SessionError(f"there already is a category called {name.strip()!r}")
 
 
 def _refuse_last_two(session: Session, what: str) -> None:
@@ -242,7 +252,7 @@ def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fi
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 
-ONE_PICTURE = 0.84  # just below what is told as "sure"
+ONE_PICTURE, ONE_SEEN = 0.84, "seen on one image only"  # just below what is told as "sure", and in words
 
 
 @dataclass(frozen=True)
@@ -273,7 +283,8 @@ def sureness(
     for k, category in enumerate(session.categories):
         value = float(total[k] / count[k]) if count[k] else None
         value = min(value, ONE_PICTURE) if value is not None and alone[k] else value
-        text = "not painted yet" if not painted[k] else "painted, but found nowhere" if value is None else words(value)
+        text = words(value) if value is not None else "painted, but found nowhere"
+        text = "not painted yet" if not painted[k] else ONE_SEEN if alone[k] and value == ONE_PICTURE else text
         rows.append(Sureness(category, value if painted[k] else None, int(painted[k]), count[k] / labels.size, text))
     return tuple(rows)
 

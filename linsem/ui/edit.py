@@ -48,7 +48,11 @@ class _Layout:
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=340):
                 self.painter = LabelPainter(
-                    categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=560
+                    categories=first_categories(services),
+                    label="Image to edit",
+                    elem_id="edit-painter",
+                    max_width=560,
+                    views=("prediction",),
                 )
             with gr.Column(scale=1, min_width=320):
                 self._run()
