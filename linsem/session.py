@@ -253,6 +253,7 @@ def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fi
 
 
 ONE_PICTURE, ONE_SEEN = 0.84, "seen on one image only"  # just below what is told as "sure", and in words
+FAIRLY = 0.7  # from here on somebody would rely on it
 
 
 @dataclass(frozen=True)
@@ -271,8 +272,8 @@ def sureness(
 ) -> tuple[Sureness, ...]:
     """One row a category, from the predictions on all pictures: labels and uncertainty, both (N, H, W).
 
-    A category that is painted on one of several pictures is told as `ONE_PICTURE` sure at most: nothing has shown yet
-    whether what was learnt there holds elsewhere, or whether a stroke missed.
+    A category that is painted on one of several pictures is `ONE_PICTURE` sure at most, and told as `ONE_SEEN` unless
+    it is unsure even there: nothing has shown yet whether what was learnt holds elsewhere, or whether a stroke missed.
     """
     words = words or sure_words
     counts = np.array([np.bincount(picture.labels.ravel(), minlength=256) for picture in session.pictures])
@@ -284,14 +285,14 @@ def sureness(
         value = float(total[k] / count[k]) if count[k] else None
         value = min(value, ONE_PICTURE) if value is not None and alone[k] else value
         text = words(value) if value is not None else "painted, but found nowhere"
-        text = "not painted yet" if not painted[k] else ONE_SEEN if alone[k] and value == ONE_PICTURE else text
+        text = "not painted yet" if not painted[k] else ONE_SEEN if alone[k] and (value or 0) >= FAIRLY else text
         rows.append(Sureness(category, value if painted[k] else None, int(painted[k]), count[k] / labels.size, text))
     return tuple(rows)
 
 
 def sure_words(value: float) -> str:
     """A sureness in [0, 1] as a person would say it."""
-    for least, text in ((0.95, "very sure"), (0.85, "sure"), (0.7, "fairly sure"), (0.5, "unsure")):
+    for least, text in ((0.95, "very sure"), (0.85, "sure"), (FAIRLY, "fairly sure"), (0.5, "unsure")):
         if value >= least:
             return text
     return "guessing"

@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from linsem.errors import InputError
 from linsem.palette import parse_categories
 from linsem.session import Sureness
-from linsem.ui import files, gpu, show
+from linsem.ui import files, gpu, page, show
 from linsem.ui.categories import hex_color
 from linsem.ui.errors import OURS, Refusal, in_words, said
 from linsem.ui.files import Downloads, UploadError, own_folder, uploaded
@@ -189,3 +189,13 @@ def test_a_strip_crosses_the_wire_small_and_label_maps_exactly():
     ]
     assert np.array_equal(images[0], rgb) and not np.array_equal(images[1], rgb)
     assert value["current"] == 1
+
+
+def test_the_list_of_generators_says_what_has_to_be_downloaded(monkeypatch):
+    monkeypatch.setattr("linsem.ui.page.is_here", lambda spec: spec.id == "avatars-64")
+    titles = [page.generator_title({"id": name, "resolution": size}) for name, size in
+              (("avatars-64", 64), ("stylegan2-ffhq", 1024), ("pggan-celebahq", 1024), ("mine", 0))]  # fmt: skip
+    assert titles == [
+        "avatars-64 · 64 px", "stylegan2-ffhq · 1024 px · 382 MB download · non-commercial",
+        "pggan-celebahq · 1024 px · download · non-commercial", "mine",
+    ]  # fmt: skip

@@ -135,7 +135,13 @@ class _Wiring:
         on(blocks.load, lambda kept: (copies(kept), gr.Button(visible=bool(kept))), [self.kept],
            [self.found, at.resume], **self.quick)  # fmt: skip
         for register, opens, given, used, queue in (
-            (model.input, lambda session, name: logic.switch(name, session), [model], 0, self.loading),
+            (
+                model.input,
+                lambda session, name: logic.switch(name, session),
+                [model],
+                0,
+                {**self.loading, "show_progress_on": at.line},
+            ),
             (at.load_file.upload, lambda _, file: projects.load(file), [at.load_file], 0, self.quiet),
             (at.example.click, projects.example, [], 0, self.quiet),
             (at.resume.click, lambda _, found: projects.resume(found), [self.found], 1, self.quiet),
