@@ -553,6 +553,58 @@ def test_a_category_is_added_painted_with_and_changed(visitor):
     expect(chosen).to_contain_text("scarf")
 
 
+def test_painter_and_thumbnails_are_in_the_first_view(visitor):
+    page = visitor.page
+    bottom = "id => document.querySelector(id).getBoundingClientRect().bottom"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    visitor.until(lambda: page.evaluate(bottom, "#label-painter .lp-looks") <= 800)
+    visitor.until(lambda: page.evaluate(bottom, "#label-strip") <= 800)
+    page.set_viewport_size({"width": 390, "height": 844})
+    visitor.until(lambda: page.locator("#label-painter [data-part=view]").bounding_box()["y"] < 400)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    top = page.locator("#label-strip").bounding_box()["y"]
+    label_two(visitor)
+    page.evaluate("window.scrollTo(0, 0)")
+    assert page.locator("#label-strip").bounding_box()["y"] == pytest.approx(top, abs=1)  # nothing has moved it
+
+
+def test_views_that_there_are_none_of_are_not_offered_and_hue_means_category(visitor):
+    def looks(painter):
+        return [
+            visitor.page.locator(f"#{painter} [data-do={what}]").is_visible() for what in ("prediction", "uncertainty")
+        ]
+
+    def gray():
+        return visitor.page.evaluate("getComputedStyle(document.querySelector('#label-painter canvas')).filter")
+
+    assert gray() == "none"
+    label_two(visitor)
+    assert looks("label-painter") == [True, True] and gray() == "grayscale(1)"
+    visitor.page.locator("#label-painter [data-do=prediction]").click()
+    assert gray() == "none"
+    visitor.tab("Edit")
+    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    assert looks("edit-painter") == [True, False]
+    visitor.tab("Sample")
+    visitor.page.get_by_role("tab", name="Paint", exact=True).click()
+    visitor.page.locator("#sample-painter [data-part=view]").wait_for()
+    assert looks("sample-painter") == [False, False]
+    assert "a few strokes" not in visitor.said("sample-painter")
+
+
+def test_the_categories_are_one_stop_of_the_tab_key(visitor):
+    visitor.page.locator("#label-painter [data-part=size]").focus()
+    focus = "document.activeElement.getAttribute('aria-label') || ''"
+    visitor.page.keyboard.press("Tab")
+    first = visitor.page.evaluate(focus)
+    visitor.page.keyboard.press("ArrowDown")
+    second = visitor.page.evaluate(focus)
+    assert first == "background" and second == "skin"
+    expect(visitor.page.locator("#label-painter .lp-cat[data-on=true]")).to_contain_text("skin")
+    visitor.page.keyboard.press("Tab")
+    assert "arrow keys move the brush" in visitor.page.evaluate(focus)
+
+
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
 def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width, dark):
     visitor = Visitor(chromium, address, width, dark)
