@@ -79,7 +79,9 @@ def load_project(source: str | Path | bytes | BinaryIO) -> Project:
         )  # fmt: skip
         project = _parse(parts)
         check_project(project)
-    except (ArchiveError, LabelMapError) as error:
+    except ArchiveError as error:
+        raise ProjectError(f"this is not a linsem project file (.linsem.zip): {error}") from error
+    except LabelMapError as error:
         raise ProjectError(f"project: {error}") from error
     if parts:
         raise ProjectError(f"project: the file holds what the project does not name: {min(parts)!r}")

@@ -26,12 +26,19 @@ def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, .
             raise InputError(f'seeds: expected numbers like "0-7, 12", got {part[:40]!r}')
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last > MAX_SEED:
-            raise InputError(f"seeds: expected a range that rises, up to {MAX_SEED}, got {part[:40]!r}")
+            raise InputError(_wrong_range(part, last))
         if last - first < limit:  # a longer range exceeds the limit anyway, and is not enumerated
             seeds.update(dict.fromkeys(range(first, last + 1)))
         if max(len(seeds), last - first + 1) > limit:
-            raise InputError(f"seeds: expected at most {limit} of them, got {part[:40]!r} and what is before it")
+            what = f"{part[:40]!r} is" if last - first >= limit else f"{text.strip()[:40]!r} are"
+            raise InputError(f"seeds: at most {limit} at a time; {what} too many")
     return tuple(seeds)
+
+
+def _wrong_range(part: str, last: int) -> str:
+    if last > MAX_SEED:
+        return f"seeds: the largest is {MAX_SEED}, got {part[:40]!r}"
+    return f"seeds: write ranges from low to high, for example 1-5, got {part[:40]!r}"
 
 
 def next_seeds(last: int, count: int) -> range:

@@ -169,6 +169,7 @@ def _remember(before: Session, after: Session, back: np.ndarray = SAME) -> Sessi
 
 def add_category(session: Session, name: str, color: str | None = None) -> Session:
     """Append a category; without a colour it gets a distinct one."""
+    _refuse_name(session.categories, name)
     item = {"name": name, "color": color or None}
     more = replace(session, categories=_checked([*session.categories, item]), version=session.version + 1)
     return _remember(session, more, _without(len(session.categories), IGNORE))
@@ -177,7 +178,9 @@ def add_category(session: Session, name: str, color: str | None = None) -> Sessi
 def change_category(session: Session, index: int, name: str, color: str) -> Session:
     """Rename and recolour a category; the labels stay."""
     items: list[Category | dict] = list(session.categories)
-    items[_index(session, index)] = {"name": name, "color": color}
+    items.pop(_index(session, index))
+    _refuse_name(items, name)
+    items.insert(index, {"name": name, "color": color})
     return _remember(session, replace(session, categories=_checked(items)))
 
 
@@ -194,6 +197,13 @@ def delete_category(session: Session, index: int) -> Session:
     """Remove a category; its pixels become unlabelled."""
     _refuse_last_two(session, "delete this one")
     return _drop(session, _index(session, index), None)
+
+
+def _refuse_name(others: Sequence[Category], name: str) -> None:
+    if not name.strip():
+        raise SessionError("enter a name for the category")
+    if name.strip() in {category.name for category in others}:
+        raise SessionError(f"there already is a category called {name.strip()!r}")
 
 
 def _refuse_last_two(session: Session, what: str) -> None:
@@ -245,7 +255,8 @@ def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fi
 # --- how sure --------------------------------------------------------------------------------------------------------
 
 
-ONE_PICTURE = 0.84  # just below what `sure_words` calls "sure"
+ONE_PICTURE, ONE_SEEN = 0.84, "seen on one image only"  # just below what `sure_words` calls "sure"
+FAIRLY = 0.7  # from here on somebody would rely on it
 
 
 @dataclass(frozen=True)
@@ -264,8 +275,9 @@ def sureness(
 ) -> tuple[Sureness, ...]:
     """One row per category, from the predictions on all pictures: labels and uncertainty, both (N, H, W).
 
-    A category painted on only one of several pictures is limited to `ONE_PICTURE`: nothing has shown yet whether what
-    was learnt there generalises, or whether a stroke was misplaced.
+    A category painted on only one of several pictures is limited to `ONE_PICTURE`, and described as `ONE_SEEN` unless
+    it is unsure even there: nothing has shown yet whether what was learnt generalises, or whether a stroke was
+    misplaced.
     """
     words = words or sure_words
     counts = np.array([np.bincount(picture.labels.ravel(), minlength=256) for picture in session.pictures])
@@ -276,14 +288,15 @@ def sureness(
     for k, category in enumerate(session.categories):
         value = float(total[k] / count[k]) if count[k] else None
         value = min(value, ONE_PICTURE) if value is not None and alone[k] else value
-        text = "not painted yet" if not painted[k] else "painted, but found nowhere" if value is None else words(value)
+        text = words(value) if value is not None else "painted, but found nowhere"
+        text = "not painted yet" if not painted[k] else ONE_SEEN if alone[k] and (value or 0) >= FAIRLY else text
         rows.append(Sureness(category, value if painted[k] else None, int(painted[k]), count[k] / labels.size, text))
     return tuple(rows)
 
 
 def sure_words(value: float) -> str:
     """A confidence in [0, 1] in words."""
-    for least, text in ((0.95, "very sure"), (0.85, "sure"), (0.7, "fairly sure"), (0.5, "unsure")):
+    for least, text in ((0.95, "very sure"), (0.85, "sure"), (FAIRLY, "fairly sure"), (0.5, "unsure")):
         if value >= least:
             return text
     return "guessing"

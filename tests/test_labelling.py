@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from linsem.looks import Looks
+from linsem.offers import ModelError
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
 from linsem.session import Fitted, Session, add_category, add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.labelling import Labelling
+from linsem.ui.projects import UNLABELLED, Projects
 from linsem.ui.reader import chosen_extractor
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -89,11 +91,11 @@ def test_the_button_names_the_image_least_like_the_labelled(services):
     session = replace(session, pictures=(first, labelled, replace(third, ws=labelled.ws), last))
     fitted = Fitted(ToyGenerator().known_extractor(), session.version, 0.1)
     strip, _, button, position = Bench(services).overview(session, fitted, None, "labels")
-    assert position in (0, 3) and f"seed {session.pictures[position].seed} next" in button.value and button.visible
+    assert position in (0, 3) and f"seed {session.pictures[position].seed} next" in button.value and button.interactive
     assert [thumb.badge for thumb in strip.items].count("label next") == 1
     full = session_of(services, [1, 2], [0, 1])
     _, _, button, position = Bench(services).overview(full, replace(fitted, version=full.version), None, "labels")
-    assert position is None and not button.visible
+    assert position is None and not button.interactive
 
 
 @pytest.mark.parametrize("psi", [-1, float("nan"), "much", None])
@@ -117,3 +119,50 @@ def test_undo_shows_the_picture_that_got_something_back_and_what_is_fitted_follo
     assert tab.back(more, fitted, None)[1] is not None
     fitted = replace(fitted, extractor=replace(fitted.extractor, categories=more.categories))
     assert tab.back(more, fitted, None)[1] is None  # of five categories, and there are four again
+
+
+def test_a_list_that_is_only_left_changes_nothing_and_one_that_fails_is_told(services, monkeypatch):
+    tab, session = Labelling(services), session_of(services, [1, 2], [0])
+    told = []
+    monkeypatch.setattr("gradio.Warning", told.append)
+    monkeypatch.setattr(tab.bench, "begin", None)
+    assert tab.switch("toy", session) is None and told == []
+
+    def begin(model):
+        raise ModelError(f"no connection to https://huggingface.co, and {model} is not in the Hub's cache")
+
+    monkeypatch.setattr(tab.bench, "begin", begin)
+    assert tab.switch("far", session) is None
+    text = "This generator could not be downloaded: no connection to huggingface.co. You still have toy."
+    assert told == [text]
+
+
+def test_what_was_on_the_bench_is_offered_first_and_nothing_where_nothing_was(services, monkeypatch):
+    monkeypatch.setattr(services.studio, "check_model", str)
+    projects = Projects(services, Bench(services))
+    assert projects.aside(Session(), None, None, ["older"]) == ["older"]  # as after a restart
+    assert projects.aside(session_of(services, [1]), None, None, []) == []
+    mine, older = projects.aside(session_of(services, [1, 2], [1]), None, None, ["older", "oldest"])
+    assert older == "older" and [p.painted > 0 for p in projects.resume([mine])[0].pictures] == [False, True]
+
+
+def test_the_example_brings_images_that_nobody_labelled():
+    services = Services.make(Settings(device="cpu"))
+    session = services.studio.default_model()
+    opened, _, _, state, line, model = Projects(services, Bench(services)).example(Session(session))
+    assert model == session and state.key == opened.pictures[0].key
+    assert len(opened.pictures) == len(opened.labelled) + UNLABELLED
+    seeds, _ = Labelling(services).arrived(opened)
+    assert parse_seeds(seeds) == tuple(picture.seed for picture in opened.pictures)
+    assert f"{len(opened.labelled)} labelled images teach {len(opened.categories)} categories" in line
+
+
+def test_looking_for_images_is_said_and_so_is_its_failure(services):
+    tab, session = Labelling(services), session_of(services, [1, 2])
+    busy, done = tab.suggest(session, None, 0.7)
+    assert "Looking through 60 images" in busy[1] and len(parse_seeds(done[0])) == SUGGESTED
+    steps = tab.suggest(session, None, -1)
+    next(steps)
+    assert "No images" in next(steps)[1]
+    with pytest.raises(ValueError, match="psi"):
+        next(steps)

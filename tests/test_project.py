@@ -371,7 +371,7 @@ def test_a_missing_part_is_named(whole, name):
 
 @pytest.mark.parametrize("source", [b"", b"no zip", b"PK\x05\x06" + bytes(18), "no/such.zip", "/", "nul\0.zip"])
 def test_files_that_are_no_zip(source):
-    with pytest.raises(ProjectError, match=r"project: .+"):
+    with pytest.raises(ProjectError, match=r"project( file .+)?: .+"):
         load_project(source)
 
 

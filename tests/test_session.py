@@ -204,8 +204,12 @@ def test_categories_cannot_run_out_or_be_twice(session):
         bench.delete_category(two, 0)
     with pytest.raises(SessionError, match="two categories"):
         bench.merge_categories(two, 0, 1)
-    with pytest.raises(SessionError, match="unique"):
-        bench.add_category(session, "sky")
+    for change in (lambda: bench.add_category(session, " sky"), lambda: bench.change_category(session, 1, "sky", "")):
+        with pytest.raises(SessionError, match="already is a category called 'sky'"):
+            change()
+    with pytest.raises(SessionError, match="enter a name"):
+        bench.add_category(session, " ")
+    assert bench.change_category(session, 0, "sky", "#112233").categories[0].color == "#112233"
     with pytest.raises(SessionError, match="different"):
         bench.merge_categories(session, 1, 1)
     added = bench.add_category(session, "car")
@@ -228,7 +232,7 @@ def test_sureness_is_the_mean_where_a_category_is_found(session):
     predicted[:, 3:] = 1
     uncertainty = np.where(predicted == 0, 0.02, 0.6)
     rows = bench.sureness(painted, predicted, uncertainty)
-    assert rows[0].words == "fairly sure" and rows[0].share == 0.5  # painted on one of three pictures
+    assert rows[0].words == "seen on one image only" and rows[0].share == 0.5  # painted on one of three pictures
     assert rows[0].value == bench.ONE_PICTURE < 0.98
     twice = bench.sureness(bench.paint(painted, session.pictures[1].key, labels(r0=0)), predicted, uncertainty)[0]
     assert twice.words == "very sure" and twice.value == pytest.approx(0.98)

@@ -13,8 +13,9 @@ from gradio.utils import get_upload_folder
 
 from linsem.errors import InputError
 from linsem.palette import parse_categories
+from linsem.seeds import parse_seeds
 from linsem.session import Sureness
-from linsem.ui import files, gpu, show
+from linsem.ui import files, gpu, page, show
 from linsem.ui.categories import hex_color
 from linsem.ui.errors import OURS, Refusal, in_words, said
 from linsem.ui.files import Downloads, UploadError, own_folder, uploaded
@@ -197,3 +198,27 @@ def test_a_strip_crosses_the_wire_small_and_label_maps_exactly():
     ]
     assert np.array_equal(images[0], rgb) and not np.array_equal(images[1], rgb)
     assert value["current"] == 1
+
+
+def test_the_list_of_generators_says_what_has_to_be_downloaded(monkeypatch):
+    monkeypatch.setattr("linsem.ui.page.is_here", lambda spec: spec.id == "avatars-64")
+    titles = [page.generator_title({"id": name, "resolution": size}) for name, size in
+              (("avatars-64", 64), ("stylegan2-ffhq", 1024), ("pggan-celebahq", 1024), ("mine", 0))]  # fmt: skip
+    assert titles == [
+        "avatars-64 · 64 px", "stylegan2-ffhq · 1024 px · 382 MB download · non-commercial",
+        "pggan-celebahq · 1024 px · download · non-commercial", "mine",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1-1000", "at most 24 at a time; '1-1000' is too many"),
+        ("1-20, 30-40", "at most 24 at a time; '1-20, 30-40' are too many"),
+        ("5-1", "write ranges from low to high, for example 1-5"),
+        ("99999999999", "the largest is 4294967295"),
+    ],
+)
+def test_seeds_that_cannot_be_used_are_told_why(text, says):
+    with pytest.raises(InputError, match=says):
+        parse_seeds(text, 24)

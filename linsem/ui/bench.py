@@ -31,6 +31,7 @@ from linsem.zoo import split_label
 
 FIRST_IMAGES, FIRST_PSI = 8, 0.7
 POOL, SUGGESTED = 60, 4  # images that are looked at, and those of them that are brought
+NEXT_LATER = "Which image to label next shows here after your first strokes"
 NOT_YET = show.empty(
     "Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category."
 )
@@ -48,11 +49,11 @@ class Bench:
         """A new bench with the first images."""
         model = self.services.studio.check_model(model)
         session = new_session(model, self.services.studio.categories(model))
-        return self._with_images(session, first_seeds(self.services.settings.max_pictures), FIRST_PSI)
+        return self.with_images(session, first_seeds(self.services.settings.max_pictures), FIRST_PSI)
 
     def add(self, session: Session, painted: PainterLabels | None, seeds: str, psi: float) -> Session:
         """Images of these seeds in place of the unlabelled ones."""
-        return self._with_images(keep_labelled(absorb(session, painted)), seeds, psi)
+        return self.with_images(keep_labelled(absorb(session, painted)), seeds, psi)
 
     def suggested(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
         """Seeds that show what no labelled image shows, of those after the largest one that is here.
@@ -67,7 +68,8 @@ class Bench:
         count = min(SUGGESTED, most - len(labelled))
         return format_seeds(self.gpu.suggest(session.model, pool, count, psi, [picture.ws for picture in labelled]))
 
-    def _with_images(self, session: Session, seeds: str, psi: float) -> Session:
+    def with_images(self, session: Session, seeds: str, psi: float) -> Session:
+        """Images of these seeds behind those that are there, each once."""
         settings = self.services.settings
         chosen, psi = parse_seeds(seeds, settings.max_pictures), real("psi", psi, 0, 2)
         here = {(picture.seed, picture.psi) for picture in session.pictures}
@@ -112,7 +114,7 @@ class Bench:
         if not usable(session, fitted):
             rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
             items = tuple(Thumb(rgb[i], *caption(p)) for i, p in enumerate(session.pictures))
-            return Strip(items, index), NOT_YET, gr.Button(visible=False), None
+            return Strip(items, index), NOT_YET, gr.Button(NEXT_LATER, interactive=False), None
         known = [i for i, picture in enumerate(session.pictures) if picture.painted]
         reading, suggestion = self.gpu.overview(
             session.model, fitted.extractor, [picture.ws for picture in session.pictures], known
@@ -122,10 +124,11 @@ class Bench:
             for i, p in enumerate(session.pictures)
         )
         bars = show.sureness_bars(sureness(session, reading.labels, reading.uncertainty))
-        button = gr.Button(visible=False)
+        button = gr.Button("All images here are labelled", interactive=False)
         if suggestion is not None:
             title = session.pictures[suggestion].title
-            button = gr.Button(f"Label {title} next: least like the labelled", visible=True)
+            text = f"Label {title} next: it differs most from what you have labelled"
+            button = gr.Button(text, interactive=True)
         return Strip(items, index), bars, button, suggestion
 
     def show_picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState:

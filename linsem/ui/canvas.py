@@ -114,7 +114,8 @@ class LabelPainter(gr.HTML):
     `.input` fires once after each stroke, fill, undo, redo or clear of the user, never for what the server sends.
     `categories` are shown until a value brings its own; `max_width` is the largest width of the picture in CSS pixels,
     `brush` the first brush diameter in image pixels (None: by the size of the image), `opacity` the first one of the
-    strokes.
+    strokes. `views` are those that there may be something to show of: "prediction" and "uncertainty"; `nothing` is said
+    while nothing is painted.
     """
 
     def __init__(
@@ -126,6 +127,8 @@ class LabelPainter(gr.HTML):
         max_width: int = 560,
         brush: int | None = None,
         opacity: float = 0.75,
+        views: tuple[str, ...] = ("prediction", "uncertainty"),
+        nothing: str = "Nothing painted yet.",
         **kw: Any,  # whatever gr.HTML takes: elem_id, scale, visible, ...
     ) -> None:
         super().__init__(
@@ -139,6 +142,8 @@ class LabelPainter(gr.HTML):
             max_width=int(max_width),
             first_brush=brush,
             first_opacity=float(opacity),
+            views=list(views),
+            nothing=nothing,
             **kw,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import gradio as gr
 
@@ -18,8 +18,10 @@ from linsem.session import (
 )
 from linsem.ui.bench import Bench, absorb, shown
 from linsem.ui.canvas import PainterLabels
+from linsem.ui.events import on
 from linsem.ui.services import Services
 
+FIRST_COLOR = "#e76f51"
 _RGB = re.compile(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)")
 
 
@@ -28,50 +30,62 @@ class CategoryEditor:
 
     def __init__(self, services: Services) -> None:
         with gr.Accordion("Categories: add, rename, recolour, merge, delete", open=False, elem_id="categories"):
-            with gr.Row(elem_classes="ls-tight"):
-                self.name = gr.Textbox(label="Name", max_length=64, elem_id="category-name", scale=2, min_width=120)
-                self.color = gr.ColorPicker("#e76f51", label="Colour", scale=1, min_width=70)
-                self.add = gr.Button("Add", size="sm", elem_id="category-add", scale=1, min_width=70)
-            with gr.Row(elem_classes="ls-tight"):
-                self.which = gr.Dropdown([], label="Category", elem_id="category-which", scale=2, min_width=120)
-                self.change = gr.Button("Give it this name and colour", size="sm", scale=2, min_width=120)
-                self.delete = gr.Button("Delete", size="sm", variant="stop", scale=1, min_width=70)
-            with gr.Row(elem_classes="ls-tight"):
-                self.into = gr.Dropdown([], label="Merge it into", scale=2, min_width=120)
-                self.merge = gr.Button("Merge", size="sm", scale=1, min_width=70)
-        self.lists = [self.which, self.into]
+            with gr.Row(elem_classes="ls-tight", equal_height=True):
+                self.new_name = _name("New category", "category-name")
+                self.new_color = gr.ColorPicker(FIRST_COLOR, label="Colour", scale=1, min_width=110)
+                self.add = gr.Button("Add", elem_id="category-add", scale=1, min_width=84)
+            with gr.Row(elem_classes="ls-tight", equal_height=True):
+                self.which = gr.Dropdown([], label="Change", elem_id="category-which", scale=2, min_width=130)
+                self.name = _name("Name", "category-rename")
+                self.color = gr.ColorPicker(FIRST_COLOR, label="Colour", scale=1, min_width=110)
+            with gr.Row(elem_classes="ls-tight", equal_height=True):
+                self.change = gr.Button("Save", elem_id="category-save", scale=1, min_width=84)
+                self.delete = gr.Button("Delete", elem_id="category-delete", scale=1, min_width=84)
+                self.into = gr.Dropdown([], label="Merge it into", elem_id="category-into", scale=2, min_width=130)
+                self.merge = gr.Button("Merge", elem_id="category-merge", scale=1, min_width=84)
+        self.edited = [self.name, self.color]
+        self.lists = [self.which, self.into, *self.edited]
 
-    @staticmethod
-    def choices(session: Session) -> tuple[gr.Dropdown, gr.Dropdown]:
-        """The present categories in both lists, by their position."""
+    def choices(self, session: Session, which: int | None) -> tuple[object, ...]:
+        """The present categories in both lists, by their position, and what the chosen one is."""
         rows = [(category.name, k) for k, category in enumerate(session.categories)]
-        return gr.Dropdown(rows, value=None), gr.Dropdown(rows, value=None)
+        which = which if which is not None and 0 <= which < len(rows) else None
+        return gr.Dropdown(rows, value=which), gr.Dropdown(rows, value=None), *self.chosen(session, which)
 
-    def wire(self, event: Callable, now: list, outputs: list, bench: Bench, queue: dict, after: Callable) -> None:
-        """Each button changes the session, and what is fitted follows."""
+    def chosen(self, session: Session, which: int | None) -> tuple[str, str]:
+        """Name and colour of the chosen category, to be changed."""
+        if which is None:
+            return "", FIRST_COLOR
+        return session.categories[which].name, session.categories[which].color
 
-        def finish(before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple:
+    def wire(self, now: list, outputs: list, bench: Bench, queue: dict) -> Iterator[object]:
+        """Each button changes the session, and what is fitted follows. Gives what to hang on what comes after."""
+
+        def finish(
+            before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None, *ours: object
+        ) -> tuple[object, ...]:
             fitted = rename_fitted(fitted, after.categories)
-            return after, fitted, bench.show_picture(after, fitted, shown(before, painted)), *self.choices(after)
+            return after, fitted, bench.show_picture(after, fitted, shown(before, painted)), *ours
 
         def add(session: Session, fitted: Fitted | None, painted: PainterLabels | None, name: str, color: str) -> tuple:
             session = absorb(session, painted)
             taken = {category.color for category in session.categories}
             color = hex_color(color)
-            return finish(session, add_category(session, name, None if color in taken else color), fitted, painted)
+            more = add_category(session, name, None if color in taken else color)
+            return finish(session, more, fitted, painted, "", gr.skip())
 
         def change(
             session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None, name: str,
             color: str,
         ) -> tuple:  # fmt: skip
             session = absorb(session, painted)
-            which = -1 if which is None else int(which)
-            name = name.strip() or (session.categories[which].name if which >= 0 else "")
-            return finish(session, change_category(session, which, name, hex_color(color)), fitted, painted)
+            changed = change_category(session, -1 if which is None else int(which), name, hex_color(color))
+            return finish(session, changed, fitted, painted, gr.skip(), gr.skip())
 
         def delete(session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None) -> tuple:
             session = absorb(session, painted)
-            return finish(session, delete_category(session, -1 if which is None else int(which)), fitted, painted)
+            less = delete_category(session, -1 if which is None else int(which))
+            return finish(session, less, fitted, painted, gr.skip(), None)
 
         def merge(
             session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None,
@@ -79,16 +93,22 @@ class CategoryEditor:
         ) -> tuple:  # fmt: skip
             session = absorb(session, painted)
             pair = [-1 if each is None else int(each) for each in (which, into)]
-            return finish(session, merge_categories(session, *pair), fitted, painted)
+            return finish(session, merge_categories(session, *pair), fitted, painted, gr.skip(), None)
 
-        outputs = [*outputs, *self.lists]
-        for button, function, inputs in (
-            (self.add, add, [self.name, self.color]),
-            (self.change, change, [self.which, self.name, self.color]),
-            (self.delete, delete, [self.which]),
-            (self.merge, merge, [self.which, self.into]),
+        outputs = [*outputs, self.new_name, self.which]
+        for register, function, inputs in (
+            (self.add.click, add, [self.new_name, self.new_color]),
+            (self.new_name.submit, add, [self.new_name, self.new_color]),
+            (self.change.click, change, [self.which, *self.edited]),
+            (self.name.submit, change, [self.which, *self.edited]),
+            (self.delete.click, delete, [self.which]),
+            (self.merge.click, merge, [self.which, self.into]),
         ):
-            after(event(button.click, function, [*now, *inputs], outputs, **queue))
+            yield on(register, function, [*now, *inputs], outputs, **queue)
+
+
+def _name(label: str, elem_id: str) -> gr.Textbox:
+    return gr.Textbox(label=label, max_length=64, max_lines=1, elem_id=elem_id, scale=2, min_width=130)
 
 
 def hex_color(color: str | None) -> str:

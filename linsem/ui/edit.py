@@ -52,8 +52,9 @@ class _Layout:
         with gr.Row(equal_height=False):
             with gr.Column(scale=13, min_width=340):
                 self.painter = LabelPainter(
-                    categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=460
-                )
+                    categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=460,
+                    views=("prediction",),
+                )  # fmt: skip
             with gr.Column(scale=7, min_width=330):
                 self._run()
                 with gr.Accordion("Options", open=False):

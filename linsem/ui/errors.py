@@ -16,7 +16,7 @@ OURS = "Something went wrong on our side; nothing of yours was lost. Please try 
 
 GONE = (
     "This server no longer holds your work: you were away for long, or it was started anew. "
-    "Reload the page: it offers to go on with what this browser kept"
+    "Reload the page: it offers to continue where you left off"
 )
 
 

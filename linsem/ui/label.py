@@ -9,9 +9,10 @@ import gradio as gr
 
 from linsem.errors import InputError
 from linsem.session import Session
+from linsem.track import Track
 from linsem.ui import show
-from linsem.ui.bench import FIRST_PSI, NOT_YET, first_seeds
-from linsem.ui.canvas import LabelPainter
+from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
+from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.events import on
 from linsem.ui.examples import example_project
@@ -21,11 +22,16 @@ from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
 
 HINT = (
-    "Pick a category and scribble on the image, then do the same with another one: every image is segmented within a "
-    "second. A stroke takes what it touches of one colour; what it does not reach stays unknown."
+    "Pick a category and draw a stroke on the image; do the same with a second category. "
+    "Within a second, every image is segmented."
 )
+MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # where there is room for it
 KEPT_SECRET = "linsem"  # the copy is the visitor's own and in their own browser: nothing to hide
 VIEWS = ("Overlay", "Image", "Uncertainty")
+DOWNLOAD = """(given) => {
+  const file = Array.isArray(given) ? given[0] : given, link = document.createElement("a");
+  if (file?.url) Object.assign(link, { href: file.url, download: file.orig_name || "" }).click();
+}"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +47,12 @@ class _Layout:
     """The components of this tab, laid out where it is made."""
 
     def __init__(self, services: Services) -> None:
-        gr.HTML(show.hint(HINT))
-        self.resume = gr.Button("Go on with what this browser kept", visible=False, elem_id="resume")
+        with gr.Row(elem_id="label-top"):  # one row for what comes and goes, so that nothing below it moves
+            gr.HTML(show.hint(HINT).replace("</p>", f' <span class="ls-roomy">{show.text(MORE)}</span></p>'))
+            self.resume = gr.Button("Continue where you left off", visible=False, elem_id="resume", size="sm", scale=0)
+            self.example = gr.Button(
+                "See a labelled example", size="sm", visible=has_example(services), elem_id="label-example", scale=0
+            )
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=340):
                 self._painting(services)
@@ -56,19 +66,20 @@ class _Layout:
 
     def _painting(self, services: Services) -> None:
         self.painter = LabelPainter(
-            categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620
-        )
+            categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620,
+            nothing="Nothing painted yet: a few strokes are enough.",
+        )  # fmt: skip
         with gr.Row(elem_classes="ls-tight", elem_id="image-tools"):
             self.clear = gr.Button("Clear image", size="sm", min_width=90)
             self.remove = gr.Button("Remove image", size="sm", min_width=90)
-            self.back = gr.Button("Undo clear or remove", size="sm", min_width=90)
+            self.back = gr.Button("Undo", size="sm", min_width=90, interactive=False, elem_id="label-undo")
 
     def _learning(self) -> None:
         with gr.Row(elem_classes="ls-tight"):
             self.live = gr.Checkbox(True, label="Live: learn after each stroke", elem_id="live", scale=2, min_width=200)
-            self.fit = gr.Button("Fit now", variant="primary", elem_id="fit-now", scale=1, min_width=110)
+            self.fit = gr.Button("Learn now", elem_id="fit-now", visible=False, scale=1, min_width=110)
         self.line = gr.HTML(show.status(START), elem_id="label-status")
-        self.next_one = gr.Button("Label this one next", visible=False, elem_id="label-next", size="sm")
+        self.next_one = gr.Button(NEXT_LATER, interactive=False, elem_id="label-next", size="sm")
         self.view = gr.Radio(list(VIEWS), value="Overlay", show_label=False, elem_id="label-view", container=False)
 
     def _images(self, first: str) -> None:
@@ -77,10 +88,9 @@ class _Layout:
             self.seeds = gr.Textbox(first, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
             self.psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)
         with gr.Row(elem_classes="ls-tight"):
-            self.load = gr.Button("Show these seeds", size="sm", elem_id="label-load")
+            self.load = gr.Button("Show seeds", size="sm", elem_id="label-load")
             self.more = gr.Button("New images", size="sm", elem_id="label-more")
-            self.worth = gr.Button("Images worth labelling", size="sm", elem_id="label-worth")
-            self.example = gr.Button("Load a labelled example", size="sm", visible=False, elem_id="label-example")
+            self.worth = gr.Button("Suggest images to label", size="sm", elem_id="label-worth")
 
     def _files(self) -> None:
         with gr.Row(elem_classes="ls-tight"):
@@ -101,6 +111,7 @@ class _Wiring:
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
         self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
         self.found = gr.State([])  # copies of what was there before this bench, for the button
+        self.arrived = gr.State("")  # the token of the bench: it changes with each that takes this one's place
         self.short, self.long, self.loading = services.short, services.long, services.loading
         self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
         self.quiet = {**self.short, "show_progress": "hidden"}
@@ -109,19 +120,50 @@ class _Wiring:
 
     def wire(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register everything."""
-        for leaving in (model.input, self.at.example.click, self.at.load_file.upload):  # before it is gone
-            on(leaving, self.aside, [self.session, self.kept, self.found], [self.found, self.at.resume], **self.quick)
         self._wire_strokes()
         self._wire_images()
-        self._wire_files(model, blocks)
-        at, logic, began = self.at, self.logic, [self.session, self.fitted, self.at.painter, self.at.line]
-        for begun in (
-            on(blocks.load, logic.begin, [model], began, **self.short),
-            on(model.input, logic.switch, [model, self.session], [*began, model], **self.loading),
+        self._wire_files()
+        self._wire_benches(model, blocks)
+
+    def _wire_benches(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
+        """What puts another bench in place of this one, and what follows once it has."""
+        at, projects, logic = self.at, self.projects, self.logic
+        before = [self.session, at.painter, self.track, self.found]
+        after = [self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.arrived]
+        begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
+        on(blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short)
+        on(blocks.load, lambda kept: (copies(kept), gr.Button(visible=bool(kept))), [self.kept],
+           [self.found, at.resume], **self.quick)  # fmt: skip
+        for register, opens, given, used, queue in (
+            (
+                model.input,
+                lambda session, name: logic.switch(name, session),
+                [model],
+                0,
+                {**self.loading, "show_progress_on": at.line},
+            ),
+            (at.load_file.upload, lambda _, file: projects.load(file), [at.load_file], 0, self.quiet),
+            (at.example.click, projects.example, [], 0, self.quiet),
+            (at.resume.click, lambda _, found: projects.resume(found), [self.found], 1, self.quiet),
         ):
-            self._overview(on(begun.then, at.editor.choices, [self.session], at.editor.lists, **self.quick))
-            on(begun.then, lambda now: gr.Button(visible=example_project(now.model) is not None), [self.session],
-               [at.example], **self.quick)  # fmt: skip
+            on(register, self._replacing(opens, used), [*before, *given], after, **queue)
+        shown = on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick)
+        self._overview(on(self._present(shown).then, logic.first_fit, self.now, self.fits, **self.quiet))
+
+    def _replacing(self, opens: Callable, used: int) -> Callable:
+        """The handler of an event by which `opens` brings another bench, and None if this one stays. What was on this
+        one can be had back, besides the copies that are not `used`; if `opens` raises, nothing has changed."""
+
+        def handler(
+            session: Session, painted: PainterLabels | None, track: Track | None, found: list[str], *given: object
+        ) -> tuple[object, ...]:
+            opened = opens(session, *given)
+            if opened is None:  # the list of generators says again which one is there
+                return *[gr.skip()] * 5, session.model, *[gr.skip()] * 3
+            found = self.projects.aside(session, painted, track, found[used:])
+            return *opened, found, gr.Button(visible=bool(found)), opened[0].token
+
+        return handler
 
     def _wire_strokes(self) -> None:
         at, logic = self.at, self.logic
@@ -130,6 +172,7 @@ class _Wiring:
         self._learn(at.painter.input, trigger_mode="always_last")
         self._overview(on(at.fit.click, self.bench.fit, self.now, self.fits, **self.quiet))
         self._learn(at.live.input)
+        on(at.live.input, lambda live: gr.Button(visible=not live), [at.live], [at.fit], **self.quick)
         self._see(at.view.input)
         chosen = [self.session, at.painter]
         for moved in (
@@ -140,46 +183,40 @@ class _Wiring:
 
     def _wire_images(self) -> None:
         at, logic, changed = self.at, self.logic, [self.session, self.at.painter]
-        worth = on(at.worth.click, self.bench.suggested, [self.session, at.painter, at.psi], [at.seeds], **self.long)
+        asked, drawn = [*self.now, at.seeds, at.psi], {**self.short, "show_progress_on": at.painter}
+        suggested = [self.session, at.painter, at.psi]
+        worth = on(at.worth.click, logic.suggest, suggested, [at.seeds, at.line], **self.long, show_progress="hidden")
         for done in (
-            on(worth.success, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
-            on(at.load.click, logic.add, [*self.now, at.seeds, at.psi], changed, **self.short),
-            on(at.more.click, logic.more, [*self.now, at.seeds, at.psi], [*changed, at.seeds], **self.short),
+            on(worth.success, logic.add, asked, changed, **drawn),
+            on(at.load.click, logic.add, asked, changed, **drawn),
+            on(at.seeds.submit, logic.add, asked, changed, **drawn),
+            on(at.more.click, logic.more, asked, [*changed, at.seeds], **drawn),
             on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
             on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
             on(at.back.click, logic.back, self.now, [self.session, self.fitted, at.painter], **self.quiet),
+            *at.editor.wire(self.now, [self.session, self.fitted, at.painter], self.bench, self.quiet),
         ):
-            self._learn(on(done.then, at.editor.choices, [self.session], at.editor.lists, **self.quick).then)
-        at.editor.wire(
-            on, self.now, [self.session, self.fitted, at.painter], self.bench, self.quiet,
-            lambda done: self._learn(done.then),
-        )  # fmt: skip
+            self._learn(self._present(done).then)
+        on(at.editor.which.input, at.editor.chosen, [self.session, at.editor.which], at.editor.edited, **self.quick)
 
-    def _wire_files(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
-        at, projects, quick = self.at, self.projects, self.quick
-        on(at.make.click, lambda *v: gr.File(self.bench.extractor_file(*v), visible=True), [self.session, self.fitted],
-           [at.file], **quick)  # fmt: skip
-        on(at.save.click, lambda *v: gr.File(projects.save(*v), visible=True), [*self.now, self.track], [at.file],
-           **quick)  # fmt: skip
-        opened = [self.session, self.fitted, self.track, at.painter, at.line, model]
-        resumed = on(at.resume.click, projects.resume, [self.found], opened, **self.quiet)
-        for arrived in (
-            on(at.load_file.upload, projects.load, [at.load_file], opened, **self.quiet),
-            on(at.example.click, projects.example, [self.session], opened, **self.quiet),
-            resumed,
-        ):
-            named = on(arrived.success, at.editor.choices, [self.session], at.editor.lists, **quick)
-            self._overview(on(named.then, self.logic.first_fit, self.now, self.fits, **self.quiet))
-        on(resumed.success, lambda found: (found[1:], gr.Button(visible=len(found) > 1)), [self.found],
-           [self.found, at.resume], **quick)  # fmt: skip
-        on(blocks.load, lambda kept: (copies(kept), gr.Button(visible=bool(kept))), [self.kept],
-           [self.found, at.resume], **quick)  # fmt: skip
+    def _present(self, source: object) -> object:
+        """After what may have changed the categories: their lists, and whether there is anything to undo."""
+        at = self.at
 
-    @staticmethod
-    def aside(session: Session, kept: object, found: list[str]) -> tuple[list[str], gr.Button]:
-        """Before another project or generator takes the bench: what was on it can be had back."""
-        found = copies(kept) if session.labelled else found
-        return found, gr.Button(visible=bool(found))
+        def present(session: Session, which: int | None) -> tuple[object, ...]:
+            return *at.editor.choices(session, which), gr.Button(interactive=bool(session.past))
+
+        return on(source.then, present, [self.session, at.editor.which], [*at.editor.lists, at.back], **self.quick)
+
+    def _wire_files(self) -> None:
+        at, quick = self.at, self.quick
+        for saved in (
+            on(at.make.click, lambda *v: gr.File(self.bench.extractor_file(*v), visible=True),
+               [self.session, self.fitted], [at.file], **quick),
+            on(at.save.click, lambda *v: gr.File(self.projects.save(*v), visible=True), [*self.now, self.track],
+               [at.file], **quick),
+        ):  # fmt: skip
+            saved.success(None, [at.file], None, js=DOWNLOAD, api_visibility="private")
 
     def _learn(self, register: Callable, **more: object) -> None:
         """Fit, if that is to be live, and then read all images."""
@@ -210,3 +247,11 @@ def first_categories(services: Services) -> tuple:
         return services.studio.categories(services.studio.default_model())
     except InputError:
         return ()
+
+
+def has_example(services: Services) -> bool:
+    """Whether an example ships with the default generator."""
+    try:
+        return example_project(services.studio.default_model()) is not None
+    except InputError:
+        return False

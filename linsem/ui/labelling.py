@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import gradio as gr
@@ -11,12 +12,13 @@ from linsem.pixels import IGNORE
 from linsem.seeds import format_seeds, next_seeds
 from linsem.session import Fitted, Session, remove_picture, rename_fitted, set_labels, undo
 from linsem.ui import show
-from linsem.ui.bench import Bench, absorb, shown, usable
+from linsem.ui.bench import POOL, Bench, absorb, shown, usable
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.errors import said
+from linsem.ui.examples import example_project
 from linsem.ui.services import Services
 
-START = "Paint strokes of two categories, and the segmentation appears here and on all images."
+START = "Draw strokes in two categories to see the segmentation."
 
 
 class Labelling:
@@ -30,13 +32,22 @@ class Labelling:
         session = self.bench.begin(model)
         return session, None, self.bench.show_picture(session, None, 0), show.status(START)
 
-    def switch(self, model: str, session: Session) -> tuple[object, ...]:
-        """Another generator; if it cannot be had, everything stays, and the list says again which one is there."""
+    def switch(self, model: str, session: Session) -> tuple[object, ...] | None:
+        """Another generator, or None: it is the one that is there (a list says so too when it is only left), or it
+        cannot be had, which is said."""
+        if model == session.model:
+            return None
         try:
-            return *self.begin(model), model
+            begun, fitted, state, line = self.begin(model)
         except (InputError, gr.Error) as error:
-            gr.Warning(said(error).message)
-            return *[gr.skip()] * 4, session.model
+            gr.Warning(not_had(said(error).message, session.model))
+            return None
+        return begun, fitted, gr.skip(), state, line, model
+
+    def arrived(self, session: Session) -> tuple[object, ...]:
+        """The seeds of a bench that has just come, and whether an example ships for its generator."""
+        seeds = [picture.seed for picture in session.pictures if picture.seed is not None]
+        return format_seeds(seeds), gr.Button(visible=example_project(session.model) is not None)
 
     def keep(self, session: Session, painted: PainterLabels | None) -> Session:
         return absorb(session, painted)
@@ -45,7 +56,7 @@ class Labelling:
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
     ) -> tuple[object, ...]:
         if not live:
-            return gr.skip(), gr.skip(), show.status("Live is off: press Fit now when you are ready.")
+            return gr.skip(), gr.skip(), show.status("Live is off: press Learn now when you are ready.")
         return self.bench.fit(session, fitted, painted)
 
     def choose(
@@ -76,10 +87,21 @@ class Labelling:
         return gr.skip(), replace(state, opens=False), gr.skip()
 
     def first_fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """After a project was loaded: fit, unless it brought its extractor."""
+        """After a project was loaded: fit, unless it brought its extractor. What was loaded stays said."""
         if fitted is not None or not session.labelled:
             return gr.skip(), gr.skip(), gr.skip()
-        return self.bench.fit(session, fitted, painted)
+        fitted, state, line = self.bench.fit(session, fitted, painted)
+        return fitted, state, gr.skip() if isinstance(fitted, Fitted) else line
+
+    def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> Iterator[tuple[object, object]]:
+        """Seeds of images worth labelling, and meanwhile a line that says what takes so long."""
+        yield gr.skip(), show.status(f"Looking through {POOL} images for the most useful ones ...", "busy")
+        try:
+            seeds = self.bench.suggested(session, painted, psi)
+        except Exception:
+            yield gr.skip(), show.status("No images were suggested.")
+            raise
+        yield seeds, gr.skip()
 
     def add(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
@@ -118,3 +140,10 @@ class Labelling:
         index = changed[0] if len(changed) == 1 else shown(before, painted)
         fitted = rename_fitted(fitted, session.categories)
         return session, fitted, self.bench.show_picture(session, fitted, index)
+
+
+def not_had(reason: str, here: str) -> str:
+    """Why a generator cannot be had, and which one is there still."""
+    if "no connection to" in reason.lower():
+        reason = "This generator could not be downloaded: no connection to huggingface.co."
+    return f"{reason} You still have {here}." if here else reason

@@ -20,6 +20,7 @@ from linsem.ui import about, api, edit, evidence, label, sample, segment
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services
+from linsem.zoo import is_here, offered
 
 HERE = Path(__file__).parent
 TITLE = "linsem: label a few images, and the GAN does the rest"
@@ -109,7 +110,17 @@ def theme() -> gr.themes.Base:
 
 def _header(services: Services, default: str | None) -> gr.Dropdown:
     rows = services.studio.models()
-    ready = [(f"{row['id']} ({row['resolution']} px)", row["id"]) for row in rows if row["available"]]
+    ready = [(generator_title(row), row["id"]) for row in rows if row["available"]]
     with gr.Row(elem_id="header", equal_height=True):
         gr.HTML("<h1>linsem</h1><p>Label a few generated images. The GAN does the rest.</p>", elem_id="brand")
-        return gr.Dropdown(ready, value=default, label="Generator", elem_id="model", scale=0, min_width=240)
+        return gr.Dropdown(ready, value=default, label="Generator", elem_id="model", scale=0, min_width=460)
+
+
+def generator_title(row: dict[str, object]) -> str:
+    """A generator in the list: its size and, if it has to be downloaded, how much that is and what its terms forbid."""
+    parts, spec = [str(row["id"]), f"{row['resolution']} px"], offered().get(str(row["id"]))
+    if spec is not None and not is_here(spec):
+        parts.append(f"{spec.size / 1e6:.0f} MB download" if spec.size else "download")
+        if "non-commercial" in spec.licence:
+            parts.append("non-commercial")
+    return " · ".join(part for part in parts if part != "0 px")  # of a file, the size is known once it is read

@@ -23,6 +23,10 @@ let stroke = null, turn = 0, penSeen = 0;
 const pointers = new Map();
 let gesture = null; // "paint", "pan", "pinch" or "rest" (fingers still down after a pinch)
 
+const views = props.views || ["prediction", "uncertainty"];
+for (const what of ["prediction", "uncertainty"]) {
+  for (const each of root.querySelectorAll(`[data-do="${what}"], [data-key="${what}"]`)) each.hidden = !views.includes(what);
+}
 root.setAttribute("aria-label", props.label || "Label painter");
 view.setAttribute("aria-label", `${props.label || "Picture to label"}: arrow keys move the brush, Enter paints`);
 root.style.setProperty("--lp-max", `${props.max_width || 560}px`);
@@ -108,7 +112,9 @@ function restoreValue() { if (sent && props.value !== sent) props.value = sent; 
 
 function setCategories(list) {
   if (JSON.stringify(list) === JSON.stringify(categories)) return;
-  const chosen = categories[ui.category]?.name, held = [...ui.locked].map((k) => categories[k]?.name);
+  const fresh = categories.length && list.length === categories.length + 1
+    && categories.every((c, k) => c.name === list[k].name && c.color === list[k].color); // one was added: it is meant next
+  const chosen = fresh ? list.at(-1).name : categories[ui.category]?.name, held = [...ui.locked].map((k) => categories[k]?.name);
   categories = list.map((c) => ({ name: String(c.name), color: c.color }));
   colors = categories.map((c) => parseColor(c.color));
   rims = colors.map((color) => {
@@ -129,6 +135,7 @@ function categoryRow(category, k) {
   row.style.setProperty("--lp-c", `rgb(${colors[k].join(" ")})`);
   pick.type = lock.type = "button";
   pick.className = "lp-pick";
+  lock.tabIndex = -1; // the key L does it too
   lock.className = "lp-lock";
   name.textContent = pick.title = category.name;
   pick.append(document.createElement("i"), name);
@@ -329,10 +336,12 @@ function refresh() {
     button.setAttribute("aria-pressed", String(ui[what]));
     button.disabled = !now?.[sheet];
   }
+  root.dataset.under = String(Boolean(ui.prediction && now?.prediction));
   root.dataset.heat = String(Boolean(ui.uncertainty && now?.heat));
   [...part("cats").children].forEach((row, k) => {
     row.dataset.on = String(k === ui.category);
     row.children[0].setAttribute("aria-pressed", String(k === ui.category));
+    row.children[0].tabIndex = k === ui.category ? 0 : -1;
     row.children[1].setAttribute("aria-pressed", String(ui.locked.has(k)));
   });
   const size = ui.sizes[sized()] || 8;
@@ -351,7 +360,7 @@ function refresh() {
   if (now) for (const k of now.labels) counts[k]++;
   root.querySelector('[data-do="clear"]').disabled = !now || counts[UNPAINTED] === now.labels.length;
   sheets.strokes.canvas.style.opacity = String(ui.opacity);
-  sheets.prediction.canvas.style.opacity = String(ui.prediction ? ui.opacity * (ui.uncertainty && now?.heat ? 0.25 : 0.6) : 0);
+  sheets.prediction.canvas.style.opacity = String(ui.prediction ? ui.opacity * (ui.uncertainty && now?.heat ? 0.25 : 0.8) : 0);
   sheets.heat.canvas.style.opacity = String(ui.uncertainty ? Math.min(1, 0.25 + 0.75 * ui.opacity) : 0);
   showCounts(counts);
   moveCursor();
@@ -369,7 +378,7 @@ function showCounts(counts) {
   if (now) {
     const note = document.createElement("span"), share = 100 * (1 - counts[UNPAINTED] / now.labels.length);
     note.textContent = items.length
-      ? `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted` : "Nothing painted yet: a few strokes are enough.";
+      ? `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted` : props.nothing;
     items.push(note);
   }
   part("status").replaceChildren(...items);

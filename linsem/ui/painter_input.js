@@ -150,7 +150,7 @@ part("opacity").addEventListener("input", (event) => { ui.opacity = Number(event
 
 const sized = () => (ui.tool === "eraser" ? "eraser" : "brush");
 function setTool(tool) { ui.tool = tool; refresh(); say(tool); }
-function toggleUnder(what) { ui[what] = !ui[what]; refresh(); say(`${what} ${ui[what] ? "shown" : "hidden"}`); }
+function toggleUnder(what) { if (!views.includes(what)) return; ui[what] = !ui[what]; refresh(); say(`${what} ${ui[what] ? "shown" : "hidden"}`); }
 function resize(sign) {
   const size = ui.sizes[sized()], next = size + sign * Math.max(1, Math.round(size * 0.15));
   ui.sizes[sized()] = Math.min(Number(part("size").max), Math.max(1, next));
@@ -215,6 +215,15 @@ function stampHere() {
   if (ui.tool === "fill") fillAt(ui.spot);
   else { beginStroke(ui.spot, ui.tool === "eraser"); endStroke(); }
 }
+
+// Among the categories the arrow keys choose, as in a list of options: one stop for the key Tab.
+part("cats").addEventListener("keydown", (event) => {
+  const move = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -Infinity, End: Infinity }[event.key];
+  if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  choose(Math.min(categories.length - 1, Math.max(0, ui.category + move)));
+  part("cats").children[ui.category].children[0].focus({ preventScroll: true });
+});
 
 const listeners = [["keydown", onKeyDown], ["keyup", onKeyUp], ["blur", onBlur]];
 for (const [name, call] of listeners) {

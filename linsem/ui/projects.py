@@ -11,8 +11,9 @@ import numpy as np
 
 from linsem.errors import InputError
 from linsem.extractor import load_extractor, save_extractor
+from linsem.pixels import IGNORE
 from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
-from linsem.seeds import MAX_SEED
+from linsem.seeds import MAX_SEED, format_seeds
 from linsem.session import Fitted, Picture, Session, new_session
 from linsem.track import EditPoint, Track, new_track, push
 from linsem.ui import show
@@ -22,6 +23,7 @@ from linsem.ui.examples import example_project
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services
 
+UNLABELLED = 4  # images beside those of the example, to show that they are segmented too
 KEPT_BYTES = 1_500_000  # of the copy in the browser, which has about 5 MB for all pages of a site
 
 
@@ -64,19 +66,36 @@ class Projects:
         older = [each for each in found[:1] if len(each) + len(copy or "") <= KEPT_BYTES * 4 // 3]
         return [*([copy] if copy else []), *older] or None
 
+    def aside(
+        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[str]
+    ) -> list[str]:
+        """The copies to offer once another bench has taken the place of this one: first what was made on this one."""
+        kept = self.store(session, painted, track, found) if session.token else None
+        return kept if isinstance(kept, list) else found
+
     def load(self, file: str | None) -> tuple[object, ...]:
-        """A project from a file: session, fitted, track, painter, status."""
+        """A project from a file: session, fitted, track, painter, status, generator."""
         path = uploaded(file, "project")
         if path is None:
             raise ProjectError("project: expected a file, got nothing")
-        return self._open(load_project(path))
+        return self._opened(self._open(load_project(path)))
 
     def example(self, session: Session) -> tuple[object, ...]:
-        """The project that ships with the generator."""
+        """The project that ships with the generator, and some images that nobody has labelled."""
         path = example_project(session.model)
         if path is None:
             raise ProjectError(f"no example ships with {session.model}")
-        return self._open(load_project(path))
+        session, fitted, track = self._open(load_project(path))
+        labelled, room = session.labelled, self.services.settings.max_pictures - len(session.pictures)
+        names = np.unique(np.concatenate([picture.labels.ravel() for picture in labelled]))
+        line = (
+            f"Example loaded: {len(labelled)} labelled images teach {(names != IGNORE).sum()} categories. "
+            "Paint a correction, or look at the tab Segment."
+        )
+        if room > 0:
+            psi = session.pictures[0].psi
+            session = self.bench.with_images(session, format_seeds(range(1, 1 + min(UNLABELLED, room))), psi)
+        return self._opened((session, fitted, track), line)
 
     def resume(self, found: list[str]) -> tuple[object, ...]:
         """The newest copy that the browser kept."""
@@ -86,19 +105,24 @@ class Projects:
             data = base64.b64decode(found[0], validate=True)
         except (binascii.Error, ValueError) as error:
             raise ProjectError("the copy that this browser kept is damaged") from error
-        return self._open(load_project(data))
+        return self._opened(self._open(load_project(data)))
 
-    def _open(self, project: Project) -> tuple[object, ...]:
+    def _opened(
+        self, opened: tuple[Session, Fitted | None, Track | None], line: str | None = None
+    ) -> tuple[object, ...]:
+        session, fitted, track = opened
+        pixels = sum(picture.painted for picture in session.pictures)
+        line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels."
+        painter = self.bench.show_picture(session, fitted, 0)
+        return session, fitted, track, painter, show.status(line, "good"), session.model
+
+    def _open(self, project: Project) -> tuple[Session, Fitted | None, Track | None]:
         model = self.services.studio.check_model(project.generator_id)
         if not project.images:
             raise ProjectError("project: there is no image in it")
         session = self._session(model, project)
         fitted = self._fitted(session, project.extractor) or self._fit_for(session, project.edits)
-        track = self._track(session, fitted, project.edits)
-        painter = self.bench.show_picture(session, fitted, 0)
-        pixels = sum(picture.painted for picture in session.pictures)
-        line = f"Loaded {len(session.pictures)} images with {pixels} labelled pixels."
-        return session, fitted, track, painter, show.status(line, "good"), gr.Dropdown(value=model)
+        return session, fitted, self._track(session, fitted, project.edits)
 
     def _session(self, model: str, project: Project) -> Session:
         session, most = new_session(model, project.categories), self.services.settings.max_pictures

@@ -59,7 +59,7 @@ class _Layout:
             self.take = gr.Button("Take its layout", elem_id="sample-take", min_width=110)
         with gr.Tab("Paint", id="paint") as self.paint_tab:
             self.painter = LabelPainter(
-                categories=first_categories(services), label="Layout", elem_id="sample-painter", max_width=420
+                categories=first_categories(services), label="Layout", elem_id="sample-painter", max_width=420, views=()
             )
 
     def _settings(self, limits: Settings) -> None:

@@ -17,6 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 from served import served
 
 from linsem.palette import parse_categories, read_label_map, write_label_map
+from linsem.seeds import parse_seeds
 from tests.readme import block
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
@@ -222,6 +223,7 @@ def test_strokes_in_a_hurry_over_several_images_are_all_followed(visitor, model)
 
 
 def test_live_can_be_off_and_fit_now_fits(visitor):
+    expect(visitor.page.locator("#fit-now")).to_be_hidden()
     visitor.page.locator("#live input").uncheck()
     for name, y in (("background", 0.05), ("skin", 0.5)):
         visitor.category("label-painter", name)
@@ -517,7 +519,7 @@ def test_a_second_visitor_sees_nothing_of_the_first(chromium, address, visitor):
     label_two(visitor)
     other = Visitor(chromium, address)
     try:
-        assert "Paint strokes" in other.said("label-status") and "Nothing learnt" in other.said("label-sure")
+        assert "Draw strokes" in other.said("label-status") and "Nothing learnt" in other.said("label-sure")
         assert other.canvas("label-painter", "strokes")[..., 3].max() == 0
         other.tab("Segment")
         expect(other.page.locator("#segment-status")).to_contain_text("built-in labels")
@@ -532,9 +534,9 @@ def test_a_project_comes_back_from_its_file_and_from_the_browser(visitor, model,
     label_two(visitor)
     strokes = close_to(visitor.canvas("label-painter", "strokes"), colors["skin"])
     visitor.page.get_by_text("Save and load").click()
-    visitor.page.locator("#project-save").click()
     with visitor.page.expect_download() as download:
-        visitor.page.locator("#saved-file a").first.click()
+        visitor.page.locator("#project-save").click()
+    expect(visitor.page.locator("#saved-file a").first).to_be_visible()  # once more, for whoever missed it
     path = tmp_path / "mine.linsem.zip"
     download.value.save_as(path)
     visitor.page.reload()
@@ -578,6 +580,114 @@ def test_what_the_browser_kept_outlives_a_stroke_an_example_and_another_generato
     visitor.until(lambda: not np.array_equal(mine(), strokes))
     visitor.page.locator("#resume").click()
     visitor.until(lambda: np.array_equal(mine(), strokes))
+
+
+def test_a_list_that_is_only_passed_takes_nothing_from_the_bench(visitor, tmp_path):
+    label_two(visitor)
+    strokes = visitor.canvas("label-painter", "strokes")
+    box = visitor.page.locator("#model input")
+    for keys in (("Tab",), ("Escape", "Tab"), ("Enter", "Tab")):  # passed, shut, and the same entry chosen
+        box.focus()
+        for key in keys:
+            visitor.page.keyboard.press(key)
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(b"no zip")
+    visitor.page.get_by_text("Save and load").click()
+    visitor.page.locator("#projects input[type=file]").set_input_files(bad)
+    expect(visitor.page.locator(".toast-body")).to_contain_text("not a linsem project file")
+    visitor.page.wait_for_timeout(1500)
+    assert np.array_equal(visitor.canvas("label-painter", "strokes"), strokes)
+    expect(visitor.page.locator("#label-strip")).to_contain_text(re.compile(r"\d+ px"))
+    expect(visitor.page.locator("#resume")).to_be_hidden()
+
+
+def test_the_example_says_what_it_is_and_the_seeds_are_those_that_are_there(visitor):
+    visitor.page.locator("#label-example").click()
+    expect(visitor.page.locator("#label-status")).to_contain_text(re.compile(r"Example loaded: \d+ labelled images"))
+    expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
+    assert "Example loaded" in visitor.said("label-status")
+    box = visitor.page.locator("#label-seeds").locator("textarea, input")
+    expect(box).not_to_have_value("1-8")
+    titles = visitor.page.locator("#label-strip .th span").all_inner_texts()
+    assert [f"seed {seed}" for seed in parse_seeds(box.input_value())] == titles
+    assert len(visitor.page.locator("#label-strip .th em:visible").all_inner_texts()) < len(titles)
+    box.fill("40-41")
+    box.press("Enter")
+    expect(visitor.page.locator("#label-strip")).to_contain_text("seed 41")
+
+
+def test_a_category_is_added_painted_with_and_changed(visitor):
+    visitor.page.get_by_text("Categories: add, rename").click()
+    page, name = visitor.page, visitor.page.locator("#category-name input")
+    expect(page.locator("#label-undo")).to_be_disabled()
+    name.fill("scarf")
+    page.locator("#category-add").click()
+    chosen = page.locator("#label-painter .lp-cat[data-on=true]")
+    expect(chosen).to_contain_text("scarf")
+    expect(name).to_have_value("")
+    expect(page.locator("#label-undo")).to_be_enabled()
+    page.locator("#category-which input").click()
+    page.get_by_role("option", name="scarf").click()
+    expect(page.locator("#category-rename input")).to_have_value("scarf")
+    page.locator("#category-rename input").fill("shawl")
+    page.locator("#category-save").click()
+    expect(chosen).to_contain_text("shawl")
+    page.locator("#category-add").click()
+    expect(page.locator(".toast-body")).to_contain_text("Enter a name for the category.")
+    page.locator("#label-undo").click()
+    expect(chosen).to_contain_text("scarf")
+
+
+def test_painter_and_thumbnails_are_in_the_first_view(visitor):
+    page = visitor.page
+    bottom = "id => document.querySelector(id).getBoundingClientRect().bottom"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    visitor.until(lambda: page.evaluate(bottom, "#label-painter .lp-looks") <= 800)
+    visitor.until(lambda: page.evaluate(bottom, "#label-strip") <= 800)
+    page.set_viewport_size({"width": 390, "height": 844})
+    visitor.until(lambda: page.locator("#label-painter [data-part=view]").bounding_box()["y"] < 400)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    top = page.locator("#label-strip").bounding_box()["y"]
+    label_two(visitor)
+    page.evaluate("window.scrollTo(0, 0)")
+    assert page.locator("#label-strip").bounding_box()["y"] == pytest.approx(top, abs=1)  # nothing has moved it
+
+
+def test_views_that_there_are_none_of_are_not_offered_and_hue_means_category(visitor):
+    def looks(painter):
+        return [
+            visitor.page.locator(f"#{painter} [data-do={what}]").is_visible() for what in ("prediction", "uncertainty")
+        ]
+
+    def gray():
+        return visitor.page.evaluate("getComputedStyle(document.querySelector('#label-painter canvas')).filter")
+
+    assert gray() == "none"
+    label_two(visitor)
+    assert looks("label-painter") == [True, True] and gray() == "grayscale(1)"
+    visitor.page.locator("#label-painter [data-do=prediction]").click()
+    assert gray() == "none"
+    visitor.tab("Edit")
+    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    assert looks("edit-painter") == [True, False]
+    visitor.tab("Sample")
+    visitor.page.get_by_role("tab", name="Paint", exact=True).click()
+    visitor.page.locator("#sample-painter [data-part=view]").wait_for()
+    assert looks("sample-painter") == [False, False]
+    assert "a few strokes" not in visitor.said("sample-painter")
+
+
+def test_the_categories_are_one_stop_of_the_tab_key(visitor):
+    visitor.page.locator("#label-painter [data-part=size]").focus()
+    focus = "document.activeElement.getAttribute('aria-label') || ''"
+    visitor.page.keyboard.press("Tab")
+    first = visitor.page.evaluate(focus)
+    visitor.page.keyboard.press("ArrowDown")
+    second = visitor.page.evaluate(focus)
+    assert first == "background" and second == "skin"
+    expect(visitor.page.locator("#label-painter .lp-cat[data-on=true]")).to_contain_text("skin")
+    visitor.page.keyboard.press("Tab")
+    assert "arrow keys move the brush" in visitor.page.evaluate(focus)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
