@@ -65,7 +65,7 @@ def test_a_project_survives_the_server(visitor):
     come_back(visitor)
     assert visitor.canvas("label-painter", "strokes")[..., 3].max() == 0  # a new server knows nothing
     visitor.page.locator("#resume").click()
-    expect(visitor.page.locator("#label-status")).to_contain_text("Learnt from")
+    expect(visitor.page.locator("#label-status")).to_contain_text("Loaded")
     expect(visitor.page.locator("#label-sure .ls-row").first).to_be_visible()
     now = visitor.canvas("label-painter", "strokes")
     for name, painted in strokes.items():
