@@ -668,7 +668,7 @@ def test_views_that_there_are_none_of_are_not_offered_and_hue_means_category(vis
     visitor.page.locator("#label-painter [data-do=prediction]").click()
     assert gray() == "none"
     visitor.tab("Edit")
-    expect(visitor.page.locator("#edit-slider img").first).to_be_visible()
+    an_image_to_edit(visitor)
     assert looks("edit-painter") == [True, False]
     visitor.tab("Sample")
     visitor.page.get_by_role("tab", name="Paint", exact=True).click()

@@ -38,14 +38,15 @@ CONTRASTS = """selectors => {
   return found;
 }"""
 TEXTS = {
-    "Label": (".ls-hint", "#brand p", ".show-api", "#label-strip .th span", "#label-sure .ls-row em", "button.primary",
-              "#tabs [role=tab]", "#model [data-testid=block-info]"),
-    "Segment": (".ls-hint", "#segment-grid .th span", "#segment-sides .th", "#segment-legend .ls-row em", ".ls-status"),
+    "Label": (".ls-hint", "#brand p", ".show-api", "#label-strip .th span", "#label-sure .ls-row em", "#tabs [role=tab]",
+              "#model [data-testid=block-info]"),
+    "Segment": ("button.primary", ".ls-hint", "#segment-grid .th span", "#segment-sides .th",
+                "#segment-legend .ls-row em", ".ls-status"),
     "Edit": (".ls-hint", "#edit-frames .th", "#edit-strip .th span"),
     "Sample": (".ls-hint", "#sample-results .th"),
     "About": (".ls-says", ".ls-facts span", ".ls-facts b", ".ls-figure figcaption", ".ls-table small", ".ls-table td"),
 }  # fmt: skip
-READY = {"Segment": "#segment-grid .th button", "Edit": "#edit-slider img"}
+READY = {"Segment": "#segment-grid .th button", "Edit": "#edit-strip .th button"}
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -131,8 +132,6 @@ def test_the_header_stays_where_it_is_from_tab_to_tab(visitor):
 
 
 def test_what_is_being_worked_on_shows_no_clock_and_stays_legible(visitor):
-    visitor.tab("Segment")
-    expect(visitor.page.locator("#segment-grid .th button").first).to_be_visible()
     visitor.page.evaluate("""() => {
       window.seen = { busy: 0, loud: 0, pale: 1 };
       const look = () => {
@@ -147,7 +146,7 @@ def test_what_is_being_worked_on_shows_no_clock_and_stays_legible(visitor):
       };
       look();
     }""")
-    visitor.page.locator("#segment-fresh").click()
+    visitor.page.locator("#label-more").click()
     visitor.until(lambda: visitor.page.evaluate("window.seen.busy") > 0)
     visitor.page.wait_for_timeout(1500)
     seen = visitor.page.evaluate("window.seen")
