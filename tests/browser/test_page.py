@@ -38,8 +38,8 @@ CONTRASTS = """selectors => {
   return found;
 }"""
 TEXTS = {
-    "Label": (".ls-hint", "#brand p", ".show-api", "#label-strip .th span", "#label-sure .ls-row em", "#tabs [role=tab]",
-              "#model [data-testid=block-info]"),
+    "Label": (".ls-hint", "#brand p", ".show-api", "#label-strip .th span", "#label-sure .ls-row em",
+              "#tabs [role=tab]", "#model [data-testid=block-info]"),
     "Segment": ("button.primary", ".ls-hint", "#segment-grid .th span", "#segment-sides .th",
                 "#segment-legend .ls-row em", ".ls-status"),
     "Edit": (".ls-hint", "#edit-frames .th", "#edit-strip .th span"),
