@@ -79,10 +79,9 @@ def read_label_map(
 ) -> LabelMap:
     """Read an indexed, grayscale or colour-coded label map (bytes or a path), resized to `size` (H, W).
 
-    Files written by `write_label_map` are read by the names that they contain. Others are read by colour if every
-    colour is that of a category, else by index if every index (of a palette, or a gray value) is valid; 255 and
-    transparent pixels are unlabelled. A colour within 12 of a category's in every channel counts as that category's,
-    and the report says so.
+    Files of `write_label_map` are read by the names that they contain. Others are read by colour if all colours are
+    categories', or by index if all indices (of a palette, or gray values) are; 255 and transparent pixels are
+    unlabelled. A colour within 12 of a category's in every channel counts as that category's, and is reported.
 
     Raises LabelMapError if the file is no image or too large, or if any pixel belongs to no category: the message names
     the unknown colours or indices, most frequent first, and how many pixels have them.

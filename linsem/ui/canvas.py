@@ -48,8 +48,7 @@ class PainterState:
     `rgb` (H, W, 3) uint8; `labels` (H, W) uint8, 255 = unpainted; `prediction` (H, W) uint8 category indices or None;
     `uncertainty` (H, W) floats in [0, 1] or None. `key` identifies the image: while it is unchanged, the browser keeps
     its own labels, undo history, zoom and tool, and updates only the layers under the strokes and the categories. If
-    `opens` is False, a browser that has moved on to another image ignores the state, so that a late answer does not
-    switch back.
+    `opens` is False, a browser that shows another image by now ignores the state, so that it does not switch back.
 
     Raises ValueError if a shape, a type or an index is invalid.
     """

@@ -106,7 +106,7 @@ class Editing:
     def visit(self, session: Session, fitted: Fitted | None, track: Track | None) -> Track:
         """The track to show when the tab is opened, read by the current extractor.
 
-        If there is none because the categories have changed, the track keeps its own.
+        While there is none, because the categories have changed, the track keeps its own.
         """
         if track is None or track.model != session.model:
             return self.from_bench(session, fitted, 0)

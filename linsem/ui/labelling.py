@@ -22,10 +22,7 @@ START = "Draw strokes in two categories to see the segmentation."
 
 
 class Labelling:
-    """Handlers that map values of components to new ones.
-
-    No handler returns a state that it does not change, so that a slow one cannot restore an old value.
-    """
+    """Handlers of component values; none returns an unchanged state, so that a slow one never restores an old value."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.bench = services, Bench(services)

@@ -118,7 +118,7 @@ class Segment:
     def export(
         self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float
     ) -> Iterator[tuple[object, ...]]:
-        """A data set of many images with their label maps, as one zip; a frame a batch, so that Stop works."""
+        """Export many images with their label maps as one zip, with a frame per batch, so that Stop works."""
         count = whole("images", count, 1, self.services.settings.max_export)
         first = whole("first seed", first, 0, MAX_SEED + 1 - count)
         extractor, psi = chosen_extractor(self.services, session, fitted), real("psi", psi, 0, 2)

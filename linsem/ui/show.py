@@ -38,10 +38,7 @@ def empty(title: str, sentence: str) -> str:
 
 
 def legend(categories: Sequence[Category], shares: dict[str, float], title: str, free: float = 0.0) -> str:
-    """The name, colour and share of each category, largest first; absent ones come last and are pale.
-
-    A `free` share, which belongs to no category, has a row of its own at the end.
-    """
+    """The name, colour and share of each category, largest first, absent ones pale; a `free` share has the last row."""
     ranked = sorted(categories, key=lambda c: -shares.get(c.name, 0))
     rows = [(category.name, category.color, shares.get(category.name, 0)) for category in ranked]
     rows += [("free", UNLABELLED_COLOR, free)] if free else []
