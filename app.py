@@ -1,15 +1,15 @@
-"""The composition root: settings, the page, a guarded launch. `python app.py` serves it; a Space runs it as it is."""
+"""The entry point: reads the settings, builds the page and serves it, from a shell (`python app.py`) or on a Space."""
 
 from __future__ import annotations
 
 try:
-    import spaces  # first: on ZeroGPU it must come before anything that may touch CUDA
+    import spaces  # on ZeroGPU this must precede anything that may use CUDA
 except ImportError:
     spaces = None
 
 import os
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads this when it is imported
 
 from linsem.settings import Settings
 from linsem.ui.page import build, launch

@@ -1,4 +1,4 @@
-"""Categories: named classes, each with a colour of its own."""
+"""Categories: named classes, each with a unique colour."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from linsem.pixels import IGNORE
 
 MAX_CATEGORIES = 254
 MAX_NAME = 64  # characters
-SNAP = 12  # a colour that is this near a category's, in every channel, is taken for it: lossy files shift colours
-UNLABELLED_COLOR = "#7a7a7a"  # what an unlabelled pixel looks like where it cannot be transparent
+SNAP = 12  # largest difference per channel at which a colour counts as a category's: lossy files shift colours
+UNLABELLED_COLOR = "#7a7a7a"  # of unlabelled pixels, where they cannot be transparent
 
-# Apart from each other by more than 2 * SNAP in some channel, and none of them black, white, gray or a primary: foreign
-# palettes are full of those, and an indexed map must not be taken for a colour-coded one.
+# Any two differ by more than 2 * SNAP in some channel. None is black, white, gray or a primary colour: these are common
+# in other palettes, and an indexed map must not be mistaken for a colour-coded one.
 DEFAULT_COLORS: tuple[str, ...] = (
     "#3d5a80", "#f2b28c", "#6b3e26", "#d1495b", "#2ec4b6", "#8d6b94", "#f4d35e", "#e0218a", "#5c8001", "#00a6fb",
     "#f3722c", "#7b2cbf", "#b5e48c", "#cdb4db", "#005f73", "#9b2226", "#ffc8dd", "#43aa8b", "#bc6c25", "#48305f",
     "#a9d6e5", "#d4a200", "#1d7a2f", "#ff6f91",
 )  # fmt: skip
-_JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of words in Persian, and of some emoji
+_JOINERS = {0x200C: None, 0x200D: None}  # invisible, but part of Persian words and of some emoji
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
 
 
 @dataclass(frozen=True)
 class Category:
-    """A named class and the colour "#rrggbb" that stands for it."""
+    """A named class and its colour, "#rrggbb"."""
 
     name: str
     color: str
@@ -40,12 +40,12 @@ class Category:
 def parse_categories(
     data: str | dict | Sequence[Category | dict | str] | None, default: Sequence[Category] = ()
 ) -> tuple[Category, ...]:
-    """JSON `[{name, color?}]` or such a list (names alone will do) to categories; nothing gives `default`.
+    """Parse categories from JSON `[{name, color?}]` or such a list (names alone will do); no data gives `default`.
 
-    So does `{"categories": [...]}`, which is how an exported data set says it.
+    `{"categories": [...]}`, as in an exported data set, is accepted too. A missing colour is replaced by an unused one.
 
-    Raises ValueError unless there are 1 to 254 of them, with names unique, non-empty and at most 64 characters long,
-    and colours unique and "#rrggbb". A missing colour is filled in with one that nobody else has.
+    Raises ValueError unless there are 1 to 254 categories, with names unique, non-empty and at most 64 characters long,
+    and colours unique and "#rrggbb".
     """
     if data is None or (isinstance(data, str) and not data.strip()):
         return tuple(default)
@@ -68,12 +68,12 @@ def parse_categories(
 
 
 def rgb_of(color: str) -> tuple[int, int, int]:
-    """A colour "#rrggbb" as three numbers in 0..255."""
+    """The three channels, in 0..255, of a colour "#rrggbb"."""
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def color_table(categories: Sequence[Category]) -> np.ndarray:
-    """(256, 3) uint8: the colour of each label, 255 and all that is no category being gray."""
+    """(256, 3) uint8: the colour of each label; gray for 255 and any label that is no category."""
     table = np.full((256, 3), rgb_of(UNLABELLED_COLOR), dtype=np.uint8)
     if categories:
         table[: len(categories)] = [rgb_of(category.color) for category in categories]
@@ -81,7 +81,7 @@ def color_table(categories: Sequence[Category]) -> np.ndarray:
 
 
 def checked_labels(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
-    """Labels of any shape as uint8; ValueError unless they are whole numbers in 0..K-1 or 255."""
+    """Labels of any shape as uint8; raises ValueError unless they are integers in 0..K-1 or 255."""
     labels = np.asarray(labels)
     if labels.dtype.kind not in "ui":
         raise InputError(f"labels: expected whole numbers, got {labels.dtype}")
@@ -121,10 +121,10 @@ def _refuse_twice(what: str, values: list[str]) -> None:
 
 
 def _free_colors(taken: set[str], count: int) -> Iterator[str]:
-    """`count` colours that can be told from `taken` and each other: the default ones, then others around the wheel."""
+    """`count` colours distinct from `taken` and each other: default ones first, then others around the colour wheel."""
     chosen: list[str] = []
     others = np.array([rgb_of(color) for color in (*taken, UNLABELLED_COLOR)])
-    for distance in (2 * SNAP + 1, 2, 1):  # with very many categories they may lie closer
+    for distance in (2 * SNAP + 1, 2, 1):  # smaller only if there are too many categories
         for color in _candidates():
             if len(chosen) == count:
                 return iter(chosen)

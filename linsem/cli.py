@@ -38,7 +38,7 @@ from linsem.seeds import parse_seeds
 from linsem.settings import Settings
 from linsem.shell import Defaults, check_out, checked_psi, extractor_of, folder, notes_of, stopping, studio_of, tell
 
-STOPPED = 130  # the exit code of what was interrupted, as shells have it
+STOPPED = 130  # the exit code of an interrupted command, by shell convention
 LIMIT = 1_000_000  # seeds in one call
 READS = "a file that `fit` wrote, instead of the one that ships"
 CONVERTED = "converted.safetensors"
@@ -46,7 +46,7 @@ Command = Callable[[Callable, str | None], argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return its exit code."""
     args = parser().parse_args(arguments)
     try:
         report = args.run(args)
@@ -196,7 +196,7 @@ def convert(args: argparse.Namespace) -> dict:
 
 def serve(args: argparse.Namespace) -> None:
     """The page, until it is stopped."""
-    from linsem.ui.page import build, launch  # here, since nothing else needs a screen
+    from linsem.ui.page import build, launch  # imported here because no other command needs gradio
 
     settings = Settings.from_env()
     port = settings.port if args.port is None else Settings.from_env({"LINSEM_PORT": str(args.port)}).port
@@ -208,7 +208,7 @@ def serve(args: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+    """The argument parser, with all commands and their options."""
     root = argparse.ArgumentParser(
         "python -m linsem", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

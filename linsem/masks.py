@@ -1,7 +1,7 @@
-"""Label maps in files: out as an indexed PNG that carries its categories, in as whatever a person has.
+"""Label map files: written as indexed PNGs that contain their categories, read from many common formats.
 
-What comes in may be indexed, grayscale or colour-coded and of any size; the report says what was understood, and a
-pixel that belongs to no category is an error that names it.
+A file to be read may be indexed, grayscale or colour-coded, and of any size. The report says how it was interpreted;
+pixels that belong to no category are an error that names their values.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from linsem.errors import InputError
 from linsem.pictures import PictureError, open_picture
 from linsem.pixels import IGNORE, resize_labels
 
-MAX_COLORS = 65_536  # that a picture may have and still be asked whether it is a label map
+MAX_COLORS = 65_536  # with more, an image is taken for a photo
 PHOTO = (
     "label map: this looks like a photo, not a label map: its colours match no category. Save the label map as PNG in "
     "the colours of the categories"
 )
-TEXT_KEY = "linsem:categories"  # the PNG text chunk: JSON [{name, color}]
+TEXT_KEY = "linsem:categories"  # key of the PNG text chunk: JSON [{name, color}]
 
 
 class LabelMapError(PictureError):
-    """A file that cannot be read as a label map of the given categories; the message says why."""
+    """The file cannot be read as a label map of the given categories; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """What was read: labels (H, W) uint8 in {0..K-1} or 255, and a JSON-able report of how it was understood.
+    """Labels (H, W) uint8 in {0..K-1} or 255, and a JSON-serialisable report of how the file was interpreted.
 
     `report` has `mode` ("names", "indexed", "grayscale" or "colours"), `format`, `width` and `height` of the file,
-    `resized`, `counts` {name: pixels} and `unlabelled` (both after resizing), `snapped` (pixels whose colour was not
-    exact), and `notes`, sentences for the person who sent it.
+    `resized`, `counts` {name: pixels} and `unlabelled` (both after resizing), `snapped` (the number of pixels whose
+    colour was not exact), and `notes`, sentences for the user.
     """
 
     labels: np.ndarray
@@ -55,13 +55,13 @@ class LabelMap:
 
 
 def read_layout(source: bytes | str | Path, categories: Sequence[Category], size: tuple[int, int]) -> LabelMap:
-    """As `read_label_map`, but at its own size where nothing would be left of it: who draws it is to say so."""
+    """As `read_label_map`, but unresized if resizing would leave no labels: sampling reports that when it resizes."""
     read = read_label_map(source, categories, size=size)
     return read if (read.labels != IGNORE).any() else read_label_map(source, categories)
 
 
 def write_label_map(labels: np.ndarray, categories: Sequence[Category]) -> bytes:
-    """Labels (H, W) to an indexed PNG: index = category, 255 = unlabelled and transparent, names in a text chunk."""
+    """Encode labels (H, W) as an indexed PNG: 255 (unlabelled) is transparent, a text chunk holds the categories."""
     labels = checked_labels(labels, categories)
     if labels.ndim != 2 or 0 in labels.shape:
         raise InputError(f"labels: expected (H, W), got {labels.shape}")
@@ -77,14 +77,14 @@ def write_label_map(labels: np.ndarray, categories: Sequence[Category]) -> bytes
 def read_label_map(
     source: bytes | str | Path, categories: Sequence[Category], *, size: tuple[int, int] | None = None
 ) -> LabelMap:
-    """A label map in a file (its bytes, or a path), indexed, grayscale or colour-coded, resized to `size` (H, W).
+    """Read an indexed, grayscale or colour-coded label map (bytes or a path), resized to `size` (H, W).
 
-    Our own files are read by the names that they carry. Others are read by colour where every colour is a category's,
-    and by index where the indices (of a palette, or of gray values) are; 255 and transparent pixels are unlabelled. A
-    colour within 12 of a category's in every channel is taken for it, which the report says.
+    Files of `write_label_map` are read by the names that they contain. Others are read by colour if all colours are
+    categories', or by index if all indices (of a palette, or gray values) are; 255 and transparent pixels are
+    unlabelled. A colour within 12 of a category's in every channel counts as that category's, and is reported.
 
-    Raises LabelMapError for a file that is no picture or too large, and for any pixel that belongs to no category: the
-    message names the unknown colours or indices, most frequent first, and how many pixels have them.
+    Raises LabelMapError if the file is no image or too large, or if any pixel belongs to no category: the message names
+    the unknown colours or indices, most frequent first, and how many pixels have them.
     """
     image = open_picture(source, "label map", LabelMapError)
     opaque = _opaque(image)
@@ -111,18 +111,18 @@ def read_label_map(
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
-    """(H, W) bool: where the picture says anything."""
+    """(H, W) bool: the pixels that are not transparent."""
     if image.mode.startswith("I") or ("A" not in image.getbands() and "transparency" not in image.info):
         return np.ones((image.height, image.width), dtype=bool)
     return np.asarray(image.convert("RGBA").getchannel("A")) >= 128
 
 
 def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Category]) -> tuple[str, np.ndarray, int]:
-    """The way to read it that fits, the labels (H, W) that it gives, and how many pixels were snapped."""
+    """The mode that fits the file, the labels (H, W) that it gives, and how many pixels were snapped."""
     indices, gray_mode = _indices(image)
     fits = indices is not None and bool(_valid(indices[opaque], categories).all())
     if image.info.get("lossy"):
-        fits = False  # numbers that are only nearly so would be other categories
+        fits = False  # an index that compression has shifted is another category
     if gray_mode and fits and not _are_colors(indices[opaque], categories):
         return "grayscale", indices, 0
     rgb = _gray_rgb(indices) if gray_mode else np.asarray(image.convert("RGB"))
@@ -162,7 +162,7 @@ def _look_up(packed: np.ndarray, opaque: np.ndarray, colors: np.ndarray, table: 
 
 
 def _indices(image: Image.Image) -> tuple[np.ndarray | None, bool]:
-    """(H, W) the numbers that the file itself holds (None: it holds colours), and whether they are gray values."""
+    """The numbers (H, W) stored in the file (None: it stores colours), and whether they are gray values."""
     if image.mode == "1":
         return np.asarray(image.convert("L")) // 255, True
     if image.mode == "P":
@@ -175,7 +175,7 @@ def _indices(image: Image.Image) -> tuple[np.ndarray | None, bool]:
 
 
 def _are_colors(values: np.ndarray, categories: Sequence[Category]) -> bool:
-    """Whether gray values, not all of them indices, are all of them categories' colours."""
+    """Whether all gray values are colours of categories, and not all of them are indices."""
     colors = (rgb_of(category.color) for category in categories)
     gray = {red for red, green, blue in colors if red == green == blue}
     found = set(np.unique(values).tolist())
@@ -189,9 +189,9 @@ def _gray_rgb(values: np.ndarray) -> np.ndarray:
 def _by_name(
     image: Image.Image, indices: np.ndarray, rgb: np.ndarray, opaque: np.ndarray, categories: Sequence[Category]
 ) -> np.ndarray | None:
-    """Labels by the names in the file's own text chunk; None where it has none, or where it no longer fits.
+    """Labels by the names in the file's text chunk; None if it has none, or one that no longer fits.
 
-    A paint program may keep the chunk and make a palette of its own: the chunk counts only if the colours agree.
+    A paint program may keep the chunk but change the palette, so the chunk is used only if the colours agree.
     """
     try:
         theirs = parse_categories(image.info.get("text", {}).get(TEXT_KEY) or "")
@@ -215,14 +215,14 @@ def _by_name(
 
 
 def _match(colors: np.ndarray, categories: Sequence[Category]) -> tuple[np.ndarray, np.ndarray]:
-    """For packed colours (M,): the label of the same colour, and of the nearest within SNAP; -1 where there is none."""
+    """For packed colours (M,): the label with exactly this colour, and the nearest within SNAP; -1 if there is none."""
     known = np.array([rgb_of(c) for c in (*(category.color for category in categories), UNLABELLED_COLOR)])
     labels = np.array([*range(len(categories)), IGNORE])
     rgb = colors[:, None] >> np.array([16, 8, 0]) & 255
     distance = np.stack([np.abs(rgb - color).max(-1) for color in known])  # (K + 1, M)
     nearest, least = distance.argmin(0), distance.min(0)
     exact = np.where(least == 0, labels[nearest], -1)
-    distance[-1][distance[-1] > 0] = 256  # the unlabelled colour is never guessed
+    distance[-1][distance[-1] > 0] = 256  # the unlabelled colour must match exactly
     nearest, least = distance.argmin(0), distance.min(0)
     near = np.where(least <= SNAP, labels[nearest], -1)
     return exact, near
@@ -260,7 +260,7 @@ def _names(categories: Sequence[Category]) -> str:
 
 
 def _stretched(given: tuple[int, int], size: tuple[int, int] | None) -> str:
-    """A sentence where the file's shape is not that of `size`, beyond what rounding does."""
+    """A note if the aspect ratio of the file differs from that of `size` by more than rounding, else ""."""
     if size is None or abs(given[0] * size[1] - given[1] * size[0]) <= max(*given, *size):
         return ""
     return f"stretched from {given[1]} x {given[0]}, which is another shape than {size[1]} x {size[0]}"

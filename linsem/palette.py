@@ -1,7 +1,7 @@
-"""Categories and colours: the one door to the categories, their pictures and the label maps that carry them.
+"""Categories and colours: a single place to import the categories, their visualisations and label map files from.
 
-`labels` are (H, W) integers in {0..K-1}, the index of a category, or `IGNORE` (255) for unlabelled; `rgb` is
-(H, W, 3) uint8. The categories themselves are in `linsem.categories`, label maps in files in `linsem.masks`.
+`labels` are (H, W) integers: the index of a category in {0..K-1}, or `IGNORE` (255) for unlabelled; `rgb` is
+(H, W, 3) uint8. Categories are implemented in `linsem.categories`, label map files in `linsem.masks`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _HEAT = ((0.0, (28, 16, 68)), (0.35, (122, 36, 108)), (0.65, (226, 88, 58)), (0.
 
 
 def colorize(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
-    """Labels (..., H, W) to rgb (..., H, W, 3) uint8; unlabelled pixels are gray."""
+    """Convert labels (..., H, W) to rgb (..., H, W, 3) uint8; unlabelled pixels are gray."""
     labels = checked_labels(labels, categories)
     return color_table(categories)[labels]
 
 
 def overlay(rgb: np.ndarray, labels: np.ndarray, categories: Sequence[Category], opacity: float = 0.6) -> np.ndarray:
-    """Rgb (..., H, W, 3) uint8 in gray with the categories' colours over it, so that a hue is always a category.
+    """Blend the categories' colours over rgb (..., H, W, 3) uint8 in gray, so that any hue stands for a category.
 
-    Unlabelled pixels are gray too: left in their own colours they would look like categories that nobody painted.
+    Unlabelled pixels are gray too: in their own colours they could be mistaken for a category.
     """
     if rgb.shape[:-1] != labels.shape:
         raise InputError(f"overlay: expected labels {rgb.shape[:-1]} for this rgb, got {labels.shape}")
@@ -57,13 +57,13 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, categories: Sequence[Category],
 
 
 def gray(rgb: np.ndarray) -> np.ndarray:
-    """Rgb (..., H, W, 3) without its hues: the luminance (Rec. 709) in all three channels, uint8."""
+    """Convert rgb (..., H, W, 3) to gray: the luminance (Rec. 709) in all three channels, uint8."""
     luminance = np.rint(rgb @ np.array(_LUMINANCE)).astype(np.uint8)
     return np.repeat(luminance[..., None], 3, -1)
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Values (..., H, W) in [0, 1] (clipped) to rgb (..., H, W, 3) uint8, dark to bright."""
+    """Map values (..., H, W), clipped to [0, 1], to rgb (..., H, W, 3) uint8, dark to bright."""
     values = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0).clip(0, 1)
     stops = np.array([stop for stop, _ in _HEAT])
     colors = np.array([color for _, color in _HEAT], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Settings: frozen, read once from environment variables with the prefix `LINSEM_`; nothing needs one."""
+"""Settings: immutable, read once from environment variables with the prefix `LINSEM_`; all of them are optional."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PREFIX = "LINSEM_"
 
 
 class SettingsError(InputError):
-    """An environment variable with a value that cannot be used; the sentence says what was expected."""
+    """An environment variable has an unusable value; the message says what was expected."""
 
 
 def _setting(default: str | int | float, help: str, low: float | None = None, high: float | None = None) -> object:
@@ -21,7 +21,7 @@ def _setting(default: str | int | float, help: str, low: float | None = None, hi
 
 @dataclass(frozen=True)
 class Settings:
-    """Every field is a variable: `max_steps` is `LINSEM_MAX_STEPS`."""
+    """Each field corresponds to an environment variable: `max_steps` to `LINSEM_MAX_STEPS`."""
 
     models: str = _setting("", "Generators to offer, comma separated: names, files, hub:// addresses, name=file, all")
     model: str = _setting("", "The generator chosen at the start (default: the first one that is available)")
@@ -50,7 +50,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read the variables; raises `SettingsError` for a value of the wrong type or out of range."""
+        """Read the variables; raises `SettingsError` if a value has the wrong type or is out of range."""
         env = os.environ if env is None else env
         given = {}
         for each in fields(cls):

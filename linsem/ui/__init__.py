@@ -1,1 +1,1 @@
-"""The screen: the only importer of gradio and spaces."""
+"""The user interface: the only package that imports gradio and spaces."""

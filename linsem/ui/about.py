@@ -1,4 +1,4 @@
-"""The tab About: the paper, what was found, the models and their licences."""
+"""The About tab: the paper, the findings, the models and their licences."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ FRONT = {
         "Strokes on one image, in the first column, and how six others are read after that.",
     ),
     "layouts.png": (0.249, "A layout, and four images that obey it."),
-}  # file: (the share of its height that is shown, caption)
+}  # file: (share of its height to show, caption)
 
 
 def build(settings: Settings) -> None:
-    """Lay the tab out."""
+    """Lay out the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=330):
             gr.Markdown(WHAT)
@@ -75,12 +75,12 @@ def build(settings: Settings) -> None:
 
 
 def privacy(hours: int) -> str:
-    """What becomes of a visitor's work."""
+    """What happens to a visitor's work, in words."""
     return PRIVACY.format(hours="an hour or two" if hours == 1 else f"about {hours} hours")
 
 
 def state(spec: GeneratorSpec) -> str:
-    """Whether a generator can be used at once, after a download, or not at all, in words."""
+    """Whether a generator is usable at once, after a download, or not at all, in words."""
     if is_here(spec):
         return "ready"
     if not is_available(spec):
@@ -89,7 +89,7 @@ def state(spec: GeneratorSpec) -> str:
 
 
 def _facts() -> str:
-    """The findings in a sentence each, with the number first."""
+    """The findings, each as a number and a sentence."""
     items = "".join(f"<li><b>{text(number)}</b><span>{text(says)}</span></li>" for number, says in evidence.headlines())
     return f'<h3>What was found</h3><ul class="ls-facts">{items}</ul><p class="ls-says">{JUDGED}</p>' if items else ""
 
@@ -109,7 +109,7 @@ def _missing() -> str:
 
 
 def _models(available: bool) -> str:
-    """A table of the generators that can be used here, or of those that cannot and why; "" for none."""
+    """A table of the generators that are available here, or of the others with the reasons; "" if there are none."""
     specs = [spec for spec in offered().values() if is_available(spec) == available]
     heads = "<th>name</th><th>state</th><th>source</th><th>licence</th>"
     rows = "".join(_row(spec) for spec in specs)

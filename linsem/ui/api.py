@@ -1,6 +1,6 @@
-"""The named endpoints: plain images, files and numbers, through hidden components (DESIGN §4).
+"""The named API endpoints: plain images, files and numbers, passed through hidden components.
 
-Every input is checked here whatever the component has let through; a bad one is a `gr.Error` with a sentence.
+Every input is checked here, whatever its component has accepted; an invalid one raises a `gr.Error` that explains it.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from linsem.ui.errors import in_words
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services, real, shares, whole
 
-MAX_PIXELS = 64_000_000  # of the label maps of one call
-FRAMES = 8  # an edit tells a program how it goes about this many times
+MAX_PIXELS = 64_000_000  # total over the label maps of one call
+FRAMES = 8  # intermediate results of an edit or a sampling, roughly
 
 
 class Api:
-    """The endpoints as plain functions of the services; `build` wires them."""
+    """The endpoints as plain methods; `build` connects them to components."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.settings, self.gpu = services, services.settings, services.gpu
         self.studio, self.downloads = services.studio, services.downloads
 
     def models(self) -> list[dict[str, object]]:
-        """The generators that are offered here."""
+        """List the generators that are offered here."""
         return self.studio.models()
 
     def generate(self, model: str, seeds: str, psi: float = 0.7) -> list[np.ndarray]:
-        """One image a seed; seeds is text like "0-7, 12"."""
+        """Generate one image per seed; `seeds` is text such as "0-7, 12"."""
         model, chosen, psi = self._drawing(model, seeds, psi)
         return list(self.gpu.draw(model, chosen, psi)[1])
 
     def fit(
         self, model: str, seeds: str, label_maps: list[str] | None, categories: object = None, psi: float = 0.7
     ) -> tuple[str, dict[str, object]]:
-        """Fit an extractor to one label map a seed (unlabelled pixels: 255 or transparent)."""
+        """Fit an extractor to one label map per seed, in which unlabelled pixels are 255 or transparent."""
         model, chosen, psi = self._drawing(model, seeds, psi)
         categories = parse_categories(categories, self.studio.categories(model))
         files = label_maps if isinstance(label_maps, list) else [label_maps] if label_maps else []
@@ -82,7 +82,7 @@ class Api:
     def segment(
         self, model: str, seeds: str, psi: float = 0.7, extractor: str | None = None
     ) -> tuple[list[str], list[tuple[np.ndarray, str]], dict[str, object]]:
-        """Label maps and overlays of seeds, by the extractor given or the generator's own."""
+        """Make label maps and overlays for seeds, with the given extractor or the one that ships with the generator."""
         model, chosen, psi = self._drawing(model, seeds, psi)
         chosen_extractor = self._extractor(model, extractor)
         categories = chosen_extractor.categories
@@ -101,7 +101,7 @@ class Api:
         self, model: str, seed: float, latent: str | None = None, psi: float = 0.7, target: str | None = None,
         region: str | None = None, extractor: str | None = None, steps: float = 50,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Move an image until its labels follow `target` (255: no wish) inside `region` (white; default: around it)."""
+        """Edit an image until its labels match `target` (255: no wish) in `region` (white; default: around it)."""
         model = self.studio.check_model(model)
         chosen = self._extractor(model, extractor)
         steps = whole("steps", steps, 1, self.settings.max_steps)
@@ -124,7 +124,7 @@ class Api:
         self, model: str, layout: str | None, count: float, candidates: float, steps: float, seed: float,
         extractor: str | None = None, look: float | None = None,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Images whose labels obey a layout, best first; with the colours of the seed `look`, if there is one."""
+        """Generate images whose labels match a layout, best first; with the colours of the seed `look`, if given."""
         model = self.studio.check_model(model)
         chosen = self._extractor(model, extractor)
         count = whole("count", count, 1, self.settings.max_results)
@@ -152,7 +152,7 @@ class Api:
     def export(
         self, model: str, extractor: str | None = None, count: float = 100, first_seed: float = 0, psi: float = 0.7
     ) -> Iterator[tuple[str | None, dict[str, object]]]:
-        """A zip of `count` generated images with their label maps."""
+        """Export `count` generated images with their label maps as a zip file."""
         model = self.studio.check_model(model)
         chosen = self._extractor(model, extractor)
         count = whole("count", count, 1, self.settings.max_export)
@@ -164,7 +164,7 @@ class Api:
             size = step.path.stat().st_size if step.path else 0
             yield (str(step.path) if step.path else None), {"images": step.done, "of": step.total, "bytes": size}
 
-    # --- what several of them need -----------------------------------------------------------------------------------
+    # --- shared helpers ----------------------------------------------------------------------------------------------
 
     def _drawing(self, model: str, seeds: str, psi: float) -> tuple[str, tuple[int, ...], float]:
         chosen = parse_seeds(seeds, self.settings.max_seeds)
@@ -175,7 +175,7 @@ class Api:
         return self.studio.extractor(model, None if path is None else load_extractor(path))
 
     def _start(self, model: str, seed: float, latent: str | None, psi: float) -> tuple[np.ndarray, np.ndarray]:
-        """ws (num_ws, w_dim) and the image's rgb."""
+        """The ws (num_ws, w_dim) and the rgb of the image to start from."""
         path = uploaded(latent, "latent")
         if path is None:
             drawn = self.gpu.draw(model, [whole("seed", seed, 0, MAX_SEED)], real("psi", psi, 0, 2))
@@ -223,7 +223,7 @@ def _endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, 
 
 
 def build(services: Services) -> None:
-    """Add the endpoints to the Blocks that is being built: hidden inputs and outputs, one hidden button each."""
+    """Add the endpoints to the current Blocks: each is a hidden button with hidden inputs and outputs."""
     api, default, limits = Api(services), _default_model(services), services.settings
     bulk, long = services.bulk, services.long
     some = format_seeds(range(min(8, limits.max_seeds)))

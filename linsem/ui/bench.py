@@ -1,4 +1,4 @@
-"""The labelling bench: scribbles on generated images, and the segmentation that follows each stroke."""
+"""The labelling bench: strokes on generated images, and the segmentation that is updated after each stroke."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from linsem.ui.thumbs import Strip, Thumb
 from linsem.zoo import split_label
 
 FIRST_IMAGES, FIRST_PSI = 8, 0.7
-POOL, SUGGESTED = 60, 4  # images that are looked at, and those of them that are brought
+POOL, SUGGESTED = 60, 4  # images to choose from, and how many of them to suggest
 NEXT_LATER = "Which image to label next shows here after your first strokes"
 NOT_YET = show.empty(
     "Nothing learnt yet", "After your first strokes this shows how sure the extractor is of each category."
@@ -38,7 +38,7 @@ NOT_YET = show.empty(
 
 
 class Bench:
-    """What the tab Label does, as functions of values; `linsem.ui.label` wires them."""
+    """The actions of the Label tab, as functions of values; `linsem.ui.label` connects them to components."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.gpu = services, services.gpu
@@ -46,19 +46,19 @@ class Bench:
     # --- the bench ---------------------------------------------------------------------------------------------------
 
     def begin(self, model: str) -> Session:
-        """A new bench with the first images."""
+        """Start a new bench with the first images."""
         model = self.services.studio.check_model(model)
         session = new_session(model, self.services.studio.categories(model))
         return self.with_images(session, first_seeds(self.services.settings.max_pictures), FIRST_PSI)
 
     def add(self, session: Session, painted: PainterLabels | None, seeds: str, psi: float) -> Session:
-        """Images of these seeds in place of the unlabelled ones."""
+        """Replace the unlabelled images by those of these seeds."""
         return self.with_images(keep_labelled(absorb(session, painted)), seeds, psi)
 
     def suggested(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
-        """Seeds that show what no labelled image shows, of those after the largest one that is here.
+        """Suggest seeds that show what no labelled image shows, from those after the largest seed on the bench.
 
-        It takes seconds, and so gives no session back: one may paint meanwhile.
+        This takes seconds, so it returns no session: the visitor may paint meanwhile.
         """
         session, psi = absorb(session, painted), real("psi", psi, 0, 2)
         labelled, most = session.labelled, self.services.settings.max_pictures
@@ -69,7 +69,7 @@ class Bench:
         return format_seeds(self.gpu.suggest(session.model, pool, count, psi, [picture.ws for picture in labelled]))
 
     def with_images(self, session: Session, seeds: str, psi: float) -> Session:
-        """Images of these seeds behind those that are there, each once."""
+        """Append the images of these seeds that are not on the bench yet."""
         settings = self.services.settings
         chosen, psi = parse_seeds(seeds, settings.max_pictures), real("psi", psi, 0, 2)
         here = {(picture.seed, picture.psi) for picture in session.pictures}
@@ -82,7 +82,7 @@ class Bench:
     # --- the live loop -----------------------------------------------------------------------------------------------
 
     def fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, object, str]:
-        """Fit on all labels; give what is fitted, the image on the painter with its new overlay, and a line."""
+        """Fit to all labels; returns the fit, the painter's image with its new overlay, and a status line."""
         clock = time.monotonic()
         session = absorb(session, painted)
         index = shown(session, painted)
@@ -96,7 +96,7 @@ class Bench:
             line = show.status(_plain(error), "idle")
             if labelled or fitted is None or not fitted.seconds:
                 return gr.skip(), gr.skip(), line
-            rgb = self.gpu.render(session.model, [session.pictures[index].ws])[0]  # what was learnt here is unlearnt
+            rgb = self.gpu.render(session.model, [session.pictures[index].ws])[0]  # no strokes are left: drop the fit
             return None, replace(painter_state(session, index, None, rgb), opens=False), line
         seconds = time.monotonic() - clock
         pixels = sum(picture.painted for picture in labelled)
@@ -108,7 +108,7 @@ class Bench:
     def overview(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
     ) -> tuple[Strip, str, gr.Button, int | None]:
-        """The thumbnails, how sure it is, the button for the next image, and that image's position."""
+        """The thumbnails, the certainty bars, the button for the next image to label, and that image's position."""
         session = absorb(session, painted)
         index = shown(session, painted)
         if not usable(session, fitted):
@@ -132,7 +132,7 @@ class Bench:
         return Strip(items, index), bars, button, suggestion
 
     def show_picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState:
-        """The image at a position, with what is read in it."""
+        """The image at a position, with its prediction if there is a fit."""
         index = min(max(index, 0), len(session.pictures) - 1)
         ws = session.pictures[index].ws
         if usable(session, fitted):
@@ -140,7 +140,7 @@ class Bench:
         return painter_state(session, index, None, self.gpu.render(session.model, [ws])[0])
 
     def extractor_file(self, session: Session, fitted: Fitted | None) -> str:
-        """The visitor's extractor as a file."""
+        """Save the visitor's extractor; returns its path."""
         if not usable(session, fitted):
             raise InputError("there is no extractor of yours yet: paint two categories first")
         path = self.services.downloads.path(f"{session.model}.mine.extractor.safetensors")
@@ -152,12 +152,12 @@ class Bench:
 
 
 def first_seeds(limit: int) -> str:
-    """Of the images that a bench of so many begins with."""
+    """The seeds that a bench for at most `limit` images starts with."""
     return format_seeds(range(1, 1 + min(FIRST_IMAGES, limit)))
 
 
 def absorb(session: Session, painted: PainterLabels | None) -> Session:
-    """The session with what the painter holds, so that no stroke is lost whatever event comes first."""
+    """Add the painter's labels to the session, so that no stroke is lost, whichever event arrives first."""
     if not session.token:
         raise InputError(GONE)
     if painted is None or painted.stamp == 0:
@@ -166,13 +166,13 @@ def absorb(session: Session, painted: PainterLabels | None) -> Session:
 
 
 def shown(session: Session, painted: PainterLabels | None) -> int:
-    """The position of the image on the painter."""
+    """The position of the image on the painter; 0 if it is unknown."""
     index = session.find(painted.key) if painted is not None else None
     return 0 if index is None else index
 
 
 def usable(session: Session, fitted: Fitted | None) -> bool:
-    """Whether what is fitted belongs to these categories and this generator."""
+    """Whether there is a fit, and it belongs to this generator and has as many categories."""
     return (
         fitted is not None
         and fitted.extractor.generator_id == split_label(session.model)[0]
@@ -181,7 +181,7 @@ def usable(session: Session, fitted: Fitted | None) -> bool:
 
 
 def painter_state(session: Session, index: int, reading: Reading | None, rgb: np.ndarray | None = None) -> PainterState:
-    """What the painter shows: the image at a position and what is read in it (the first image of the reading)."""
+    """The state of the painter for the image at a position; its prediction is the first image of the reading."""
     picture = session.pictures[index]
     if reading is None:
         return PainterState(rgb, picture.labels, None, None, session.categories, picture.key)
@@ -191,7 +191,7 @@ def painter_state(session: Session, index: int, reading: Reading | None, rgb: np
 
 
 def caption(picture: Picture, suggested: bool = False) -> tuple[str, str]:
-    """Under a thumbnail, and on its badge."""
+    """The title and the badge of a thumbnail."""
     badge = "label next" if suggested else f"{picture.painted} px" if picture.painted else ""
     return picture.title, badge
 

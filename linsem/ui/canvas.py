@@ -1,9 +1,9 @@
-"""The labelling painter: a `gr.HTML` component of our own.
+"""The labelling painter: a custom component based on `gr.HTML`.
 
-The browser side is static files beside this one (`painter.html`, `painter.css`, and `painter*.js`), read when the
-component is made: no build step, nothing fetched from elsewhere, and no user text in a template. Label maps cross the
-wire as 8-bit grey PNGs in which the grey value is the category index and 255 means unpainted; both sides write and read
-the bytes themselves, so that no colour management can touch an index.
+Its browser side consists of static files in this folder (`painter.html`, `painter.css`, `painter*.js`), read when the
+component is created: no build step, no external requests, no user text in a template. Label maps are transferred as
+8-bit grey PNGs in which the grey value is the category index and 255 means unpainted. Both sides encode and decode
+these themselves, so that no colour management can change an index.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from linsem.errors import InputError
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 
-SCRIPTS = ("painter_core.js", "painter.js", "painter_input.js")  # one script, in this order
+SCRIPTS = ("painter_core.js", "painter.js", "painter_input.js")  # concatenated in this order
 PNG_PREFIX = "data:image/png;base64,"
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MAX_PIXELS = 1 << 22
@@ -38,19 +38,19 @@ MAX_KEY = 256
 MAX_STAMP = 1 << 53  # the largest integer that a browser counts exactly
 MAX_ID = IGNORE - 2  # up to 254 categories: indices 0..253
 FIELDS = {"key", "labels", "stamp", "width", "height", "image", "prediction", "uncertainty", "categories", "opens"}
-UNCERTAINTY_LEVELS = 63  # what an eye can tell apart in a heat map; fewer levels make a smaller file
+UNCERTAINTY_LEVELS = 63  # about as many as are visible in a heat map; fewer make a smaller file
 
 
 @dataclass(frozen=True, eq=False)
 class PainterState:
-    """What the server sends to the painter.
+    """The state that the server sends to the painter.
 
     `rgb` (H, W, 3) uint8; `labels` (H, W) uint8, 255 = unpainted; `prediction` (H, W) uint8 category indices or None;
-    `uncertainty` (H, W) floats in [0, 1] or None. `key` names the image: under an unchanged key the browser keeps its
-    own labels, undo history, zoom and tool, and takes over only what lies under the strokes (and the categories). With
-    `opens` False a browser that has gone on to another image ignores it: a late answer never takes the user back.
+    `uncertainty` (H, W) floats in [0, 1] or None. `key` identifies the image: while it is unchanged, the browser keeps
+    its own labels, undo history, zoom and tool, and updates only the layers under the strokes and the categories. If
+    `opens` is False, a browser that shows another image by now ignores the state, so that it does not switch back.
 
-    Raises ValueError if a shape, a type or an index does not fit.
+    Raises ValueError if a shape, a type or an index is invalid.
     """
 
     rgb: np.ndarray
@@ -98,9 +98,9 @@ class PainterState:
 
 @dataclass(frozen=True, eq=False)
 class PainterLabels:
-    """What the painter sends to the server: `labels` (H, W) uint8 (255 = unpainted) of the image called `key`.
+    """What the painter sends to the server: `labels` (H, W) uint8 (255 = unpainted) of the image `key`.
 
-    `stamp` counts the user's changes on that page; a later change has a larger stamp, and 0 means "not changed".
+    `stamp` counts the user's changes on that page: a later change has a larger stamp, and 0 means unchanged.
     """
 
     key: str
@@ -109,12 +109,12 @@ class PainterLabels:
 
 
 class LabelPainter(gr.HTML):
-    """Paint category labels on an image: a `PainterState` goes in, `PainterLabels` come out.
+    """Paint category labels on an image: takes a `PainterState`, returns `PainterLabels`.
 
-    `.input` fires once after each stroke, fill, undo, redo or clear of the user, never for what the server sends.
-    `categories` are shown until a value brings its own; `max_width` is the largest width of the picture in CSS pixels,
-    `brush` the first brush diameter in image pixels (None: by the size of the image), `opacity` the first one of the
-    strokes. `views` are those that there may be something to show of: "prediction" and "uncertainty"; `nothing` is said
+    `.input` fires once after each stroke, fill, undo, redo or clear by the user, but not for values from the server.
+    `categories` are shown until a value provides its own; `max_width` is the largest width of the image in CSS pixels,
+    `brush` the initial brush diameter in image pixels (None: depends on the image size), `opacity` the initial opacity
+    of the strokes. `views` are the layers that can be shown: "prediction" and "uncertainty"; `nothing` is displayed
     while nothing is painted.
     """
 
@@ -129,7 +129,7 @@ class LabelPainter(gr.HTML):
         opacity: float = 0.75,
         views: tuple[str, ...] = ("prediction", "uncertainty"),
         nothing: str = "Nothing painted yet.",
-        **kw: Any,  # whatever gr.HTML takes: elem_id, scale, visible, ...
+        **kw: Any,  # passed to gr.HTML: elem_id, scale, visible, ...
     ) -> None:
         super().__init__(
             value,
@@ -148,16 +148,16 @@ class LabelPainter(gr.HTML):
         )
 
     def __getattr__(self, name: str) -> Any:
-        # gr.HTML makes an event of every word quoted in the script; this one has only the standard events.
+        # gr.HTML turns every quoted word of the script into an event; this component has only the standard events.
         raise AttributeError(f"'LabelPainter' object has no attribute '{name}'")
 
     def get_block_name(self) -> str:
-        """The frontend draws it as an HTML component."""
+        """The name of the frontend component that renders this one."""
         return "html"
 
     def preprocess(self, payload: dict[str, Any] | None) -> PainterLabels | None:
-        """What the browser sent, checked: anything malformed is a `gr.Error` with a sentence."""
-        if payload is None or payload == "":  # the browser's word for no value
+        """Check and decode what the browser sent; malformed data raises a `gr.Error` that explains it."""
+        if payload is None or payload == "":  # how the browser sends no value
             return None
         try:
             return _read_payload(payload)
@@ -165,7 +165,7 @@ class LabelPainter(gr.HTML):
             raise gr.Error(f"The painter's labels could not be read: {error}", print_exception=False) from None
 
     def postprocess(self, value: PainterState | None) -> dict[str, Any] | None:
-        """A state as plain JSON: maps as PNG data URLs, the picture as a cached file."""
+        """Convert a state to JSON: maps become PNG data URLs, the image a cached file."""
         if value is None:
             return None
         if not isinstance(value, PainterState):
@@ -187,7 +187,7 @@ class LabelPainter(gr.HTML):
         }
 
     def api_info(self) -> dict[str, Any]:
-        """The JSON that `preprocess` takes."""
+        """The schema of the JSON that `preprocess` accepts."""
         text = {"type": "string"}
         stamp = {"type": "integer", "minimum": 0}
         return {
@@ -202,19 +202,19 @@ class LabelPainter(gr.HTML):
         return {"key": "seed-7", "labels": encode_map(np.full((2, 2), IGNORE, np.uint8)), "stamp": 1}
 
     def example_value(self) -> None:
-        """Nothing: a state holds an image."""
+        """None, because a state needs an image."""
         return None
 
 
 def encode_map(values: np.ndarray) -> str:
-    """(H, W) uint8 to the data URL of an 8-bit grey PNG."""
+    """Encode (H, W) uint8 as the data URL of an 8-bit grey PNG."""
     buffer = BytesIO()
     Image.fromarray(values).save(buffer, format="PNG")
     return PNG_PREFIX + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def decode_map(url: str) -> np.ndarray:
-    """The data URL of an 8-bit grey PNG to (H, W) uint8; ValueError says what is wrong with it."""
+    """Decode the data URL of an 8-bit grey PNG to (H, W) uint8; raises ValueError if it is invalid."""
     if not isinstance(url, str) or not url.startswith(PNG_PREFIX):
         raise InputError("expected a PNG as a data URL.")
     if len(url) > MAX_CHARS:
@@ -228,7 +228,7 @@ def decode_map(url: str) -> np.ndarray:
         with Image.open(BytesIO(data), formats=["PNG"]) as image:
             image.load()
             values = np.array(image)
-    except Exception:  # what Pillow raises on a hostile file is not one family of errors
+    except Exception:  # the errors that Pillow raises on hostile files share no base class
         raise InputError("the PNG is damaged.") from None
     if values.ndim != 2 or values.dtype != np.uint8:
         raise InputError("expected one grey value a pixel.")
@@ -236,7 +236,7 @@ def decode_map(url: str) -> np.ndarray:
 
 
 def _check_header(data: bytes) -> None:
-    """Refuse by the first 33 bytes whatever would be large or has no plain indices, before anything is decoded."""
+    """Reject large images and those without plain indices by the first 33 bytes, before decoding anything."""
     if len(data) < 33 or not data.startswith(PNG_HEAD):
         raise InputError("it is not a PNG.")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
@@ -262,12 +262,12 @@ def _read_payload(payload: object) -> PainterLabels:
 
 
 def _cached_png(rgb: np.ndarray, cache: str) -> str:
-    """Path of the picture in Gradio's cache, named by its content; written once, whole or not at all."""
+    """Path of the image in Gradio's cache, named after a hash of its content; written once and atomically."""
     rgb = np.ascontiguousarray(rgb)
     digest = hashlib.blake2b(rgb.data, digest_size=20, person=b"%dx%d" % rgb.shape[:2]).hexdigest()
     path = Path(cache) / digest / "image.png"
     if path.exists():
-        os.utime(path)  # `delete_cache` goes by age
+        os.utime(path)  # `delete_cache` deletes by age
         return str(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")

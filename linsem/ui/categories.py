@@ -26,7 +26,7 @@ _RGB = re.compile(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)")
 
 
 class CategoryEditor:
-    """An accordion of the tab Label."""
+    """An accordion in the Label tab."""
 
     def __init__(self, services: Services) -> None:
         with gr.Accordion("Categories: add, rename, recolour, merge, delete", open=False, elem_id="categories"):
@@ -47,19 +47,19 @@ class CategoryEditor:
         self.lists = [self.which, self.into, *self.edited]
 
     def choices(self, session: Session, which: int | None) -> tuple[object, ...]:
-        """The present categories in both lists, by their position, and what the chosen one is."""
+        """The entries of both lists, valued by position, and the name and colour of the chosen category."""
         rows = [(category.name, k) for k, category in enumerate(session.categories)]
         which = which if which is not None and 0 <= which < len(rows) else None
         return gr.Dropdown(rows, value=which), gr.Dropdown(rows, value=None), *self.chosen(session, which)
 
     def chosen(self, session: Session, which: int | None) -> tuple[str, str]:
-        """Name and colour of the chosen category, to be changed."""
+        """The name and the colour of the chosen category, for editing."""
         if which is None:
             return "", FIRST_COLOR
         return session.categories[which].name, session.categories[which].color
 
     def wire(self, now: list, outputs: list, bench: Bench, queue: dict) -> Iterator[object]:
-        """Each button changes the session, and what is fitted follows. Gives what to hang on what comes after."""
+        """Have each button change the session and the fit; yields the events, for chaining."""
 
         def finish(
             before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None, *ours: object
@@ -112,7 +112,7 @@ def _name(label: str, elem_id: str) -> gr.Textbox:
 
 
 def hex_color(color: str | None) -> str:
-    """What a colour picker gives ("#rrggbb" or "rgba(...)") as "#rrggbb"."""
+    """Convert the value of a colour picker ("#rrggbb" or "rgba(...)") to "#rrggbb"."""
     match = _RGB.match(color or "")
     if match is None:
         return (color or "").lower()

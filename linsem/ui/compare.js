@@ -1,4 +1,4 @@
-// Before and after: the image after is cut off at the handle.
+// Compares two images: the second one is clipped at the divider.
 const box = element.querySelector(".cp"), range = box.querySelector("input");
 const [before, after] = box.querySelectorAll("img");
 

@@ -1,4 +1,4 @@
-"""Before and after in one picture: a component of our own, with a handle that mouse, finger and keys move."""
+"""A custom component that compares two images, with a divider that can be moved by mouse, touch or keyboard."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TEMPLATE = (
 
 
 class Compare(Html):
-    """Shows a pair (before, after) of (H, W, 3) uint8."""
+    """Shows a pair of images (before, after), each (H, W, 3) uint8."""
 
     def __init__(self, value: tuple[np.ndarray, np.ndarray] | None = None, **kw: Any) -> None:
         super().__init__(value, "compare", TEMPLATE, **kw)
 
     def postprocess(self, value: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any] | None:
-        """The pair as two pictures in URLs."""
+        """Convert the pair to data URLs."""
         return None if value is None else {"before": data_url(value[0]), "after": data_url(value[1])}

@@ -1,4 +1,4 @@
-"""The tab Edit: repaint labels, and the image follows while you watch."""
+"""The Edit tab: repaint labels and watch the image follow."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ HINT = (
     "Paint what should be there, such as hair, a hat or glasses, then press Run. The image changes to match; the rest "
     "stays as it is."
 )
-# The tab may only just have been opened: wait until it is laid out.
+# The tab may have only just been opened: wait for its layout.
 SHOW = "() => { setTimeout(() => document.querySelector('#edit-painter')?.scrollIntoView({block: 'start'}), 400); }"
 BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update', interactive: on}))"
 
 
 @dataclass(frozen=True, eq=False)
 class EditTab:
-    """What others need to send an image here: an event that gives `track` and cancels `going`; `arrive` is called on it
-    then."""
+    """What other tabs need to send an image here: `arrive` takes an event that outputs `track` and cancels `going`."""
 
     track: gr.State
     logic: Editing
@@ -42,7 +41,7 @@ class EditTab:
 
 
 class _Layout:
-    """The components of this tab, laid out where it is made."""
+    """The components of this tab, laid out on creation."""
 
     def __init__(self, services: Services) -> None:
         gr.HTML(show.hint(HINT))
@@ -108,7 +107,7 @@ class _Layout:
 
 
 class _Wiring:
-    """What happens at each event of this tab."""
+    """The events of this tab."""
 
     def __init__(self, services: Services, logic: Editing, bench: LabelTab, at: _Layout) -> None:
         self.services, self.logic, self.bench, self.track, self.at = services, logic, bench, bench.track, at
@@ -119,7 +118,7 @@ class _Wiring:
         self.quiet = {**services.short, "show_progress": "hidden"}
 
     def wire(self, tab: gr.Tab) -> None:
-        """Register everything."""
+        """Register all events."""
         at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
         self._wire_runs()
         more = {**quiet, "cancels": self.going}
@@ -138,7 +137,7 @@ class _Wiring:
             on(moved.then, logic.settle, *self.settle, **quiet)
 
     def _open(self, register: Callable) -> object:
-        """When the tab is opened, or another extractor is chosen: all that is shown, as it is now."""
+        """Refresh everything shown, when the tab is opened or another extractor is chosen."""
         opened = on(register, self.visit, [*self.who, self.track], self.changed, **self.quiet)
         still = [gr.skip()] * len(self.settle[1])
         settled = on(opened.then, lambda now: self.logic.settle(now) if now else still, *self.settle, **self.quiet)
@@ -147,7 +146,7 @@ class _Wiring:
         return settled
 
     def _mark(self, register: Callable) -> None:
-        """Which image to choose from is the one that is edited: of both strips, whatever was clicked there before."""
+        """Mark the image being edited in both strips, whatever was clicked there before."""
 
         def marked(session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, ...]:
             shelf = self.logic.shelf(session, fitted, now)
@@ -160,7 +159,7 @@ class _Wiring:
         at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
         wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color]
         for button in (at.run, at.remove):
-            # In the browser, and before the run: what is registered after it on the same click waits for its end.
+            # In the browser, and before the run: a later listener of the same click would wait for the run to end.
             button.click(None, None, self.busy, js=BUSY, api_visibility="private")
         self.going = [
             on(at.run.click, logic.run, wishes, self.changed, **long),
@@ -168,11 +167,11 @@ class _Wiring:
         ]
         for each in self.going:
             self.idle(on(each.then, logic.settle, *self.settle, **self.quiet).then)
-            self.idle(each.failure)  # which `then` does not follow
+            self.idle(each.failure)  # a failed run does not trigger `then`
         self._settle_after(at.stop.click(None, None, None, cancels=self.going, api_visibility="private"))
 
     def idle(self, after: Callable) -> None:
-        """After a run, however it ended: what may be pressed."""
+        """Set which buttons are enabled after a run, however it ended."""
 
         def states(now: Track | None) -> list[gr.Button]:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
@@ -181,13 +180,13 @@ class _Wiring:
         on(after, states, [self.track], self.busy, **ALWAYS)
 
     def arrive(self, source: object) -> None:
-        """After another image was chosen: everything that shows it, in view."""
+        """Show another image once it has been chosen, and scroll it into view."""
         on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
         self._mark(self._settle_after(source).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
     def _settle_after(self, source: object) -> object:
-        """After the track has changed: everything that shows it, and what may be pressed."""
+        """Refresh everything that shows the track, and the buttons, after it has changed."""
 
         def look(now: Track | None) -> tuple[Strip, str]:
             return self.logic.look(now) if now else (Strip(()), show.status(READY))
@@ -214,7 +213,7 @@ class _Wiring:
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and register its events."""
     logic = Editing(services)
     wiring = _Wiring(services, logic, bench, _Layout(services))
     wiring.wire(tab)

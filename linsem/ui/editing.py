@@ -1,4 +1,4 @@
-"""Semantic editing as the tab Edit does it: a track of states, frames while a run goes on, undo and redo."""
+"""Semantic editing as in the Edit tab: a track of states, frames during a run, undo and redo."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
 
-EVERY = 0.12  # seconds between frames that are sent
+EVERY = 0.12  # seconds between the frames sent to the browser
 READY = "Paint what should be there, then press Run."
 PAINTED = "This example is already painted: press Run, or add strokes."
 
 
 class Editing:
-    """What the tab does, as functions of values."""
+    """The actions of the tab, as functions of values."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.gpu = services, services.gpu
@@ -43,35 +43,35 @@ class Editing:
     # --- where an edit starts ----------------------------------------------------------------------------------------
 
     def start(self, session: Session, fitted: Fitted | None, ws: np.ndarray, caption: str) -> Track:
-        """A new track that begins with an image."""
+        """A new track that starts from an image."""
         extractor = chosen_extractor(self.services, session, fitted)
         reading = self.gpu.read(session.model, extractor, [ws])
         return new_track(session.model, extractor, EditPoint(ws, reading.rgb[0], reading.labels[0], caption, {}))
 
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> Track:
-        """Begin with a seed."""
+        """Start from a seed."""
         number = whole("seed", seed, 0, MAX_SEED)
         ws, _ = self.gpu.draw(session.model, [number], real("psi", psi, 0, 2))
         return self.start(session, fitted, ws[0], f"seed {number}")
 
     def from_bench(self, session: Session, fitted: Fitted | None, index: int) -> Track:
-        """Begin with an image of the bench."""
+        """Start from an image of the bench."""
         if not session.pictures:
             raise InputError("there is no image on the bench: open the tab Label first")
         picture = session.pictures[min(max(index, 0), len(session.pictures) - 1)]
         return self.start(session, fitted, picture.ws, picture.title)
 
     def examples(self, session: Session, fitted: Fitted | None) -> list[ExampleEdit]:
-        """The wishes that ship, where what reads them has learnt their categories."""
+        """The shipped examples whose categories the current extractor has learnt."""
         try:
             extractor = chosen_extractor(self.services, session, fitted)
-        except InputError:  # nothing to read them with yet
+        except InputError:  # no extractor yet
             return []
         found = example_edits(session.model, extractor.categories)
         return [each for each in found if all_known(extractor, each.labels)]
 
     def shelf(self, session: Session, fitted: Fitted | None, track: Track | None = None) -> Strip:
-        """Each example's image with its wish over it; the one that the track began with is the current one."""
+        """The image of each example, overlaid with its wish; the one that the track started from is the current one."""
         found = self.examples(session, fitted)
         if not found:
             return Strip(())
@@ -86,7 +86,7 @@ class Editing:
         return Strip(tuple(items), begun[0] if begun else None)
 
     def strip(self, session: Session, track: Track | None = None) -> Strip:
-        """The images of the bench; the one that the track began with is the current one."""
+        """The images of the bench; the one that the track started from is the current one."""
         if not session.pictures:
             return Strip(())
         rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
@@ -96,7 +96,7 @@ class Editing:
         return Strip(items, begun[0] if begun else None)
 
     def from_example(self, session: Session, fitted: Fitted | None, index: int) -> Track:
-        """Begin with an example: its image, and its wish painted on it."""
+        """Start from an example: its image, with its wish painted on it."""
         found = self.examples(session, fitted)
         if not 0 <= index < len(found):
             raise InputError("this example is not there any more: choose another one")
@@ -104,8 +104,10 @@ class Editing:
         return replace(track, points=(replace(track.now, wish=_wish(found[index], track)),))
 
     def visit(self, session: Session, fitted: Fitted | None, track: Track | None) -> Track:
-        """When the tab is opened: an image to edit, read by the extractor of the moment. While there is none, since
-        the categories have changed, the edits go on with the one they had."""
+        """The track to show when the tab is opened, read by the current extractor.
+
+        While there is none, because the categories have changed, the track keeps its own.
+        """
         if track is None or track.model != session.model:
             return self.from_bench(session, fitted, 0)
         try:
@@ -115,7 +117,7 @@ class Editing:
         return self._read(track, extractor)
 
     def _read(self, track: Track, extractor: Extractor) -> Track:
-        """The track with the state shown as this extractor reads it."""
+        """The track with its current state read by this extractor."""
         if extractor is track.extractor and track.now.number not in track.stale:
             return track
         return reread(track, extractor, self.gpu.read(track.model, extractor, [track.now.ws]).labels[0])
@@ -126,7 +128,7 @@ class Editing:
         self, track: Track | None, painted: PainterLabels | None, steps: float, everywhere: bool, colored: bool,
         color: str,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Follow the strokes; each frame gives the track so far, so that Stop keeps what there is."""
+        """Follow the strokes; each frame contains the track so far, so that Stop keeps it."""
         track = _needed(track)
         target = _target(track, painted)
         note = left_out(track.extractor, target, alone=colored)
@@ -143,7 +145,7 @@ class Editing:
         yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", {"left_out": note})
 
     def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
-        """Take a category away."""
+        """Remove a category from the image."""
         track = _needed(track)
         if category is None:
             raise InputError("choose what to remove first")
@@ -168,7 +170,7 @@ class Editing:
     # --- what is shown of a track ------------------------------------------------------------------------------------
 
     def settle(self, track: Track | None) -> tuple[object, ...]:
-        """Painter, slider, the two buttons, the list of removable categories, the downloads."""
+        """Values for the painter, the slider, undo and redo, the list of removable categories and the downloads."""
         track = _needed(track)
         now, first, categories = track.now, track.points[0], track.extractor.categories
         wish = np.full(now.labels.shape, IGNORE, np.uint8) if now.wish is None else now.wish
@@ -198,7 +200,7 @@ class Editing:
 
     @staticmethod
     def look(track: Track) -> tuple[Strip, str]:
-        """The state shown beside the one before it, once there is an edit, and a line about it."""
+        """The current state beside the previous one (once there is an edit), and a status line."""
         now, before = track.now, track.points[max(track.position - 1, 0)]
         strip = Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))) if track.position else Strip(())
         if now.report:
@@ -220,7 +222,7 @@ def _needed(track: Track | None) -> Track:
 
 
 def _wish(example: ExampleEdit, track: Track) -> np.ndarray:
-    """What an example asks for, at the size of the images."""
+    """The wish of an example, at the size of the images."""
     return resize_labels(example.labels, track.now.labels.shape)
 
 
@@ -233,8 +235,11 @@ def _target(track: Track, painted: PainterLabels | None) -> np.ndarray:
 
 
 def _frame(track: Track, frame: EditFrame, caption: str, more: dict[str, object]) -> tuple[object, ...]:
-    """What the tab shows of a frame. Its report has more for this page: `left_out`, a note; `removed`, the name of what
-    was to go; and of a frame that is not the last, for Stop may make it the last one, `of`, the steps asked for."""
+    """What the tab shows of a frame; `more` is added to its report.
+
+    It has `left_out`, a note; `removed`, the name of the category to remove; and in each frame but the last `of`, the
+    steps asked for, because Stop may end the run there.
+    """
     report = {**frame.report, **more}
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
     track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report))
@@ -246,7 +251,7 @@ def _frame(track: Track, frame: EditFrame, caption: str, more: dict[str, object]
 
 
 def _report_line(report: dict[str, object]) -> str:
-    """What came of an edit: how far the strokes are matched, and what there is to note."""
+    """The outcome of an edit: how well the strokes are matched, and any notes."""
     left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
     after = float(report["agreement_after"])
     matched = f"of {report['removed']!r} is gone" if report.get("removed") else "of your strokes are matched"

@@ -1,4 +1,4 @@
-"""What a visitor is told when something goes wrong: a sentence, never a traceback."""
+"""Error messages for visitors: a sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ GONE = (
 
 
 class Refusal(gr.Error):
-    """What a visitor is told of input that cannot be used: an `InputError` in Gradio's terms."""
+    """An `InputError` as a Gradio error: the input cannot be used."""
 
 
 def said(error: Exception) -> gr.Error:
-    """The `gr.Error` for an exception: our own sentences as they are, anything else in general words."""
+    """The `gr.Error` for an exception: an `InputError` keeps its message, others get a general one and are logged."""
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, InputError):
@@ -39,7 +39,7 @@ def said(error: Exception) -> gr.Error:
 
 
 def in_words(function: Callable) -> Callable:
-    """A handler, plain or generator, whose exceptions become `gr.Error`."""
+    """Wrap a handler (a function or a generator) so that its exceptions become `gr.Error`."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)

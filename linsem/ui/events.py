@@ -1,4 +1,4 @@
-"""How the page registers its events: errors become sentences, and no program sees them as endpoints."""
+"""Registration of the page's events: errors become messages, and the events are hidden from the API."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import gradio as gr
 
 from linsem.ui.errors import in_words
 
-# While something long runs, the button that began it cannot be pressed, and Stop can. In the browser, and registered
-# before the run: what is registered after it on the same click waits for its end.
+# Disables the start button and enables Stop during a long run. It runs in the browser and must be registered before the
+# run: a later listener of the same click would wait for the run to end.
 BUSY = "() => [false, true].map((on) => ({__type__: 'update', interactive: on}))"
-ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for what is done at once, whatever is queued
+ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for quick handlers, which never wait for others
 
 
 def on(register: Callable, function: Callable, inputs: list, outputs: list, **more: object) -> object:
-    """Have `function` called at an event like `button.click`; returns what its followers hang on."""
+    """Call `function` on an event such as `button.click`; returns the event, for chaining."""
     return register(in_words(function), inputs, outputs, api_visibility="private", **more)
 
 
 def idle() -> tuple[gr.Button, gr.Button]:
-    """After the run, however it ended: the button that begins it, and Stop."""
+    """The states of the start button and Stop after a run, however it ended."""
     return gr.Button(interactive=True), gr.Button(interactive=False)

@@ -1,7 +1,7 @@
-"""What the lab found, as the tab About shows it: sentences with its numbers, its tables and its pictures.
+"""The experimental results in the About tab: sentences with key numbers, tables and figures.
 
-Everything is read from the folder `evidence` of the assets when the page is built; a file that is not there is left
-out. The pictures are not part of the page: the browser asks for each at `WHERE` when it comes to be looked at.
+Everything is read from the folder `evidence` of the assets when the page is built; missing files are skipped. The
+figures are not part of the page: the browser requests each from `WHERE` when it scrolls into view.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from PIL import Image
 from linsem.ui.show import text
 from linsem.zoo import assets
 
-WHERE = "/evidence"  # of this server
-LONG = 40  # characters of a cell that is wrapped, being a sentence
+WHERE = "/evidence"  # path on this server
+LONG = 40  # characters; longer cells are sentences, and wrap
 NUMBER = re.compile(r"-?[\d.,]+(?: [%s])?")
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """Tables (stems of files) and pictures (file: caption) about one question."""
+    """Tables (file stems) and figures (file: caption) on one question."""
 
     title: str
     says: str
@@ -102,16 +102,16 @@ HEADS = {
     "outside_mae": "change elsewhere, of 255", "outside_feature": "change elsewhere, features", "miou": "mIoU",
     "of it, seen": "of it, categories seen",
 }  # fmt: skip
-NOT_SHOWN = {"bench": ("figure",)}  # columns that name things for programs
+NOT_SHOWN = {"bench": ("figure",)}  # columns meant for programs
 
 
 def headlines() -> list[tuple[str, str]]:
-    """(number, sentence) for each finding whose file is here."""
+    """(number, sentence) for each finding whose file is available."""
     found = []
     for make in (_linear, _few, _strokes, _edits, _layouts):
         try:
             found.append(make())
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # none, or of another kind
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # no such file, or another format
             continue
     return found
 
@@ -160,22 +160,22 @@ def _layouts() -> tuple[str, str]:
 
 
 def values(name: str) -> dict:
-    """The numbers of a table for programs."""
+    """The numbers of a table, from its JSON file."""
     return json.loads((folder() / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def percent(share: float) -> str:
-    """A share in whole percent, which no line breaks in two."""
+    """A share in whole percent, with a no-break space."""
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def folder() -> Path:
-    """Where the evidence lies."""
+    """The folder of the tables and figures."""
     return assets() / "evidence"
 
 
 def chapters(root: str) -> Iterator[tuple[str, str]]:
-    """(title, HTML) for each chapter that has a file here, and in the end of files that no chapter knows."""
+    """(title, HTML) for each chapter with at least one file; files that belong to no chapter come last."""
     known = {name for each in CHAPTERS for name in (*(f"{stem}.md" for stem in each.tables), *each.pictures)}
     rest = [path for path in sorted(folder().glob("*")) if path.suffix in (".md", ".png") and path.name not in known]
     tables = tuple(path.stem for path in rest if path.suffix == ".md")
@@ -190,7 +190,7 @@ def chapters(root: str) -> Iterator[tuple[str, str]]:
 
 
 def _each(make: Callable[..., str], of: list[tuple[str, ...]]) -> Iterator[str]:
-    """What is made of each of the files that is here."""
+    """The HTML of each file that exists."""
     for arguments in of:
         try:
             yield make(*arguments)
@@ -199,7 +199,7 @@ def _each(make: Callable[..., str], of: list[tuple[str, ...]]) -> Iterator[str]:
 
 
 def table(stem: str) -> str:
-    """A Markdown table of the lab as HTML, with its title and words in the place of names for programs."""
+    """Convert a Markdown table to HTML with its title; column names meant for programs are spelt out or left out."""
     lines = (folder() / f"{stem}.md").read_text(encoding="utf-8").splitlines()
     title = next((line.lstrip("# ") for line in lines if line.startswith("#")), stem)
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|")]
@@ -219,7 +219,7 @@ def _cell(value: str) -> str:
 
 
 def figure(name: str, caption: str, root: str, rows: float = 1.0) -> str:
-    """A picture with its caption; `rows` is the share of its height that is shown, from the top."""
+    """A figure with its caption; `rows` is the share of its height to show, from the top."""
     with Image.open(folder() / name) as image:
         width, height = image.size
     shown, words = round(height * rows), text(caption)

@@ -1,5 +1,8 @@
-"""The examples that ship, where a generator has any: label maps in assets/examples/<model>, a project beside them, and
-wishes for edits in <model>/edits, each named by the seed and by what is wished: "12-a-hat.png"."""
+"""The examples shipped with a generator, if any: label maps, a project, and edits.
+
+The label maps are in assets/examples/<model>, the project is beside that folder, and the edits are in <model>/edits:
+label maps named after their seed and wish, such as "12-a-hat.png".
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from linsem.ui.thumbs import Thumb
 from linsem.zoo import assets
 
 MOST = 12
-EDIT_PSI = 0.7  # of the images that the wishes are for: PSI of `linsem.lab.avatar_examples`, which makes them
+EDIT_PSI = 0.7  # of the images to edit: must equal PSI in `linsem.lab.avatar_examples`, which makes them
 
 
 @dataclass(frozen=True, eq=False)
 class ExampleEdit:
-    """A seed, what is wished of its image in words, and the wish: labels (H, W) uint8, 255 where there is none."""
+    """A seed, the wish for its image in words, and as labels (H, W) uint8, 255 where nothing is wished."""
 
     seed: int
     words: str
@@ -28,18 +31,18 @@ class ExampleEdit:
 
 
 def example_project(model: str) -> Path | None:
-    """The project that ships for a generator."""
+    """The project that ships with a generator, if there is one."""
     path = assets() / "examples" / f"{Path(model).name}.linsem.zip"
     return path if path.is_file() else None
 
 
 def example_masks(model: str, categories: Sequence[Category]) -> list[tuple[Path, Thumb]]:
-    """The label maps that ship for a generator and that these categories can read, each with its thumbnail."""
+    """The label maps shipped with a generator that use only these categories, each with its thumbnail."""
     folder, found = assets() / "examples" / Path(model).name, []
     for path in sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem)):
         try:
             labels = read_label_map(path, categories).labels
-        except InputError:  # the visitor's categories are others
+        except InputError:  # the visitor has other categories
             continue
         title = f"seed {path.stem}" if path.stem.isdigit() else path.stem.replace("-", " ")
         found.append((path, Thumb(colorize(labels, categories), title, "", True)))
@@ -47,13 +50,13 @@ def example_masks(model: str, categories: Sequence[Category]) -> list[tuple[Path
 
 
 def example_edits(model: str, categories: Sequence[Category]) -> list[ExampleEdit]:
-    """The wishes that ship for a generator and that these categories can tell."""
+    """The edits shipped with a generator that use only these categories."""
     found = []
     for path in sorted((assets() / "examples" / Path(model).name / "edits").glob("*.png")):
         seed, _, words = path.stem.partition("-")
         try:
             labels = read_label_map(path, categories).labels
-        except InputError:  # the visitor's categories are others
+        except InputError:  # the visitor has other categories
             continue
         found.append(ExampleEdit(int(seed), words.replace("-", " "), labels))
     return found[:MOST]

@@ -1,4 +1,4 @@
-"""Files that visitors send and get: uploads are opened only from the upload folder, downloads are swept by age."""
+"""Visitors' files: uploads are opened only from the upload folder, downloads are deleted after a while."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from gradio.utils import get_upload_folder
 
 from linsem.errors import InputError
 
-SWEEP_SECONDS = 60  # between two looks for what is too old
-MAX_NAME = 160  # bytes of a file's name: a file system takes 255
-_OF_GRADIO = re.compile(r"[0-9a-f]{64}")  # a folder for each file that it has
+SWEEP_SECONDS = 60  # between two searches for expired files
+MAX_NAME = 160  # bytes of a file name: file systems allow 255
+_OF_GRADIO = re.compile(r"[0-9a-f]{64}")  # the names of Gradio's folders, one per file
 _UNSAFE = re.compile(r"[^\w.~+@-]+")
 
 
 class UploadError(InputError):
-    """A file that was not uploaded here."""
+    """The file was not uploaded to this server."""
 
 
 def own_folder() -> None:
-    """Have Gradio keep the files of this page apart from those of other programs, unless it is told where.
+    """Give this page a temporary folder of its own, unless the environment sets one.
 
-    Every Gradio program of a machine shares one folder otherwise, and what is swept here would be theirs too.
+    By default all Gradio programs on a machine share one folder, so deleting old files here would delete theirs too.
     """
-    who = getattr(os, "getuid", getpass.getuser)()  # in a container the number may have no name
+    who = getattr(os, "getuid", getpass.getuser)()  # in a container the user id may have no name
     os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"linsem-{who}"))
 
 
 def uploaded(file: object, what: str) -> Path | None:
-    """The path of an uploaded file, or None for no file. Any path outside the upload folder is refused."""
+    """The path of an uploaded file, or None for no file; paths outside the upload folder are refused."""
     if file is None or file == "":
         return None
     path = file if isinstance(file, (str, Path)) else getattr(file, "name", None)
     try:
         path = Path(str(path)).resolve()
         inside = path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file()
-    except (OSError, ValueError):  # a NUL in the name, or one that is too long
+    except (OSError, ValueError):  # the name contains NUL or is too long
         inside = False
     if not inside:
         raise UploadError(f"{what}: expected an uploaded file, got something else")
@@ -50,14 +50,14 @@ def uploaded(file: object, what: str) -> Path | None:
 
 
 def base_name(name: str) -> str:
-    """A name that is one plain file in whatever folder it is put: what a generator is called may be an address."""
+    """Turn a name into a safe file name without folders: the id of a generator may be an address."""
     plain = _UNSAFE.sub("-", name).lstrip(".-")
-    plain = plain.encode(errors="ignore")[-MAX_NAME:].decode(errors="ignore")  # its end says what kind of file it is
+    plain = plain.encode(errors="ignore")[-MAX_NAME:].decode(errors="ignore")  # the end has the extension
     return plain.lstrip(".-") or "file"
 
 
 class Downloads:
-    """A folder for files made for visitors. Each file gets a folder of its own with a name that nobody can guess."""
+    """Files made for visitors, each in a folder of its own whose name cannot be guessed."""
 
     def __init__(self, keep_hours: float) -> None:
         self.keep_seconds = keep_hours * 3600
@@ -66,7 +66,7 @@ class Downloads:
         self._sweep_uploads()
 
     def path(self, name: str) -> Path:
-        """Where to write a file of this name, made safe; what is too old is deleted on the way."""
+        """Where to write a file with this name, made safe; also deletes expired files."""
         self._sweep()
         folder = self.root / secrets.token_hex(16)
         folder.mkdir(parents=True)
@@ -79,18 +79,20 @@ class Downloads:
         return str(path)
 
     def _sweep_uploads(self) -> None:
-        """Delete the uploads, and copies for visitors, that an earlier process left behind: Gradio knows only those of
-        its own. Done before a page is built, whose own pictures are copied there."""
+        """Delete expired uploads and cached copies of earlier processes: Gradio tracks only those of its own process.
+
+        This must precede the building of the page, whose own images are copied there.
+        """
         for entry in self.root.parent.glob("*"):
             try:
                 old = time.time() - entry.stat().st_ctime > self.keep_seconds
-            except OSError:  # another process was faster
+            except OSError:  # another process has deleted it
                 continue
             if old and _OF_GRADIO.fullmatch(entry.name):
                 shutil.rmtree(entry, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Delete what was made long ago, by this process or one before it, and what cut uploads have left behind."""
+        """Delete expired downloads, of earlier processes too, and the remains of interrupted uploads."""
         now = time.time()
         if now - self._swept < SWEEP_SECONDS or not self.root.is_dir():
             return
@@ -101,7 +103,7 @@ class Downloads:
                     continue
                 if entry.parent == self.root:
                     shutil.rmtree(entry, ignore_errors=True)
-                elif entry.is_file():  # Gradio's own: uploads on their way, and an empty file for each that is read
+                elif entry.is_file():  # Gradio's: partial uploads, and an empty file per upload read
                     entry.unlink()
-            except OSError:  # another request was faster
+            except OSError:  # another request has deleted it
                 continue

@@ -1,9 +1,9 @@
-"""What runs on the accelerator: pure jobs, numpy and plain values in, numpy out, each with a bound on its seconds.
+"""The jobs that run on the accelerator: pure functions from numpy and plain values to numpy, with a limited duration.
 
-On ZeroGPU a job runs in a forked worker: arguments and results are pickled, nothing that it changes is ever seen by the
-server, and only a generator can be stopped. Each function that `spaces.GPU` decorates has workers of its own; there is
-one such function here, `work`, so that a worker that drew images for a fit still has them for the reading after it.
-Elsewhere `spaces.GPU` hands the function back as it is, so a CPU runs the same path.
+On ZeroGPU a job runs in a forked worker: arguments and results are pickled, the server sees none of its side effects,
+and only a generator can be stopped. Each function decorated with `spaces.GPU` has its own workers. Only `work` is, so
+that a worker that has generated images for a fit still has them when it segments them afterwards. Elsewhere
+`spaces.GPU` returns the function unchanged, so a CPU runs the same code.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from linsem.ui.errors import in_words
 
 try:
     import spaces
-except ImportError:  # a machine of one's own needs no scheduler
+except ImportError:  # only needed on ZeroGPU
     spaces = None
 
-LOAD = 10.0  # seconds on the hosted GPU before a job begins; below, those for each item. Generous: more may be aborted
-PART = 64  # images of a data set in one job: its seconds stay bounded, and so does what waits to be written
-WORKER = "ZeroGPU worker error"  # the title that `spaces` gives when a worker died
+LOAD = 10.0  # seconds on ZeroGPU before a job begins, plus those per item below; generous: overruns may be aborted
+PART = 64  # images of a data set per job: bounds its duration and the memory for images waiting to be written
+WORKER = "ZeroGPU worker error"  # the error title that `spaces` uses when a worker has died
 ABORTED = "The GPU was taken away before this was done; nothing of yours was lost. Please try again."
 
 
@@ -38,22 +38,22 @@ ABORTED = "The GPU was taken away before this was done; nothing of yours was los
 
 
 def draw_seconds(model: object, seeds: Sequence[object], *args: object, **kwargs: object) -> int:
-    """Generating `seeds`, or the images of as many latents."""
+    """For generating `seeds`, or the images of as many latents."""
     return _bounded(LOAD + 0.2 * len(seeds))
 
 
 def fit_seconds(model: object, ws: Sequence[object], *args: object, **kwargs: object) -> int:
-    """Fitting on some images."""
+    """For fitting to some images."""
     return _bounded(LOAD + 1.0 * len(ws))
 
 
 def read_seconds(model: object, extractor: object, ws: Sequence[object], *args: object, **kwargs: object) -> int:
-    """Labelling images."""
+    """For segmenting images."""
     return _bounded(LOAD + 0.3 * len(ws))
 
 
 def overview_seconds(model: object, extractor: object, ws: Sequence[object], *args: object, **kwargs: object) -> int:
-    """Labelling images, and choosing one of them."""
+    """For segmenting images and choosing one of them."""
     return _bounded(LOAD + 0.4 * len(ws))
 
 
@@ -61,7 +61,7 @@ def suggest_seconds(
     model: object, seeds: Sequence[int], count: object = 4, psi: object = 1.0, labelled: Sequence[object] = (),
     *args: object, **kwargs: object,
 ) -> int:  # fmt: skip
-    """Looking at seeds, and at what is labelled, to choose some of them."""
+    """For choosing among seeds, given the labelled images."""
     return _bounded(LOAD + 0.1 * (len(seeds) + len(labelled)))
 
 
@@ -69,7 +69,7 @@ def edit_seconds(
     model: object, extractor: object, ws: object, target: object, region: object = None, steps: float = 50,
     *args: object, **kwargs: object,
 ) -> int:  # fmt: skip
-    """An edit of `steps` steps, the first half of them from two starts, after a look at the generator's samples."""
+    """For an edit of `steps` steps, the first half from two starts, after generating `SAMPLES` samples."""
     return _bounded(LOAD + 0.03 * SAMPLES + 0.35 * steps)
 
 
@@ -77,12 +77,12 @@ def sample_seconds(
     model: object, extractor: object, layout: object, count: float = 4, candidates: float = CANDIDATES,
     steps: float = STEPS, *args: object, **kwargs: object,
 ) -> int:  # fmt: skip
-    """A sampling: the candidates once, then `steps` steps of `count` images."""
+    """For a sampling: the candidates once, then `steps` steps of `count` images."""
     return _bounded(LOAD + 0.03 * candidates + 0.1 * steps * max(count, 1))
 
 
 def label_seconds(model: object, extractor: object, seeds: Sequence[int], *args: object, **kwargs: object) -> int:
-    """Labelling generated images for a data set."""
+    """For generating and segmenting the images of a data set."""
     return _bounded(LOAD + 0.1 * len(seeds))
 
 
@@ -98,12 +98,12 @@ SECONDS: dict[str, Callable[..., int]] = {
 
 
 def job_seconds(job: str, *args: object, **kwargs: object) -> int:
-    """The seconds that a job asks for with these arguments."""
+    """The seconds to request for a job with these arguments."""
     return SECONDS[job](*args, **kwargs)
 
 
 def on_gpu(function: Callable, seconds: Callable[..., int]) -> Callable:
-    """The function, run by ZeroGPU where there is one; its errors are sentences already."""
+    """Wrap a function to run on ZeroGPU if available, with its errors turned into messages."""
     function = in_words(function)
     return function if spaces is None else spaces.GPU(duration=seconds)(function)
 
@@ -112,7 +112,7 @@ def on_gpu(function: Callable, seconds: Callable[..., int]) -> Callable:
 
 
 class Accelerator:
-    """The studio's functions as the accelerator runs them. The tabs and the API call these, never the studio's."""
+    """The studio's methods, run on the accelerator; the tabs and the API call these rather than the studio."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -155,7 +155,7 @@ class Accelerator:
         self, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
         start: Extractor | None, shown: np.ndarray,
     ) -> tuple[Extractor, Reading]:  # fmt: skip
-        """A fit, and what it reads in the image of the latent `shown`: one job, since each asks for the GPU anew."""
+        """Fit, and segment the image of the latent `shown`: in one job, because each job requests the GPU anew."""
         return self._one("fit_and_read", model, ws, labels, categories, start, shown)
 
     def overview(
@@ -174,7 +174,7 @@ class Accelerator:
         self, model: str, extractor: Extractor, ws: np.ndarray, target: np.ndarray, region: np.ndarray | None = None,
         steps: int = 50, color: np.ndarray | None = None, color_mask: np.ndarray | None = None,
     ) -> Iterator[EditFrame]:  # fmt: skip
-        """As `Studio.edit`; closing it stops the worker after the step that it is in."""
+        """As `Studio.edit`; closing it stops the worker after its current step."""
         wish = {} if color is None else {"color": color, "color_mask": color_mask}
         return self._stream("edit", model, extractor, ws, target, region, steps, **wish)
 
@@ -182,7 +182,7 @@ class Accelerator:
         self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None,
         steps: int = 50,
     ) -> Iterator[EditFrame]:  # fmt: skip
-        """An edit that takes a category away, within the region (default: everywhere)."""
+        """Edit an image to remove a category, within the region (default: everywhere)."""
         return self._stream("remove", model, extractor, ws, category, region, steps)
 
     def sample(
@@ -193,7 +193,7 @@ class Accelerator:
         return self._stream("sample", model, extractor, layout, count, candidates, steps, seed, psi, look)
 
     def label(self, model: str, extractor: Extractor, seeds: Sequence[int], psi: float) -> Iterator[list[Labelled]]:
-        """As `Studio.label`, in jobs of `PART` images."""
+        """As `Studio.label`, in jobs of at most `PART` images."""
         for start in range(0, len(seeds), PART):
             yield from self._stream("label", model, extractor, seeds[start : start + PART], psi)
 
@@ -202,7 +202,7 @@ class Accelerator:
         return result
 
     def _stream(self, job: str, model: str, *args: object, **kwargs: object) -> Iterator:
-        self._studio.fetch(model)  # in the server: a download on the GPU would be paid for in a visitor's seconds
+        self._studio.fetch(model)  # on the server: a download on the GPU would use up the visitor's seconds
         try:
             yield from self._work(job, model, *args, **kwargs)
         except gr.Error as error:

@@ -1,8 +1,8 @@
-"""What stands between a request and the page's functions: every refusal is a sentence, and no body is too large.
+"""Protection of the page's functions: limits on request bodies, and an explanation for every refusal.
 
-Gradio answers an input that no component can read with an error that says nothing, and a call that names nothing with a
-bare 500. Here both become sentences. Gradio reads a JSON body whole, whatever its size, and keeps the values of an
-event's inputs with the visitor's session; here a body has a limit, and what came in is not kept.
+Gradio answers unreadable input with an uninformative error, and a call of an unknown endpoint with a bare 500. Here
+both become sentences. Gradio also reads JSON bodies of any size, and keeps the values of an event's inputs in the
+visitor's session. Here the size of a body is limited and inputs are not kept.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from linsem.errors import InputError
 from linsem.ui.errors import OURS
 
 log = logging.getLogger("linsem")
-MAX_JSON = 8 << 20  # bytes of a body that is no upload: the painter's largest label map is 6 million characters
-DRAINED = 64 << 20  # bytes of a body too large that are read and thrown away: who is still sending hears no answer
-STALLED = 2.0  # seconds after which a sender of such a body is no longer waited for
+MAX_JSON = 8 << 20  # bytes of a body, uploads aside: the painter's largest label map has 6 million characters
+DRAINED = 64 << 20  # bytes of an oversized body to read and discard: a client that is still sending reads no answer
+STALLED = 2.0  # seconds without data after which to stop reading such a body
 UNREAD = "This input could not be read: reload the page and try again."
 NO_SUCH_CALL = "There is no such call here, or its body is not what it takes: the page's footer lists the API."
 
@@ -32,10 +32,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class GuardedBlocks(gr.Blocks):
-    """Blocks that refuse in words whatever cannot be read."""
+    """Blocks that explain which input they refuse."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list:
-        """As Gradio does it; what it cannot read is a `gr.Error` that says what the endpoint expects."""
+        """As in Gradio, but unreadable input raises a `gr.Error` that says what the endpoint expects."""
         inputs = completed(block_fn, inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
@@ -50,10 +50,10 @@ class GuardedBlocks(gr.Blocks):
     async def process_api(
         self, block_fn: Any, inputs: list[Any], state: Any = None, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """As Gradio does it; an error that no handler put into words is logged, and is one that says so.
+        """As in Gradio, but unexpected errors are logged and raised as a `gr.Error` with a general message.
 
-        A program's call holds no visitor's place afterwards: each of them comes as a visitor of its own, and so many
-        would push out those who paint.
+        The session of an API call is removed afterwards: each call has its own, and many of them would displace those
+        of visitors.
         """
         ends = True
         try:
@@ -71,9 +71,9 @@ class GuardedBlocks(gr.Blocks):
 
 
 def completed(block_fn: Any, inputs: list[Any]) -> list[Any]:
-    """The inputs of an endpoint, with the default of each last one that is missing and has one.
+    """The inputs of an endpoint, with missing trailing ones replaced by their defaults.
 
-    So that a parameter that was added lately does not break a call that was written before. One file is a list of one.
+    This keeps older calls working after a parameter has been added. A single file becomes a list where one is expected.
     """
     if not block_fn.api_name or block_fn.fn is None:
         return inputs
@@ -87,12 +87,12 @@ def completed(block_fn: Any, inputs: list[Any]) -> list[Any]:
 
 
 def is_public(block_fn: Any) -> bool:
-    """Whether an event is an endpoint for programs."""
+    """Whether an event is a public API endpoint."""
     return bool(block_fn.api_name) and block_fn.api_visibility == "public"
 
 
 def leave(holder: Any, state: Any) -> None:
-    """Forget a session that has nothing of a visitor's."""
+    """Remove a session that holds no visitor's data."""
     if holder is None or state is None or state.state_data:
         return
     with holder.lock:
@@ -103,7 +103,7 @@ def leave(holder: Any, state: Any) -> None:
 
 
 def unread(block_fn: Any, inputs: list[Any]) -> str:
-    """The sentence for inputs that do not fit an event: of an endpoint it names the kinds of its parameters."""
+    """The message for inputs that do not fit an event; for an endpoint, it names the kinds of its parameters."""
     name = block_fn.api_name
     if not is_public(block_fn):
         return UNREAD
@@ -115,7 +115,7 @@ def unread(block_fn: Any, inputs: list[Any]) -> str:
 
 
 def forget(block_fn: Any, state: Any) -> None:
-    """Drop the copies of an event's inputs that Gradio keeps for links to a page's state, which this page has not."""
+    """Drop the copies of an event's inputs that Gradio keeps for links to a page's state, unused here."""
     values = getattr(state, "config_values", {})
     for block in block_fn.inputs:
         if block._id in values:
@@ -123,13 +123,13 @@ def forget(block_fn: Any, state: Any) -> None:
 
 
 class Gate:
-    """ASGI middleware: bodies have a limit, and an error that nobody caught is answered in words."""
+    """ASGI middleware that limits request bodies and answers uncaught errors with a message."""
 
     def __init__(self, app: Callable, upload_bytes: int) -> None:
         self.app, self.upload_bytes = app, upload_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -139,7 +139,7 @@ class Gate:
         async def sending(message: Message) -> None:
             nonlocal started
             if body.over and not started:
-                return  # what was made of a body that was cut off is no answer
+                return  # discard the answer to a truncated body
             started = True
             await send(message)
 
@@ -147,7 +147,7 @@ class Gate:
             if not body.over:
                 await self.app(scope, body.receive, sending)
         except Exception as error:
-            if started:  # a stream: it has said what it could, and now it ends
+            if started:  # a stream: it can only be ended
                 log.info("in the stream %s: %s", scope["path"], error)
                 await send({"type": "http.response.body", "body": b""})
             elif not body.over:
@@ -159,20 +159,20 @@ class Gate:
 
 
 class _Body:
-    """The body of a request, counted."""
+    """The body of a request, with its bytes counted."""
 
     def __init__(self, receive: Receive, limit: int, declared: int) -> None:
         self._receive, self.limit, self.seen, self.over, self.ended = receive, limit, 0, declared > limit, False
 
     async def receive(self) -> Message:
-        """The next piece. Raises once there have been too many."""
+        """The next message; raises `InputError` once the body exceeds its limit."""
         message = await self._next()
         if self.over:
             raise InputError("the body went on after its limit")
         return message
 
     async def drain(self) -> None:
-        """Read what still comes, within reason."""
+        """Read and discard the rest, up to `DRAINED` bytes."""
         while not self.ended and self.seen < DRAINED:
             try:
                 await asyncio.wait_for(self._next(), STALLED)

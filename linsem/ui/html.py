@@ -1,4 +1,4 @@
-"""What our own `gr.HTML` components share: a template, a style and a script beside them, and nothing sent back."""
+"""The base of the display-only `gr.HTML` components: a template, with a style and a script from this folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 class Html(gr.HTML):
-    """A component that the files `name`.css and `name`.js of this folder draw, and that only shows."""
+    """A display-only component, rendered by the files `name`.css and `name`.js of this folder."""
 
     def __init__(self, value: object, name: str, template: str, **kw: Any) -> None:
         super().__init__(
@@ -24,21 +24,21 @@ class Html(gr.HTML):
         )
 
     def get_block_name(self) -> str:
-        """The frontend draws it as an HTML component."""
+        """The name of the frontend component that renders this one."""
         return "html"
 
     def preprocess(self, payload: object) -> None:
-        """Nothing that the browser sends is needed: what matters comes with its event."""
+        """Ignore what the browser sends: the data of interest comes with the event."""
         return None
 
     def api_info(self) -> dict[str, Any]:
-        """Any JSON: it is not read."""
+        """Any JSON object, because the payload is ignored."""
         return {"type": "object"}
 
     def example_payload(self) -> None:
-        """Nothing."""
+        """None."""
         return None
 
     def example_value(self) -> None:
-        """Nothing: a value holds images."""
+        """None, because a value needs images."""
         return None

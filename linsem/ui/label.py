@@ -1,4 +1,4 @@
-"""The tab Label: scribble on some images, and all are segmented."""
+"""The Label tab: draw strokes on some images, and all images are segmented."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ HINT = (
     "Pick a category and draw a stroke on the image; do the same with a second category. "
     "Within a second, every image is segmented."
 )
-MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # where there is room for it
-KEPT_SECRET = "linsem"  # the copy is the visitor's own and in their own browser: nothing to hide
+MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # hidden on small screens
+KEPT_SECRET = "linsem"  # not confidential: the copy is the visitor's own, in their own browser
 VIEWS = ("Overlay", "Image", "Uncertainty")
 DOWNLOAD = """(given) => {
   const file = Array.isArray(given) ? given[0] : given, link = document.createElement("a");
@@ -36,18 +36,18 @@ DOWNLOAD = """(given) => {
 
 @dataclass(frozen=True, eq=False)
 class LabelTab:
-    """The components of this tab that others need."""
+    """The components of this tab that other tabs need."""
 
     session: gr.State
     fitted: gr.State
-    track: gr.State  # of the tab Edit: it is here because a project holds it too
+    track: gr.State  # of the Edit tab; kept here because projects include it
 
 
 class _Layout:
-    """The components of this tab, laid out where it is made."""
+    """The components of this tab, laid out on creation."""
 
     def __init__(self, services: Services) -> None:
-        with gr.Row(elem_id="label-top"):  # one row for what comes and goes, so that nothing below it moves
+        with gr.Row(elem_id="label-top"):  # buttons that come and go share a row, so that nothing below moves
             gr.HTML(show.hint(HINT).replace("</p>", f' <span class="ls-roomy">{show.text(MORE)}</span></p>'))
             self.resume = gr.Button("Continue where you left off", visible=False, elem_id="resume", size="sm", scale=0)
             self.example = gr.Button(
@@ -103,15 +103,15 @@ class _Layout:
 
 
 class _Wiring:
-    """What happens at each event of this tab."""
+    """The events of this tab."""
 
     def __init__(self, services: Services, at: _Layout) -> None:
         self.at, self.logic = at, Labelling(services)
         self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
         self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
-        self.found = gr.State([])  # copies of what was there before this bench, for the button
-        self.arrived = gr.State("")  # the token of the bench: it changes with each that takes this one's place
+        self.found = gr.State([])  # copies of the work before this bench, for `resume`
+        self.arrived = gr.State("")  # the token of the bench, which changes whenever another one replaces it
         self.short, self.long, self.loading = services.short, services.long, services.loading
         self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
         self.quiet = {**self.short, "show_progress": "hidden"}
@@ -119,14 +119,14 @@ class _Wiring:
         self.fits = [self.fitted, at.painter, at.line]
 
     def wire(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
-        """Register everything."""
+        """Register all events."""
         self._wire_strokes()
         self._wire_images()
         self._wire_files()
         self._wire_benches(model, blocks)
 
     def _wire_benches(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
-        """What puts another bench in place of this one, and what follows once it has."""
+        """Register the events that replace the bench, and what follows them."""
         at, projects, logic = self.at, self.projects, self.logic
         before = [self.session, at.painter, self.track, self.found]
         after = [self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.arrived]
@@ -151,14 +151,16 @@ class _Wiring:
         self._overview(on(self._present(shown).then, logic.first_fit, self.now, self.fits, **self.quiet))
 
     def _replacing(self, opens: Callable, used: int) -> Callable:
-        """The handler of an event by which `opens` brings another bench, and None if this one stays. What was on this
-        one can be had back, besides the copies that are not `used`; if `opens` raises, nothing has changed."""
+        """A handler that replaces the bench by what `opens` returns, or keeps it if that is None.
+
+        The replaced work joins the copies to resume, in place of the first `used`. If `opens` raises, nothing changes.
+        """
 
         def handler(
             session: Session, painted: PainterLabels | None, track: Track | None, found: list[str], *given: object
         ) -> tuple[object, ...]:
             opened = opens(session, *given)
-            if opened is None:  # the list of generators says again which one is there
+            if opened is None:  # reset the list of generators to the current one
                 return *[gr.skip()] * 5, session.model, *[gr.skip()] * 3
             found = self.projects.aside(session, painted, track, found[used:])
             return *opened, found, gr.Button(visible=bool(found)), opened[0].token
@@ -200,7 +202,7 @@ class _Wiring:
         on(at.editor.which.input, at.editor.chosen, [self.session, at.editor.which], at.editor.edited, **self.quick)
 
     def _present(self, source: object) -> object:
-        """After what may have changed the categories: their lists, and whether there is anything to undo."""
+        """Refresh the lists of categories and the undo button, after the categories may have changed."""
         at = self.at
 
         def present(session: Session, which: int | None) -> tuple[object, ...]:
@@ -219,11 +221,11 @@ class _Wiring:
             saved.success(None, [at.file], None, js=DOWNLOAD, api_visibility="private")
 
     def _learn(self, register: Callable, **more: object) -> None:
-        """Fit, if that is to be live, and then read all images."""
+        """Fit if Live is on, then segment all images."""
         self._overview(on(register, self.logic.live, [*self.now, self.at.live], self.fits, **more, **self.quiet))
 
     def _overview(self, source: object) -> None:
-        """Read all images, and have the browser keep a copy of the project."""
+        """Segment all images, and store a copy of the project in the browser."""
         seen = self._see(source.then, trigger_mode="always_last")
         on(seen.then, self.projects.store, [self.session, self.at.painter, self.track, self.found], [self.kept],
            trigger_mode="always_last", **self.quick)  # fmt: skip
@@ -235,14 +237,14 @@ class _Wiring:
 
 
 def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and register its events."""
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
     return LabelTab(wiring.session, wiring.fitted, wiring.track)
 
 
 def first_categories(services: Services) -> tuple:
-    """Those of the default generator, for a painter that has no image yet."""
+    """The categories of the default generator, for a painter without an image."""
     try:
         return services.studio.categories(services.studio.default_model())
     except InputError:
@@ -250,7 +252,7 @@ def first_categories(services: Services) -> tuple:
 
 
 def has_example(services: Services) -> bool:
-    """Whether an example ships with the default generator."""
+    """Whether an example project ships with the default generator."""
     try:
         return example_project(services.studio.default_model()) is not None
     except InputError:

@@ -1,4 +1,4 @@
-"""What the tab Label does at each event, as functions of values; `linsem.ui.label` lays it out and wires it."""
+"""The event handlers of the Label tab, as functions of values; `linsem.ui.label` connects them to components."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ START = "Draw strokes in two categories to see the segmentation."
 
 
 class Labelling:
-    """Handlers of this tab: each takes and gives values of components, and no handler gives a state that it does not
-    change, so that a slow one never puts an old value back."""
+    """Handlers of component values; none returns an unchanged state, so that a slow one never restores an old value."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.bench = services, Bench(services)
@@ -33,8 +32,10 @@ class Labelling:
         return session, None, self.bench.show_picture(session, None, 0), show.status(START)
 
     def switch(self, model: str, session: Session) -> tuple[object, ...] | None:
-        """Another generator, or None: it is the one that is there (a list says so too when it is only left), or it
-        cannot be had, which is said."""
+        """Switch to another generator; returns None if it is unavailable (with a warning) or the current one.
+
+        The list also fires its event with the current one when it merely loses focus.
+        """
         if model == session.model:
             return None
         try:
@@ -45,7 +46,7 @@ class Labelling:
         return begun, fitted, gr.skip(), state, line, model
 
     def arrived(self, session: Session) -> tuple[object, ...]:
-        """The seeds of a bench that has just come, and whether an example ships for its generator."""
+        """The seeds of a new bench, and whether to offer an example project for its generator."""
         seeds = [picture.seed for picture in session.pictures if picture.seed is not None]
         return format_seeds(seeds), gr.Button(visible=example_project(session.model) is not None)
 
@@ -74,9 +75,9 @@ class Labelling:
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
     ) -> tuple[object, ...]:
-        """After another image was chosen: fit if there are strokes that no fit has seen, and show what is read in it.
+        """After another image is chosen: fit if there are strokes newer than the fit, and show the prediction.
 
-        The second even where there was a fit: it may have come in while the image was being fetched.
+        Even an existing fit is shown again, because it may have arrived while the image was being loaded.
         """
         session = absorb(session, painted)
         if live and session.labelled and (fitted is None or fitted.version != session.version):
@@ -87,14 +88,14 @@ class Labelling:
         return gr.skip(), replace(state, opens=False), gr.skip()
 
     def first_fit(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """After a project was loaded: fit, unless it brought its extractor. What was loaded stays said."""
+        """After a project is loaded: fit, unless it has an extractor; a successful fit keeps the status line."""
         if fitted is not None or not session.labelled:
             return gr.skip(), gr.skip(), gr.skip()
         fitted, state, line = self.bench.fit(session, fitted, painted)
         return fitted, state, gr.skip() if isinstance(fitted, Fitted) else line
 
     def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> Iterator[tuple[object, object]]:
-        """Seeds of images worth labelling, and meanwhile a line that says what takes so long."""
+        """Suggest seeds of images worth labelling, with a status line in the meantime."""
         yield gr.skip(), show.status(f"Looking through {POOL} images for the most useful ones ...", "busy")
         try:
             seeds = self.bench.suggested(session, painted, psi)
@@ -114,7 +115,7 @@ class Labelling:
     def more(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
     ) -> tuple[object, ...]:
-        """The next seeds after the largest one that is here."""
+        """Add the seeds that follow the largest one on the bench."""
         kept = len(absorb(session, painted).labelled)
         count = max(1, min(8, self.services.settings.max_pictures - kept))
         seeds = format_seeds(next_seeds(session.last_seed, count))
@@ -133,7 +134,7 @@ class Labelling:
         return session, self.bench.show_picture(session, fitted, index)
 
     def back(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """Undo, and show the picture that got something back; what is fitted follows the names, as they do."""
+        """Undo, and show the image that was restored; the categories of the fit are renamed accordingly."""
         before = absorb(session, painted)
         session = undo(before, self.services.settings.max_pictures)
         changed = [i for i, picture in enumerate(session.pictures) if before.find(picture.key) is None]
@@ -143,7 +144,7 @@ class Labelling:
 
 
 def not_had(reason: str, here: str) -> str:
-    """Why a generator cannot be had, and which one is there still."""
+    """Why a generator is unavailable, and which one stays loaded."""
     if "no connection to" in reason.lower():
         reason = "This generator could not be downloaded: no connection to huggingface.co."
     return f"{reason} You still have {here}." if here else reason

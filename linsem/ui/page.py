@@ -1,4 +1,4 @@
-"""The page: header, tabs and API in one Blocks, and how it is served."""
+"""The page: header, tabs and API in one Blocks, and its launch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from linsem.zoo import is_here, offered
 
 HERE = Path(__file__).parent
 TITLE = "linsem: label a few images, and the GAN does the rest"
-MAX_IMAGE_PIXELS = 16_000_000  # Pillow refuses twice as many
+MAX_IMAGE_PIXELS = 16_000_000  # Pillow refuses images above twice this
 STYLES = ("page.css", "tabs.css")
-CALLS = 64  # that may run at once
-WARM_AFTER = 1.5  # seconds: the page is served by then
+CALLS = 64  # calls that may run at once
+WARM_AFTER = 1.5  # seconds, by which time the page is being served
 
 
 def build(settings: Settings) -> gr.Blocks:
@@ -41,7 +41,7 @@ def build(settings: Settings) -> gr.Blocks:
     keep = settings.keep_hours * 3600
     with GuardedBlocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
         model = _header(services, default)
-        api.build(services)  # first, so that its names are its own
+        api.build(services)  # first, so that no other event takes its names
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Label", id="label"):
                 bench = label.build(services, model, demo)
@@ -58,11 +58,11 @@ def build(settings: Settings) -> gr.Blocks:
 
 
 def launch(demo: gr.Blocks, settings: Settings) -> None:
-    """Serve it until it is stopped."""
+    """Serve the page until it is stopped."""
     share_arenas()
     keep_freed()
     if os.environ.get("SPACES_ZERO_GPU"):
-        warm()  # now, since workers are forked from this process, which must not be in the middle of an import
+        warm()  # now, because workers are forked from this process, which must not happen during an import
     else:
         later = threading.Timer(WARM_AFTER, warm)
         later.daemon = True
@@ -76,7 +76,7 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
             "middleware": [Middleware(Gate, upload_bytes=(settings.upload_mb + 1) << 20)],
             "routes": pictures(),
         },
-        state_session_capacity=settings.sessions + settings.queue + CALLS,  # calls of programs leave at their end
+        state_session_capacity=settings.sessions + settings.queue + CALLS,  # API calls remove their session
         theme=theme(),
         css="".join((HERE / name).read_text(encoding="utf-8") for name in STYLES),
         show_error=False,
@@ -88,15 +88,15 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
 
 
 def pictures() -> list[Mount]:
-    """The folder of the evidence, so that its pictures are fetched when they are looked at and not with the page."""
+    """A route to the folder of the evidence, so that its images are loaded only when they come into view."""
     folder = evidence.folder()
     return [Mount(evidence.WHERE, StaticFiles(directory=folder))] if folder.is_dir() else []
 
 
 def theme() -> gr.themes.Base:
-    """Plain, with the fonts that every machine has: the page asks nobody else for anything.
+    """A plain theme with system fonts, so that the page makes no external requests.
 
-    Hints and captions are paler than the text, by no more than leaves them a contrast of 4.5 on every background.
+    Hints and captions are paler than the text, but have a contrast of at least 4.5 on every background.
     """
     font = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     plain = gr.themes.Default(
@@ -117,10 +117,10 @@ def _header(services: Services, default: str | None) -> gr.Dropdown:
 
 
 def generator_title(row: dict[str, object]) -> str:
-    """A generator in the list: its size and, if it has to be downloaded, how much that is and what its terms forbid."""
+    """A generator in the list: its resolution and, if it must be downloaded, the size and any non-commercial terms."""
     parts, spec = [str(row["id"]), f"{row['resolution']} px"], offered().get(str(row["id"]))
     if spec is not None and not is_here(spec):
         parts.append(f"{spec.size / 1e6:.0f} MB download" if spec.size else "download")
         if "non-commercial" in spec.licence:
             parts.append("non-commercial")
-    return " · ".join(part for part in parts if part != "0 px")  # of a file, the size is known once it is read
+    return " · ".join(part for part in parts if part != "0 px")  # the size of a file is unknown until it is read

@@ -1,13 +1,13 @@
-// The painter's state: what the server sent, what the user painted, what the sheets and the controls show of it.
-// One script with painter_core.js before and painter_input.js after; gr.HTML gives element, props, trigger and watch.
+// The painter's state: what the server sent, what the user painted, and how the layers and the controls show it.
+// Runs as one script between painter_core.js and painter_input.js; gr.HTML provides element, props, trigger and watch.
 const root = element.querySelector(".lp");
 const part = (name) => root.querySelector(`[data-part="${name}"]`);
 const view = part("view"), stage = part("stage"), cursor = part("cursor");
 const sheet = (name) => ({ canvas: part(name), pen: part(name).getContext("2d") });
 const sheets = { image: sheet("image"), prediction: sheet("prediction"), heat: sheet("heat"), strokes: sheet("strokes") };
-const STEPS = 100, IMAGES = 48; // undo steps of an image, images remembered
+const STEPS = 100, IMAGES = 48; // undo steps per image, and images remembered
 
-// What must outlive a remount (Gradio takes a component out of the page when it hides it) is kept by block id.
+// State that must survive a remount (Gradio removes hidden components from the page) is stored by block id.
 const home = element.closest(".block")?.id || "painter";
 const store = ((window.linsemPainters ??= {})[home] ??= { records: new Map(), form: null, stamp: 0 });
 
@@ -16,12 +16,12 @@ const ui = {
   prediction: true, uncertainty: false, locked: new Set(), zoom: 1, left: 0, top: 0, space: false, spot: null,
 };
 let categories = [], colors = [], rims = [];
-let now = null; // the image on screen: {key, width, height, labels, undo, redo, prediction, heat, url}
-let goal = null; // the image that the server was last asked to show, here already or on its way
-let sent = null; // what the server was last told, set again whenever the server's own value replaces it
+let now = null; // the image on screen: {key, width, height, record, labels, prediction, heat, url}
+let goal = null; // the key of the image last received, whether shown already or still loading
+let sent = null; // the value last sent to the server, restored whenever the server's value replaces it
 let stroke = null, turn = 0, penSeen = 0;
 const pointers = new Map();
-let gesture = null; // "paint", "pan", "pinch" or "rest" (fingers still down after a pinch)
+let gesture = null; // "paint", "pan", "pinch" or "rest" (after a lift, while other pointers are still down)
 
 const views = props.views || ["prediction", "uncertainty"];
 for (const what of ["prediction", "uncertainty"]) {
@@ -39,7 +39,7 @@ async function receive() {
   if (!value || !value.key) { if (!value) blank(); return; }
   const form = value.image ? value : store.form;
   if (!form || form.key !== value.key) return;
-  if (value.opens === false && goal !== null && goal !== form.key) { restoreValue(); return; } // the user has gone on
+  if (value.opens === false && goal !== null && goal !== form.key) { restoreValue(); return; } // the user has moved on
   goal = form.key;
   const same = now && now.key === form.key && now.width === form.width && now.height === form.height;
   store.form = form;
@@ -49,7 +49,7 @@ async function receive() {
   try {
     const picture = same && now.url === form.image.url ? null : await loadPicture(form.image.url);
     const [labels, prediction, heat] = await Promise.all([read(value.labels), read(form.prediction), read(form.uncertainty)]);
-    if (mine !== turn) return; // a newer value came meanwhile
+    if (mine !== turn) return; // a newer value has arrived
     setCategories(form.categories);
     if (!same) open(form, labels);
     Object.assign(now, { prediction, heat, url: form.image.url });
@@ -86,7 +86,7 @@ function open(form, labels) {
   let record = store.records.get(key);
   if (!record || record.size !== size) record = { size, labels: labels.slice(), undo: [], redo: [], stamp: 0 };
   const patch = makePatch(record.labels, labels, width, height);
-  if (patch) { // the server knows better, but what was here can be had back
+  if (patch) { // the server's labels take precedence, and undo restores the local ones
     pushStep(record, patch);
     record.labels.set(labels);
     record.stamp = 0;
@@ -105,7 +105,7 @@ function open(form, labels) {
   restoreValue();
 }
 
-// The server's value has replaced ours: put ours back, so that the next event carries what the user painted.
+// Puts back the value that the server's has replaced, so that the next event carries what the user painted.
 function restoreValue() { if (sent && props.value !== sent) props.value = sent; }
 
 // ---- categories -----------------------------------------------------------------------------------------------------
@@ -113,12 +113,12 @@ function restoreValue() { if (sent && props.value !== sent) props.value = sent; 
 function setCategories(list) {
   if (JSON.stringify(list) === JSON.stringify(categories)) return;
   const fresh = categories.length && list.length === categories.length + 1
-    && categories.every((c, k) => c.name === list[k].name && c.color === list[k].color); // one was added: it is meant next
+    && categories.every((c, k) => c.name === list[k].name && c.color === list[k].color); // one was added: select it
   const chosen = fresh ? list.at(-1).name : categories[ui.category]?.name, held = [...ui.locked].map((k) => categories[k]?.name);
   categories = list.map((c) => ({ name: String(c.name), color: c.color }));
   colors = categories.map((c) => parseColor(c.color));
   rims = colors.map((color) => {
-    const to = 0.3 * color[0] + 0.6 * color[1] + 0.1 * color[2] > 120 ? 0 : 255; // darker where it is light
+    const to = 0.3 * color[0] + 0.6 * color[1] + 0.1 * color[2] > 120 ? 0 : 255; // darker for light colours
     return color.map((v) => Math.round(0.62 * v + 0.38 * to));
   });
   ui.locked = new Set(held.map((name) => categories.findIndex((c) => c.name === name)).filter((k) => k >= 0));
@@ -135,7 +135,7 @@ function categoryRow(category, k) {
   row.style.setProperty("--lp-c", `rgb(${colors[k].join(" ")})`);
   pick.type = lock.type = "button";
   pick.className = "lp-pick";
-  lock.tabIndex = -1; // the key L does it too
+  lock.tabIndex = -1; // the key L does the same
   lock.className = "lp-lock";
   name.textContent = pick.title = category.name;
   pick.append(document.createElement("i"), name);
@@ -174,7 +174,7 @@ function choose(k) {
   say(`${categories[k].name}, ${ui.tool}`);
 }
 
-function reveal(box, row) { // as scrollIntoView, but the page stays where it is
+function reveal(box, row) { // as scrollIntoView, but without scrolling the page
   const a = box.getBoundingClientRect(), b = row.getBoundingClientRect();
   box.scrollLeft += Math.min(0, b.left - a.left - 4) + Math.max(0, b.right - a.right + 4);
   box.scrollTop += Math.min(0, b.top - a.top - 4) + Math.max(0, b.bottom - a.bottom + 4);
@@ -186,7 +186,7 @@ function toggleLock(k) {
   say(`${categories[k].name} ${ui.locked.has(k) ? "locked" : "unlocked"}`);
 }
 
-// ---- drawing on the sheets ------------------------------------------------------------------------------------------
+// ---- drawing on the layers ------------------------------------------------------------------------------------------
 
 function drawPicture(picture) { sheets.image.pen.drawImage(picture, 0, 0, now.width, now.height); }
 
@@ -195,7 +195,7 @@ function drawUnder() {
   tint(sheets.heat.pen, now.heat, (v) => [...heatColor(v / 255), Math.round(90 + 165 * Math.sqrt(v / 255))]);
 }
 
-function tint(pen, map, color) { // every pixel of the sheet gets the colour of its value; no map, nothing drawn
+function tint(pen, map, color) { // colours each pixel by its value; clears the layer if there is no map
   const sheet = pen.createImageData(now.width, now.height);
   if (map) {
     const table = new Uint8ClampedArray(1024), pixels = new Uint32Array(sheet.data.buffer);
@@ -206,7 +206,7 @@ function tint(pen, map, color) { // every pixel of the sheet gets the colour of 
   pen.putImageData(sheet, 0, 0);
 }
 
-// Strokes are translucent inside and have a lighter or darker rim, to stand out from a prediction of the same colour.
+// Strokes are translucent with a lighter or darker rim, to stand out from a prediction of the same colour.
 function drawStrokes(x0 = 0, y0 = 0, x1 = now.width - 1, y1 = now.height - 1) {
   const { width, height, labels } = now;
   x0 = Math.max(0, x0 - 1); y0 = Math.max(0, y0 - 1); x1 = Math.min(width - 1, x1 + 1); y1 = Math.min(height - 1, y1 + 1);
@@ -244,7 +244,7 @@ function commit() {
   trigger("input");
 }
 
-// One change of the whole map: `change` writes into the labels, and what differs afterwards is one undo step.
+// Lets `change` write into the labels, and records the differences as one undo step.
 function changeLabels(change) {
   const before = now.labels.slice();
   change();
@@ -279,7 +279,7 @@ function clear() {
   say("Cleared");
 }
 
-// A painted area is refilled as a whole; an unpainted one as far as the prediction shown under it is the same.
+// Refills a painted area as a whole, but an unpainted one only as far as the visible prediction is constant.
 function fillAt([x, y]) {
   if (!inside(x, y)) return;
   const start = Math.floor(y) * now.width + Math.floor(x), { labels, prediction } = now, target = labels[start];

@@ -1,5 +1,5 @@
-// The painter's arithmetic, without a screen: PNG in and out, discs, fills, undo steps, colours.
-// Label maps are Uint8Array(width * height), rows first; 255 means unpainted.
+// The painter's computations, independent of the page: PNG coding, discs, fills, undo steps, colours.
+// Label maps are Uint8Array(width * height), row by row; 255 means unpainted.
 const UNPAINTED = 255;
 const PNG_PREFIX = "data:image/png;base64,";
 const PNG_MAGIC = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -22,8 +22,8 @@ function adler32(bytes) {
   return ((b << 16) | a) >>> 0;
 }
 
-// zlib with fixed Huffman codes and runs of one byte only: enough for label maps, and it needs no stream, so that the
-// component's value is complete before any event leaves. A canvas is not used: some browsers add noise to what is read.
+// zlib with fixed Huffman codes and runs of one byte only, which suits label maps. Unlike streams it is synchronous, so
+// the component's value is complete before any event is sent. No canvas: some browsers add noise to its pixels.
 function deflate(bytes) {
   const out = new Uint8Array(bytes.length * 9 / 8 + 64 | 0);
   let at = 0, held = 0, bits = 0;
@@ -31,7 +31,7 @@ function deflate(bytes) {
     held |= value << bits;
     for (bits += count; bits >= 8; bits -= 8) { out[at++] = held & 255; held >>>= 8; }
   };
-  const putCode = (code, count) => { // Huffman codes go most significant bit first
+  const putCode = (code, count) => { // Huffman codes start with the most significant bit
     let back = 0;
     for (let k = 0; k < count; k++) back |= ((code >> k) & 1) << (count - 1 - k);
     put(back, count);
@@ -78,7 +78,7 @@ function pngChunk(name, data) {
 
 function encodePng(values, width, height) {
   const rows = new Uint8Array((width + 1) * height);
-  for (let y = 0; y < height; y++) { // filter 2: the difference to the row above, almost all zeros
+  for (let y = 0; y < height; y++) { // filter 2: the difference from the row above, mostly zeros
     const to = y * (width + 1) + 1, from = y * width;
     rows[to - 1] = 2;
     for (let x = 0; x < width; x++) rows[to + x] = values[from + x] - (y ? values[from + x - width] : 0);
@@ -130,7 +130,7 @@ function unfilter(rows, width, height) {
   return values;
 }
 
-// Every pixel whose centre lies in the disc; an odd size is centred on a pixel, an even one on a corner.
+// Visits each pixel whose centre is in the disc; odd sizes are centred on a pixel, even ones on a corner.
 function eachInDisc(x, y, size, width, height, visit) {
   const snap = size % 2 ? (v) => Math.floor(v) + 0.5 : Math.round;
   const cx = snap(x), cy = snap(y), reach = size * size / 4;
@@ -144,7 +144,7 @@ function eachInDisc(x, y, size, width, height, visit) {
   }
 }
 
-// The 4-connected area around `start` where `same(index)` holds, as a list of indices.
+// The indices of the 4-connected area around `start` in which `same(index)` holds.
 function connectedArea(start, width, height, same) {
   const seen = new Uint8Array(width * height), area = [start];
   seen[start] = 1;
@@ -159,7 +159,7 @@ function connectedArea(start, width, height, same) {
   return area;
 }
 
-// What changed between two maps, as the smallest rectangle with its content before and after; null if nothing did.
+// The smallest rectangle with all changes between two maps, and its content before and after; null without changes.
 function makePatch(before, after, width, height) {
   let x0 = width, y0 = height, x1 = -1, y1 = -1;
   for (let i = 0, y = 0; y < height; y++) {

@@ -1,4 +1,4 @@
-// The painter's hands: zoom and pan, pointers, buttons and keys; and the start, once everything is there.
+// The painter's input: zoom and pan, pointers, buttons and keys; and the start, which comes last.
 
 // ---- zoom and pan ---------------------------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ function moveCursor() {
 view.addEventListener("pointerdown", (event) => {
   if (!now || event.button === 2) return;
   if (event.pointerType === "pen") penSeen = performance.now();
-  if (event.pointerType === "touch" && performance.now() - penSeen < 1500) return; // the palm beside the pen
+  if (event.pointerType === "touch" && performance.now() - penSeen < 1500) return; // the palm of the hand with the pen
   event.preventDefault();
   view.focus({ preventScroll: true });
   try { view.setPointerCapture(event.pointerId); } catch { /* a synthetic pointer */ }
@@ -72,12 +72,12 @@ function startPaint(event) {
   gesture = "paint";
   ui.spot = event.pointerType === "touch" ? null : toImage(event);
   const erase = ui.tool === "eraser" || event.button === 5;
-  if (ui.tool === "fill" && !erase) { if (event.pointerType !== "touch") fillAt(toImage(event)); } // touch: when it lifts
+  if (ui.tool === "fill" && !erase) { if (event.pointerType !== "touch") fillAt(toImage(event)); } // touch: on lift
   else beginStroke(toImage(event), erase);
 }
 
 function startPinch() {
-  if (stroke) { // the first finger of a pinch is no stroke, unless it has drawn for a while
+  if (stroke) { // the first finger of a pinch draws no stroke, unless it has drawn for a while
     if (performance.now() - stroke.time < 300 || stroke.way * scale() < 12) dropStroke();
     else endStroke();
   }
@@ -130,10 +130,10 @@ view.addEventListener("pointerleave", () => { if (!stroke) { ui.spot = null; mov
 view.addEventListener("blur", () => { if (!view.matches(":hover")) { ui.spot = null; moveCursor(); } });
 view.addEventListener("contextmenu", (event) => event.preventDefault());
 view.addEventListener("wheel", (event) => {
-  if (!now || stroke || (ui.zoom <= 1 && event.deltaY > 0)) return; // zoomed out already: the page may scroll
+  if (!now || stroke || (ui.zoom <= 1 && event.deltaY > 0)) return; // fully zoomed out: let the page scroll
   event.preventDefault();
   const box = view.getBoundingClientRect(), unit = event.deltaMode ? 30 : 1;
-  const turn = Math.max(-600, Math.min(600, event.deltaY * unit)) / (event.ctrlKey ? 90 : 320); // a pinch turns less
+  const turn = Math.max(-600, Math.min(600, event.deltaY * unit)) / (event.ctrlKey ? 90 : 320); // trackpad pinches have small deltas
   zoomAt(Math.exp(-turn), event.clientX - box.left, event.clientY - box.top);
 }, { passive: false });
 
@@ -167,7 +167,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const EDITABLE = 'textarea, select, [contenteditable=""], [contenteditable="true"], [role="textbox"], [role="combobox"], '
   + 'input:not([type="range"], [type="checkbox"], [type="radio"], [type="button"])';
 
-// Keys are ours if the focus is in this painter, or in nothing editable while this is the painter in use on the page.
+// Keys are handled if the focus is in this painter, or if it is in no field or painter and this was the last one used.
 function listens() {
   const focus = document.activeElement;
   if (!root.offsetParent || !now) return false;
@@ -197,7 +197,7 @@ function onKeyDown(event) {
 function onKeyUp(event) {
   if (event.key !== " " || !ui.space) return;
   ui.space = false;
-  event.preventDefault(); // a button in focus is not pressed by the key that moved the picture
+  event.preventDefault(); // releasing Space after panning must not press the focused button
   moveCursor();
 }
 
@@ -216,7 +216,7 @@ function stampHere() {
   else { beginStroke(ui.spot, ui.tool === "eraser"); endStroke(); }
 }
 
-// Among the categories the arrow keys choose, as in a list of options: one stop for the key Tab.
+// The categories are a single Tab stop, in which the arrow keys choose.
 part("cats").addEventListener("keydown", (event) => {
   const move = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -Infinity, End: Infinity }[event.key];
   if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -235,7 +235,7 @@ for (const [name, call] of listeners) {
 }
 new ResizeObserver(place).observe(view);
 
-// ---- start ------------------------------------------------------------------------------------------------------------
+// ---- start ----------------------------------------------------------------------------------------------------------
 
 setCategories(props.first_categories || []);
 refresh();

@@ -1,4 +1,4 @@
-"""Saving and loading what a visitor made: as a file, and as a small copy that the visitor's own browser keeps."""
+"""Saving and loading a visitor's work: as a file, and as a small copy stored in the visitor's browser."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from linsem.ui.examples import example_project
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services
 
-UNLABELLED = 4  # images beside those of the example, to show that they are segmented too
-KEPT_BYTES = 1_500_000  # of the copy in the browser, which has about 5 MB for all pages of a site
+UNLABELLED = 4  # unlabelled images added to the example, to show that they are segmented too
+KEPT_BYTES = 1_500_000  # of the copy in the browser, which allows about 5 MB per site
 
 
 class Projects:
-    """What the project file holds, to and from the values of the page."""
+    """Conversion between project files and the values of the page."""
 
     def __init__(self, services: Services, bench: Bench) -> None:
         self.services, self.bench, self.gpu = services, bench, services.gpu
 
     def save(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, track: Track | None) -> str:
-        """Everything as a file; returns its path."""
+        """Save everything to a file; returns its path."""
         session = absorb(session, painted)
         extractor = None
         if usable(session, fitted):
@@ -46,7 +46,7 @@ class Projects:
         return str(path)
 
     def keep(self, session: Session, painted: PainterLabels | None, track: Track | None) -> str | None:
-        """The copy for the browser: seeds instead of latents, no extractor (it is fitted again). None if too large."""
+        """The copy for the browser: seeds instead of latents, no extractor (it is fitted again); None if too large."""
         session = absorb(session, painted)
         if not session.labelled and (track is None or len(track.points) < 2):
             return gr.skip()
@@ -59,29 +59,29 @@ class Projects:
     def store(
         self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[str]
     ) -> list[str] | None:
-        """What the browser keeps: this copy, and behind it what it had kept before, until that is taken up."""
+        """What the browser stores: this copy, followed by the earlier one until that has been resumed."""
         copy = self.keep(session, painted, track)
         if copy is not None and not isinstance(copy, str):
-            return copy  # nothing to keep: as it is
+            return copy  # nothing to store: leave the browser's copies unchanged
         older = [each for each in found[:1] if len(each) + len(copy or "") <= KEPT_BYTES * 4 // 3]
         return [*([copy] if copy else []), *older] or None
 
     def aside(
         self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[str]
     ) -> list[str]:
-        """The copies to offer once another bench has taken the place of this one: first what was made on this one."""
+        """The copies to offer once another bench has replaced this one, starting with that of this bench."""
         kept = self.store(session, painted, track, found) if session.token else None
         return kept if isinstance(kept, list) else found
 
     def load(self, file: str | None) -> tuple[object, ...]:
-        """A project from a file: session, fitted, track, painter, status, generator."""
+        """Load a project from a file; returns session, fit, track, painter state, status line and generator."""
         path = uploaded(file, "project")
         if path is None:
             raise ProjectError("project: expected a file, got nothing")
         return self._opened(self._open(load_project(path)))
 
     def example(self, session: Session) -> tuple[object, ...]:
-        """The project that ships with the generator, and some images that nobody has labelled."""
+        """Load the project that ships with the generator, and add some unlabelled images."""
         path = example_project(session.model)
         if path is None:
             raise ProjectError(f"no example ships with {session.model}")
@@ -98,7 +98,7 @@ class Projects:
         return self._opened((session, fitted, track), line)
 
     def resume(self, found: list[str]) -> tuple[object, ...]:
-        """The newest copy that the browser kept."""
+        """Load the newest copy stored in the browser."""
         if not found:
             raise ProjectError("this browser keeps no earlier work")
         try:
@@ -132,14 +132,14 @@ class Projects:
         for i, image in enumerate(project.images):
             psi = project.psi if image.psi is None else image.psi
             seed, ws = self._latent(model, image, psi)
-            rgb = self.gpu.render(model, [ws])[0]  # refuses latents of another generator
+            rgb = self.gpu.render(model, [ws])[0]  # raises for latents of another generator
             if image.labels.shape != rgb.shape[:2]:
                 raise ProjectError(f"project: labels of {image.labels.shape}, but {model} draws {rgb.shape[:2]}")
             pictures.append(Picture(f"{session.token}-{i}", ws, seed, psi, image.labels))
         return replace(session, pictures=tuple(pictures), serial=len(pictures), version=1)
 
     def _latent(self, model: str, image: ProjectImage, psi: float) -> tuple[int | None, np.ndarray]:
-        """The latent of an image, and the seed that gives it, or None: a file may hold latents of no seed."""
+        """The seed that gives the latent of an image (None if no seed does), and the latent."""
         if image.seed is None or (image.ws is not None and not (image.seed <= MAX_SEED and 0 <= psi <= 2)):
             return None, image.ws
         drawn = self.gpu.draw(model, [image.seed], psi)[0][0]
@@ -157,18 +157,18 @@ class Projects:
         return Fitted(replace(loaded, categories=session.categories), session.version, 0.0)
 
     def _fit_for(self, session: Session, edits: tuple[ProjectEdit, ...]) -> Fitted | None:
-        """A fit at once, where there are edits that nothing else could read."""
+        """Fit immediately if there are edits that no other extractor could read."""
         if not edits or self.services.studio.shipped(session.model) is not None:
             return None
         fitted = self.bench.fit(session, None, None)[0]
-        return fitted if isinstance(fitted, Fitted) else None  # with too few labels there is none
+        return fitted if isinstance(fitted, Fitted) else None  # there is none if there are too few labels
 
     def _track(self, session: Session, fitted: Fitted | None, edits: tuple[ProjectEdit, ...]) -> Track | None:
         if not edits:
             return None
         try:
             extractor = self.services.studio.extractor(session.model, fitted.extractor if fitted else None)
-        except InputError:  # the labels come first; the edits need an extractor to be shown
+        except InputError:  # drop the edits, which cannot be shown without an extractor, but keep the labels
             return None
         reading = self.gpu.read(session.model, extractor, [edit.ws for edit in edits])
         points = tuple(
@@ -181,7 +181,7 @@ class Projects:
 
 
 def copies(kept: object) -> list[str]:
-    """The copies in the browser, newest first, whatever is there: earlier pages kept a single one."""
+    """The copies stored in the browser, newest first; earlier versions stored a single one. Other data is ignored."""
     kept = [kept] if isinstance(kept, str) else kept if isinstance(kept, list) else []
     return [each for each in kept if isinstance(each, str) and each][:2]
 

@@ -1,4 +1,4 @@
-"""Which extractor the tabs Segment, Edit and Sample read with: the visitor's own, or the one that ships."""
+"""The extractor that the Segment, Edit and Sample tabs use: the visitor's own, or the shipped one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINE, SHIPPED = "Read with what I taught", "Read with the built-in labels"
 
 
 def own_chosen(services: Services, session: Session, fitted: Fitted | None) -> bool:
-    """Whether the visitor's own extractor is read with: wherever there is one, unless the other was asked for."""
+    """Whether to use the visitor's own extractor: if there is one, unless the shipped one has been chosen."""
     built_in = session.built_in and services.studio.shipped(session.model) is not None
     return usable(session, fitted) and not built_in
 
@@ -35,7 +35,7 @@ def chosen_extractor(services: Services, session: Session, fitted: Fitted | None
 
 
 class Reader:
-    """The choice between the two, and a line on what the chosen one has not learnt; each is there when it is needed."""
+    """The choice of extractor, and a line on what the chosen one has not learnt; each is shown only when needed."""
 
     def __init__(self, services: Services, name: str) -> None:
         self.services = services
@@ -48,21 +48,21 @@ class Reader:
 
     @property
     def parts(self) -> list[gr.blocks.Block]:
-        """What `look` gives values to."""
+        """The components that `look` updates."""
         return [self.row, self.radio, self.line]
 
     def look(self, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
-        """As they are to be now."""
+        """Updates for `parts`."""
         return looks(self.services, session, fitted)
 
     @staticmethod
     def choose(session: Session, wanted: str) -> Session:
-        """The session with the other choice."""
+        """The session with the wanted choice."""
         return replace(session, built_in=wanted == SHIPPED)
 
 
 def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
-    """The choice and the line, and the row of both, as they are to be for this visitor."""
+    """The row, the choice and the line, updated for this visitor."""
     own = own_chosen(services, session, fitted)
     both = usable(session, fitted) and services.studio.shipped(session.model) is not None
     line = ""
@@ -73,9 +73,9 @@ def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[
 
 
 def left_out(extractor: Extractor, labels: np.ndarray, alone: bool = False) -> str:
-    """A sentence on those of the labels (H, W), 255 = free, that the extractor has never seen, or "".
+    """A note on those categories in labels (H, W), 255 = free, that the extractor has not learnt, or "".
 
-    Raises `InputError` if nothing else is asked for, unless that is fine (`alone`).
+    Raises `InputError` if the labels ask for nothing else, unless `alone` allows that.
     """
     rest, note = findable(extractor, labels)
     if not note:
@@ -91,7 +91,7 @@ def left_out(extractor: Extractor, labels: np.ndarray, alone: bool = False) -> s
 
 
 def all_known(extractor: Extractor, labels: np.ndarray) -> bool:
-    """Whether the extractor has seen every category that the labels ask for."""
+    """Whether the extractor has learnt every category that the labels ask for."""
     return not findable(extractor, labels)[1]
 
 

@@ -1,4 +1,4 @@
-"""The tab Sample: a layout in, images that obey it out."""
+"""The Sample tab: from a layout to images that match it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
 
 
 class _Layout:
-    """The components of this tab, laid out where it is made."""
+    """The components of this tab, laid out on creation."""
 
     def __init__(self, services: Services) -> None:
         gr.HTML(show.hint(HINT))
@@ -69,7 +69,7 @@ class _Layout:
         with gr.Row(elem_classes="ls-tight"):
             self.count = gr.Slider(**reach(1, limits.max_results, 4), label="Results", min_width=200)
             self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110, elem_id="sample-first")
-            self.look = gr.Textbox(  # text, since an empty number comes back as 0
+            self.look = gr.Textbox(  # text, because an empty number is sent as 0
                 "",
                 label="Colours from seed (optional)",
                 placeholder="each its own",
@@ -95,7 +95,7 @@ class _Layout:
 
 
 class _Wiring:
-    """What happens at each event of this tab."""
+    """The events of this tab."""
 
     def __init__(self, services: Services, bench: LabelTab, editing: EditTab, at: _Layout) -> None:
         self.services, self.editing, self.at, self.logic = services, editing, at, Sampling(services)
@@ -104,7 +104,7 @@ class _Wiring:
         self.quiet = {**services.short, "show_progress": "hidden"}
 
     def wire(self, tab: gr.Tab, tabs: gr.Tabs) -> None:
-        """Register everything."""
+        """Register all events."""
         at, logic, quiet = self.at, self.logic, self.quiet
         self._wire_layout()
         self._wire_runs()
@@ -134,7 +134,7 @@ class _Wiring:
         asked.append(self.at.look)
         begun = [at.run.click, at.seed.submit, at.look.submit]
         gr.on(begun, None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
-        old = [at.sides, at.send, at.pack, at.file]  # what shows results, and those of the last run are to go
+        old = [at.sides, at.send, at.pack, at.file]  # cleared when a new run starts
         going = on(
             partial(gr.on, begun), self.run, asked, [self.results, at.strip, at.state, *old],
             **self.services.long, show_progress="hidden",
@@ -147,14 +147,14 @@ class _Wiring:
            [self.results], [at.state], **self.quiet)  # fmt: skip
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
-        """As `Sampling.run`; the first frame also clears what shows the results of the run before."""
+        """As `Sampling.run`, but the first frame also clears the results of the previous run."""
         first = Strip(()), gr.Button(interactive=False), gr.Button(interactive=False), gr.File(None, visible=False)
         for frame in self.logic.run(*asked):
             yield *frame, *first
             first = (gr.skip(),) * 4
 
     def settled(self, now: Results | None) -> tuple[object, ...]:
-        """After a run, however it ended: the best result is the chosen one, and what can be done with it."""
+        """After a run, however it ended: choose the best result unless one is chosen, and enable its actions."""
         if now is None or not now.frame.seeds:
             return gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False), gr.Button(interactive=False)
         now = self.logic.chosen(now, now.current or 0)
@@ -184,5 +184,5 @@ class _Wiring:
 
 
 def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, tabs: gr.Tabs) -> None:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and register its events."""
     _Wiring(services, bench, editing, _Layout(services)).wire(tab, tabs)

@@ -1,4 +1,4 @@
-"""Semantic-conditional sampling as the tab Sample does it: a layout from somewhere, results best first."""
+"""Semantic-conditional sampling as in the Sample tab: a layout from any source, results best first."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb
 
-EVERY = 0.2  # seconds between frames that are sent
+EVERY = 0.2  # seconds between the frames sent to the browser
 NO_LAYOUT = "Click an example, upload a mask, take the layout of an image, or paint one."
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """What samples shall obey: labels (H, W) uint8 with 255 = free, its categories, where it comes from."""
+    """The layout that samples should match: labels (H, W) uint8 with 255 = free, their categories, and their origin."""
 
     labels: np.ndarray
     categories: tuple[Category, ...]
@@ -56,7 +56,7 @@ class Results:
 
 
 class Sampling:
-    """What the tab does, as functions of values."""
+    """The actions of the tab, as functions of values."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.gpu = services, services.gpu
@@ -64,8 +64,7 @@ class Sampling:
     # --- the layout --------------------------------------------------------------------------------------------------
 
     def upload(self, session: Session, fitted: Fitted | None, file: str | None) -> tuple[object, ...]:
-        """A mask from a file, and what was understood of it; of one that is none only the line says so, and the file
-        goes."""
+        """Load a mask from a file and report how it was interpreted; an invalid file is removed with an error line."""
         if file is None:
             return None, *self.show_layout(None), show.status(NO_LAYOUT), gr.skip()
         extractor = chosen_extractor(self.services, session, fitted)
@@ -76,16 +75,16 @@ class Sampling:
         return *self._taken(extractor, layout, understood(report)), gr.skip()
 
     def example(self, session: Session, fitted: Fitted | None, path: Path, name: str) -> tuple[object, ...]:
-        """A mask that ships."""
+        """Load a shipped mask."""
         extractor = chosen_extractor(self.services, session, fitted)
         layout, report = self._read(session.model, extractor, path, name)
         return self._taken(extractor, layout, f"Layout '{name}': {_categories(len(report['counts']))}.")
 
     def examples(self, session: Session, fitted: Fitted | None) -> list[tuple[Path, Thumb]]:
-        """The masks that ship, each with its thumbnail, where what would read them has learnt their categories."""
+        """The shipped masks whose categories the current extractor has learnt, each with its thumbnail."""
         try:
             extractor = chosen_extractor(self.services, session, fitted)
-        except InputError:  # nothing to read them with yet
+        except InputError:  # no extractor yet
             return []
         return [
             (path, thumb)
@@ -94,12 +93,12 @@ class Sampling:
         ]
 
     def _read(self, model: str, extractor: Extractor, path: Path, origin: str) -> tuple[Layout, dict]:
-        """A layout from a file, and the report on it."""
+        """The layout in a file, and the report on how it was read."""
         read = read_layout(path, extractor.categories, self.services.studio.generator(model).size)
         return Layout(read_label_map(path, extractor.categories).labels, extractor.categories, origin), read.report
 
     def _taken(self, extractor: Extractor, layout: Layout, line: str) -> tuple[object, ...]:
-        """The layout, how it is shown, and a line about it and about what of it will be left out."""
+        """The layout, its display, and a status line that also says which parts will be left out."""
         try:
             note = left_out(extractor, layout.labels)
         except InputError as error:
@@ -107,7 +106,7 @@ class Sampling:
         return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), "idle" if note else "good")
 
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:
-        """The layout of a generated image."""
+        """Take the layout of a generated image."""
         number = whole("seed", seed, 0, MAX_SEED)
         extractor = chosen_extractor(self.services, session, fitted)
         ws, _ = self.gpu.draw(session.model, [number], real("psi", psi, 0, 2))
@@ -117,7 +116,7 @@ class Sampling:
         return self._taken(extractor, layout, line)
 
     def painted(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """A layout from the painter; what is not painted is free."""
+        """Take a layout from the painter; unpainted pixels are free."""
         extractor = chosen_extractor(self.services, session, fitted)
         if painted is None or (painted.labels == IGNORE).all():
             return None, *self.show_layout(None), show.status("Paint where things should be; the rest is free.")
@@ -128,7 +127,7 @@ class Sampling:
         return self._taken(extractor, layout, f"{share:.0f} % of the layout is painted, and the rest is free.")
 
     def canvas(self, session: Session, fitted: Fitted | None) -> PainterState:
-        """An empty painter of the generator's size."""
+        """An empty painter state of the generator's size."""
         extractor = chosen_extractor(self.services, session, fitted)
         rgb = np.full((*extractor.size, 3), 236, np.uint8)
         names = "".join(category.name + category.color for category in extractor.categories)
@@ -137,7 +136,7 @@ class Sampling:
 
     @staticmethod
     def show_layout(layout: Layout | None) -> tuple[Strip, str]:
-        """The layout as a picture, and its legend."""
+        """The layout as a thumbnail, and its legend."""
         if layout is None:
             return Strip(()), ""
         picture = Thumb(colorize(layout.labels, layout.categories), layout.origin, "", True)
@@ -151,7 +150,7 @@ class Sampling:
         self, session: Session, fitted: Fitted | None, layout: Layout | None, count: float, candidates: float,
         steps: float, seed: float, look: str = "",
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Sample; each frame gives the results so far, so that Stop keeps what there is."""
+        """Sample; each frame contains the results so far, so that Stop keeps them."""
         if layout is None:
             raise InputError(f"there is no layout yet: {NO_LAYOUT[:1].lower()}{NO_LAYOUT[1:]}")
         settings = self.services.settings
@@ -202,19 +201,19 @@ class Sampling:
         )
 
     def choose(self, results: Results | None, event: gr.SelectData) -> tuple[object, ...]:
-        """Look at one result from all sides."""
+        """Choose a result and show its views."""
         results = self.chosen(results, int(event.index))
         return results, self.sides(results)
 
     @staticmethod
     def chosen(results: Results | None, index: int) -> Results | None:
-        """The results with another one of them chosen."""
+        """The results with the one at `index` chosen, if there is one."""
         known = results is not None and 0 <= index < len(results.frame.seeds)
         return replace(results, current=index) if known else results
 
     @staticmethod
     def sides(results: Results | None) -> Strip:
-        """The chosen result from all sides."""
+        """The chosen result as image, labels and overlay."""
         if results is None or results.current is None:
             return Strip(())
         i, frame, categories = results.current, results.frame, results.extractor.categories
@@ -227,7 +226,7 @@ class Sampling:
         )
 
     def files(self, results: Results | None) -> str:
-        """All results in one zip: images, label maps, latents."""
+        """Save all results as a zip of images, label maps and latents; returns its path."""
         if results is None or not results.frame.seeds:
             raise InputError("there are no results yet: press Sample first")
         frame, path = results.frame, self.services.downloads.path("samples.zip")
@@ -245,7 +244,7 @@ class Sampling:
 
 
 def _look_of(text: str) -> int | None:
-    """The seed in a field of text, which can be left empty."""
+    """The seed in a text field, or None if it is empty."""
     text = text.strip()
     if text and not re.fullmatch(r"\d{1,17}", text, re.ASCII):
         raise InputError(f"colours from seed: enter a whole number from 0 to {MAX_SEED}, or nothing, not {text[:40]!r}")
@@ -261,13 +260,13 @@ def _categories(count: int) -> str:
 
 
 def _plain(error: Exception) -> str:
-    """An error as a sentence for the page."""
+    """The message of an error, as a sentence."""
     sentence = str(error).removeprefix("label map: ")
     return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def understood(report: dict) -> str:
-    """What was understood of a mask, as a line."""
+    """How a mask was interpreted, in a line of text."""
     how = {
         "names": "by the names in the file", "indexed": "by its indices", "grayscale": "by its gray values",
         "colours": "by its colours",
@@ -280,7 +279,7 @@ def understood(report: dict) -> str:
 
 
 def _in_terms_of(layout: Layout, categories: tuple[Category, ...]) -> np.ndarray:
-    """The layout's labels as indices of the extractor's categories, by name."""
+    """The layout's labels as indices of the extractor's categories, matched by name."""
     if layout.categories == categories:
         return layout.labels
     index = {category.name: k for k, category in enumerate(categories)}

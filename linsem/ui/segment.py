@@ -1,4 +1,4 @@
-"""The tab Segment: what the extractor reads in images that nobody labelled."""
+"""The Segment tab: segmentation of new images with the current extractor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRST_SEED, IMAGES = 101, 8
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the tab shows: a reading of some seeds by an extractor."""
+    """What the tab shows: the reading of some seeds by an extractor, and the chosen image."""
 
     seeds: tuple[int, ...]
     reading: Reading
@@ -39,14 +39,14 @@ class Shown:
 
 
 def whose(own: bool, taught: bool) -> str:
-    """A sentence that says whose extractor is at work, and how to have one where nothing is taught yet."""
+    """A sentence on whose extractor was used, and where to teach one if the visitor has none yet."""
     if own:
         return "Segmented with what you taught."
     return "Segmented with the built-in labels." + ("" if taught else " Teach your own in the tab Label.")
 
 
 class Segment:
-    """What the tab does."""
+    """The actions of the tab."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -54,7 +54,7 @@ class Segment:
     def run(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
     ) -> Iterator[tuple[object, ...]]:
-        """Generate and read the seeds; the first frame says that it is under way."""
+        """Generate and segment the seeds; the first frame only says that this is in progress."""
         chosen, psi = parse_seeds(seeds, self.services.settings.max_seeds), real("psi", psi, 0, 2)
         extractor = chosen_extractor(self.services, session, fitted)
         yield *[gr.skip()] * 4, READING
@@ -67,7 +67,7 @@ class Segment:
     def fresh(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
     ) -> Iterator[tuple[object, ...]]:
-        """As many seeds, after the last one."""
+        """Segment as many new seeds, following the largest one."""
         before = parse_seeds(seeds, self.services.settings.max_seeds)
         seeds = format_seeds(next_seeds(max(before), len(before)))
         for frame in self.run(session, fitted, seeds, psi, view):
@@ -76,7 +76,7 @@ class Segment:
     def visit(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str, shown: Shown | None
     ) -> Iterator[tuple[object, ...]]:
-        """When the tab is opened: read again if there is something new to say."""
+        """When the tab is opened: segment again if the extractor has changed."""
         try:
             extractor = chosen_extractor(self.services, session, fitted)
         except InputError as error:
@@ -87,7 +87,7 @@ class Segment:
 
     @staticmethod
     def draw(shown: Shown | None, view: str) -> tuple[Strip, str, Strip]:
-        """The grid, the legend, and the chosen image from all sides."""
+        """The grid, the legend, and all views of the chosen image."""
         if shown is None:
             return Strip(()), "", Strip(())
         categories, reading = shown.extractor.categories, shown.reading
@@ -107,7 +107,7 @@ class Segment:
         return Strip(items, i), show.legend(categories, shares(reading.labels[i], categories), title), Strip(sides)
 
     def choose(self, shown: Shown | None, view: str, event: gr.SelectData) -> tuple[object, ...]:
-        """Look at one image; a second click goes back to all."""
+        """Show one image in detail; clicking it again goes back to all."""
         if shown is None:
             return None, *self.draw(None, view)
         index = int(event.index)
@@ -118,7 +118,7 @@ class Segment:
     def export(
         self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float
     ) -> Iterator[tuple[object, ...]]:
-        """A data set of many images with their label maps, as one zip; a frame a batch, so that Stop works."""
+        """Export many images with their label maps as one zip, with a frame per batch, so that Stop works."""
         count = whole("images", count, 1, self.services.settings.max_export)
         first = whole("first seed", first, 0, MAX_SEED + 1 - count)
         extractor, psi = chosen_extractor(self.services, session, fitted), real("psi", psi, 0, 2)
@@ -134,7 +134,7 @@ class Segment:
 
 
 class _Layout:
-    """The components of this tab, laid out where it is made."""
+    """The components of this tab, laid out on creation."""
 
     def __init__(self, services: Services) -> None:
         gr.HTML(show.hint(HINT))
@@ -176,7 +176,7 @@ class _Layout:
 
 
 class _Wiring:
-    """What happens at each event of this tab."""
+    """The events of this tab."""
 
     def __init__(self, services: Services, bench: LabelTab, at: _Layout) -> None:
         self.services, self.at, self.logic, self.shown = services, at, Segment(services), gr.State(None)
@@ -184,7 +184,7 @@ class _Wiring:
         self.quiet = {**services.short, "show_progress": "hidden"}
 
     def wire(self, tab: gr.Tab) -> None:
-        """Register everything."""
+        """Register all events."""
         at, logic, quiet, picture = self.at, self.logic, self.quiet, [self.at.grid, self.at.legend, self.at.sides]
         inputs, outputs = [*self.who, at.seeds, at.psi, at.view], [self.shown, *picture, at.line]
         other = on(at.reader.radio.input, at.reader.choose, [self.session, at.reader.radio], [self.session], **quiet)
@@ -216,5 +216,5 @@ class _Wiring:
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> None:
-    """Lay the tab out and wire it."""
+    """Lay out the tab and register its events."""
     _Wiring(services, bench, _Layout(services)).wire(tab)

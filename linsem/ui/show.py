@@ -1,4 +1,4 @@
-"""Small pieces of HTML: legends, bars, status lines. Names of categories are text from visitors and stay text."""
+"""HTML snippets: legends, bars, status lines. Category names come from visitors and are always escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALL_VIEWS = ("Overlay", "Image", "Labels", "Uncertainty")
 
 
 def text(value: object) -> str:
-    """A string as HTML that can be nothing but text, neither markup nor a part of a template literal."""
+    """Escape a value as HTML text, so that it is neither markup nor part of a JavaScript template literal."""
     escaped = html.escape(str(value), quote=True)
     for letter in "$`{}\\":
         escaped = escaped.replace(letter, f"&#{ord(letter)};")
@@ -23,23 +23,22 @@ def text(value: object) -> str:
 
 
 def hint(sentence: str) -> str:
-    """The one sentence at the top of a tab."""
+    """The introductory sentence of a tab."""
     return f'<p class="ls-hint">{text(sentence)}</p>'
 
 
 def status(sentence: str, kind: str = "idle") -> str:
-    """A line that says what is going on: kind is idle, busy, good or bad."""
+    """A status line; `kind` is idle, busy, good or bad."""
     return f'<p class="ls-status ls-{kind}" role="status">{text(sentence)}</p>'
 
 
 def empty(title: str, sentence: str) -> str:
-    """What a place says that has nothing to show yet."""
+    """A placeholder for an area that has nothing to show yet."""
     return f'<div class="ls-empty"><strong>{text(title)}</strong><span>{text(sentence)}</span></div>'
 
 
 def legend(categories: Sequence[Category], shares: dict[str, float], title: str, free: float = 0.0) -> str:
-    """Names, colours and the share of each category, largest first; what is nowhere comes last and pale. A `free` share
-    is no category's, and has a row of its own at the end."""
+    """The name, colour and share of each category, largest first, absent ones pale; a `free` share has the last row."""
     ranked = sorted(categories, key=lambda c: -shares.get(c.name, 0))
     rows = [(category.name, category.color, shares.get(category.name, 0)) for category in ranked]
     rows += [("free", UNLABELLED_COLOR, free)] if free else []
@@ -55,7 +54,7 @@ def legend(categories: Sequence[Category], shares: dict[str, float], title: str,
 
 
 def sureness_bars(rows: Sequence[Sureness]) -> str:
-    """How sure the extractor is of each category, in words and as a bar."""
+    """How sure the extractor is of each category, in words and as bars."""
     items = []
     for row in rows:
         value = row.value or 0.0
@@ -70,7 +69,7 @@ def sureness_bars(rows: Sequence[Sureness]) -> str:
 
 
 def progress(done: float, sentence: str) -> str:
-    """A bar from 0 to 1 with a sentence."""
+    """A progress bar, `done` in [0, 1], with a status line."""
     percent = 100 * min(max(done, 0.0), 1.0)
     return (
         f'<div class="ls-progress" role="progressbar" aria-valuenow="{percent:.0f}" aria-valuemin="0" '
@@ -79,7 +78,7 @@ def progress(done: float, sentence: str) -> str:
 
 
 def view(name: str, reading: Reading, index: int, categories: Sequence[Category]) -> np.ndarray:
-    """One image of a reading as `ALL_VIEWS` names them: (H, W, 3) uint8."""
+    """One image of a reading in the view `name`, one of `ALL_VIEWS`: (H, W, 3) uint8."""
     if name == "Labels":
         return colorize(reading.labels[index], categories)
     if name == "Uncertainty":
@@ -90,7 +89,7 @@ def view(name: str, reading: Reading, index: int, categories: Sequence[Category]
 
 
 def _doubt(rgb: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
-    """The heat of an uncertainty over the image in gray: mostly the image where it is sure, so that one sees where."""
+    """Blend a heat map of the uncertainty over the gray image, mostly transparent where it is sure."""
     weight = 0.25 + 0.75 * np.sqrt(np.nan_to_num(uncertainty).clip(0, 1))[..., None]
     return np.rint(gray(rgb) * (1 - weight) + heat(uncertainty) * weight).astype(np.uint8)
 

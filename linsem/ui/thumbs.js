@@ -38,7 +38,7 @@ function mark(button, on) {
   button.setAttribute("aria-selected", String(on));
 }
 
-/** One stop of the Tab key for the whole strip: where the focus is, else the current one, else the first. */
+/** Makes the strip a single Tab stop: the focused thumbnail, else the current one, else the first. */
 function stop(at) {
   const all = [...list.children], current = all.findIndex((button) => button.getAttribute("aria-selected") === "true");
   const focused = all.indexOf(document.activeElement);
@@ -46,7 +46,7 @@ function stop(at) {
   all.forEach((button, index) => (button.tabIndex = index === here ? 0 : -1));
 }
 
-/** How many thumbnails stand in a row, as they are laid out now. */
+/** The number of thumbnails per row in the current layout. */
 function columns() {
   const all = [...list.children], next = all.findIndex((button) => button.offsetTop > all[0].offsetTop);
   return next > 0 ? next : all.length;
@@ -72,7 +72,7 @@ list.addEventListener("keydown", (event) => {
   all[to].focus();
 });
 list.addEventListener("focusout", (event) => {
-  if (!list.contains(event.relatedTarget)) stop(); // who comes back with Tab comes back to the current one
+  if (!list.contains(event.relatedTarget)) stop(); // Tab returns to the current one
 });
 
 watch("value", draw);

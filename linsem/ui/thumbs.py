@@ -1,6 +1,6 @@
-"""A strip of thumbnails to choose from: a component of our own, with badges, keyboard and a current one.
+"""A custom component: a strip of thumbnails to choose from, with badges, keyboard control and a current item.
 
-The images cross the wire inside the value, small: a strip changes with each stroke, and nothing is left on the disk.
+The images are sent inside the value, reduced in size, because a strip changes with each stroke: no files to clean up.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from PIL import Image
 
 from linsem.ui.html import Html
 
-LARGEST = 384  # pixels of a side
+LARGEST = 384  # pixels per side
 
 
 @dataclass(frozen=True, eq=False)
 class Thumb:
-    """One thumbnail: rgb (H, W, 3) uint8, the line under it, and a badge ("" for none). `crisp` keeps each pixel as it
-    is, for label maps."""
+    """One thumbnail: rgb (H, W, 3) uint8, a title, a badge ("" for none); `crisp` avoids smoothing, for label maps."""
 
     rgb: np.ndarray
     title: str
@@ -31,14 +30,14 @@ class Thumb:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """Thumbnails and the position of the current one (None: none is)."""
+    """Thumbnails, and the position of the current one or None."""
 
     items: tuple[Thumb, ...]
     current: int | None = None
 
 
 class Thumbs(Html):
-    """Shows a `Strip`; `.select` fires with the position as `gr.SelectData.index`. `empty` is said of no images."""
+    """Shows a `Strip`; `.select` gives the position as `gr.SelectData.index`; `empty` is the text without images."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Thumbs(Html):
         label: str,
         empty: str = "",
         size: int = 96,
-        **kw: Any,  # whatever gr.HTML takes
+        **kw: Any,  # passed to gr.HTML
     ) -> None:
         super().__init__(
             value,
@@ -60,7 +59,7 @@ class Thumbs(Html):
         )
 
     def postprocess(self, value: Strip | None) -> dict[str, Any] | None:
-        """A strip as plain JSON."""
+        """Convert a strip to JSON."""
         if value is None:
             return None
         items = [
@@ -71,7 +70,7 @@ class Thumbs(Html):
 
 
 def data_url(rgb: np.ndarray, crisp: bool = False) -> str:
-    """(H, W, 3) uint8 as a small picture in a URL, for looking at only."""
+    """Encode (H, W, 3) uint8 as the data URL of a thumbnail, which is lossy unless `crisp`."""
     image = Image.fromarray(rgb)
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.NEAREST if crisp else Image.Resampling.BOX)
     buffer = BytesIO()
