@@ -38,8 +38,7 @@ class HubFile:
 def verified(file: HubFile, path: Path) -> Path:
     """Return `path` after checking the hash of its content; a damaged file is removed from the cache.
 
-    Blobs are named by their hash. One that matches its name is intact, even if it is not the expected file, and stays
-    for the other programs that share the cache.
+    Blobs are named by their hash. One that matches its name is intact and stays, even if it is not the expected file.
     """
     blob = path.parent / os.readlink(path) if path.is_symlink() else path
     name = blob.name if path.is_symlink() or blob.parent.name == "blobs" else ""

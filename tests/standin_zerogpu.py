@@ -2,8 +2,8 @@
 
 `Scheduler` answers like the device API and records its requests. `Space` is the server's process, in which `spaces`
 finds a GPU, forks its workers, and pickles what passes between them. There is no real GPU: tensors that claim to be on
-one are on the CPU in a worker. It is stricter than ZeroGPU in one respect: no tensor may pass between the processes,
-since one on a real GPU could not.
+one are on the CPU in a worker. One rule is stricter than on ZeroGPU: no tensor may pass between the processes, since
+one on a real GPU could not.
 """
 
 from __future__ import annotations

@@ -170,10 +170,7 @@ def _pggan_rules(last: int) -> tuple[Rule, ...]:
 
 
 def _pggan_turned(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Convert fused upsampling kernels, which genforce stores as (in, out, kh, kw); returns the state and notes.
-
-    Where the widths differ, the size of the bias tells which layout a kernel has.
-    """
+    """Convert fused upsampling kernels, which genforce stores as (in, out, kh, kw), told by the size of the bias."""
     ups = [name for name in state if re.fullmatch(r"layer\d?[2468]\.weight|layer\d0\.weight", name)]
     ups = [name for name in ups if state[name].ndim == 4 and name.replace("weight", "bias") in state]
 

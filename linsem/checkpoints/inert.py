@@ -1,8 +1,7 @@
 """The inert values that a pickle is read into: names, calls that were not made, and plain values.
 
-Values that the pickle shares through its memo stay shared, so a file of 300 bytes may hold a container that expands to
-2**60 values when printed, compared or hashed. Containers are therefore never treated so; messages use `shown` or
-`kind_of`.
+Values that the pickle shares through its memo stay shared, so a file of 300 bytes may expand to 2**60 values if
+printed, compared or hashed. That is never done to a container; messages use `shown` or `kind_of`.
 """
 
 from __future__ import annotations

@@ -154,10 +154,7 @@ def _check_is_stylegan2(network: _Module) -> None:
 
 
 def _check_attributes(network: _Module, state: dict[str, torch.Tensor], decoder: Decoder) -> float | None:
-    """Check settings that shapes do not reveal (learning-rate gain and activation); returns the clamp.
-
-    Layers without noise get a noise strength of 0 in `state`.
-    """
+    """Check learning-rate gain and activation, zero the noise strength of layers without noise; returns the clamp."""
     mapping, clamps = network.child("mapping"), set()
     for name in mapping.children:
         layer, weight = mapping.child(name), state.get(f"mapping.{name}.weight")

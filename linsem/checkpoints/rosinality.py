@@ -1,7 +1,6 @@
 """Reads the .pt files of rosinality/stylegan2-pytorch: {"g_ema": state dict, "latent_avg": (w_dim,), ...}.
 
-Other projects save the same network as {"state_dict": ...}, with names prefixed by `module.` or, if it was saved
-together with an encoder, by `decoder.`.
+Other projects save it as {"state_dict": ...}, with names prefixed by `module.` or, beside an encoder, `decoder.`.
 """
 
 from __future__ import annotations
