@@ -1,4 +1,4 @@
-"""Where the networks run and how exactly, as the settings name it."""
+"""The device and the precision of the networks, by the names used in the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from linsem.errors import InputError
 
 
 def precision_of(name: str) -> torch.dtype:
-    """What `LINSEM_PRECISION` names; raises ValueError."""
+    """The dtype that `LINSEM_PRECISION` names; raises InputError."""
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name not in known:
         raise InputError(f"LINSEM_PRECISION: expected {' or '.join(known)}, got {name[:40]!r}")
@@ -16,7 +16,7 @@ def precision_of(name: str) -> torch.dtype:
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name as `LINSEM_DEVICE` takes it, set up to be as exact as a CPU; raises InputError."""
+    """The device that `LINSEM_DEVICE` names, set up to be as exact as a CPU; raises InputError."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -27,18 +27,18 @@ def device_of(name: str) -> torch.device:
         had = f"expected {_those_here()}, got {name[:40]!r}, which cannot be had here"
         raise InputError(f"device (LINSEM_DEVICE): {had}")
     if device.type == "cuda":
-        # By default torch lets cuDNN round the inputs of a convolution to 10 bits (TF32), and a seed would be another
-        # image than on a CPU. Workers that are forked later inherit this from the server.
+        # By default torch lets cuDNN round the inputs of convolutions to 10 bits (TF32), and a seed would give another
+        # image than on a CPU. Workers forked later inherit this setting from the server.
         torch.backends.cudnn.allow_tf32 = False
     return device
 
 
 def _is_here(device: torch.device) -> bool:
-    if device.type == "cuda":  # only counted: a server that forks must not start CUDA before it does
+    if device.type == "cuda":  # only counted, since a server that forks must not initialise CUDA before
         return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     try:
-        torch.zeros(1, device=device).cpu()  # "meta" holds no numbers to give back
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):  # torch is of many minds about it
+        torch.zeros(1, device=device).cpu()  # "meta" has no data to copy back
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):  # depends on the backend
         return False
     return True
 

@@ -1,10 +1,10 @@
-"""The rows of the zoo: which generators there are, where their weights can be had, and under which terms.
+"""The rows of the zoo: the known generators, where their weights are available, and under which terms.
 
-A plain dict of frozen specs; `linsem.zoo` loads them. The shipped generators come first, then the nine networks of the
-paper (Xu & Zheng, CVPR 2021, section 5) with the category lists that its teachers gave them, then other networks of the
-same families on the Hub. Weights are named by the commit that was read when the row was written, and by their sha256
-where it is known; a row without a commit follows the repository's main branch, and its file is checked against the hash
-that the Hub states. The terms of the original release travel with the weights, whatever label a re-upload bears.
+`GENERATORS` is a plain dict of frozen specs, loaded by `linsem.zoo`. The shipped generators come first, then the nine
+networks of the paper (Xu & Zheng, CVPR 2021, section 5) with the categories of its teacher networks, then other
+networks of the same families on the Hub. Weights are pinned to a commit and, where known, a sha256. A row without a
+commit follows the repository's main branch; without a sha256, its file is checked against the hash that the Hub states.
+The terms of the original release apply, whatever licence a re-upload claims.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from linsem.dcgan import DIGIFACE_ID, DIGIFACE_INSTALL, DIGIFACE_SHA256
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """One generator: exactly one of `asset`, `package`, `repo` and `path` says where the file is; or none does.
+    """One generator; at most one of `asset`, `package`, `repo` and `path` says where its file is.
 
     `resolution` is the height of the image. `commit` None means the main branch, `sha256` None the Hub's own hash.
-    `psi` is the truncation that the authors sample with, as the card of a published extractor shows it; the page and
-    the API take 0.7 for all unless they are asked for another, on all styles.
-    `help` is a sentence for whoever cannot load it: how to get it, or how to use a file of one's own.
+    `psi` is the truncation that the authors use, shown on the card of a published extractor; the page and the API
+    default to 0.7 for all generators, on all styles.
+    `help` is a sentence for users who cannot load it: how to get it, or how to use a file of their own.
     """
 
     id: str
@@ -47,22 +47,22 @@ class GeneratorSpec:
 
     @property
     def has_file(self) -> bool:
-        """Whether anybody publishes the weights, as far as this row knows."""
+        """Whether the row says where the weights are."""
         return any((self.asset, self.package, self.path, self.repo))
 
 
 NVIDIA_NC = "NVIDIA Source Code License-NC (non-commercial)"
 CC_BY_NC = "CC BY-NC 4.0 (non-commercial)"
-SHIPPED = (128, 64)  # pixels: the avatars whose weights lie in assets/, the default first
+SHIPPED = (128, 64)  # resolutions of the avatars with weights in assets/, the default first
 _AVATARS = "MIT (the artwork it was trained on: Avataaars by Pablo Stanley, free for personal and commercial use)"
 
 
 def _named(names: str) -> tuple[Category, ...]:
-    """The names of "a, b, c" as categories behind the background."""
+    """The categories of "a, b, c", after a background."""
     return parse_categories(["background", *names.split(", ")])
 
 
-AVATAR = (  # told apart from each other and, at half opacity, from the pastel drawings; small parts are the loudest
+AVATAR = (  # distinct from each other and, at half opacity, from the pastel drawings; most vivid for small parts
     Category("background", "#8a94a6"), Category("skin", "#ffb870"), Category("hair", "#6a1fb0"),
     Category("hat", "#e0218a"), Category("eyes", "#00a8f0"), Category("brows", "#14532d"),
     Category("nose", "#22c55e"), Category("mouth", "#e02f20"), Category("facial hair", "#8b4a12"),
@@ -78,7 +78,7 @@ PGGAN_BEDROOM = _named(_BED + "painting, lamp, pillow, light, chandelier, fan")
 STYLEGAN2_CHURCH = _named("building, sky, tree, road, grass, sidewalk, person, earth, plant, car, stairs")
 STYLEGAN_CHURCH = _named("building, sky, tree, road, grass, sidewalk, person, plant, signboard, path")
 PGGAN_CHURCH = _named("building, sky, tree, road, grass, signboard")
-# Domains that the paper has no list for get a short one of ours, as something to start from.
+# Domains for which the paper has no list get a short one, as a starting point.
 _ANIMAL_FACE = _named("fur, ear, eye, nose, mouth")
 _ANIMAL = _named("head, body, leg, tail")
 _CAR = _named("body, window, wheel, light, plate")
@@ -146,14 +146,14 @@ def _stylegan2(name: str, resolution: int, categories: tuple[Category, ...]) -> 
 def _elsewhere(
     id: str, resolution: int, categories: tuple[Category, ...], source: str, where: str, **more: object
 ) -> GeneratorSpec:
-    """A row whose weights are not on the Hub: `where` says where they may be had."""
+    """A row whose weights are not on the Hub; `where` says where they may be available."""
     licence = more.pop("licence", CC_BY_NC)
     text = f"{where} {_OWN_FILE.format(id=id)}"
     return GeneratorSpec(id, id.split("-")[0], resolution, categories, source, licence, help=text, **more)
 
 
 def _paper() -> Iterator[GeneratorSpec]:
-    """The nine networks of the paper; psi as its experiments set it (0.5 for StyleGAN2, 0.7 for StyleGAN, none)."""
+    """The nine networks of the paper, with psi as in its experiments (0.5 StyleGAN2, 0.7 StyleGAN, none PGGAN)."""
     yield _stylegan2("ffhq", 1024, FACE)
     gone = (
         "It is no longer published where it was; the pretrained networks that github.com/AtlantixJJ/LinearGAN links to "
@@ -186,7 +186,7 @@ def _paper() -> Iterator[GeneratorSpec]:
         yield _elsewhere(f"pggan-{name}", 256, categories, text, place, psi=1.0)
 
 
-# The same three sets are published as NVIDIA's pickles and as rosinality's .pt: (name, file stem, height, categories).
+# Three sets published both as NVIDIA's pickles and as rosinality's .pt files: (name, height, categories).
 _ADA = (
     ("ffhq", 1024, FACE), ("afhqcat", 512, _ANIMAL_FACE), ("afhqdog", 512, _ANIMAL_FACE),
     ("afhqwild", 512, _ANIMAL_FACE), ("brecahad", 512, _TISSUE), ("metfaces", 1024, FACE),

@@ -1,9 +1,9 @@
-"""The only module that knows the Hugging Face Hub: files in, verified; files out, in one commit.
+"""The only module that uses the Hugging Face Hub: verified downloads, and uploads in one commit.
 
-A file is downloaded into the Hub client's own cache, so other programs share it and its offline mode works. The
-transfer itself is ours, for three things that the client does not do: a download that was cut off goes on where it
-stopped, even in another process; what does not have the expected sha256 never enters the cache; and every failure is
-one sentence that says what to do.
+A file is downloaded into the Hub client's own cache, so other programs share it and the client's offline mode works.
+The transfer is done by `linsem.transfer`, for three things that the client does not do: an interrupted download resumes
+where it stopped, even in another process; a file without the expected sha256 never enters the cache; and every failure
+is one sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from linsem.transfer import Progress
 
 URL = "hub://"
 EXTRACTOR_FILE = "extractor.safetensors"
-MAX_BYTES = 2 * 2**30  # no generator of these families comes near, and a larger file is not read
-TIMEOUT = 15.0  # seconds without an answer
+MAX_BYTES = 2 * 2**30  # as in `linsem.checkpoints`; no generator of these families comes near
+TIMEOUT = 15.0  # seconds without a response
 _KINDS = {"spaces": "space", "datasets": "dataset"}
-_FILE = re.compile(r"(?![A-Za-z]:)[^\x00-\x1f\\@?#]+\Z")  # C:x is on a drive, for some
+_FILE = re.compile(r"(?![A-Za-z]:)[^\x00-\x1f\\@?#]+\Z")  # not C:x, a path on a Windows drive
 _REVISION = re.compile(r"(?!.*\.\.)[\w.\-]+(/[\w.\-]+)*\Z")
 _OWN = re.compile(r"[\w.-]+/[\w.-]+\Z", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -53,7 +53,7 @@ _FAILURES = (OSError, ValueError, RuntimeError, httpx.HTTPError, hf.XetDownloadE
 
 
 def parse_url(url: str, file: str | None = None) -> HubFile:
-    """ "hub://[spaces/]owner/repo/file[@revision]" to its parts; without a file, `file` is meant. Raises HubError."""
+    """Parse "hub://[spaces/]owner/repo/file[@revision]", where `file` is the default file; raises HubError."""
     path, _, revision = url.removeprefix(URL).partition("@")
     parts = path.split("/")
     repo_type = _KINDS.get(parts[0], "model")
@@ -70,7 +70,7 @@ def parse_url(url: str, file: str | None = None) -> HubFile:
 
 
 def own_repo(repo_id: str) -> str:
-    """The name of a model repository to publish in, "owner/name" and nothing else; raises HubError."""
+    """Check the name of a model repository to publish in, which must be just "owner/name"; raises HubError."""
     if not _OWN.match(repo_id):
         raise HubError(f"expected the name of a model repository, owner/name, got {repo_id[:200]!r}")
     return parse_url(f"{URL}{repo_id}", EXTRACTOR_FILE).repo
@@ -82,7 +82,7 @@ def is_offline() -> bool:
 
 
 def cached(file: HubFile, *, cache_dir: str | Path | None = None) -> Path | None:
-    """The file in the Hub's cache, or None; never uses the network. Raises HubError for what cannot be there."""
+    """The file in the Hub's cache, or None, without using the network; raises HubError for impossible names."""
     with _sentences(file):
         found = try_to_load_from_cache(
             file.repo, file.file, cache_dir=cache_dir, revision=file.revision, repo_type=file.repo_type
@@ -98,10 +98,10 @@ def download(
     endpoint: str | None = None,
     token: str | None = None,
 ) -> Path:
-    """The verified file in the Hub's cache, fetched if it is not there.
+    """The verified file in the Hub's cache, downloaded first if need be.
 
-    A commit that is in the cache needs no network; a branch is asked for news, and what is in the cache serves when
-    nobody answers. `progress(done, total)` is told bytes. Raises HubError.
+    A commit that is in the cache needs no network; for a branch the Hub is asked for updates, and the cached file is
+    used if it does not respond. `progress(done, total)` counts bytes. Raises HubError.
     """
     here = cached(file, cache_dir=cache_dir)
     if here is not None and (is_offline() or _COMMIT.match(file.revision)):
@@ -117,20 +117,20 @@ def download(
         except (httpx.TransportError, hf.HfHubHTTPError) as error:
             if here is None or _status(error) in (401, 403, 404):
                 raise
-            return verified(file, here)  # nobody answers: what was fetched before will do
+            return verified(file, here)  # no response: the cached file will do
         blob = _fetch(file, where, Path(cache_dir or constants.HF_HUB_CACHE), progress)
-        try:  # the blob is where the client looks for it, so this only makes the links of its cache
+        try:  # the client finds the blob in its cache, so this only adds its links
             path = hf_hub_download(
                 file.repo, file.file, revision=file.revision, repo_type=file.repo_type, cache_dir=blob.parents[2],
                 endpoint=endpoint, token=token,
             )  # fmt: skip
-        except _FAILURES:  # it asks the Hub once more, and writes; the file itself is here
+        except _FAILURES:  # it queries the Hub again and writes links; the file itself is here
             path = blob
     return verified(file, Path(path))
 
 
 def fetch_extractor(url: str, *, cache_dir: str | Path | None = None, endpoint: str | None = None) -> Path:
-    """The local file of "hub://owner/repo[/file][@revision]"; without a file it is `extractor.safetensors`."""
+    """Download "hub://owner/repo[/file][@revision]", by default `extractor.safetensors`, and return its local path."""
     file = parse_url(url, EXTRACTOR_FILE)
     if not file.file.endswith(".safetensors"):
         raise HubError(f"{file}: extractors are safetensors files, this is something else")
@@ -146,7 +146,7 @@ def publish(
     endpoint: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Put files (their contents, or local paths) into a model repository in one commit; it is made if need be.
+    """Upload files (contents or local paths) to a model repository, created if need be, in one commit.
 
     Returns "hub://owner/repo@commit". Raises HubError.
     """
@@ -163,7 +163,7 @@ def publish(
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the Hub says of a file: where it is, how large, and its hash (the ETag)."""
+    """What the Hub states about a file: its URL, size and hash (the ETag)."""
 
     url: str
     etag: str
@@ -185,10 +185,10 @@ class _Remote:
 
 
 def _fetch(file: HubFile, where: _Remote, cache: Path, progress: Progress | None) -> Path:
-    """The blob in the cache: it is there, or the transfer is begun or gone on with, and put there once verified."""
+    """The blob in the cache; if missing, a transfer is started or resumed, and moved there once verified."""
     folder = cache / repo_folder_name(repo_id=file.repo, repo_type=file.repo_type) / "blobs"
     blob, part = folder / where.etag, folder / f"{where.etag}.linsem-part"
-    if blob.exists():  # the cache may be one that cannot be written
+    if blob.exists():  # before any write, since the cache may be read-only
         return blob
     folder.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(folder / f"{where.etag}.linsem-lock"):
@@ -205,7 +205,7 @@ def _fetch(file: HubFile, where: _Remote, cache: Path, progress: Progress | None
 
 @contextmanager
 def _stream(where: _Remote, start: int) -> Iterator[transfer.Stream]:
-    """The file's bytes from `start` on; whatever breaks the connection is a ConnectionError."""
+    """The file's bytes from `start` on; any failure of the connection is raised as ConnectionError."""
     headers = where.headers | ({"Range": f"bytes={start}-"} if start else {})
     try:
         with get_session().stream("GET", where.url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
@@ -221,7 +221,7 @@ def _stream(where: _Remote, start: int) -> Iterator[transfer.Stream]:
 
 @contextmanager
 def _sentences(file: HubFile, *, writing: bool = False) -> Iterator[None]:
-    """Whatever the client raises, as a HubError with one sentence."""
+    """Turn whatever the client raises into a HubError with one sentence."""
     try:
         yield
     except HubError:
@@ -231,7 +231,7 @@ def _sentences(file: HubFile, *, writing: bool = False) -> Iterator[None]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The status that the Hub answered with: the client hides some behind an error of its cache."""
+    """The HTTP status behind an error, which the client may hide behind a cache error; None if there is none."""
     for each in (error, error.__cause__):
         status = getattr(getattr(each, "response", None), "status_code", None)
         if status is not None:

@@ -1,4 +1,4 @@
-"""A file of the Hub, and whether what lies in the cache is that file."""
+"""A file on the Hub, and the check that the cached file is that file."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from linsem import transfer
 from linsem.errors import InputError
 
-HASH = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\Z")  # of git, or sha256
+HASH = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\Z")  # git's, or sha256
 
 
 class HubError(InputError):
-    """Something with the Hub failed; the message is one sentence that says what, and what to do."""
+    """An operation on the Hub failed; the message is one sentence that says why and what to do."""
 
 
 class _Damaged(HubError):
-    """A file in the cache is not what its own name says."""
+    """A cached file does not have the hash that is its name."""
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in a repository; `revision` is a commit or a branch; `sha256` None: the hash that the Hub states."""
+    """A file in a repository; `revision` is a commit or a branch, `sha256` None means the hash that the Hub states."""
 
     repo: str
     file: str
@@ -36,9 +36,9 @@ class HubFile:
 
 
 def verified(file: HubFile, path: Path) -> Path:
-    """`path`, once its content has the expected hash; what is damaged is taken out of the cache.
+    """Return `path` after checking the hash of its content; a damaged file is removed from the cache.
 
-    A blob is named by its hash. One that still has it is somebody else's good file, even if it is not what we expect.
+    Blobs are named by their hash. One that matches its name is intact and stays, even if it is not the expected file.
     """
     blob = path.parent / os.readlink(path) if path.is_symlink() else path
     name = blob.name if path.is_symlink() or blob.parent.name == "blobs" else ""
@@ -51,10 +51,10 @@ def verified(file: HubFile, path: Path) -> Path:
 
 
 def check(file: HubFile, path: Path, etag: str) -> None:
-    """Raise HubError unless the file has the sha256 that we expect, or else the hash that the Hub states.
+    """Raise HubError unless the file has the expected sha256 or, if that is None, the hash that the Hub states.
 
-    What is damaged is deleted. A cache without links (on some systems) does not keep what the Hub stated, which was
-    compared when the file came.
+    A damaged file is deleted. A cache without symbolic links (on some systems) does not record the Hub's hash, which
+    was compared after the download.
     """
     expected = file.sha256 or etag
     found = _hash_like(expected, path)
@@ -67,14 +67,14 @@ def check(file: HubFile, path: Path, etag: str) -> None:
 
 
 def _hash_like(expected: str, path: Path) -> str:
-    """The file's hash of the kind of another one, sha256 or git's; for what is no hash, that itself."""
+    """The file's hash, sha256 or git's, of the same kind as `expected`; `expected` itself if it is not a hash."""
     if not HASH.match(expected):
         return expected
     return transfer.sha256_of(path) if len(expected) == 64 else transfer.git_hash_of(path)
 
 
 def wrong(file: HubFile, expected: str, found: str) -> str:
-    """The beginning of a sentence on a file that has another hash."""
+    """The beginning of an error message about a file with the wrong hash."""
     return (
         f"{file} is not the file that was expected (hash {expected[:12]}..., got {found[:12]}...): try again, and if "
         "it stays so do not use it, since it was replaced or tampered with"

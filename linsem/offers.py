@@ -1,10 +1,10 @@
-"""Which generators an installation offers, and the row that belongs to a name, a file or a Hub address.
+"""Which generators an installation offers, and the `GeneratorSpec` (row) for a name, a file or a Hub address.
 
-`LINSEM_MODELS` picks what is offered: comma separated zoo names, local files, `hub://owner/repo/file[@revision]`, and
-`name=file` for a zoo row whose weights one has; `all` stands for the whole zoo. Without it the shipped generators and
-the nine networks of the paper are listed.
+`LINSEM_MODELS` selects what is offered: a comma-separated list of zoo names, local files,
+`hub://owner/repo/file[@revision]`, and `name=file` for a zoo row with other weights; `all` stands for the whole zoo. By
+default, the shipped generators and the nine networks of the paper are listed.
 
-A conditional network draws one of its labels under a name that ends in it: `ada-cifar10~3`, `mine.pkl~0`.
+For a conditional network, a suffix selects the label to draw: `ada-cifar10~3`, `mine.pkl~0`.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from linsem.errors import InputError
 from linsem.generators import GENERATORS, PAPER, GeneratorSpec
 
 HUB = "hub://"
-DEFAULT_CATEGORIES = parse_categories(["background", "object"])  # of a file that names none: something to start from
+DEFAULT_CATEGORIES = parse_categories(["background", "object"])  # a starting point, for files that name none
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHIPPED = tuple(spec.id for spec in GENERATORS.values() if spec.asset or spec.package)
 
 
 class ModelError(InputError):
-    """A generator cannot be had; the message is a sentence that says what to do."""
+    """A generator is not available; the message is a sentence that says what to do."""
 
 
 def offered(setting: str | None = None) -> dict[str, GeneratorSpec]:
     """The generators that `LINSEM_MODELS` (or `setting`) names, in its order.
 
-    An entry that is none, or whose file is damaged, is a row without a file, whose `source` and `help` say why: one bad
-    entry does not take the others away. A second file of the same name gets its folder behind it.
+    An invalid entry, or one whose file is damaged, becomes a row without a file whose `source` and `help` say why, so
+    that it does not affect the others. A second file of the same name has its folder appended to its name.
     """
     setting = os.environ.get("LINSEM_MODELS", "") if setting is None else setting
     entries = [entry.strip() for entry in setting.split(",") if entry.strip()] or [*_SHIPPED, *PAPER]
     specs: dict[str, GeneratorSpec] = {}
-    bare: dict[str, GeneratorSpec] = {}  # the labels of a conditional generator have one row here
+    bare: dict[str, GeneratorSpec] = {}  # one row for all labels of a conditional generator
     for entry in entries:
         for spec in GENERATORS.values() if entry == "all" else [_offer(entry)]:
             spec = _apart(spec, entry, bare)
@@ -50,7 +50,7 @@ def offered(setting: str | None = None) -> dict[str, GeneratorSpec]:
 
 
 def _apart(spec: GeneratorSpec, entry: str, bare: dict[str, GeneratorSpec]) -> GeneratorSpec | None:
-    """The row under a name that no other one in `bare` has, where it is noted; None for a row that is there already."""
+    """The row under a name that is unique in `bare`, where it is added; None for a row that is already there."""
     name, label = split_label(spec.id)
     there = bare.setdefault(name, replace(spec, id=name))
     if there == replace(spec, id=name):
@@ -60,7 +60,7 @@ def _apart(spec: GeneratorSpec, entry: str, bare: dict[str, GeneratorSpec]) -> G
         names = (f"{name} ({folder.name})", f"{name} ({folder})", f"{name} ({entry})")
         name = next((each for each in names if each not in bare), "")
     elif spec == GENERATORS[name]:
-        return None  # by "all", after somebody's own file for it
+        return None  # from "all", after an entry `name=file` for it
     elif there == GENERATORS[name]:
         bare[name] = replace(spec, id=name)
         return spec
@@ -71,7 +71,7 @@ def _apart(spec: GeneratorSpec, entry: str, bare: dict[str, GeneratorSpec]) -> G
 
 
 def spec_of(source: str | Path) -> GeneratorSpec:
-    """The row of a name that is offered here or in the zoo, or a row made for a file or a Hub address."""
+    """The row of a name that is offered or in the zoo, or a new row for a file or a Hub address."""
     name, label = split_label(source)
     if label is not None:
         return offered().get(str(source)) or _labelled(spec_of(name), label)
@@ -85,7 +85,7 @@ def spec_of(source: str | Path) -> GeneratorSpec:
 
 
 def split_label(source: str | Path) -> tuple[str, int | None]:
-    """The name and the label of a conditional network, of "NAME~3"; any other source itself and None."""
+    """Split "NAME~3", one label of a conditional network, into both; for any other source, itself and None."""
     text = str(source)
     name, _, label = text.rpartition("~")
     if not name or not (label.isascii() and label.isdigit() and len(label) <= 6) or as_file(text):
@@ -94,19 +94,19 @@ def split_label(source: str | Path) -> tuple[str, int | None]:
 
 
 def as_file(source: str | Path) -> Path | None:
-    """The file that a source names, unless it is a name of the zoo or a Hub address."""
+    """The existing file that a source names; None for any other source, a zoo name or a Hub address."""
     text = str(source)
     if not text or text in GENERATORS or text.startswith(HUB):
         return None
     try:
         path = Path(text).expanduser()
         return path if path.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, no such home
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL character, an unknown home
         return None
 
 
 def read_file(path: Path) -> Checkpoint:
-    """What a checkpoint holds; raises `ModelError`."""
+    """Read a checkpoint; raises `ModelError`."""
     try:
         return read_checkpoint(path)
     except CheckpointError as error:
@@ -123,12 +123,12 @@ def _offer(entry: str) -> GeneratorSpec:
 
 
 def _refused(name: str, why: str) -> GeneratorSpec:
-    """A row without a file."""
+    """A row without a file, which says why."""
     return GeneratorSpec(name, "", 0, DEFAULT_CATEGORIES, why, "unknown", help=why)
 
 
 def _entry(entry: str) -> GeneratorSpec:
-    """One entry of `LINSEM_MODELS`, or one source of `load_generator`."""
+    """The row of one entry of `LINSEM_MODELS` or of a source for `load_generator`; raises `ModelError`."""
     entry, label = split_label(entry)
     if label is not None:
         return _labelled(_entry(entry), label)
@@ -150,7 +150,7 @@ def _entry(entry: str) -> GeneratorSpec:
 
 
 def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
-    """The row of one label of a conditional generator; ModelError for one that is known to have no such label."""
+    """The row of one label of a conditional generator; raises ModelError if it is known to have no such label."""
     if spec.family and not label < spec.c_dim and (spec.path or spec.id in GENERATORS):
         has = f"has the labels 0..{spec.c_dim - 1}" if spec.c_dim else "was trained without labels"
         raise ModelError(f"label: {spec.id!r} {has}, so {label} cannot be chosen")
@@ -158,7 +158,7 @@ def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
 
 
 def _own(spec: GeneratorSpec, file: str) -> GeneratorSpec:
-    """A row of the zoo with somebody's own weights: its name, categories and terms, and what the file holds."""
+    """A zoo row with other weights: it keeps its name, categories and terms; resolution and labels are the file's."""
     if file.startswith(HUB):
         row = _hub_row(file)
         where = {"repo": row.repo, "repo_type": row.repo_type, "file": row.file, "commit": row.commit}
@@ -166,7 +166,7 @@ def _own(spec: GeneratorSpec, file: str) -> GeneratorSpec:
         path = as_file(file)
         if path is None:
             raise ModelError(f"{spec.id}: expected a checkpoint, found no file {file!r}; correct LINSEM_MODELS")
-        # The one family whose files are told by their hash is not read here.
+        # Files of this family are recognised by their hash, so they are not read here.
         row = spec if spec.family == "dcgan" else _file_row(path, path.stat().st_mtime_ns)
         where = {"path": str(path), "repo": None, "file": None, "commit": None}
     if row.family not in ("", spec.family):
@@ -177,12 +177,12 @@ def _own(spec: GeneratorSpec, file: str) -> GeneratorSpec:
 
 @lru_cache(maxsize=64)
 def _file_row(path: Path, modified: int) -> GeneratorSpec:
-    """A row for a local file; it is read for what it holds, once for each time that it is changed."""
+    """A row for a local file, which is read again only if it was modified."""
     return described(read_file(path), path)
 
 
 def _hub_row(url: str) -> GeneratorSpec:
-    """A row for a Hub address; what it holds is known once it is in the cache."""
+    """A row for a Hub address; its content is known only once the file is in the cache."""
     from linsem import hub
 
     try:
@@ -193,19 +193,19 @@ def _hub_row(url: str) -> GeneratorSpec:
     unknown = GeneratorSpec(url, "", 0, DEFAULT_CATEGORIES, url, "see its page on the Hub", **where)
     try:
         here = hub.cached(file)
-    except hub.HubError as error:  # a name that the cache cannot have
+    except hub.HubError as error:  # a name that is impossible in the cache
         raise ModelError(str(error)) from error
     if here is None:
         return unknown
     try:
         row = _file_row(here, here.stat().st_mtime_ns)
-    except ModelError:  # damaged: the download will see that and mend it
+    except ModelError:  # damaged: `download` will detect and replace it
         return unknown
     return replace(row, id=url, path=None, source=url, **where)
 
 
 def described(checkpoint: Checkpoint, path: Path) -> GeneratorSpec:
-    """A row of what a file says of itself: its own id if it has one that is not taken, else the file's name."""
+    """A row from the content of a file; its id is the one in the metadata if that is not taken, else the file name."""
     config, metadata = checkpoint.config, checkpoint.metadata
     return GeneratorSpec(
         _own_name(metadata.get("id", "")) or path.name, checkpoint.family, config.size[0],
@@ -216,13 +216,13 @@ def described(checkpoint: Checkpoint, path: Path) -> GeneratorSpec:
 
 
 def _own_name(text: str) -> str:
-    """The name that a file gives itself; "" for what would name another file, an address or a row of the zoo."""
+    """The id in a file's metadata, or "" if it would name another file, an address or a zoo row."""
     plain = _NAME.fullmatch(text) and text not in GENERATORS and as_file(text) is None
     return text if plain else ""
 
 
 def categories_of(metadata: Mapping[str, str]) -> tuple[Category, ...]:
-    """The categories that a checkpoint names, () for none; raises `ModelError`."""
+    """The categories in the metadata of a checkpoint, () if it has none; raises `ModelError`."""
     try:
         return parse_categories(metadata.get("categories"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Publishing an extractor on the Hub, with its card."""
+"""Publishes an extractor and its model card on the Hub."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def push_extractor(
     endpoint: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Publish an extractor and its model card in one commit; the repository "owner/name" is made if need be.
+    """Publish an extractor and its model card in one commit; the repository "owner/name" is created if need be.
 
-    The file is safetensors; `licence` is a licence id of the Hub ("mit", "cc-by-nc-4.0"). One has to be logged in
-    (`hf auth login`, or HF_TOKEN), or to give a `token`. Returns "hub://owner/name@commit", which `load_extractor`
-    takes. Raises `linsem.hub.HubError` with a sentence that says what to do.
+    The file is safetensors; `licence` is a licence id of the Hub ("mit", "cc-by-nc-4.0"). Requires a login
+    (`hf auth login` or HF_TOKEN) or a `token`. Returns "hub://owner/name@commit", which `load_extractor` accepts.
+    Raises `linsem.hub.HubError` with a sentence that says what to do.
     """
-    from linsem import hub  # here, since everything else needs no Hub client
+    from linsem import hub  # imported here, since nothing else needs the Hub client
 
     repo = hub.own_repo(repo_id)
     with tempfile.TemporaryDirectory() as folder:

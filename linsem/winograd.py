@@ -1,9 +1,9 @@
 """3x3 convolutions with a quarter of the multiplications, for wide layers on a CPU (Lavin & Gray, 2016, F(4x4, 3x3)).
 
-Tiles of 6 x 6 inputs become tiles of 4 x 4 outputs: 36 products of matrices instead of 144. The transforms are products
-with small constant matrices, taken in strips that stay in the cache. That costs exactness: with the points 0, 1, -1, 2,
--1/2 and infinity the result is off by 3 to 5 millionths of the largest value in float32, 12 to 20 times as much as the
-direct sum, and a third of what the usual points (-2 for -1/2) cost.
+Tiles of 6 x 6 inputs become tiles of 4 x 4 outputs: 36 matrix products instead of 144. The transforms are products
+with small constant matrices, computed in strips that fit in the cache. This costs accuracy: with the points 0, 1, -1,
+2, -1/2 and infinity, the float32 error is 3 to 5 millionths of the largest value, 12 to 20 times that of the direct
+sum, and a third of that with the usual points (-2 for -1/2).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-WIDE = 256  # channels on both sides; with fewer the transforms cost more than they save
-LEAST = 16  # pixels a side
-STRIP = 10 << 20  # bytes of transformed inputs at a time
+WIDE = 256  # input and output channels; with fewer, the transforms cost more than they save
+LEAST = 16  # pixels per side
+STRIP = 10 << 20  # bytes of transformed inputs per strip
 _POINTS = (0.0, 1.0, -1.0, 2.0, -0.5)
 
 
 def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of outputs (4, 6), kernels (6, 3) and inputs (6, 6): Toom-Cook at `_POINTS` and infinity."""
+    """The matrices for outputs (4, 6), kernels (6, 3) and inputs (6, 6), by Toom-Cook at `_POINTS` and infinity."""
     points = np.array(_POINTS)
     output = np.array([[*points**i, float(i == 3)] for i in range(4)])
     others = [np.delete(points, k) for k in range(5)]
@@ -35,7 +35,7 @@ _OUTPUTS = torch.from_numpy(np.kron(_OUTPUT, _OUTPUT)).float()  # (16, 36)
 
 
 def fits(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether this is worth it for x (N, I, H, W) and a weight (O, I, 3, 3), and possible."""
+    """Whether this method is possible and worthwhile for x (N, I, H, W) and a weight (O, I, 3, 3)."""
     height, width = x.shape[2:]
     return (
         x.device.type == "cpu"
@@ -47,26 +47,26 @@ def fits(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 def transformed(weight: torch.Tensor) -> torch.Tensor:
-    """The weight (O, I, 3, 3) as `convolve` takes it, (36, I, O)."""
+    """Transform a weight (O, I, 3, 3) into the (36, I, O) that `convolve` takes."""
     kernel = torch.from_numpy(_KERNEL).to(weight.device)
     turned = torch.einsum("ia,ocab,jb->ijco", kernel, weight.double(), kernel)
     return turned.flatten(0, 1).to(weight.dtype).contiguous()
 
 
 def convolve(x: torch.Tensor, kernel: torch.Tensor, scale: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """gain * conv(scale * x): x (N, I, H, W), kernel of `transformed`, scale (N, I), gain (N, O) to (N, O, H, W).
+    """Compute gain * conv(scale * x), (N, O, H, W) in channels-last order, without gradients.
 
-    Without gradient. The result is in channels-last order.
+    Takes x (N, I, H, W), a kernel from `transformed`, scale (N, I) and gain (N, O).
     """
     count, into, height, width = x.shape
     out, rows, columns = kernel.shape[2], height // 4, width // 4
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     tiles = padded.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)  # (6, 6, N, rows, columns, I), a view
     result = x.new_empty(count, rows, 4, columns, 4, out)
-    fitting = max(1, STRIP // (36 * 4 * max(into, out) * columns))  # rows of tiles in a strip
+    fitting = max(1, STRIP // (36 * 4 * max(into, out) * columns))  # rows of tiles per strip
     images, lines = (max(1, fitting // rows), rows) if fitting >= rows else (1, fitting)
     size = min(images, count) * lines * columns
-    first, second = x.new_empty(36 * size * max(into, out)), x.new_empty(36 * size * max(into, out))  # used again
+    first, second = x.new_empty(36 * size * max(into, out)), x.new_empty(36 * size * max(into, out))  # reused
     for i in range(0, count, images):
         some = slice(i, i + images)
         many = len(scale[some])

@@ -1,7 +1,7 @@
-"""The zoo's two doors: load a generator by name, file or Hub address; list what this installation offers.
+"""Loads a generator by name, file or Hub address, and lists those that this installation offers.
 
-Which rows there are is in `linsem.generators`, and which of them are offered here in `linsem.offers`. `LINSEM_ASSETS`
-is the folder of the shipped weights.
+`linsem.generators` has the rows of the zoo, and `linsem.offers` decides which of them are offered. `LINSEM_ASSETS` is
+the folder of the shipped weights.
 """
 
 from __future__ import annotations
@@ -50,14 +50,13 @@ def load_generator(
     progress: Progress | None = None,
     file: Path | None = None,
 ) -> Generator:
-    """The frozen generator of a zoo name, a local checkpoint, or "hub://owner/repo/file[@revision]".
+    """Load the frozen generator of a zoo name, a local checkpoint, or "hub://owner/repo/file[@revision]".
 
-    Of a conditional network, "NAME~3" draws the label 3. `device` is "cpu", "cuda", "cuda:1" ... or "auto", a GPU where
-    there is one; extractors follow the features that they read. `dtype` is the precision of the synthesis of the
-    families that offer a choice (StyleGAN2: torch.bfloat16, faster where the processor has the units); the others stay
-    in float32. `progress(done, total)` is told the bytes of a download; `file` is what `locate` gave for this source
-    before, and is not looked for again. Raises `ModelError` that says what to do, and InputError for a device that is
-    not here.
+    For a conditional network, "NAME~3" draws the label 3. `device` is "cpu", "cuda", "cuda:1" ..., or "auto" for a GPU
+    if there is one; extractors follow the device of the features they read. `dtype` is the precision of the synthesis
+    in families that offer a choice (StyleGAN2: torch.bfloat16, faster where the processor supports it); the others stay
+    in float32. `progress(done, total)` counts the bytes of a download. `file` is an earlier result of `locate` for this
+    source, which saves the search. Raises `ModelError`, which says what to do, and InputError for a missing device.
     """
     if not isinstance(dtype, torch.dtype):
         raise ModelError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype!r}")
@@ -69,7 +68,7 @@ def load_generator(
 
 
 def with_label(network: Generator, label: int | None) -> Generator:
-    """The same network, that draws one of its labels (None: no label); raises `ModelError`."""
+    """The same network, drawing the given label (None: no label); raises `ModelError`."""
     if getattr(network, "label", None) == label:
         return network
     if not hasattr(network, "with_label"):
@@ -81,7 +80,7 @@ def with_label(network: Generator, label: int | None) -> Generator:
 
 
 def _load(source: str, device: torch.device | str, progress: Progress | None, known: Path | None) -> Generator:
-    """The network that a source names, whatever its label."""
+    """Load the network that a source names, ignoring the label."""
     file = as_file(split_label(source)[0])
     if file is not None:
         checkpoint = read_file(file)
@@ -94,15 +93,15 @@ def _load(source: str, device: torch.device | str, progress: Progress | None, kn
     try:
         network = load_digiface(path)
     except ValueError as error:
-        raise ModelError(str(error)) from error  # it says what to do
+        raise ModelError(str(error)) from error  # the message says what to do
     network.categories = spec.categories
     return network.to(device)
 
 
 def available_models() -> list[dict[str, object]]:
-    """What `/models` answers: the offered generators, the shipped ones first, each as a JSON-able dict.
+    """The offered generators, by default the shipped ones first, as JSON-able dicts: the response of `/models`.
 
-    `available` is whether it can be loaded: its file is here, or the Hub has it and the network may be used. If not,
+    `available` says whether it can be loaded: its file is local, or on the Hub and the network may be used. If not,
     `help` says why or what to do.
     """
     return [
@@ -121,14 +120,14 @@ def available_models() -> list[dict[str, object]]:
 
 
 def assets() -> Path:
-    """Where the shipped weights are: `LINSEM_ASSETS`, or `assets` beside the package."""
+    """The folder of the shipped weights: `LINSEM_ASSETS`, or `assets` beside the package."""
     return Path(os.environ.get("LINSEM_ASSETS") or Path(__file__).parent.parent / "assets")
 
 
 def locate(spec: GeneratorSpec, progress: Progress | None = None) -> Path:
     """The local file of a generator, downloaded and verified if need be; raises `ModelError`."""
     if spec.repo:
-        from linsem import hub  # here, since the shipped generators need no Hub client
+        from linsem import hub  # imported here, since the shipped generators need no Hub client
 
         try:
             return hub.download(hub_file(spec), progress=progress)
@@ -141,7 +140,7 @@ def locate(spec: GeneratorSpec, progress: Progress | None = None) -> Path:
 
 
 def is_available(spec: GeneratorSpec) -> bool:
-    """Whether `load_generator` has a file to load: here, in the Hub's cache, or on the Hub unless it is forbidden."""
+    """Whether `load_generator` has a file to load: local, in the Hub's cache, or on the Hub unless offline."""
     if is_here(spec):
         return True
     if not spec.repo:
@@ -152,7 +151,7 @@ def is_available(spec: GeneratorSpec) -> bool:
 
 
 def why_not(spec: GeneratorSpec) -> str:
-    """A sentence on why a generator cannot be loaded, or how to get it; "" for one that can."""
+    """A sentence that says why a generator cannot be loaded or how to get it; "" if it can be loaded."""
     if is_available(spec):
         return ""
     if spec.repo:
@@ -165,7 +164,7 @@ def why_not(spec: GeneratorSpec) -> str:
 
 
 def is_here(spec: GeneratorSpec) -> bool:
-    """Whether the file is on this machine, in the Hub's cache for one, so that nothing has to be downloaded."""
+    """Whether the file is on this machine, as such or in the Hub's cache, so that nothing has to be downloaded."""
     if spec.repo:
         from linsem import hub
 
@@ -177,7 +176,7 @@ def is_here(spec: GeneratorSpec) -> bool:
 
 
 def hub_file(spec: GeneratorSpec) -> HubFile:
-    """The Hub address of a row that has one."""
+    """The file on the Hub of a row that has one."""
     from linsem import hub
 
     return hub.HubFile(spec.repo, spec.file, spec.commit or "main", spec.repo_type, spec.sha256)
@@ -199,7 +198,7 @@ def _local(spec: GeneratorSpec) -> Path | None:
 
 
 def _build(checkpoint: Checkpoint, spec: GeneratorSpec, device: torch.device | str) -> Generator:
-    """The network of a checkpoint under the row's name, with the row's categories."""
+    """Build the network of a checkpoint with the name and categories of a row; raises `ModelError`."""
     if spec.family not in ("", checkpoint.family):
         raise ModelError(f"{spec.id}: expected a network of the family {spec.family}, got {checkpoint.family}")
     categories = spec.categories if spec.family else categories_of(checkpoint.metadata) or DEFAULT_CATEGORIES

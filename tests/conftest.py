@@ -1,4 +1,4 @@
-"""What the tests of the core share: the toy generator, and the extractor that is exact for it."""
+"""Fixtures shared by the tests: the toy generator and its exact extractor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from linsem.extractor import Extractor
 from tests.toys import ToyGenerator
 
 _CACHE = tempfile.TemporaryDirectory(prefix="linsem-cache-")
-os.environ["LINSEM_CACHE"] = _CACHE.name  # servers that tests start inherit it: no test writes into a user's folders
+os.environ["LINSEM_CACHE"] = _CACHE.name  # also for servers that tests start: none may use the user's folder
 
 
 @pytest.fixture(scope="module")

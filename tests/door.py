@@ -1,4 +1,4 @@
-"""The server's door as a program without manners finds it: raw HTTP, whatever body, and what came back."""
+"""Raw HTTP requests with arbitrary bodies to a running server, and the classification of its answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Answer:
-    """`kind` is "done" (a result), "refused" (in words or not), or "broken" (no answer, or a server error)."""
+    """`kind` is "done" (a result), "refused" (with or without a message), or "broken" (no answer or a server error)."""
 
     kind: str
     text: str
@@ -47,13 +47,13 @@ class Door:
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None,
         timeout: float = TIMEOUT, listen: float = math.inf,
     ) -> tuple[int, bytes]:  # fmt: skip
-        """One request: its status and body, or what came of it in `listen` seconds, for some streams never end.
+        """Send a request; returns its status and the body received within `listen` seconds, as some streams never end.
 
-        OSError or HTTPException where there was no answer.
+        Raises OSError or HTTPException if there is no answer.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may answer before all is sent
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server may answer before all is sent
                 connection.putrequest(method, path, skip_host=False, skip_accept_encoding=True)
                 for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
                     connection.putheader(name, value)
@@ -61,7 +61,7 @@ class Door:
             answer = connection.getresponse()
             try:
                 return answer.status, _heard(answer, time.monotonic() + listen)
-            except http.client.IncompleteRead as error:  # a stream that broke off: what was in it counts
+            except http.client.IncompleteRead as error:  # an interrupted stream: use what was received
                 return answer.status, error.partial
         finally:
             connection.close()
@@ -70,7 +70,7 @@ class Door:
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None,
         listen: float = math.inf,
     ) -> Answer:  # fmt: skip
-        """One request as an `Answer`."""
+        """Send a request; returns an `Answer`."""
         try:
             status, data = self.send(method, path, body, headers, listen=listen)
         except (OSError, http.client.HTTPException) as error:
@@ -78,19 +78,19 @@ class Door:
         return _of_status(status, data)
 
     def post(self, path: str, value: object) -> Answer:
-        """A JSON body."""
+        """Post a JSON body."""
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         return self.request("POST", path, body, {"Content-Type": "application/json"})
 
     def upload(self, name: str, data: bytes) -> Answer:
-        """A file; the value of the answer is its path on the server."""
+        """Upload a file; the value of the answer is its path on the server."""
         answer = self.request("POST", "/gradio_api/upload", *multipart(name, data))
         if answer.kind == "done" and isinstance(answer.value, list) and len(answer.value) == 1:
             return Answer("done", answer.text, None, answer.value[0])
         return answer
 
     def call(self, endpoint: str, data: object, session: str | None = None) -> Answer:
-        """A call of a named endpoint, to its end."""
+        """Call a named endpoint and wait for the end."""
         body = data if isinstance(data, bytes) else {"data": data, "session_hash": session}
         begun = self.post(f"/gradio_api/call/{endpoint}", body)
         if begun.kind != "done" or not isinstance(begun.value, dict) or "event_id" not in begun.value:
@@ -98,7 +98,7 @@ class Door:
         return self.events(f"/gradio_api/call/{endpoint}/{begun.value['event_id']}")
 
     def event(self, number: int, data: object, session: str, event_data: object = None) -> Answer:
-        """One of the page's own events, as the browser starts it."""
+        """Trigger one of the page's own events, as the browser does."""
         body = {"data": data, "fn_index": number, "session_hash": session, "event_data": event_data, "trigger_id": 1}
         begun = self.post("/gradio_api/queue/join", body)
         if begun.kind != "done":
@@ -106,7 +106,7 @@ class Door:
         return self.events(f"/gradio_api/queue/data?session_hash={urllib.parse.quote(session)}")
 
     def events(self, path: str) -> Answer:
-        """A stream of server-sent events, of either dialect, to its last one."""
+        """Read a stream of server-sent events, in either format, up to the last one."""
         try:
             status, data = self.send("GET", path)
         except (OSError, http.client.HTTPException) as error:
@@ -125,7 +125,7 @@ class Door:
         return Answer("broken", text or "the stream had no events")
 
     def garbage(self, data: bytes, listen: bool = False) -> None:
-        """Send bytes, perhaps wait for the first ones of an answer, and hang up in the hardest way."""
+        """Send bytes, optionally wait for the first ones of an answer, and reset the connection."""
         with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=10) as line:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             line.sendall(data)
@@ -143,7 +143,7 @@ def multipart(name: str, data: bytes) -> tuple[bytes, dict[str, str]]:
 
 
 def _last(kind: str, line: str, text: str) -> Answer | None:
-    """The answer that an event is, or None for one on the way."""
+    """The answer that an event stands for, or None for an intermediate event."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -173,7 +173,7 @@ def _of_status(status: int, data: bytes) -> Answer:
         value = json.loads(text)
     if status < 400:
         return Answer("done", text, None, value)
-    in_words = isinstance(value, dict) and "error" in value  # the direct route's own way to refuse
+    in_words = isinstance(value, dict) and "error" in value  # how the direct route reports a refusal
     if status >= 500 and status != 503 and not in_words:
         return Answer("broken", f"{status}: {text}")
     told = value.get("detail", value.get("error")) if isinstance(value, dict) else text

@@ -1,10 +1,10 @@
-"""Malformed calls against every endpoint of a running server, and what must not come of them.
+"""Sends malformed calls to every endpoint of a running server and checks that none does harm.
 
     python -m tests.hostile_calls --count 3000 --seed 0 --json
 
-Each call follows from the seed and its number alone. Every answer must be a refusal in a sentence, or a right result;
-no traceback reaches the caller; no file outside the upload folder is opened; the process lives, its memory is stable,
-and in between it still draws the same image from the same seed.
+Each call is determined by the seed and its number. Every answer must be a refusal in a sentence or a correct result; no
+traceback reaches the caller; no file outside the upload folder is opened; the process survives, its memory is stable,
+and throughout it draws the same image from the same seed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from tests.hostile_values import BAD, META, ODD, bad_paths
 from tests.served import ROOT, Server, server
 from tests.watched import Watched
 
-LISTEN = 15.0  # seconds to a route that may stream for ever
-SECRET = "canary-7f3a9c"  # in a file that must not be read
+LISTEN = 15.0  # seconds for a route that may stream for ever
+SECRET = "canary-7f3a9c"  # content of a file that must not be read
 LEAKS = ("Traceback (most recent call last)", "site-packages", 'File "', "root:x:0:0", SECRET, "The composition root")
 PARAMETERS = {
     "models": (),
@@ -51,12 +51,12 @@ PARAMETERS = {
     "export": ("model", "extractor?", "whole", "whole", "psi"),
 }
 READERS = {"maps": MAPS, "map": MAPS, "region?": REGIONS, "extractor?": TENSORS, "latent?": TENSORS}
-GROWTH, SLACK = 1.10, 32.0  # memory at the end: at most this much of the level, and so many MB
+GROWTH, SLACK = 1.10, 32.0  # limit of the memory at the end: a factor of the level, plus MB
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A call that was not answered as it must be."""
+    """A call with a wrong answer."""
 
     number: int
     call: str
@@ -65,7 +65,7 @@ class Problem:
 
 @dataclass
 class Outcome:
-    """What came of a run."""
+    """The result of a run."""
 
     calls: int = 0
     kinds: Counter = field(default_factory=Counter)
@@ -76,18 +76,18 @@ class Outcome:
 
     @property
     def level(self) -> float:
-        """Memory in MB once everything has been met: the median of the samples from a third to a half of the run."""
+        """Memory in MB after the warm-up: the median of the samples from a third to a half of the run."""
         n = len(self.memory)
         return statistics.median(self.memory[n // 3 : max(n // 2, n // 3 + 1)])
 
     @property
     def end(self) -> float:
-        """Memory in MB at the end: the median of the last tenth."""
+        """Memory in MB at the end: the median of the last tenth of the samples."""
         return statistics.median(self.memory[-max(1, len(self.memory) // 10) :])
 
 
 class Attack:
-    """The malformed calls, and the judgement of their answers."""
+    """Sends the malformed calls and judges their answers."""
 
     def __init__(self, target: Server, seed: int, outside: Path, listener: str, variants: int = 3) -> None:
         self.target, self.seed, self.door = target, seed, Door(target.address)
@@ -108,7 +108,7 @@ class Attack:
         (outside / "secret.txt").write_text(SECRET)
         self.routes = routes(str(outside / "secret.txt"), str(target.folder), listener, str(ROOT))
 
-    # --- what it starts from -----------------------------------------------------------------------------------------
+    # --- valid inputs ------------------------------------------------------------------------------------------------
 
     def _model(self) -> str:
         """The first generator that is ready and comes with an extractor."""
@@ -116,7 +116,7 @@ class Attack:
         return next(name for name in ready if self.door.call("segment", [name, "0", 0.7, None]).kind == "done")
 
     def _good(self) -> Good:
-        """A label map, an extractor and latents that the server itself has made, and a project of them."""
+        """A label map, an extractor and latents made by the server itself, and a project with them."""
         labels = self._fetch(self._done("segment", [self.model, "0", 0.7, None])[0][0])
         path = self._upload("labels.png", labels)
         extractor = self._fetch(self._done("fit", [self.model, "0", [path], None, 0.7])[0])
@@ -142,7 +142,7 @@ class Attack:
         return {"path": answer.value, "meta": META}
 
     def _uploaded(self, file: HostileFile) -> tuple[HostileFile, dict | None]:
-        """A hostile file on the server, or None where the upload itself was refused."""
+        """Upload a hostile file; None in place of its value if the upload itself was refused."""
         answer = self.door.upload(file.name, file.data)
         self._judge(f"upload of {file.kind}", answer, must_refuse=False)
         return file, {"path": answer.value, "meta": META} if isinstance(answer.value, str) else None
@@ -151,7 +151,7 @@ class Attack:
         return self._fetch(self._done("generate", [self.model, "7", 0.7])[0][0]["image"])
 
     def _events(self) -> list[dict]:
-        """The page's own events: number and how many inputs, and whether it takes a project."""
+        """The page's own events: number, count of inputs, and whether it takes a project."""
         config = json.loads(self.door.send("GET", "/config")[1])
         kinds = {each["id"]: each["type"] for each in config["components"]}
         return [
@@ -162,7 +162,7 @@ class Attack:
     # --- one call ----------------------------------------------------------------------------------------------------
 
     def fire(self, number: int) -> None:
-        """Call `number`, and judge what comes back."""
+        """Send call `number` and judge the answer."""
         rng = random.Random(f"{self.seed}/{number}")
         clock = time.monotonic()
         kind = rng.choices(("endpoint", "form", "event", "route", "cut"), (60, 12, 10, 12, 6))[0]
@@ -182,7 +182,7 @@ class Attack:
         }[endpoint]  # fmt: skip
 
     def _endpoint(self, rng: random.Random) -> None:
-        """A named endpoint with one or two wrong values."""
+        """Call a named endpoint with one or two wrong values."""
         endpoint = rng.choice([name for name in PARAMETERS if name != "models"])
         data, must_refuse, told = self._baseline(endpoint), False, []
         for index in rng.sample(range(len(data)), rng.choice((1, 1, 1, 2))):
@@ -193,7 +193,7 @@ class Attack:
         self._judge(f"/{endpoint} {', '.join(told)}", self.door.call(endpoint, data, session), must_refuse)
 
     def _wrong(self, kind: str, rng: random.Random) -> tuple[object, bool, str]:
-        """A wrong value of a parameter, whether it must be refused, and what it is."""
+        """A wrong value for a parameter, whether it must be refused, and a description."""
         if kind not in READERS:
             pool, refused = (ODD[kind], False) if rng.random() < 0.15 else (BAD[kind], True)
             value = rng.choice(pool)
@@ -207,7 +207,7 @@ class Attack:
         return path, READERS[kind] in file.refused_by, file.kind
 
     def _form(self, rng: random.Random) -> None:
-        """A call whose body is no such call."""
+        """Send a call whose body does not have the form of one."""
         endpoint = rng.choice(tuple(PARAMETERS))
         data = self._baseline(endpoint)
         bodies: tuple[object, ...] = (
@@ -226,7 +226,7 @@ class Attack:
         self._judge(f"{where} with the body {shown!r}", answer, must_refuse=False, page=True)
 
     def _event(self, rng: random.Random) -> None:
-        """One of the page's own events, as only a program would start it."""
+        """Trigger one of the page's own events in a way that only a program would."""
         event, session = rng.choice(self.events), f"page-{rng.randrange(10)}"
         pool = (*BAD["whole"], *BAD["categories"][:20], *BAD["model"][:12], self.here["map"], "0-3", 1, {"key": "x"})
         data = [rng.choice(pool) for _ in event["inputs"]]
@@ -240,20 +240,20 @@ class Attack:
         self._judge(f"event {event['number']} ({event['name']})", answer, must_refuse, page=True)
 
     def _route(self, rng: random.Random) -> None:
-        """A path of the server that leads somewhere else, or nowhere."""
+        """Request a path that leads outside the server's own, or nowhere."""
         method, path, body, headers = rng.choice(self.routes)
         answer = self.door.request(method, path, body, headers, listen=LISTEN)
         self._judge(f"{method} {path[:300]!r}", answer, must_refuse=False, page=True)
 
     def _cut(self, rng: random.Random) -> None:
-        """A connection that breaks off."""
+        """Interrupt a connection."""
         data, listen = cut(rng, self._baseline("edit"))
         self.door.garbage(data, listen)
 
     # --- the judgement -----------------------------------------------------------------------------------------------
 
     def _judge(self, call: str, answer: Answer, must_refuse: bool, page: bool = False) -> None:
-        """`page`: what is no call of an endpoint, where the framework's own words will do."""
+        """Judge an answer; with `page` (not a call of an endpoint), the framework's own message is accepted."""
         self.outcome.answers[answer.kind] += 1
         for leak in LEAKS:
             if leak in answer.text:
@@ -268,7 +268,7 @@ class Attack:
     def _judge_words(self, call: str, answer: Answer, page: bool) -> None:
         told = answer.sentence
         if page and not isinstance(told, str):
-            told = json.dumps(told)  # the framework says what is wrong with a body as a list
+            told = json.dumps(told)  # the framework describes errors in a body as a list
         if not isinstance(told, str) or len(told) < (8 if page else 15) or (" " not in told and not page):
             self._wrong_answer(call, f"no sentence: {answer.text[:300]}")
         elif told == OURS and not call.startswith("event"):
@@ -280,14 +280,14 @@ class Attack:
         self.outcome.problems.append(Problem(self.outcome.calls, call, what))
 
     def check(self) -> None:
-        """The server still draws what it drew, and its memory is noted."""
+        """Check that the server still draws the same image, and record its memory."""
         if self._picture() != self.first:
             self._wrong_answer("/generate", "the same seed gives another image")
         self.outcome.memory.append(self.target.memory)
 
 
 def attack(target: Server, count: int, seed: int = 0, tell: Callable[[str], None] = print) -> Outcome:
-    """`count` malformed calls, one after the other."""
+    """Send `count` malformed calls, one after the other."""
     with tempfile.TemporaryDirectory() as folder, _listener() as (address, heard):
         outside = Path(folder)
         assault = Attack(target, seed, outside, address, variants=3 if count > 500 else 1)
@@ -310,7 +310,7 @@ def attack(target: Server, count: int, seed: int = 0, tell: Callable[[str], None
 
 
 def _project(model: str, labels: bytes) -> bytes:
-    """A project of one image, as the page would save it."""
+    """A project with one image, as the page would save it."""
     with Image.open(io.BytesIO(labels)) as image:
         image.load()
         categories = parse_categories(image.text[TEXT_KEY])
@@ -322,7 +322,7 @@ def _project(model: str, labels: bytes) -> bytes:
 
 @contextlib.contextmanager
 def _listener() -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server that nobody should ask, and what it was asked."""
+    """An HTTP server that must get no request, and the list of those it got."""
     heard: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -346,7 +346,7 @@ def _listener() -> Iterator[tuple[str, list[str]]]:
 
 
 def main() -> int:
-    """Print what came of it; 1 if anything was wrong."""
+    """Print the result; returns 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,7 @@
-"""Files that mean harm: bombs, damaged ones, foreign ones, each with what a careful reader must say to it.
+"""Hostile files (decompression bombs, damaged files, foreign formats), each with the readers that must refuse it.
 
-`hostile_files(good)` starts from what the server itself gave (a label map, an extractor, latents), so that a file is
-wrong in one place only.
+`hostile_files(good)` starts from files made by the server (a label map, an extractor, latents), so that each has only
+one fault.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_PICTURE = EVERY - {TENSORS}  # a safetensors file where a picture or a projec
 
 @dataclass(frozen=True)
 class HostileFile:
-    """A file's name and content, and the readers that must refuse it; any other may also take it."""
+    """A file's name and content, and the readers that must refuse it; others may accept it."""
 
     kind: str
     name: str
@@ -36,7 +36,7 @@ class HostileFile:
 
 @dataclass(frozen=True)
 class Good:
-    """Files that the server takes: a label map, an extractor and latents of its generator, a project."""
+    """Files that the server accepts: a label map, an extractor and latents of its generator, a project."""
 
     label_map: bytes
     extractor: bytes
@@ -45,13 +45,13 @@ class Good:
 
 
 def hostile_files(good: Good, seed: int) -> list[HostileFile]:
-    """One file of each kind, its details by the seed."""
+    """One file of each kind, with details that depend on the seed."""
     rng = random.Random(seed)
     found = [*_junk(rng), *_pictures(good, rng), *_tensors(good, rng), *_zips(good, rng)]
     return [*found, *_misnamed(good, rng)]
 
 
-# --- no file of any kind that is read --------------------------------------------------------------------------------
+# --- files of no kind that is read -----------------------------------------------------------------------------------
 
 
 def _junk(rng: random.Random) -> list[HostileFile]:
@@ -82,7 +82,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, depth: int = 8, colour: int = 0, pixels: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG whose header says what it likes."""
+    """A PNG with arbitrary claims in its header."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = chunk(b"IDAT", zlib.compress(pixels, 9))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + body + chunk(b"IEND", b"")
@@ -132,7 +132,7 @@ def _pictures(good: Good, rng: random.Random) -> list[HostileFile]:
 
 
 def _with_text(whole: bytes, text: bytes) -> bytes:
-    """The label map with another list of categories in it, in front of its own."""
+    """The label map with another list of categories inserted before its own."""
     return whole[:33] + chunk(b"iTXt", b"linsem:categories\0\0\0\0\0" + text) + whole[33:]
 
 
@@ -267,6 +267,6 @@ NAMES = (
 
 
 def _misnamed(good: Good, rng: random.Random) -> list[HostileFile]:
-    """Good files under bad names: whatever becomes of the name, the label map is one."""
+    """Valid files under hostile names; the label map stays valid under any name."""
     name = rng.choice(NAMES)
     return [HostileFile(f"named {name[:20]!r}", name, good.label_map, frozenset({TENSORS, PROJECTS}))]

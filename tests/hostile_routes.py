@@ -1,4 +1,4 @@
-"""Paths of the server that lead elsewhere or nowhere, and connections that break off."""
+"""Request paths that lead outside the server's own or nowhere, and connections that are interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def routes(outside: str, folder: str, listener: str, root: str) -> list[Route]:
-    """Requests that no page makes: (method, path, body, headers). `outside` is a file that must not be read."""
+    """Requests that the page never makes: (method, path, body, headers); `outside` is a file that must not be read."""
     up, dots, coded = "../" * 12, "..%2f" * 12, "%2e%2e/" * 12
     targets = (
         outside, quote(outside), "/etc/passwd", f"{up}etc/passwd", f"{dots}etc/passwd", f"{coded}etc/passwd",
@@ -62,7 +62,7 @@ def routes(outside: str, folder: str, listener: str, root: str) -> list[Route]:
 
 
 def _safe(target: str) -> str:
-    """What http.client lets through: no blanks and no control characters."""
+    """A target that http.client accepts: without blanks and control characters."""
     return quote(target, safe="/%:=?&~")
 
 
@@ -77,7 +77,7 @@ def _component_server() -> list[Route]:
 
 
 def _uploads() -> list[Route]:
-    """Uploads that are none."""
+    """Malformed uploads."""
     body, headers = multipart("x.png", b"x" * 100)
     form = "multipart/form-data"
     many = b"".join(
@@ -99,7 +99,7 @@ def _uploads() -> list[Route]:
 
 
 def cut(rng: random.Random, edit: list) -> tuple[bytes, bool]:
-    """The bytes of a request that breaks off, and whether its sender waits for the beginning of an answer."""
+    """The bytes of an interrupted request, and whether its sender waits for the beginning of an answer."""
     body = json.dumps({"data": edit}).encode()
     upload, headers = multipart("cut.png", rng.randbytes(20_000))
     kind = headers["Content-Type"].encode()

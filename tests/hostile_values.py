@@ -1,4 +1,4 @@
-"""Wrong values for each kind of parameter of the endpoints: `BAD` must be refused, `ODD` may also be right."""
+"""Wrong values for each kind of endpoint parameter: `BAD` must be refused, `ODD` may be accepted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ META = {"_type": "gradio.FileData"}
 
 
 def nested(depth: int) -> list:
-    """A list in a list in a list."""
+    """Lists nested to this depth."""
     value: list = []
     for _ in range(depth):
         value = [value]
@@ -53,7 +53,7 @@ ODD: dict[str, Sequence[object]] = {
 
 
 def bad_paths(outside: str, folder: str, listener: str) -> list[object]:
-    """File values that name what was never uploaded: `outside` is a good file elsewhere, `listener` an HTTP server."""
+    """File values that were never uploaded; `outside` is a valid file elsewhere, `listener` an HTTP server."""
     paths = (
         outside, f"{folder}/../{outside.rpartition('/')[2]}", f"{folder}/../../../../../../etc/passwd", "/etc/passwd",
         folder, f"{folder}/made", f"{folder}/nothing.png", "/proc/self/environ", "/dev/zero", "/dev/stdin", "app.py",

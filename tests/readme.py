@@ -1,4 +1,4 @@
-"""The README's code blocks, by the name in the comment above them (<!-- test: name -->)."""
+"""Finds code blocks of the README by the name in the comment above them (<!-- test: name -->)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def block(name: str) -> str:
-    """The code of the block of this name."""
+    """The code of the block with this name."""
     text = README.read_text(encoding="utf-8")
     found = re.findall(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", text, re.DOTALL)
     assert len(found) == 1, f"README: {len(found)} blocks named {name!r}"

@@ -1,4 +1,4 @@
-"""The app as a process of its own, as a visitor meets it."""
+"""Runs the app in a separate process, as visitors use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """A port that is free at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -41,7 +41,7 @@ class Server:
 
     @property
     def memory(self) -> float:
-        """Resident memory in MB (0 where the system does not say)."""
+        """Resident memory in MB (0 if the system does not report it)."""
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
                 if line.startswith("VmRSS:"):
@@ -49,19 +49,19 @@ class Server:
         return 0.0
 
     def used_cpu(self) -> float:
-        """Seconds of a processor that the process has used (0 where the system does not say)."""
+        """CPU seconds that the process has used (0 if the system does not report them)."""
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return 0.0
 
     def kill(self) -> None:
-        """As the kernel does it when memory runs out: nothing is tidied up."""
+        """Kill it without any clean-up, as the kernel does when memory runs out."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
-        """Ask it to end, then make it."""
+        """Ask it to end, and kill it if it does not."""
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
@@ -69,12 +69,12 @@ class Server:
         self.process.wait()
 
     def said(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return self.log.read_text(errors="replace")
 
 
 def start(folder: Path, *, port: int = 0, timeout: float = 180, **settings: object) -> Server:
-    """Start `python app.py` with its uploads in `folder`, and wait for the page. Settings are without their prefix."""
+    """Start `python app.py` with its uploads in `folder` and wait for the page; settings are named without prefix."""
     port = port or free_port()
     env = {**os.environ, "GRADIO_TEMP_DIR": str(folder), "LINSEM_PORT": str(port), "LINSEM_HOST": "127.0.0.1"}
     env |= {f"LINSEM_{name.upper()}": str(value) for name, value in settings.items()}
@@ -94,7 +94,7 @@ def start(folder: Path, *, port: int = 0, timeout: float = 180, **settings: obje
 
 @contextlib.contextmanager
 def server(timeout: float = 180, **settings: object):
-    """A `Server` with a folder of its own, stopped in the end."""
+    """A `Server` with its own folder, stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
         uploads = Path(folder) / "uploads"
         uploads.mkdir()
@@ -107,7 +107,7 @@ def server(timeout: float = 180, **settings: object):
 
 @contextlib.contextmanager
 def served(timeout: float = 180, **settings: object):
-    """The address of a server of one's own."""
+    """The address of a new server, stopped at the end."""
     with server(timeout, **settings) as running:
         yield running.address
 

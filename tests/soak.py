@@ -1,9 +1,9 @@
-"""Many visitors at once for some minutes: nobody gets another one's data, and memory stays where it was.
+"""Runs many clients at once for some minutes: no client may get another one's data, and memory must not grow.
 
     python -m tests.soak --clients 20 --minutes 5 --json
 
-Each client has categories of its own and seeds of its own, and fits an extractor of its own. Whatever comes back must
-carry them: the names in the label maps and the extractor, the seeds of the samples, the pixels of the images.
+Each client has its own categories and seeds, and fits its own extractor. All results must match them: the names in the
+label maps and the extractor, the seeds of the samples, the pixels of the images.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from linsem.latents import load_latents
 from linsem.palette import parse_categories, read_label_map, write_label_map
 from tests.served import Server, server
 
-CALLS = {"generate": 4, "segment": 4, "fit": 4, "edit": 2, "sample": 2, "export": 1}  # how often each, relatively
-SEEDS = 1_000  # seeds that belong to one client
+CALLS = {"generate": 4, "segment": 4, "fit": 4, "edit": 2, "sample": 2, "export": 1}  # relative frequencies
+SEEDS = 1_000  # seeds per client
 FULL = "Queue is full"
-SETTLED = 60.0  # seconds until memory has its level
+SETTLED = 60.0  # seconds until memory has reached its level
 GROWTH = 1.10
 
 
 @dataclass
 class Outcome:
-    """What came of a run: seconds of each call, what went wrong, and memory in MB over time."""
+    """The result of a run: seconds of each call, what went wrong, and memory in MB over time."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Outcome:
         return sum(map(len, self.seconds.values()))
 
     def level(self) -> float:
-        """Memory after the first minute (of a shorter run: after its first half): the median of a tenth of the run."""
+        """Memory after the first minute (or the first half of a shorter run): the median over a tenth of the run."""
         last = self.memory[-1][0]
         settled = min(SETTLED, last / 2)
         near = [mb for at, mb in self.memory if abs(at - settled) <= max(last / 20, 1.0)]
@@ -65,7 +65,7 @@ class Outcome:
 
 
 class Visitor(threading.Thread):
-    """One client, which does one thing after the other and looks at what it gets."""
+    """One client, which makes one call after the other and checks the results."""
 
     def __init__(self, number: int, address: str, until: float, outcome: Outcome, folder: Path, seed: int) -> None:
         super().__init__(name=f"visitor-{number}", daemon=True)
@@ -110,7 +110,7 @@ class Visitor(threading.Thread):
         return self.first + self.rng.randrange(12)
 
     def generate(self) -> None:
-        """A seed is the same image whenever it is asked for, and nobody else's."""
+        """A seed always gives the same image, different from those of other clients."""
         seed = self.seed()
         got = self.client.predict(self.model["id"], str(seed), 0.7, api_name="/generate")
         self.check(len(got) == 1, "one image a seed")
@@ -118,7 +118,7 @@ class Visitor(threading.Thread):
         self.check(self.drawn.setdefault(seed, pixels) == pixels, f"seed {seed} is another image than before")
 
     def fit(self) -> None:
-        """An extractor has the categories that it was fitted with."""
+        """A fitted extractor has the categories of this client."""
         labels = self.scribbles()
         file, report = self.client.predict(
             self.model["id"], str(self.seed()), [self.written(labels)], self.asked(), 0.7, api_name="/fit"
@@ -128,7 +128,7 @@ class Visitor(threading.Thread):
         self.extractor = file
 
     def segment(self) -> None:
-        """The label maps of an extractor of one's own name its categories."""
+        """Label maps from this client's extractor name its categories."""
         seed = self.seed()
         files, overlays, report = self.client.predict(
             self.model["id"], str(seed), 0.7, handle_file(self.extractor), api_name="/segment"
@@ -139,7 +139,7 @@ class Visitor(threading.Thread):
         self.read(files[0])
 
     def edit(self) -> None:
-        """An edit gives a latent of this model and labels in one's own categories."""
+        """An edit returns a latent of this model and labels in this client's categories."""
         _, labels, latent, report = self.client.predict(
             self.model["id"], self.seed(), None, 0.7, self.written(self.scribbles()), None,
             handle_file(self.extractor), self.rng.choice((1, 3, 6)), api_name="/edit",
@@ -149,7 +149,7 @@ class Visitor(threading.Thread):
         self.check(set(report["target"]["counts"]) <= set(self.names), "somebody else's target")
 
     def sample(self) -> None:
-        """Samples start from the seeds that were asked for."""
+        """Samples start from the requested seeds."""
         _, files, latents, report = self.client.predict(
             self.model["id"], self.written(self.scribbles(0.5)), 2, 8, self.rng.choice((0, 2)), self.first,
             handle_file(self.extractor), api_name="/sample",
@@ -161,7 +161,7 @@ class Visitor(threading.Thread):
         self.check(len(load_latents(latents, self.model["id"])) == len(seeds) == 2, "two results")
 
     def export(self) -> None:
-        """A data set holds one's own seeds and categories."""
+        """A data set holds this client's seeds and categories."""
         file, _ = self.client.predict(
             self.model["id"], handle_file(self.extractor), 4, self.first, 0.7, api_name="/export"
         )
@@ -171,7 +171,7 @@ class Visitor(threading.Thread):
         self.check([row["seed"] for row in rows] == list(range(self.first, self.first + 4)), "somebody else's seeds")
         self.check([each["name"] for each in named] == self.names, "somebody else's categories")
 
-    # --- what they need ----------------------------------------------------------------------------------------------
+    # --- helpers -----------------------------------------------------------------------------------------------------
 
     def check(self, holds: bool, what: str) -> None:
         if not holds:
@@ -184,7 +184,7 @@ class Visitor(threading.Thread):
         return [{"name": category.name, "color": category.color} for category in self.categories]
 
     def read(self, file: str) -> None:
-        """A label map whose own text names this client's categories."""
+        """Check that a label map's metadata names this client's categories."""
         with Image.open(file) as image:
             image.load()
             named = [each["name"] for each in json.loads(image.text["linsem:categories"])]
@@ -192,7 +192,7 @@ class Visitor(threading.Thread):
         read_label_map(Path(file), self.categories)
 
     def scribbles(self, share: float = 0.1) -> np.ndarray:
-        """A disc on a ground, some of it painted."""
+        """Partial labels of a disc on a background."""
         size = self.model["resolution"]
         y, x = np.mgrid[:size, :size] / size
         disc = (x - self.rng.uniform(0.4, 0.6)) ** 2 + (y - self.rng.uniform(0.4, 0.6)) ** 2 < 0.09
@@ -206,7 +206,7 @@ class Visitor(threading.Thread):
 
 
 def soak(target: Server, clients: int, seconds: float, seed: int = 0) -> Outcome:
-    """`clients` at once for so many seconds."""
+    """Run `clients` at once for this many seconds."""
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
@@ -231,7 +231,7 @@ def soak(target: Server, clients: int, seconds: float, seed: int = 0) -> Outcome
 
 
 def table(outcome: Outcome) -> list[tuple[str, int, float, float]]:
-    """Of each call its number, the median and the 95th percentile of its seconds."""
+    """For each call its count, and the median and 95th percentile of its seconds."""
     return [
         (name, len(rows), float(np.median(rows)), float(np.percentile(rows, 95)))
         for name, rows in sorted(outcome.seconds.items()) if rows
@@ -239,7 +239,7 @@ def table(outcome: Outcome) -> list[tuple[str, int, float, float]]:
 
 
 def main() -> int:
-    """Print the figures; 1 if anything was wrong."""
+    """Print the figures; returns 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=5.0)

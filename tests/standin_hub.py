@@ -1,9 +1,9 @@
-"""A stand-in for the Hub's HTTP interface on loopback, as far as `linsem.hub` uses it.
+"""A stand-in for the parts of the Hub's HTTP interface that `linsem.hub` uses, on loopback.
 
-It speaks as the real one does: HEAD and GET of `resolve` with ETag and X-Repo-Commit, large files behind a redirect to
+It behaves like the real one: HEAD and GET of `resolve` with ETag and X-Repo-Commit, large files behind a redirect to
 another host with X-Linked-Etag and ranges, refusals with X-Error-Code, and the calls of a commit (create, preupload,
-LFS batch, commit). What goes wrong is set by a test: `cut` (bytes after which an answer breaks off, one an answer),
-`tamper` (what is sent is not what was announced), `no_ranges`, `status` (an answer to everything).
+LFS batch, commit). Tests set its failures: `cut` (for each answer, the bytes after which it breaks off), `tamper` (send
+other content than announced), `no_ranges`, `status` (the answer to every request).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-LARGE = 4096  # files from this size on are LFS files
+LARGE = 4096  # bytes from which files are stored in LFS
 TOKEN = "hf_standin"
 ERRORS = {"RepoNotFound": 401, "GatedRepo": 403, "RevisionNotFound": 404, "EntryNotFound": 404}
 RESOLVE = re.compile(r"/((?:spaces|datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -43,7 +43,7 @@ class Repo:
 
 
 class StandInHub:
-    """What the server holds, what it is told to do wrong, and what it was asked."""
+    """The server's repositories, its failures, and the requests it got."""
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
@@ -133,7 +133,7 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
                 etag = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
                 return self.answer(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": commit})
             sha256 = hashlib.sha256(data).hexdigest()
-            host = self.headers["Host"].replace("127.0.0.1", "localhost")  # another host, as the real one has
+            host = self.headers["Host"].replace("127.0.0.1", "localhost")  # another host, as on the real Hub
             return self.answer(302, b"", {
                 "Location": f"http://{host}/cdn/{sha256}", "X-Linked-Etag": f'"{sha256}"',
                 "X-Linked-Size": str(len(data)), "X-Repo-Commit": commit,

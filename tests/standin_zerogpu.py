@@ -1,9 +1,9 @@
-"""A stand-in for what surrounds the package `spaces` on ZeroGPU; `spaces` itself is the real one.
+"""A stand-in for the environment of the package `spaces` on ZeroGPU; `spaces` itself is the real one.
 
-`Scheduler` answers as the device API does, and notes what it was asked. `Space` is the server's process: in it `spaces`
-believes in a GPU, forks its workers, and pickles what goes to them and back. No GPU is there, so that tensors which
-claim to be on one are on the CPU in a worker. It is stricter than ZeroGPU in one thing: no tensor passes between the
-processes at all, since one that really is on a GPU could not.
+`Scheduler` answers like the device API and records its requests. `Space` is the server's process, in which `spaces`
+finds a GPU, forks its workers, and pickles what passes between them. There is no real GPU: tensors that claim to be on
+one are on the CPU in a worker. One rule is stricter than on ZeroGPU: no tensor may pass between the processes, since
+one on a real GPU could not.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ ANSWER_SECONDS = 300
 
 
 class Scheduler:
-    """The device API on a free port. `asked` holds the seconds of each job, `pids` the worker of each job that began in
-    a new one, `released` whether each job failed. While `refusal` is set, it is the answer: (status, headers, JSON)."""
+    """The device API on a free port.
+
+    `asked` holds the seconds requested for each job, `pids` the worker of each job that started a new one, `released`
+    whether each job failed. While `refusal` is set, it is the answer: (status, headers, JSON)."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.pids: list[int] = []
         self.released: list[bool] = []
         self.refusal: tuple[int, dict[str, str], object] | None = None
-        self.idle = True  # whether a worker may be used again
-        self._last: tuple[str, int] | None = None  # task and index of the job that ended last
+        self.idle = True  # whether a worker may be reused
+        self._last: tuple[str, int] | None = None  # task and index of the last job that ended
         self._running: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
@@ -68,7 +70,7 @@ class Scheduler:
 
     @contextlib.contextmanager
     def served(self):
-        """Yield the address while it is served."""
+        """Serve the API; yields the address."""
         scheduler = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,8 +101,10 @@ class Scheduler:
 
 
 class Space:
-    """The server's process. `space(function, *args)` calls a function of a test module in it, in a thread, as a handler
-    is called; `space.main(function, *args)` in its main thread, as app.py runs. What it raises is raised here."""
+    """The server's process, which calls functions of a test module; their exceptions are raised here.
+
+    `space(function, *args)` calls in a thread, like a handler; `space.main(function, *args)` in the main thread, like
+    app.py."""
 
     def __init__(self, scheduler: Scheduler, connection: Connection, log: Path) -> None:
         self.scheduler, self._connection, self._log = scheduler, connection, log
@@ -109,7 +113,7 @@ class Space:
         return self._ask(False, function, args)
 
     def main(self, function: Callable, *args: object) -> object:
-        """Call it in the main thread."""
+        """Call a function in the main thread."""
         return self._ask(True, function, args)
 
     def _ask(self, main: bool, function: Callable, args: tuple) -> object:
@@ -125,13 +129,13 @@ class Space:
         return result
 
     def said(self) -> str:
-        """The end of what the process printed."""
+        """The end of the process's output."""
         return self._log.read_text(errors="replace")[-4000:]
 
 
 @contextlib.contextmanager
 def running_space(folder: Path, **env: str):
-    """Start a `Space` that keeps its files in the folder, yield it, and end it with all its workers."""
+    """Start a `Space` with its files in the folder; ends it with all its workers on exit."""
     scheduler, log, cgroup = Scheduler(), folder / "space.log", folder / "cgroup"
     cgroup.write_text("0::/space\n")
     with scheduler.served() as address, Listener(family="AF_UNIX") as listener, open(log, "wb") as out:
@@ -155,14 +159,14 @@ def _accepted(listener: Listener, process: subprocess.Popen, log: Path) -> Conne
         waiting = pool.submit(listener.accept)
         while not waiting.done():
             if process.poll() is not None:
-                Client(listener.address).close()  # so that nobody waits any longer
+                Client(listener.address).close()  # ends the wait of the listener
                 raise RuntimeError(f"the server ended: {log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.02)
         return waiting.result()
 
 
 def _end(process: subprocess.Popen) -> None:
-    """A server that is killed leaves its workers behind: the whole session ends."""
+    """End the process's whole session, since killing the server alone would leave its workers running."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -172,7 +176,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def pretend() -> None:
-    """Make `spaces` believe in a GPU; to be called before anything imports it."""
+    """Make `spaces` find a GPU; must be called before it is imported."""
     import torch
 
     torch.version.cuda = torch.version.cuda or "12.8"
@@ -195,14 +199,14 @@ def _refuse(tensor: object) -> None:
 
 
 def _move(callback: Callable[[int], None] | None = None) -> None:
-    """In a new worker: the tensors that claim to be on the GPU get their data."""
+    """Give data, in a new worker, to the tensors that claim to be on the GPU."""
     from spaces.zero.torch.patching import cuda_aliases
 
     def fill() -> None:
         for claimed, original in list(cuda_aliases.items()):
             claimed.data = original
 
-    with ThreadPoolExecutor(1) as pool:  # modes of torch are a thread's own: here there are none
+    with ThreadPoolExecutor(1) as pool:  # torch modes are per thread, and a new thread has none
         pool.submit(fill).result()
 
 

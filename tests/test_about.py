@@ -1,4 +1,4 @@
-"""What the tab About says: of a generator, of what was found, and of what becomes of a visitor's work."""
+"""The tab About: its texts on the generator, on the evidence, and on what happens to a visitor's work."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_what_becomes_of_a_visitors_work_is_told_with_the_hours_that_are_set(hou
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """An empty folder of the evidence."""
+    """An empty evidence folder."""
     monkeypatch.setenv("LINSEM_ASSETS", str(tmp_path))
     (tmp_path / "evidence").mkdir()
     return tmp_path / "evidence"

@@ -1,4 +1,4 @@
-"""A generator that is offered by its address on the Hub, slashes and all, does everything that others do."""
+"""A generator offered by its Hub address, which contains slashes, works like any other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADDRESS = "hub://owner/nets/net.safetensors"
 
 @pytest.fixture
 def services(tmp_path, monkeypatch):
-    """A toy generator in place of the one at the address."""
+    """Replaces the generator at the address by a toy."""
     monkeypatch.setenv("LINSEM_MODELS", ADDRESS)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     made = Services.make(Settings(device="cpu", models=ADDRESS))

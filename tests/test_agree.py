@@ -1,4 +1,4 @@
-"""What pixels are taken for: the written-out forms equal torch's own, gradients and ties included."""
+"""Labels and losses of pixels: the hand-written forms equal torch's own, including gradients and ties."""
 
 from __future__ import annotations
 

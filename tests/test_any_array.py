@@ -1,4 +1,4 @@
-"""What a fit and a reading take and refuse: arrays of any kind, and nothing that would be wrong without a word."""
+"""Fits and readings accept arrays of any kind and refuse those that would silently give wrong results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Banks on disk: found again whenever nothing has changed that decides the labels, and never otherwise."""
+"""Banks on disk are found again if and only if nothing has changed that affects the labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEEDS = range(12)
 
 @pytest.fixture
 def passes(toy, monkeypatch):
-    """The sizes of the passes that the toy is asked for."""
+    """The batch sizes of the toy's passes."""
     sizes, synthesize = [], toy.synthesize
     monkeypatch.setattr(toy, "synthesize", lambda ws, **options: sizes.append(len(ws)) or synthesize(ws, **options))
     return sizes

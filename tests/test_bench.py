@@ -1,4 +1,4 @@
-"""The bench prints each figure, keeps the table, and says what a figure is."""
+"""The bench prints each figure with a description, and keeps the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The painter's Python side: what goes out comes back exactly, and nothing malformed gets in."""
+"""The painter's Python side: values make an exact round trip, and malformed input is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def payload(**changes):
 
 
 def header_of(width, height):
-    """A PNG that claims a size and holds next to nothing."""
+    """A tiny PNG whose header claims this size."""
     chunks = b""
     for name, data in ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b""))):
         chunks += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -247,7 +247,7 @@ def test_the_api_describes_what_is_read(painter):
 
 @pytest.fixture
 def loops(monkeypatch):
-    """Gradio makes two event loops for an app, and closes neither."""
+    """Closes the two event loops that Gradio creates for an app and leaves open."""
     made, new = [], asyncio.new_event_loop
     monkeypatch.setattr(asyncio, "new_event_loop", lambda: made.append(new()) or made[-1])
     yield

@@ -1,4 +1,4 @@
-"""Every dialect gives back the state that was written, bit by bit, and builds the network that it came from."""
+"""Every format returns the state that was written, bit by bit, and builds the network that it came from."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ ALL = [nets.STYLEGAN2, nets.CONDITIONAL, nets.TALL, nets.STYLEGAN, nets.LARGE_ST
 
 
 def same_state(found, expected, *, loose=("affine.bias",)):
-    """Equal names and equal numbers; a bias that is stored less 1 may be off by one rounding."""
+    """Assert equal names and numbers; a bias that is stored minus 1 may be off by one rounding."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         tolerance = 1e-6 if name.endswith(loose) else 0
@@ -24,7 +24,7 @@ def same_state(found, expected, *, loose=("affine.bias",)):
 
 
 def image_of(config, state):
-    """The image of the network that never was in a file."""
+    """The image of the network built without a file."""
     network = nets.NETWORKS[type(config)](config)
     network.load_state_dict(state)
     z = torch.randn(2, config.z_dim, generator=torch.Generator().manual_seed(1))

@@ -1,7 +1,7 @@
-"""Small files that keep a careless reader busy for ever: what a pickle's memo shares is there exponentially often.
+"""Small files that would keep a careless reader busy for ever, since a pickle's memo can share values exponentially.
 
-Sixty pairs, each of them twice the one before, take some two hundred bytes and are 2**60 values when they are written
-out or compared. One is put wherever a reader shows or compares what it has found; each file must be refused at once.
+Sixty nested pairs, each holding the previous one twice, take about two hundred bytes but expand to 2**60 values when
+printed or compared. One is put wherever a reader prints or compares values; each file must be refused at once.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from linsem.checkpoints.inert import Made, Name, Persistent, kind_of, shown
 from tests.writers import nets, nvidia_tf, nvidia_torch
 from tests.writers.emit import Call, Global, Raw, array, code, dumps
 
-SECONDS = 1.0  # each takes some milliseconds; writing one out takes years
+SECONDS = 1.0  # each takes milliseconds; printing a bomb would take years
 DEPTH = 60
 
 
 def _list_of_two(level: int) -> bytes:
-    """A list that holds the top of the stack twice, in its place."""
+    """Opcodes that replace the top of the stack by a list that holds it twice."""
     return b"q%c0](h%ch%ce" % (level, level, level)
 
 
@@ -40,12 +40,12 @@ EVERY = pytest.mark.parametrize("bomb", PAIRS.values(), ids=PAIRS)
 
 
 class TooLong(BaseException):
-    """No `Exception`, since the readers turn those into refusals."""
+    """Derived from BaseException, since the readers turn any `Exception` into a refusal."""
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """End what takes more time of the processor than that, before the text that it makes fills the memory."""
+    """Stop code that takes more than `SECONDS` of CPU time, before its output fills the memory."""
 
     def stop(signum: int, frame: FrameType | None) -> NoReturn:
         raise TooLong(f"more than {SECONDS} s")
@@ -60,7 +60,7 @@ def at_once() -> Iterator[None]:
 
 
 def refused(data: bytes) -> str:
-    """The sentence with which a file is refused, in no time."""
+    """The sentence with which a file is refused, in time."""
     with at_once(), pytest.raises(CheckpointError) as caught:
         parse_checkpoint(data)
     assert 10 < len(str(caught.value)) < 400 and "\n" not in str(caught.value)
@@ -154,7 +154,7 @@ def test_a_torch_pickle_with_a_nested_value_is_refused_at_once(place, bomb):
 
 
 def tf_pickle(settings: dict[str, Any], family: str = "stylegan2", **variables: Any) -> bytes:
-    """The tuple (G, D, Gs); `variables` are put among those of the network itself."""
+    """The tuple (G, D, Gs), with `variables` added to those of the network itself."""
     if family == "stylegan2":
         own = nvidia_tf.stylegan2_variables(nets.random_state(nets.STYLEGAN2))
     else:

@@ -1,4 +1,4 @@
-"""A short form of `linsem.lab.fuzz_checkpoints`: damaged files are refused by our own error, and nothing runs."""
+"""A short run of `linsem.lab.fuzz_checkpoints`: damaged files raise CheckpointError, and nothing in them runs."""
 
 import collections
 import os

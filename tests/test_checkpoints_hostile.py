@@ -1,4 +1,4 @@
-"""Hostile files: all are refused with one sentence, none has a side effect. Each twin shows that the payload works."""
+"""Hostile files are refused with one sentence and without side effects; counterparts show that the payloads work."""
 
 import io
 import json
@@ -29,7 +29,7 @@ from tests.writers.rosinality import rosinality_state
 
 
 def refuse(data, match=None):
-    """Reading and building ends in our own error, without a single event of code, process, socket or import."""
+    """Assert that reading and building raises CheckpointError without any code, process, socket or import event."""
     outcome = attempt("hostile", -1, data)
     assert outcome.kind == "refused", f"{outcome.kind}: {outcome.detail}"
     assert "\n" not in outcome.detail and 10 < len(outcome.detail) < 400
@@ -39,7 +39,7 @@ def refuse(data, match=None):
 
 @pytest.fixture(autouse=True, scope="module")
 def _watching():
-    """Watch for events; what torch imports lazily on the first network, it imports before."""
+    """Record events, after the lazy imports that torch makes for its first network."""
     watch()
     state = nets.random_state(nets.STYLEGAN2)
     attempt("warm", -1, dumps({"G_ema": nvidia_torch.generator(state)}))
@@ -49,14 +49,14 @@ def _watching():
 
 @pytest.fixture
 def flag(tmp_path):
-    """A folder that must never appear."""
+    """A folder that must never be created."""
     path = tmp_path / "executed"
     yield path
     assert not path.exists()
 
 
 def bomb(flag):
-    """The call that a hostile file wants made."""
+    """The call that hostile files try to make."""
     return Call("posix", "mkdir", (str(flag),))
 
 
@@ -174,7 +174,7 @@ def test_build_on_what_the_reader_returns_changes_nothing():
 
 
 def tensor(offset=0, size=(2, 3), stride=(3, 1), count=6, kind="FloatStorage"):
-    """A tensor of any geometry over a storage of `count` zeros."""
+    """A tensor with any geometry over a storage of `count` zeros."""
     storage = Call("torch.storage", "_load_from_bytes", (nvidia_torch.storage_bytes(torch.zeros(count), kind),))
     args = (storage, offset, size, stride, False, Call("collections", "OrderedDict"))
     return Call("torch._utils", "_rebuild_tensor_v2", args)

@@ -1,4 +1,4 @@
-"""What a hostile file may cost: no more memory and time than an honest one of its size."""
+"""A hostile file may cost no more memory and time than a valid one of its size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def saved(value: object) -> bytes:
 
 @contextmanager
 def within(size: int) -> Iterator[None]:
-    """Python and numpy take at most so many bytes at a time."""
+    """Assert that Python and numpy allocate at most this many bytes at a time."""
     tracemalloc.start()
     try:
         yield
@@ -47,7 +47,7 @@ def within(size: int) -> Iterator[None]:
 
 
 def mapping_of(width: int, layers: int) -> bytes:
-    """A rosinality file without a mean w whose wide layers share one small storage; its synthesis does not fit."""
+    """A rosinality file without mean w, whose wide layers share a small storage and whose synthesis does not fit."""
     shared = torch.zeros(width, width, dtype=torch.uint8)
     table = {f"style.{k}.weight": shared for k in range(1, layers + 1)}
     table |= {f"style.{k}.bias": torch.zeros(width, dtype=torch.uint8) for k in range(1, layers + 1)}
@@ -92,7 +92,7 @@ def test_many_tensors_of_one_storage_are_refused_by_their_sum():
 
 
 def own(metadata: dict[str, str], more: dict[str, object], tail: bytes = b" ") -> bytes:
-    """A file that begins like one of ours."""
+    """A file that starts like one in the native format."""
     base = {"format": "linsem-generator", "version": "1", "family": "pggan", "config": '{"channels": [2]}'}
     header = json.dumps({"__metadata__": base | metadata, **more}).encode()
     return struct.pack("<Q", len(header)) + header + tail
@@ -135,7 +135,7 @@ def test_a_long_empty_file_takes_no_memory(tmp_path, head):
 
 
 def directory(count: int, large: bool) -> bytes:
-    """A zip file of many empty entries; with `large` its end has the count in 64 bits, as that of torch has."""
+    """A zip file with many empty entries; with `large` its end has a 64-bit count, as in torch files."""
     local = b"PK\x03\x04" + bytes(26)
     entries = (b"PK\x01\x02" + bytes(42)) * count
     end = b""

@@ -1,4 +1,4 @@
-"""What the files of a dialect may differ in: kernels that are fused or not, wrappings, names that come twice."""
+"""Variants within a format: fused or separate kernels, wrappers, duplicate names."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_parameter_and_a_buffer_of_one_name_are_refused():
 
 @dataclasses.dataclass(frozen=True)
 class Wrapping:
-    """What somebody puts around rosinality's table and its mean w."""
+    """A wrapper that other projects put around rosinality's state dict and mean w."""
 
     name: str
     of: Callable[[dict, torch.Tensor], object]

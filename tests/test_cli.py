@@ -1,4 +1,4 @@
-"""The command line, on a small generator of our own in a file: the loop from images to a data set."""
+"""The command line on a small generator in a file: the whole loop from images to a data set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(model, tmp_path, monkeypatch, capsys):
 
 
 def truth(rgb):
-    """Labels that follow from the image: bright or dark."""
+    """Labels determined by the image: bright or dark."""
     value = rgb.astype(float).mean(-1)
     return (value > np.median(value)).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""Sampling to a layout: banks, starts that differ, results that agree better than chance."""
+"""Sampling to a layout: banks, distinct starts, and results that agree better than chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dcgan.py`: a family without a mapping network, the weights file of another package, and the labels made for it."""
+"""`dcgan.py`: a family without a mapping network, the weights of another package, and the labels made for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 
 def weights(config=TOY, seed=0):
-    """A state dict under the names of the PyTorch tutorial, with batch statistics that are not the identity."""
+    """A state dict with the names of the PyTorch tutorial and nontrivial batch statistics."""
     random = torch.Generator().manual_seed(seed)
     state, into = {}, config.z_dim
     for k, out in enumerate((*config.channels, 3)):
@@ -62,7 +62,7 @@ def net(tmp_path_factory):
 
 
 def plain(state, z):
-    """The published operations, one after the other."""
+    """The published operations, written out."""
     x = z[:, :, None, None]
     for k in range(3):
         x = F.conv_transpose2d(x, state[f"main.{3 * k}.weight"], stride=2 if k else 1, padding=1 if k else 0)
@@ -218,7 +218,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def pretend(folder, version):
-    """A package as pip would have installed it."""
+    """Create a package as pip would install it."""
     (folder / "gan_face_generate").mkdir()
     (folder / "gan_face_generate" / "__init__.py").write_text("raise RuntimeError('imported')")
     (folder / "gan_face_generate" / "weights.tar").write_bytes(b"weights")

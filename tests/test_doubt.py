@@ -1,4 +1,4 @@
-"""The other images may take a guess back, where they know what they speak of."""
+"""Other images may withdraw a guess, but only for categories that they recognise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def flooded(toy):
-    """Four images, rightly guessed but for strokes; on the first a small part took the largest."""
+    """Four images with strokes and correct guesses, except on the first, where a small part spread over the largest."""
     made = []
     ws = toy.map(seed_z(toy, range(4)), psi=0.7)
     for i, (w, truth) in enumerate(zip(ws, toy.truth(ws), strict=True)):
@@ -77,7 +77,7 @@ def test_what_a_person_gave_is_never_taken_back(toy, flooded):
 
 
 def problem_of(images=3, seed=0):
-    """Rows whose first two coordinates tell three classes apart; a tenth of them a person's."""
+    """Rows whose first two coordinates separate three classes; a tenth of them is labelled by hand."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.randint(3, (600,), generator=generator)
     centres = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 3.0]])

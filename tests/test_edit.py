@@ -1,4 +1,4 @@
-"""Editing: the region obeys, the rest holds, and bad wishes are refused with a sentence."""
+"""Editing: the region follows the wish, the rest stays, and invalid wishes are refused with a sentence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ editing = importlib.import_module("linsem.edit")  # `linsem.edit` itself is the 
 
 
 def grown_disc(toy, ws):
-    """A wish: the smallest disc grown by two pixels."""
+    """A wish: the smallest disc, grown by two pixels."""
     labels = toy.truth(ws)[0]
     wished = editing.region_of(labels == 3, 2)
     return np.where(wished, 3, IGNORE).astype(np.uint8), labels

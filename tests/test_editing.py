@@ -1,4 +1,4 @@
-"""What the tab Edit does with its line of edits, as functions of values, on a toy generator: no edit is lost."""
+"""The functions behind the tab Edit and its history, on a toy generator: no edit is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEEDS = "11,12,13"
 
 @pytest.fixture(params=["shipped", "none shipped"])
 def services(request, tmp_path, monkeypatch):
-    """A toy generator in the place of one of the zoo, with and without an extractor of its own."""
+    """Replaces a zoo generator by a toy, with and without its own extractor."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     made = Services.make(Settings(device="cpu"))
     made.studio._looks.get("avatars-64", lambda: Looks(ToyGenerator(id="avatars-64"), 64 << 20))
@@ -35,7 +35,7 @@ def services(request, tmp_path, monkeypatch):
 
 
 def bench_of(services):
-    """A bench with strokes that are true, and a fit."""
+    """A bench with correct strokes, and a fit."""
     bench, toy = Bench(services), ToyGenerator(id="avatars-64")
     session = replace(bench.begin("avatars-64"), categories=CATEGORIES)
     truth = toy.known_extractor()
@@ -48,7 +48,7 @@ def bench_of(services):
 
 
 def edited(services, session, fitted):
-    """A track of an image and two others for its edits."""
+    """A track with an image and two others as its edits."""
     editing = Editing(services)
     track = editing.from_bench(session, fitted, 0)
     for seed in parse_seeds(SEEDS)[:2]:
@@ -133,7 +133,7 @@ def test_the_end_of_an_edit_says_what_was_done_whatever_there_is_to_note(report,
 
 
 def opened(services, session):
-    """A session saved to a file and loaded again."""
+    """The session after saving to a file and loading."""
     projects = Projects(services, Bench(services))
     return projects._open(load_project(projects.save(session, None, None, None)))[0]
 

@@ -1,4 +1,4 @@
-"""The lab's evidence, on a toy: the reference protocol as published, the tables' keys, and the parts that judge."""
+"""The lab's evidence on a toy: the published reference protocol, the tables' keys, and the scoring functions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.toys import CATEGORIES, ToyGenerator
 
 
 class Teacher:
-    """Sees the image only: the category whose colour is nearest."""
+    """A teacher that sees only the image and returns the category of the nearest colour."""
 
     categories = CATEGORIES
 
@@ -224,7 +224,7 @@ def test_a_tally_shares_what_was_made_once_over_all_layouts_and_counts_some_apar
 
 @pytest.fixture
 def edits(monkeypatch, tmp_path):
-    """The table of edits with methods that only give back what they were given, brighter by so much."""
+    """The table of edits, with methods that return their input, each brightened by a fixed amount."""
     toy = ToyGenerator()
     ran = []
 
@@ -242,7 +242,7 @@ def edits(monkeypatch, tmp_path):
 
 
 class FeatureTeacher(Teacher):
-    """With features: the mean colour."""
+    """The same with features: the mean colour."""
 
     def features(self, image):
         return image.mean(dim=(2, 3))

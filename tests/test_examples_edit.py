@@ -1,4 +1,4 @@
-"""The wishes that ship for the tab Edit: one click paints them, and a run takes them off again."""
+"""The wishes shipped for the tab Edit: one click paints them, and a run removes them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exported data set holds what the generator draws and the extractor reads, whole or not at all."""
+"""An exported data set holds the generator's images and the extractor's labels, and is written atomically."""
 
 from __future__ import annotations
 

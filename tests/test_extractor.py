@@ -1,4 +1,4 @@
-"""The extractors' theorems: LSE is upsample, concatenate, 1x1; files keep it exactly; damaged ones are refused."""
+"""Extractors: LSE equals upsample, concatenate, 1x1; files store it exactly; damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def extractor_of(kind, layers=(0, 1, 2, 3)):
 
 
 def upsample_concatenate_1x1(weights, features, size):
-    """Eq. 2 of the paper, as it is written."""
+    """Eq. 2 of the paper, literally."""
     up = [F.interpolate(x, size=size, mode="bilinear", align_corners=True) for x in features]
     matrix = torch.cat([weights[f"layer{i}.weight"] for i in range(len(features))], dim=1)
     return F.conv2d(torch.cat(up, dim=1), matrix[:, :, None, None], weights["bias"])
@@ -187,7 +187,7 @@ def test_a_file_keeps_everything(kind, tmp_path):
 
 
 def write(tmp_path, weights=None, **changes):
-    """A good file but for the changes (None: the key is left out)."""
+    """Write a valid file with changes (None: the key is omitted)."""
     from safetensors import safe_open
 
     save_extractor(extractor_of("LSE"), tmp_path / "good.safetensors")

@@ -1,4 +1,4 @@
-"""The few-shot fit: what it minimises, on which pixels, in which coordinates, and what it refuses."""
+"""The few-shot fit: its objective, pixels, coordinates and refusals."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_the_probabilities_are_calibrated_on_pixels_that_were_left_out(toy, dens
 
 
 class Counted:
-    """A generator that counts its passes and tells how far they went."""
+    """A generator that counts its passes and records how far they went."""
 
     def __init__(self, generator):
         self.generator, self.calls = generator, []

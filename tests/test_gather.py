@@ -1,4 +1,4 @@
-"""Rows of features at single pixels are what upsampling would hold there."""
+"""Feature rows at single pixels equal the values that upsampling would give there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate in front of the page: bodies have a limit, and whatever goes wrong is said in a sentence."""
+"""The gate in front of the page: request bodies are limited, and every failure is reported in a sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPLOAD = 4 * MAX_JSON
 
 @pytest.fixture(scope="module")
 def loop():
-    """A loop for all that is awaited here."""
+    """The event loop for all coroutines here."""
     own = asyncio.new_event_loop()
     yield own
     own.close()
@@ -32,7 +32,7 @@ def through(loop):
 
 
 async def through_gate(app, *, path="/gradio_api/call/x", pieces=(b"{}",), declared=None):
-    """What a client gets whose body comes in pieces: (status, JSON or text), and how many pieces were asked for."""
+    """The answer to a body sent in pieces, (status, JSON or text), and the number of pieces that were read."""
     headers = [(b"content-type", b"application/json")]
     headers += [] if declared is None else [(b"Content-Length", str(declared).encode())]
     coming = [
@@ -66,7 +66,7 @@ async def echo(scope, receive, send):
 
 
 async def hides_errors(scope, receive, send):
-    """As FastAPI does: whatever happens to the body is an answer of its own."""
+    """Turn any failure to read the body into an answer, as FastAPI does."""
     try:
         await echo(scope, receive, send)
     except Exception:
@@ -118,7 +118,7 @@ def test_a_stream_that_breaks_ends(through):
 
 
 async def build():
-    """Blocks with three events; within a running loop Gradio makes none of its own, which nobody would close."""
+    """Blocks with three events, built in a running loop, since Gradio would otherwise create one and leave it open."""
     with GuardedBlocks(analytics_enabled=False) as demo:
         number, file, out = gr.Number(), gr.File(), gr.JSON()
         button = gr.Button()
@@ -134,7 +134,7 @@ def blocks(loop):
 
 
 def called(loop, demo, name, inputs):
-    """What an event answers to inputs, or the `gr.Error`'s sentence; and the session."""
+    """An event's answer to inputs, or the message of its `gr.Error`; and the session."""
     function = next(fn for fn in demo.fns.values() if fn.api_name == name)
     state = gr.state_holder.SessionState(demo)
     try:

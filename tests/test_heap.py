@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system, and threads share arenas, where the C library knows of such things."""
+"""Freed memory is returned to the system, and threads share arenas, if the C library supports it."""
 
 from __future__ import annotations
 

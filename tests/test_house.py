@@ -1,4 +1,4 @@
-"""The rules of the house: who may import what, what is exported, and what a tracked file may hold."""
+"""Rules of the repository: permitted imports, exported names, and the contents of tracked files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def dotted(path):
 
 
 def imported(path, *, top_level=False):
-    """The dotted names that a file imports, anywhere in it or (`top_level`) when it is imported itself."""
+    """The dotted names that a file imports anywhere, or (`top_level`) when it is imported itself."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = tree.body if top_level else ast.walk(tree)
     names = set()

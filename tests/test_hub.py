@@ -1,4 +1,4 @@
-"""The Hub client against a stand-in for the Hub's HTTP interface: every way in, and every way it can fail."""
+"""The Hub client against a stand-in for the Hub's HTTP interface: all operations and all failures."""
 
 from __future__ import annotations
 

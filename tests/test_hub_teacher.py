@@ -1,4 +1,4 @@
-"""Teachers from the Hub, on tiny random SegFormer networks of the same classes behind the stand-in Hub."""
+"""Teachers from the Hub, with tiny random SegFormer networks of the same classes on the stand-in Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jumps: the bank's samples show in which direction a wish comes true, and what the generator's own directions are."""
+"""Jumps: the bank's samples give the direction that fulfils a wish, and the generator's own directions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def atlas(toy, extractor):
 
 
 def small_disc_elsewhere(toy, ws, donor):
-    """A wish: the smallest disc where it is in another image."""
+    """A wish: the smallest disc at its place in another image."""
     there = toy.truth(toy.map(seed_z(toy, [donor])))[0] == 3
     return np.where(there, 3, IGNORE).astype(np.uint8), toy.truth(ws)[0]
 

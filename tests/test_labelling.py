@@ -1,4 +1,4 @@
-"""What the tab Label does where it chooses images: values in, values out, on a toy generator."""
+"""The functions with which the tab Label chooses images, on a toy generator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def services():
 
 
 def session_of(services, seeds, labelled=(), psi=0.7):
-    """Images of seeds, some of which are painted."""
+    """A session with the images of seeds, some of them painted."""
     ws, rgb = services.studio.draw("toy", seeds, psi)
     session = add_pictures(new_session("toy", CATEGORIES), ws, seeds, psi, rgb.shape[1:3], 100)
     for i in labelled:

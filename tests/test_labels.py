@@ -1,4 +1,4 @@
-"""The label of a conditional network: chosen in the library, by a program, in the shell; refused where none is."""
+"""The label of a conditional network, chosen in the library, the API and the shell, and refused if there is none."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CATEGORIES = parse_categories(["low", "high"])
 
 @pytest.fixture
 def labelled(tmp_path, monkeypatch):
-    """The file of a network of four labels, which is what this installation offers."""
+    """The file of a network with four labels, which this installation offers."""
     path = tmp_path / "four.pkl"
     write_nvidia_torch(path, nets.random_state(nets.CONDITIONAL), clamp=256.0)
     monkeypatch.setenv("LINSEM_MODELS", str(path))
@@ -151,7 +151,7 @@ def test_a_data_set_and_a_project_know_the_label(labelled, tmp_path):
 
 
 def halves(folder, size):
-    """A label map of two halves."""
+    """Write a label map of two halves."""
     labels = np.zeros(size, np.uint8)
     labels[: size[0] // 2] = 1
     Image.fromarray(labels).save(folder / "halves.png")

@@ -1,4 +1,4 @@
-"""A StyleGAN2 in NVIDIA's pickle goes through the whole program; one of 1024 px does so within 8 GB."""
+"""The whole program on a StyleGAN2 in NVIDIA's pickle format, at 1024 px within 8 GB."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = ["load", "draw", "fit", "segment", "edit", "sample"]
 
 
 def written(path, channels, **config):
-    """A network of random weights, with noise, as NVIDIA's training leaves it."""
+    """Write a network with random weights and noise, as NVIDIA's training saves it."""
     torch.manual_seed(0)
     network = StyleGAN2(StyleGAN2Config(channels=channels, conv_clamp=256.0, **config))
     state = network.state_dict()

@@ -1,4 +1,4 @@
-"""IoU against counts made by hand and by plain loops."""
+"""IoU against manual counts and plain loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made once: who waits for whom while it is being made."""
+"""Values that are made once: callers wait for the one that is making them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOON = 30  # seconds; nothing here takes one
 
 
 class Slow:
-    """Something that is made when it is told to go on."""
+    """A value whose making waits for a signal."""
 
     def __init__(self):
         self.begun, self.go, self.times = threading.Event(), threading.Event(), 0

@@ -1,4 +1,4 @@
-"""Label maps: what goes out comes back, in every shape that people send, and what belongs to nobody is named."""
+"""Label maps: exact round trips in all common formats, and errors that name values of no category."""
 
 from __future__ import annotations
 

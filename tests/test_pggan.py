@@ -1,4 +1,4 @@
-"""PGGAN: its layers, its two taps, and the contract of a generator."""
+"""PGGAN: its layers, its two taps, and the Generator protocol."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A network that nobody here has seen: one small class, of another shape in every respect; everything works on it."""
+"""An unknown network, one small class that differs in every respect from the others: everything works on it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NAMES = ("background", "sun", "sea")
 
 
 class Sunset:
-    """A sun over a sea, on layers whose sizes follow no power of two; z is the style itself, and is not repeated.
+    """Draws a sun over a sea, on layers whose sizes are not powers of two; z itself is the style, and is not repeated.
 
-    It shares no code with the package: no base class, no module, no parameters.
+    It shares no code with the package, and has no base class, module or parameters.
     """
 
     id = "sunset"
@@ -38,7 +38,7 @@ class Sunset:
         return psi * z[:, None]
 
     def parts(self, ws, size):
-        """(N, 3, h, w): how much each pixel is sky, sun, sea; the sum is one."""
+        """The shares of sky, sun and sea in each pixel, (N, 3, h, w), summing to one."""
         x, y, r, horizon = torch.tanh(ws[:, 0, :4, None, None] * 0.7).unbind(1)
         rows, columns = torch.linspace(-1, 1, size[0])[:, None], torch.linspace(-1, 1, size[1])
         distance = ((columns - 0.5 * x).square() + (rows + 0.2 - 0.3 * y).square() + 1e-6).sqrt()
@@ -58,7 +58,7 @@ class Sunset:
 
 
 class Lying(Sunset):
-    """Says other channel counts than its features have."""
+    """Declares other channel counts than its features have."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ def ws_of(net, *seeds):
 
 
 def annotations(net, seeds=(0, 1, 2), every=5):
-    """A pixel in `every` is labelled, the rest is unknown."""
+    """Annotations with one pixel in `every` labelled, the rest unknown."""
     ws = ws_of(net, *seeds)
     labels = truth(net, ws).copy()
     unknown = np.random.default_rng(0).random(labels.shape) > 1 / every

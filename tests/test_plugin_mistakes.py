@@ -1,4 +1,4 @@
-"""A network of one's own that does not keep to the protocol: each door says what differs, before anything is made."""
+"""A network that violates the protocol: each entry point names the violation before anything is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = r"'sunset': expected an image of \(\d+, 3, 37, 37\), got "
 
 
 def changed(change):
-    """A sunset whose answers are changed."""
+    """A `Sunset` whose answers are changed."""
 
     class Changed(Sunset):
         def synthesize(self, ws, **asked):
@@ -49,7 +49,7 @@ def teacher(rgb):
 
 
 def doors(net, extractor, folder):
-    """Everything that reads images or features, by name."""
+    """All entry points that read images or features, by name."""
     from linsem.export import iter_export
 
     ws = ws_of(net, 0, 1)

@@ -1,4 +1,4 @@
-"""A lower precision of the synthesis, chosen in the library, by a variable, in the shell."""
+"""A lower precision of the synthesis, chosen in the library, by environment variable and in the shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project comes back exactly as it was, and a file that means harm is refused with a sentence."""
+"""Projects make an exact round trip, and hostile files are refused with a sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.toys import CATEGORIES, ToyGenerator
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A project with everything in it."""
+    """A project with all its parts."""
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("extractor") / "toy.safetensors"
     save_extractor(ToyGenerator().known_extractor(), path)
@@ -166,7 +166,7 @@ def test_more_than_would_be_read_is_not_written():
 
 
 def rezipped(data, change=None, *, drop=(), extra=(), compress=None):
-    """The zip with the contents `change` {name: bytes}, without those to `drop`, with `extra` (ZipInfo, bytes)."""
+    """The zip with entries replaced (`change`, {name: bytes}), removed (`drop`) and added (`extra`)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile warns of two entries of one name

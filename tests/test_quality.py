@@ -1,4 +1,4 @@
-"""The figures of the quality command, each on a case whose answer is known, and the whole on toys."""
+"""The figures of the quality command, each on a case with a known answer, and the whole command on toys."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_glasses_excuse_eyes_where_they_are_worn_and_nowhere_else() -> None:
 
 
 class _Recall:
-    """A generator that knows some drawings by heart, or (`noise`) nothing at all."""
+    """A generator that returns memorised drawings, or with `noise` only noise."""
 
     size, z_dim, device = (SIZE, SIZE), 8, torch.device("cpu")
     categories = parse_categories(list(drawings.CATEGORIES))
@@ -141,7 +141,7 @@ class _Recall:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawings where `dataset.cached` looks for them, so that no process pool is needed."""
+    """A folder of drawings for `dataset.cached`, so that no process pool is needed."""
     place = tmp_path_factory.mktemp("drawings")
     seeds = range(drawings.HELD_OUT, drawings.HELD_OUT + 2 * SIZES.images)
     pairs = [drawings.render_seed(seed, SIZE, labels=i < SIZES.labelled) for i, seed in enumerate(seeds)]

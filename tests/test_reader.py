@@ -1,4 +1,4 @@
-"""Which extractor the tabs read with, and what they say and offer where it has not seen every category."""
+"""Which extractor the tabs use, and what they say and offer if it has not seen every category."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def session(services):
 
 @pytest.fixture(scope="module")
 def fitted(services):
-    """As after strokes of three categories."""
+    """A fit to strokes of three categories."""
     shipped = services.studio.shipped(MODEL)
     bias = shipped.weights["bias"].clone()
     for k, category in enumerate(shipped.categories):

@@ -1,4 +1,4 @@
-"""What the README says is so: its code runs, its settings are the program's, its files are there."""
+"""The README is correct: its code runs, its settings are those of the program, its files exist."""
 
 from __future__ import annotations
 

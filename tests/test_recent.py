@@ -1,4 +1,4 @@
-"""What is kept within a bound of bytes: the least recently used goes first, and nothing that is larger alone stays."""
+"""A cache bounded in bytes: the least recently used value goes first, and none larger than the bound is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.toys import ToyGenerator
 
 @pytest.fixture
 def three():
-    """Two of three values fit; the second was used last."""
+    """A cache that fits two of three values, the second of which was used last."""
     kept = Recent(10)
     for key in (b"a", b"b"):
         kept.keep(key, key.decode(), 4)
@@ -44,7 +44,7 @@ def test_after_clear_there_is_room_again(three):
 
 
 class Counted(ToyGenerator):
-    """Counts its passes."""
+    """A toy that counts its passes."""
 
     passes = 0
 

@@ -1,4 +1,4 @@
-"""The rows of a fit are what was gathered, in the images' coordinates, and are remembered by what they were of."""
+"""The rows of a fit are the gathered features in the images' coordinates, and are cached by their origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.toys import ToyGenerator
 
 
 def views_of(toy, **changes):
-    """The toy's two layers, seen once more under what stands for other noise: features twice as large."""
+    """Views of the toy's two layers, with doubled features as a second view in place of other noise."""
 
     def features(ws):
         return toy.synthesize(ws[None], image=False)[1]

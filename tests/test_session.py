@@ -1,4 +1,4 @@
-"""The bench and the track of edits: nothing is lost, nothing is shared, and undo is exact."""
+"""The bench and the track of edits: nothing is lost or shared between sessions, and undo is exact."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_undo_gives_back_exactly_what_was_before_a_merge(session):
 
 
 def painted_on(session, index, **at):
-    """A stroke over what is there: the rows given get the labels given."""
+    """Paint over the labels of an image: the given rows get the given labels."""
     picture = session.pictures[index]
     over = labels(**at)
     return bench.paint(session, picture.key, np.where(over == 255, picture.labels, over))

@@ -1,4 +1,4 @@
-"""Specks: what an image shows too little of goes to the next likely category, and nothing else changes."""
+"""Specks: categories with too few pixels give way to the next likely one, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 
 def logits_for(labels: list[list[int]], classes: int, then: int) -> torch.Tensor:
-    """Of one image (1, K, H, W): each pixel's label is the likeliest, and `then` the next likely."""
+    """Logits (1, K, H, W) in which each pixel's label is the likeliest and `then` the next likely."""
     rows = torch.tensor(labels)
     logits = torch.nn.functional.one_hot(rows, classes).float() * 2
     logits[..., then] += 1

@@ -1,4 +1,4 @@
-"""Strokes spread over what they touch of one colour, and no further."""
+"""Strokes spread over the areas of one colour that they touch, and no further."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is t
 
 
 def scene(size=64):
-    """A face on a wall, with two eyes: rgb and the four regions' masks."""
+    """A face with two eyes on a wall: rgb, and the masks of the four regions."""
     y, x = np.mgrid[:size, :size] / size - 0.5
     face = x**2 + y**2 < 0.3**2
     left, right = ((x - at) ** 2 + (y + 0.05) ** 2 < 0.05**2 for at in (-0.12, 0.12))
@@ -57,7 +57,7 @@ def test_without_edges_the_other_eye_would_be_skin(monkeypatch):
 
 
 def careless(size=64):
-    """A dab for the left eye that is twice as wide as it, and one for the face."""
+    """Labels with a dab for the left eye, twice as wide as the eye, and one for the face."""
     y, x = np.mgrid[:size, :size] / size - 0.5
     labels = np.full((size, size), IGNORE, np.uint8)
     labels[(x + 0.12) ** 2 + (y + 0.05) ** 2 < 0.1**2] = 2

@@ -1,4 +1,4 @@
-"""The latent loop keeps what it promises, and the toy start does not satisfy it by itself."""
+"""The latent optimisation loop meets its guarantees, which the toy's start does not satisfy already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StyleGAN: its operations equal their definitions, and it keeps the contract of a generator."""
+"""StyleGAN: its operations equal their definitions, and it satisfies the Generator protocol."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""StyleGAN2 as published: against a plain implementation, and what the Generator protocol promises."""
+"""StyleGAN2 against a plain implementation of the published one, and the Generator protocol."""
 
 from __future__ import annotations
 

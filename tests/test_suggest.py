@@ -1,4 +1,4 @@
-"""What to label next: images with parts that nothing labelled shows, and that are unlike each other."""
+"""Suggestions of what to label next: images with parts that no labelled image shows, unlike each other."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_positions_that_are_not_there_are_told(toy):
 
 
 def many(*parts: tuple[list[float], int], images: int = 40) -> torch.Tensor:
-    """Images of so many pixels of each part, each a little different; more pixels than are compared with."""
+    """Images with given pixel counts of each part, slightly varied, with more pixels than are compared."""
     places = torch.tensor([[at for at, count in parts for _ in range(count)]] * images)
     return places + 0.01 * torch.randn(places.shape, generator=torch.Generator().manual_seed(0))
 

@@ -1,4 +1,4 @@
-"""One pass trains every kind; a run that was stopped goes on exactly; each image is made and labelled once."""
+"""One pass trains all kinds, a stopped run resumes exactly, and each image is made and labelled once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENOUGH = {"LSE": 0.7, "NSE-1": 0.6, "NSE-2": 0.4, "centroid": 0.3}
 
 
 class Teacher:
-    """Sees the image only: the category whose colour is nearest. Counts what it is shown."""
+    """A teacher that sees only the image, returns the category of the nearest colour, and counts images."""
 
     categories = CATEGORIES
 
@@ -116,7 +116,7 @@ def test_the_state_under_another_teacher_or_other_weights_is_refused(toy, tmp_pa
 
 
 class Two:
-    """What one of two processes sees: the other one's sums are as large as its own."""
+    """The view of one of two processes, where the other one's sums equal its own."""
 
     count = 2
 

@@ -1,4 +1,4 @@
-"""Another look: the layout stays, the colours are another seed's, and what is told is of what is shown."""
+"""Another look: the layout stays, the colours come from another seed, and reports describe the image shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher's file and doors, and that its training learns; on networks of a few thousand parameters."""
+"""The teacher's file, entry points and training, on networks of a few thousand parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _network(seed: int = 0) -> UNet:
 
 
 def _scenes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A dark square and a one-pixel red line on light, 32 px."""
+    """Scenes of 32 px: a dark square and a one-pixel red line on a light background."""
     random = np.random.default_rng(seed)
     rgb = np.full((count, 32, 32, 3), 220, np.uint8)
     labels = np.zeros((count, 32, 32), np.uint8)

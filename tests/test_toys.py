@@ -1,4 +1,4 @@
-"""The toy generator is what the other tests take it for."""
+"""The toy generator has the properties that the other tests rely on."""
 
 from __future__ import annotations
 

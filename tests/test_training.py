@@ -1,4 +1,4 @@
-"""The recipe: drawings follow from their seeds, labels from the drawings; the mapping starts out reading codes."""
+"""The training recipe: seeds determine drawings, drawings determine labels, and the mapping starts by reading codes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_cached_arrays_are_the_drawings(tmp_path):
 
 
 def probe(mapping: Mapping) -> float:
-    """How often a linear map of w names the drawing's eyes."""
+    """How often a linear map of w predicts the drawing's eyes."""
     codes = dataset.codes(0, 1500)
     eyes = list(drawings.choices()["eyes"])
     wanted = torch.tensor([eyes.index(drawings.drawing_of(code).variants["eyes"]) for code in codes])

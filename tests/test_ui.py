@@ -1,4 +1,4 @@
-"""What the screen is made of, without a screen: text stays text, paths stay inside, bounds hold whatever comes."""
+"""Parts of the user interface without a browser: text stays text, paths stay inside, and bounds always hold."""
 
 from __future__ import annotations
 

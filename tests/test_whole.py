@@ -1,4 +1,4 @@
-"""No file is half there: a process that dies at any byte of a write leaves what was there before, or nothing."""
+"""Atomic writes: a process that dies at any byte of a write leaves the previous file, or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from linsem.whole import whole
 ROOT = Path(__file__).parents[1]
 WRITERS = ("extractor", "latents", "project", "data set", "bank", "checkpoint", "plain")
 
-# Each writer runs in a child that the kernel kills once a file has grown to so many bytes: no code of ours can tidy up.
+# Each writer runs in a child that the kernel kills once a file has reached a given size, so no code can clean up.
 CHILD = """
 import json, os, resource, signal, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The convolution with fewer multiplications is the same convolution."""
+"""The Winograd convolution equals the direct one."""
 
 from __future__ import annotations
 

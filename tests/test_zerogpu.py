@@ -1,6 +1,6 @@
-"""What runs on the accelerator, under the real package `spaces` with a stand-in for its scheduler and for its GPU.
+"""Jobs on the accelerator, with the real package `spaces` and stand-ins for its scheduler and its GPU.
 
-The functions above the tests run in the server's process (`Space`), and in the workers that `spaces` forks from it.
+The functions above the tests run in the server's process (`Space`) and in the workers that `spaces` forks from it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from tests.toys import CATEGORIES, ToyGenerator, scribbles
 JOBS = ("draw", "render", "fit", "read", "fit_and_read", "overview", "suggest", "edit", "remove", "sample", "label")
 STREAMS = ("edit", "remove", "sample", "label")
 PATIENT = {"timeout": 120}
-STEP = 0.04  # seconds at least that a step takes here, so that a stream can be stopped between two
+STEP = 0.04  # minimum seconds per step, so that a stream can be stopped between two
 
 
 # --- in the server's process -----------------------------------------------------------------------------------------
 
 
 class Noted(Studio):
-    """A studio whose streams note each step in the file that STEPS names, whatever process they run in."""
+    """A studio whose streams record each step in the file named by STEPS, in any process."""
 
     def edit(self, *args, **options):
         return noted(super().edit(*args, **options))
@@ -55,7 +55,7 @@ class Noted(Studio):
 
 
 class NotedToy(ToyGenerator):
-    """Notes its passes in the file that PASSES names."""
+    """Records its passes in the file named by PASSES."""
 
     def synthesize(self, ws, **options):
         note("PASSES", len(ws))
@@ -103,7 +103,7 @@ def run(job, *args):
 
 
 def stopped(job, *args):
-    """Take two frames, close the stream: the steps noted before, at once after, and a while after."""
+    """Take two frames and close the stream; returns the steps recorded before, right after and some time after."""
     stream, start = getattr(accelerator(), job)(*args), notes("STEPS")
     next(stream), next(stream)
     before = notes("STEPS")
@@ -114,7 +114,7 @@ def stopped(job, *args):
 
 
 def steps_of(job, *args):
-    """The steps noted in a whole run."""
+    """The steps recorded in a whole run."""
     start = notes("STEPS")
     run(job, *args)
     return notes("STEPS") - start
@@ -128,7 +128,7 @@ def passes_of(job, *args):
 
 
 def kept():
-    """What the server's process keeps: images of the toy and their bytes, networks, extractors, and a global."""
+    """The contents of the server's caches: images of the toy and their bytes, networks, extractors, and a global."""
     looks, networks = studio()._looks_of("toy"), sorted(studio()._looks._values)
     return len(looks.kept), looks.kept.bytes, networks, sorted(studio()._shipped._values), list(GLOBAL)
 
@@ -137,7 +137,7 @@ GLOBAL = []
 
 
 def touch(action, value=None):
-    """Not a job of the app: what one must not do, and what may befall it."""
+    """Do what no job of the app may do, or suffer what may happen to one."""
     if action == "global":
         GLOBAL.append(value)
         return len(GLOBAL)
@@ -168,13 +168,13 @@ LOCK, FORK_LOCK = threading.Lock(), ForkLock()
 
 @functools.cache
 def worded():
-    """As the app's own function is decorated."""
+    """Decorated like the app's own function."""
     return on_gpu(touch, lambda *args: 10)
 
 
 @functools.cache
 def raw():
-    """As `spaces.GPU` alone decorates."""
+    """Decorated only by `spaces.GPU`."""
 
     def bare(*args):
         return touch(*args)
@@ -255,7 +255,7 @@ def open_page():
 
 @pytest.fixture(scope="module")
 def local():
-    """A studio of this process that has a generator with its extractor, and the name of that generator."""
+    """A studio in this process with a generator and its extractor, and the generator's name."""
     studio = Studio(Settings(device="cpu"))
     return studio, next(row["id"] for row in studio.models() if row["available"] and studio.shipped(row["id"]))
 
@@ -272,7 +272,7 @@ def space(tmp_path_factory, local):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """The same jobs in this process, where there is no scheduler; with banks of its own, since kept ones take less."""
+    """The same jobs in this process, without a scheduler; with its own banks, since cached ones take less time."""
     studio = Studio(Settings(device="cpu", cache=str(tmp_path_factory.mktemp("banks"))))
     studio._looks.get("toy", lambda: Looks(ToyGenerator(), 64 << 20))
     return Accelerator(studio)

@@ -1,4 +1,4 @@
-"""The zoo: every row is sound, every way to name a generator loads it, and what cannot be had says what to do."""
+"""The zoo: every row is valid, every kind of name loads, and errors for unavailable generators say what to do."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""A toy generator whose features are linear in a known label map: what the tests state their theorems on.
+"""A toy generator whose features are linear in a known label map, so that tests can check exact results.
 
-`ToyGenerator` draws three soft discs, one over the other, on a background: the categories. Which w says what is known
-(`scene`), the label map is known (`truth`), and one known matrix a layer turns that layer's features into the soft
-memberships of the categories, (N, K, h, w), whose largest is the truth (`matrices`, `known_extractor`). The rest of the
-features are waves that mean nothing. Everything is differentiable in ws, and takes about a millisecond an image.
+`ToyGenerator` draws three overlapping soft discs on a background; these are the categories. The effect of w is known
+(`scene`), and so is the label map (`truth`). One known matrix per layer maps its features to the soft memberships of
+the categories, (N, K, h, w), whose largest is the truth (`matrices`, `known_extractor`). The other features are
+meaningless waves. Everything is differentiable in ws and takes about a millisecond per image.
 
-Like a real one: geometry is decided by the first three ws and colour by the last two, so layers may disagree in W+; z
-and w have different sizes; the mean w is not zero; early layers are coarse, so that labels from them alone are not
-exact.
+As in real generators, the first three ws decide the geometry and the last two the colours, so layers may disagree in
+W+; z and w have different sizes; the mean w is not zero; early layers are coarse, so that labels from them alone are
+not exact.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CATEGORIES = (
     Category("small", "#5c8001"),
 )
 Z_DIM, W_DIM, WAVES = 16, 24, 5
-GEOMETRY, COLORS = 9, 12  # numbers that a w decides: centre and radius of three discs, the colours of four categories
-SHARPNESS = 10.0  # of the discs' edges: a width of 1 / SHARPNESS of half the image
+GEOMETRY, COLORS = 9, 12  # numbers that w decides: centres and radii of three discs, colours of four categories
+SHARPNESS = 10.0  # of the discs' edges, whose width is 1 / SHARPNESS of half the image
 BASE_COLORS = ((-0.6, -0.4, 0.3), (0.6, 0.1, -0.2), (-0.1, 0.7, -0.4), (0.5, 0.6, 0.7))
 
 
 class ToyGenerator(nn.Module):
-    """Satisfies `linsem.Generator`. `size` is (H, W) or one number; `seed` decides its weights and so its `scene`s."""
+    """Implements `linsem.Generator`; `size` is (H, W) or one number, and `seed` determines the weights."""
 
     z_dim, w_dim, num_ws = Z_DIM, W_DIM, 5
 
@@ -67,7 +67,7 @@ class ToyGenerator(nn.Module):
         return self.w_mean.device
 
     def map(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
-        """Z (N, z_dim) to ws (N, num_ws, w_dim)."""
+        """Map z (N, z_dim) to ws (N, num_ws, w_dim)."""
         w = torch.nn.functional.leaky_relu(z @ self.hidden, 0.2) @ self.out * 1.6 + self.w_mean
         w = self.w_mean + psi * (w - self.w_mean)
         return w[:, None].repeat(1, self.num_ws, 1)
@@ -75,7 +75,7 @@ class ToyGenerator(nn.Module):
     def synthesize(
         self, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None
     ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """Ws (N, num_ws, w_dim) to the image (N, 3, H, W) or None, and features up to `last_layer`."""
+        """Map ws (N, num_ws, w_dim) to the image (N, 3, H, W) or None, and features up to `last_layer`."""
         if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
             raise ValueError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
         last = len(self.layers) - 1 if last_layer is None else last_layer
@@ -85,14 +85,14 @@ class ToyGenerator(nn.Module):
         return (self._image(ws) if image else None), features
 
     def scene(self, ws: torch.Tensor, layer: int = -1) -> torch.Tensor:
-        """What a layer draws: (N, 3, 3), for each disc its centre x, centre y and radius; an image is 2 wide."""
-        upto = min(layer % len(self.layers) + 1, 3)  # geometry is the business of the first three ws
+        """The discs of a layer, (N, 3, 3): x and y of the centre and the radius, for an image that is 2 wide."""
+        upto = min(layer % len(self.layers) + 1, 3)  # only the first three ws decide the geometry
         x, y, r = torch.tanh(ws[:, :upto].mean(1) @ self.read_geometry).unflatten(1, (3, 3)).unbind(-1)
         radii = torch.tensor([0.55, 0.4, 0.25], dtype=ws.dtype, device=ws.device)
         return torch.stack([x * 0.6, y * 0.6, radii * (1 + 0.4 * r)], -1)
 
     def memberships(self, ws: torch.Tensor, size: tuple[int, int] | None = None, layer: int = -1) -> torch.Tensor:
-        """How much each pixel belongs to each category, (N, K, *size), summing to one; later discs cover earlier."""
+        """The share of each category in each pixel, (N, K, *size), summing to one; later discs cover earlier ones."""
         y, x = self._grid(size or self.size)
         discs = self.scene(ws, layer)[..., None, None]  # (N, 3, 3, 1, 1)
         distance = torch.sqrt((x - discs[:, :, 0]) ** 2 + (y - discs[:, :, 1]) ** 2 + 1e-6)
@@ -109,11 +109,11 @@ class ToyGenerator(nn.Module):
         return self.memberships(ws, size).argmax(1).to(torch.uint8).cpu().numpy()
 
     def matrices(self) -> list[torch.Tensor]:
-        """(K, C) a layer: times its features, the memberships at its size."""
+        """One matrix (K, C) per layer that maps its features to the memberships at its size."""
         return [mix[:, : len(CATEGORIES)].T.contiguous() for mix in self.mixes]
 
     def known_extractor(self) -> Extractor:
-        """The LSE that is exact: the last layer's matrix."""
+        """The exact LSE: the last layer's matrix."""
         last = len(self.layers) - 1
         weights = {"layer0.weight": self.matrices()[last] * 10, "bias": torch.zeros(len(CATEGORIES))}
         return Extractor("LSE", CATEGORIES, (last,), self.id, self.size, weights)
@@ -125,7 +125,7 @@ class ToyGenerator(nn.Module):
         return torch.einsum("cf,nfhw->nchw", self.mixes[index], parts)
 
     def _waves(self, index: int, ws: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """(N, WAVES, *size) in [-1, 1]: plane waves whose phases follow the layer's own w."""
+        """Plane waves (N, WAVES, *size) in [-1, 1] whose phases depend on the layer's w."""
         y, x = self._grid(size)
         direction = self.directions[index][..., None, None]  # (WAVES, 2, 1, 1)
         phase = (ws[:, index] @ self.phases[index])[..., None, None]
@@ -137,13 +137,13 @@ class ToyGenerator(nn.Module):
         return torch.einsum("nkc,nkhw->nchw", self.colors + shift, self.memberships(ws)) + grain
 
     def _grid(self, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Y (h, 1) and x (1, w) of the pixels, corners at -1 and 1, as logits are resized."""
+        """The y (h, 1) and x (1, w) of the pixels, with corners at -1 and 1, as for resizing logits."""
         options = {"dtype": self.w_mean.dtype, "device": self.device}
         return torch.linspace(-1, 1, size[0], **options)[:, None], torch.linspace(-1, 1, size[1], **options)[None]
 
 
 def scribbles(labels: np.ndarray, fraction: float = 0.05, seed: int = 0) -> np.ndarray:
-    """Labels (H, W) with all but a random fraction of each category's pixels (at least two) unknown (255)."""
+    """Keep a random fraction of each category's pixels (at least two) of labels (H, W); the rest is unknown (255)."""
     rng = np.random.default_rng(seed)
     sparse = np.full_like(labels, 255)
     for label in np.unique(labels):
@@ -154,6 +154,6 @@ def scribbles(labels: np.ndarray, fraction: float = 0.05, seed: int = 0) -> np.n
 
 
 def labelled(generator: ToyGenerator, count: int = 4) -> list[Annotation]:
-    """The first seeds' images with the truth of every pixel."""
+    """The images of the first seeds, fully labelled with the truth."""
     ws = generator.map(seed_z(generator, range(count)), psi=0.7)
     return [Annotation(w, labels) for w, labels in zip(ws, generator.truth(ws), strict=True)]

@@ -1,4 +1,4 @@
-"""Notices every opening of a file in a folder, by whatever process and library (inotify, on Linux)."""
+"""Detects every opening of a file in a folder, by any process or library (inotify, on Linux)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVENT = struct.Struct("iIII")
 
 
 class Watched:
-    """A folder under watch, as a context; `opened` are the names that were opened or read since."""
+    """A context manager that watches a folder; `opened` lists the names opened or read since."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Watched:
 
     @property
     def opened(self) -> list[str]:
-        """The names, in the order of the events; empty where the system cannot watch."""
+        """The names in the order of the events; empty if the system cannot watch folders."""
         while self._handle >= 0:
             try:
                 data = os.read(self._handle, 1 << 16)
@@ -44,7 +44,7 @@ class Watched:
             while data:
                 _, _, _, length = EVENT.unpack_from(data)
                 name = data[EVENT.size : EVENT.size + length].rstrip(b"\0")
-                if name:  # without one it is the folder itself
+                if name:  # an empty name is the folder itself
                     self._names.append(os.fsdecode(name))
                 data = data[EVENT.size + length :]
         return self._names

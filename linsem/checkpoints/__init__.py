@@ -1,8 +1,8 @@
-"""Foreign generator checkpoints, read without executing anything that they hold.
+"""Reads generator checkpoints of several origins without executing anything in them.
 
-`read_checkpoint` recognises a file by its content and returns family, configuration and state under our own names;
-`build_network` turns that into a frozen network. One format a file: `own`, `nvidia_torch`, `nvidia_tf`, `rosinality`,
-`genforce`.
+`read_checkpoint` recognises a file by its content and returns its family, configuration and state, with tensors named
+as in `linsem`; `build_network` turns these into a frozen network. Each format has a module: `own`, `nvidia_torch`,
+`nvidia_tf`, `rosinality`, `genforce`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from linsem.checkpoints.zipped import looks_zip
 
 __all__ = ["Checkpoint", "CheckpointError", "build_network", "read_checkpoint", "write_safetensors"]
 
-MAX_FILE_BYTES = 2 * 2**30  # the largest known one of these families has 0.4 GB; with its optimizers, 0.9
+MAX_FILE_BYTES = 2 * 2**30  # the largest known file of these families has 0.4 GB, or 0.9 GB with its optimizers
 
 FOREIGN = {
     b"version https://git-lfs": "a Git LFS pointer (the weights themselves were not downloaded)",
@@ -38,15 +38,15 @@ FOREIGN = {
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The generator in a file of any known format, told by its content; nothing in it is executed or imported.
+    """Read a generator from a file of any known format, recognised by content; nothing in it is executed or imported.
 
-    Raises `CheckpointError` with a sentence for whatever is not one.
+    Raises `CheckpointError`, with a sentence that says why, for any other file.
     """
     return parse_checkpoint(_mapped(Path(path)))
 
 
 def _mapped(path: Path) -> memoryview:
-    """The bytes of a regular file of at most `MAX_FILE_BYTES`. What nobody looks at takes no memory."""
+    """Map a regular file of at most `MAX_FILE_BYTES`; parts that are not accessed take no memory."""
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: {'this is no regular file' if path.exists() else 'no such file'}")
@@ -54,7 +54,7 @@ def _mapped(path: Path) -> memoryview:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 raise CheckpointError(f"{path.name}: expected at most {MAX_FILE_BYTES} bytes, got {size}")
-            if not size:  # which cannot be mapped
+            if not size:  # an empty file cannot be mapped
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
     except OSError as error:
@@ -62,12 +62,12 @@ def _mapped(path: Path) -> memoryview:
 
 
 def parse_checkpoint(data: bytes | memoryview) -> Checkpoint:
-    """As `read_checkpoint`, of bytes in memory. Whatever goes wrong, a `CheckpointError` comes out."""
+    """Like `read_checkpoint`, but from bytes in memory; every failure raises `CheckpointError`."""
     try:
         return _recognise(memoryview(data))
     except CheckpointError:
         raise
-    except Exception as error:  # the last net: a damaged file must never take its caller down
+    except Exception as error:  # last resort: no damaged file may cause any other exception
         raise CheckpointError(f"damaged, or not a generator checkpoint ({type(error).__name__}: {error})") from error
 
 
@@ -90,7 +90,7 @@ def _recognise(data: memoryview) -> Checkpoint:
 
 
 def _from_torch(value: Any, decoder: Decoder) -> Checkpoint:
-    """The checkpoint in the value of a torch file."""
+    """Read a checkpoint from the value of a torch file."""
     if not isinstance(value, dict | Made):
         raise CheckpointError(f"expected a table of tensors in the torch file, got {kind_of(value)}")
     if rosinality.find_state(value) is not None:
@@ -103,7 +103,7 @@ def _from_torch(value: Any, decoder: Decoder) -> Checkpoint:
 
 
 def _from_pickle(value: Any, decoder: Decoder) -> Checkpoint:
-    """The checkpoint in the value of a plain pickle."""
+    """Read a checkpoint from the value of a plain pickle."""
     if nvidia_torch.looks_nvidia_torch(value):
         return nvidia_torch.read_nvidia_torch(value, decoder)
     if nvidia_tf.looks_nvidia_tf(value):
@@ -113,7 +113,7 @@ def _from_pickle(value: Any, decoder: Decoder) -> Checkpoint:
 
 
 def _some_keys(value: Any) -> str:
-    """The first names in a table and in the tables in it, for messages. Keys are plain: `checked_key` has seen them."""
+    """The first keys of a table and of the tables in it, for messages; `checked_key` ensures that they are plain."""
     table = entries(value)
     names = [str(key)[:60] for key in list(table)[:4]]
     for inner in list(table.values())[:2]:

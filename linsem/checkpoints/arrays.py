@@ -1,4 +1,4 @@
-"""Inert descriptions of tensors and arrays to tensors, with the geometry checked before anything is allocated."""
+"""Decodes inert descriptions of tensors and arrays, checking their geometry before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from linsem.checkpoints.inert import Made, Persistent, kind_of, shown
 from linsem.checkpoints.storages import STORAGE_DTYPES, Storage, storage_of
 from linsem.checkpoints.torchfile import TENSORS, nested_storage
 
-MAX_ELEMENTS = 2**28  # of one checkpoint; the largest known generator has 30 million parameters
-SHARED = 2**16  # numbers that a file may describe beyond its size
+MAX_ELEMENTS = 2**28  # per checkpoint; the largest known generator has 30 million parameters
+SHARED = 2**16  # numbers that a file may describe in excess of its size in bytes
 MAX_DIMENSIONS = 8
 NUMBERS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 
 
 class Decoder:
-    """Turns descriptions into float32 tensors and keeps count, so that one buffer cannot be decoded without end.
+    """Turns descriptions into float32 tensors, limiting their total so that one buffer cannot be decoded without end.
 
-    A checkpoint has each of its numbers once, in one byte or more: a file of `size` bytes may describe as many numbers,
-    and the few that small tensors share.
+    A checkpoint stores each number once, in at least one byte, so a file of `size` bytes may describe that many
+    numbers, plus `SHARED` for small tensors that share a buffer.
     """
 
     def __init__(self, storages: dict[str, Storage] | None = None, size: int = MAX_ELEMENTS) -> None:
         self.storages = storages or {}
         self.limit = self.left = min(size + SHARED, MAX_ELEMENTS)
-        self.nested: dict[int, tuple[Any, Storage]] = {}  # by the identity of its bytes, which are kept beside it
+        self.nested: dict[int, tuple[Any, Storage]] = {}  # by the id of the bytes, which are kept alive
 
     def spend(self, name: str, count: int) -> None:
-        """Refuse more numbers than any generator has, or than the file."""
+        """Count numbers as decoded; raises CheckpointError beyond what the file can hold or any generator has."""
         self.left -= count
         if self.left < 0:
             raise CheckpointError(f"{name}: the file describes more numbers than it can hold, which are {self.limit}")
 
     def tensor(self, name: str, value: Any) -> torch.Tensor:
-        """The float32 tensor that `value` describes; CheckpointError that names it otherwise."""
+        """The float32 tensor that `value` describes; raises a CheckpointError that names it if there is none."""
         if isinstance(value, Made) and value.is_of("torch._utils._rebuild_parameter"):
             value = _argument(name, value, 0)
         if not isinstance(value, Made) or not value.is_of("torch._utils._rebuild_tensor_v2"):
@@ -49,14 +49,14 @@ class Decoder:
         return torch.from_numpy(self.strided(name, storage, offset, _sizes(name, size), _sizes(name, stride)))
 
     def numbers(self, name: str, value: Any) -> torch.Tensor:
-        """The float32 tensor of whatever holds numbers: a tensor, an array or a plain one."""
+        """The float32 tensor of a tensor, an array or a plain number."""
         is_tensor = isinstance(value, Made) and value.is_of(*TENSORS)
         return self.tensor(name, value) if is_tensor else self.array(name, value)
 
     def strided(
         self, name: str, storage: Storage, offset: Any, size: tuple[int, ...], stride: tuple[int, ...]
     ) -> np.ndarray:
-        """A float32 copy of the numbers at `offset` with the given geometry, all inside the storage."""
+        """A float32 copy of the numbers at `offset` with the given geometry; raises if any lies outside the storage."""
         count = len(storage.raw) // storage.itemsize
         total = _product(size)
         if len(size) != len(stride) or type(offset) is not int or offset < 0 or total > count:
@@ -70,11 +70,11 @@ class Decoder:
         view = np.lib.stride_tricks.as_strided(numbers, size, steps, writeable=False)
         if storage.kind == "BFloat16Storage":
             return (np.ascontiguousarray(view).astype(np.uint32) << 16).view(np.float32).reshape(size)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the building refuses
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, which `build` refuses
             return np.array(view, dtype=np.float32, order="C")
 
     def storage(self, name: str, value: Any) -> Storage:
-        """A storage of this file, or one that was saved into bytes of its own."""
+        """A storage of this file, or one that is embedded in the pickle as bytes."""
         if isinstance(value, Persistent):
             kind, key, count = storage_of(value.pid)
             found = self.storages.get(key)
@@ -86,7 +86,7 @@ class Decoder:
         raise CheckpointError(f"{name}: expected a storage, got {kind_of(value)}")
 
     def nested_storage(self, name: str, value: Any) -> Storage:
-        """The storage in some bytes, read once: thousands of tensors may share them through the memo."""
+        """The storage in embedded bytes, read only once, since thousands of tensors may share it through the memo."""
         raw = _argument(name, value, 0) if isinstance(value, Made) else value
         if id(raw) not in self.nested:
             self.nested[id(raw)] = raw, nested_storage(memoryview(_bytes(name, value)))
@@ -144,7 +144,7 @@ def _product(sizes: tuple[int, ...]) -> int:
 
 
 def _dtype(name: str, value: Any) -> np.dtype:
-    """A numeric type: floats, whole numbers, truth values; nothing that holds references."""
+    """A numeric dtype: floats, integers or booleans, never one that holds references."""
     text = _argument(name, value, 0) if isinstance(value, Made) and value.is_of("numpy.dtype") else None
     if not isinstance(text, str) or text not in NUMBERS:
         raise CheckpointError(f"{name}: expected plain numbers, got the type {shown(text)}")
@@ -156,7 +156,7 @@ def _dtype(name: str, value: Any) -> np.dtype:
 
 
 def _bytes(name: str, value: Any) -> memoryview | bytes:
-    """Raw bytes, as they are or (protocol 2) spelt as Latin-1 text."""
+    """Raw bytes, stored as such or (in protocol 2) as Latin-1 text."""
     if isinstance(value, Made) and value.is_of("_codecs.encode"):
         if not isinstance(value.args, tuple) or value.args[1:] != ("latin1",):
             raise CheckpointError(f"{name}: damaged bytes of an array")

@@ -1,4 +1,4 @@
-"""A checkpoint to a network: strict, each shape checked before anything is allocated, frozen."""
+"""Builds frozen networks from checkpoints, checking every name and shape before anything is allocated."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Network = StyleGAN2 | StyleGAN | PGGAN
 
 
 def build_network(checkpoint: Checkpoint, *, id: str = "", categories: tuple = ()) -> Network:
-    """The frozen generator that a checkpoint describes, on the CPU in float32.
+    """Build the frozen generator that a checkpoint describes, on the CPU in float32.
 
-    Raises `CheckpointError` that names the tensor, what was expected and what came: a missing or unknown name, another
-    shape, a value that is not finite.
+    Raises `CheckpointError` for a missing or unknown name, a wrong shape or a non-finite value; the message names the
+    tensor, what was expected and what was found.
     """
     check_config(checkpoint.config)
     network = on_meta(checkpoint.family, checkpoint.config, id=id, categories=categories)
@@ -34,13 +34,13 @@ def build_network(checkpoint: Checkpoint, *, id: str = "", categories: tuple = (
 
 
 def on_meta(family: str, config: Config, **options: object) -> Network:
-    """The network without its numbers: a hostile configuration is refused by its shapes, not by the memory."""
+    """The network without data, so that a hostile configuration fails the shape check instead of exhausting memory."""
     with torch.device("meta"):
         return NETWORKS[family](config, **options)
 
 
 def check_state(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """`state` as contiguous float32, once it has exactly the names and shapes of `expected` and only finite values."""
+    """`state` as contiguous float32; raises unless it has the names and shapes of `expected` and only finite values."""
     check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
     for name in expected:
         if not state[name].isfinite().all():
@@ -49,7 +49,7 @@ def check_state(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 
 
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, torch.Tensor]) -> None:
-    """Refuse other names and shapes than those of `expected`; the numbers are not looked at."""
+    """Raise unless the names and shapes are exactly those of `expected`; values are not checked."""
     missing = [name for name in expected if name not in found]
     if missing:
         shape = tuple(expected[missing[0]].shape)

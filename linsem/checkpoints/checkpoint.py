@@ -1,4 +1,4 @@
-"""What every reader returns, and how a configuration is written as JSON and checked on its way back."""
+"""The `Checkpoint` that every reader returns, and the conversion of configurations to JSON and, checked, back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Config = StyleGAN2Config | StyleGANConfig | PGGANConfig
 
 CONFIGS: dict[str, type] = {"stylegan2": StyleGAN2Config, "stylegan": StyleGANConfig, "pggan": PGGANConfig}
 
-HINTS = {cls: typing.get_type_hints(cls) for cls in CONFIGS.values()}  # once: it evaluates the annotations' text
+HINTS = {cls: typing.get_type_hints(cls) for cls in CONFIGS.values()}  # once, since this evaluates the annotations
 
 MAX_BLOCKS = 11  # 4 * 2**10 = 4096 pixels
 MAX_SIDE = 4096  # pixels of an image
@@ -28,7 +28,7 @@ MAX_MAPPING_LAYERS = 32
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A generator as it lies in a file: all that is needed to build it, and nothing that can act."""
+    """A generator as read from a file: inert data, and all that is needed to build the network."""
 
     family: str
     """A key of `CONFIGS`."""
@@ -49,9 +49,9 @@ def config_to_dict(config: Config) -> dict[str, object]:
 
 
 def config_from_dict(family: str, values: object) -> Config:
-    """The configuration of `family` from JSON values; each name, type and range is checked.
+    """The configuration of `family` from JSON values, with each name, type and range checked.
 
-    Raises `CheckpointError` that names the field, what was expected and what came.
+    Raises `CheckpointError`, which names the field, what was expected and what was found.
     """
     if family not in CONFIGS:
         raise CheckpointError(f"family: expected one of {', '.join(sorted(CONFIGS))}, got {family!r}")
@@ -71,7 +71,7 @@ def config_from_dict(family: str, values: object) -> Config:
 
 
 def _checked(name: str, value: object, hint: object) -> object:
-    """`value` as its annotated type; JSON lists become tuples, whole numbers may stand for floats."""
+    """`value` as its annotated type; JSON lists become tuples, and integers are accepted as floats."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if option is type(None) and value is None:
@@ -87,7 +87,7 @@ def _checked(name: str, value: object, hint: object) -> object:
 
 
 def check_config(config: Config) -> None:
-    """Refuse sizes that no network of these families has, before anything is allocated."""
+    """Raise for sizes that no network of these families has, before anything is allocated."""
     if not 1 <= len(config.channels) <= MAX_BLOCKS:
         raise CheckpointError(f"config: expected 1 to {MAX_BLOCKS} blocks of channels, got {len(config.channels)}")
     widths = {f"channels[{k}]": value for k, value in enumerate(config.channels)}

@@ -1,4 +1,4 @@
-"""`python -m linsem convert IN OUT.safetensors`: any known checkpoint to our own format, and what is inside it."""
+"""`python -m linsem convert IN OUT.safetensors`: describes any known checkpoint and converts it to safetensors."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from linsem.checkpoints.own import write_safetensors
 
 
 def describe(path: str | Path) -> str:
-    """What a checkpoint holds, as lines for people. Raises `CheckpointError` if it is none or does not fit together."""
+    """Describe a checkpoint in readable lines; raises `CheckpointError` if it is not one or is inconsistent."""
     return _describe(read_checkpoint(path))
 
 
 def convert(path: str | Path, out: str | Path, *, half: bool = False) -> str:
-    """Write the checkpoint at `path` to `out` in our own format; returns what is inside, and what was written.
+    """Write the checkpoint at `path` to `out` in the format of `own`; returns a description of it and of the output.
 
-    `half` stores float16: half the size, for about a thousandth of relative error in the weights. Raises
-    `CheckpointError` if `path` cannot be read, if `out` is not a .safetensors name or cannot be written.
+    `half` stores float16, which halves the size for a relative error of about a thousandth in the weights. Raises
+    `CheckpointError` if `path` cannot be read, or if `out` does not end in .safetensors or cannot be written.
     """
     return convert_and_report(path, out, half=half)[0]
 
 
 def convert_and_report(path: str | Path, out: str | Path, *, half: bool = False) -> tuple[str, dict[str, object]]:
-    """As `convert`, and the same for programs: family, from, size, out, notes."""
+    """Like `convert`, but also returns the facts as a dict: family, from, size, out, notes."""
     out = Path(out)
     if out.suffix != ".safetensors":
         raise CheckpointError(f"{out.name}: expected a name that ends in .safetensors")

@@ -1,4 +1,4 @@
-"""The one error of this package."""
+"""The only exception of this package."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from linsem.errors import InputError
 
 
 class CheckpointError(InputError):
-    """A file is not a generator checkpoint that can be read here; the message is one sentence that says why."""
+    """A file is not a readable generator checkpoint; the message is one sentence that says why."""

@@ -1,12 +1,12 @@
-"""The genforce family of torch files: StyleGAN2, StyleGAN and PGGAN in three dialects.
+"""Reads the genforce family of torch files: StyleGAN2, StyleGAN and PGGAN in three dialects.
 
-genforce and SeFa write {"generator_smooth": state dict, ...} or a bare state dict; HiGAN, IDInvert and LinearGAN write
-a bare one with `.fc.weight` in dense layers, an `epilogue` and TensorFlow's kernel layout; InterFaceGAN writes the same
-with `.linear.weight`, and calls the constant `first_layer`. All three come down to one set of names here.
+genforce and SeFa write {"generator_smooth": state dict, ...} or a bare state dict. HiGAN, IDInvert and LinearGAN write
+a bare one with `.fc.weight` in dense layers, an `epilogue` and TensorFlow's kernel layout. InterFaceGAN does the same
+with `.linear.weight`, and calls the constant `first_layer`. All three are mapped to one set of names.
 
-A fused doubling convolution keeps its kernel turned. In the last two dialects the name tells: `layer10.weight` is a
-fused one, `layer10.conv.weight` is not. In the first one nothing does, and what its authors trained is assumed
-("auto").
+Fused upsampling convolutions store a kernel that is rotated by 180 degrees. In the last two dialects the name tells:
+`layer10.weight` is fused, `layer10.conv.weight` is not. In the first dialect nothing does, so the setting that its
+authors trained with ("auto") is assumed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SOURCE = "genforce"
 PLAIN = "genforce or SeFa"
 
 GENERATOR_KEYS = ("generator_smooth", "generator", "G_ema", "G")
-FUSED_SIDE = 128  # from here on StyleGAN's doubling convolutions are fused ("auto")
+FUSED_SIDE = 128  # pixels from which StyleGAN's upsampling convolutions are fused if "auto"
 UNKNOWN = "the file does not say whether its doubling convolutions are fused: {} was assumed"
 
 
 def family_of(table: dict[str, Any]) -> str | None:
-    """The family whose names a state dict has in any of the three dialects."""
+    """The family that a state dict belongs to, in any of the three dialects; None if it is none of them."""
     if "synthesis.early_layer.const" in table:
         return "stylegan2"
     if "synthesis.layer0.const" in table or "synthesis.layer0.first_layer" in table:
@@ -44,7 +44,7 @@ def family_of(table: dict[str, Any]) -> str | None:
 
 
 def find_state(value: Any) -> dict[str, Any] | None:
-    """The generator's table in a torch file: the smoothed one first, or the file itself; None if there is none."""
+    """The generator's state dict in a torch file (smoothed one first) or the file itself; None if there is none."""
     top = entries(value)
     tables = [top]
     if "models" in top:
@@ -58,7 +58,7 @@ def find_state(value: Any) -> dict[str, Any] | None:
 
 
 def read_genforce(value: Any, decoder: Decoder) -> Checkpoint:
-    """The checkpoint of a torch file's value for which `find_state` finds a table."""
+    """Read a checkpoint from the value of a torch file in which `find_state` finds a state dict."""
     table = find_state(value) or {}
     family = family_of(table)
     dialect, plain = _one_dialect(table)
@@ -76,7 +76,7 @@ def read_genforce(value: Any, decoder: Decoder) -> Checkpoint:
 
 
 def _one_dialect(table: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The dialect's name and the table under genforce's names; fused kernels of the others become `fused_weight`."""
+    """The dialect and the table under genforce's names; fused kernels of other dialects become `fused_weight`."""
     interface = any(name.endswith(".linear.weight") for name in table)
     higan = any(".fc." in name or ".wscale." in name or ".epilogue." in name for name in table)
     if not interface and not higan:
@@ -93,12 +93,12 @@ def _one_dialect(table: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def oihw(x: torch.Tensor) -> torch.Tensor:
-    """A kernel of 1 or 3 a side to (out, in, kh, kw), from that or from TensorFlow's (kh, kw, in, out)."""
+    """A 1x1 or 3x3 kernel as (out, in, kh, kw), from that layout or TensorFlow's (kh, kw, in, out)."""
     return x if tuple(x.shape[2:]) in ((1, 1), (3, 3)) else hwio(x)
 
 
 def turned_oihw(x: torch.Tensor) -> torch.Tensor:
-    """The same, and the kernel turned by 180 degrees."""
+    """`oihw`, with the kernel rotated by 180 degrees."""
     return turned(oihw(x))
 
 
@@ -170,7 +170,7 @@ def _pggan_rules(last: int) -> tuple[Rule, ...]:
 
 
 def _pggan_turned(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """genforce's own fused variant keeps doubling kernels as (in, out, kh, kw); the bias tells where widths change."""
+    """Convert fused upsampling kernels, which genforce stores as (in, out, kh, kw), told by the size of the bias."""
     ups = [name for name in state if re.fullmatch(r"layer\d?[2468]\.weight|layer\d0\.weight", name)]
     ups = [name for name in ups if state[name].ndim == 4 and name.replace("weight", "bias") in state]
 

@@ -1,7 +1,7 @@
-"""What a pickle comes down to when nothing in it is called: names, calls that were not made, and plain values.
+"""The inert values that a pickle is read into: names, calls that were not made, and plain values.
 
-What the pickle shares through its memo is shared here, so that a file of 300 bytes may hold what is 2**60 values when
-it is written out, compared or hashed. Nothing does so with a container: messages go through `shown` or `kind_of`.
+Values that the pickle shares through its memo stay shared, so a file of 300 bytes may expand to 2**60 values if
+printed, compared or hashed. That is never done to a container; messages use `shown` or `kind_of`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from linsem.checkpoints.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Name:
-    """A global that the pickle names. It stays a name."""
+    """A global that the pickle names; it is never looked up."""
 
     module: str
     name: str
@@ -26,13 +26,13 @@ class Name:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Persistent:
-    """A reference to something outside the pickle. Compared by identity: what it holds may be nested without end."""
+    """A reference to something outside the pickle; compared by identity, since its id may be nested without end."""
 
     pid: Any
 
 
 class Made:
-    """What a call in the pickle would have made: who would be called, with which arguments, and what is put in."""
+    """A call in the pickle that was not made: callable and arguments, then the state, items and values it was given."""
 
     __slots__ = ("args", "items", "maker", "state", "values")
 
@@ -43,12 +43,12 @@ class Made:
         self.values: list[Any] = []
 
     def is_of(self, *names: str) -> bool:
-        """Whether the maker is one of the dotted names."""
+        """Whether the callable is one of the dotted names."""
         return isinstance(self.maker, Name) and str(self.maker) in names
 
 
 def entries(value: Any) -> dict:
-    """The items of a dict or of a dict-like object (OrderedDict, EasyDict); CheckpointError for anything else."""
+    """The items of a dict, OrderedDict or EasyDict; raises CheckpointError for anything else."""
     if isinstance(value, dict):
         return value
     if isinstance(value, Made) and value.is_of("collections.OrderedDict", "dnnlib.util.EasyDict"):
@@ -61,28 +61,28 @@ def entries(value: Any) -> dict:
 
 
 def kind_of(value: Any) -> str:
-    """A word for an inert value, for messages."""
-    if isinstance(value, Made):  # the maker may be a call again, a million times: its own maker is not followed
+    """The kind of an inert value, for messages."""
+    if isinstance(value, Made):  # calls may be nested a million deep, so only the outermost is described
         return f"a call of {value.maker if isinstance(value.maker, Name) else type(value.maker).__name__}"
     return str(value) if isinstance(value, Name) else type(value).__name__
 
 
 def shown(value: Any, limit: int = 40) -> str:
-    """A plain value as it is written in a message, cut to `limit` characters; of any other only its kind."""
+    """A plain value for a message, cut to `limit` characters, or the kind of any other value."""
     if isinstance(value, str):
         return repr(value[:limit])
     return str(value)[:limit] if value is None or isinstance(value, int | float) else kind_of(value)
 
 
 def checked_key(key: Any) -> Hashable:
-    """Only plain keys: hashing a tuple nested a million deep would exhaust the C stack."""
+    """Accept only plain keys, since hashing a tuple nested a million deep would exhaust the C stack."""
     if not isinstance(key, str | int | float | None):
         raise CheckpointError(f"damaged pickle: {kind_of(key)} as a key")
     return key
 
 
 def add_once(table: dict[str, Any], name: str, value: Any) -> None:
-    """Put an item into a table; CheckpointError if there is one of that name, since nobody knows which is meant."""
+    """Add an item to a table; raises CheckpointError if the name is taken, since either could be meant."""
     if name in table:
         raise CheckpointError(f"{name[:120]}: the file has it twice")
     table[name] = value

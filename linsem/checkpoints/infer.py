@@ -1,4 +1,4 @@
-"""The configuration that a state under our names has, read from its shapes: the files' own figures are not trusted."""
+"""Infers a configuration from the shapes of a renamed state; figures stated in the file are not trusted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from linsem.stylegan2 import StyleGAN2Config
 State = dict[str, torch.Tensor]
 
 MEAN_SAMPLES = 10_000
-MEAN_ROWS = 1000  # of them at a time
+MEAN_ROWS = 1000  # samples mapped at a time
 MEAN_WORK = 2**35  # multiplications; the largest known mapping takes 2**34.3, and a hostile one gets fewer samples
 
 
 def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: float | None = None) -> Checkpoint:
-    """A checkpoint of StyleGAN2 from its state; the mean w and the constant noise are supplied where they lack."""
+    """A StyleGAN2 checkpoint from its state; a missing mean w or constant noise is supplied."""
     starts = [name for name in state if re.fullmatch(r"synthesis\.b\d+\.const", name)]
     if len(starts) != 1:
         raise CheckpointError(f"expected one constant to start the synthesis, got {len(starts)}")
@@ -55,7 +55,7 @@ def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: flo
 
 
 def stylegan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoint:
-    """A checkpoint of StyleGAN from its state."""
+    """A StyleGAN checkpoint from its state; a missing mean w is supplied."""
     channels = _pairs(state, "synthesis.layer{}.weight")
     layers, hidden, w_dim, entry = _mapping(state)
     c_dim = 0
@@ -69,14 +69,14 @@ def stylegan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoi
 
 
 def pggan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoint:
-    """A checkpoint of PGGAN from its state."""
+    """A PGGAN checkpoint from its state."""
     config = PGGANConfig(channels=_pairs(state, "layer{}.weight"), z_dim=shape(state, "layer0.weight", 4)[1])
     check_config(config)
     return Checkpoint("pggan", config, state, source, notes)
 
 
 def shape(state: State, name: str, axes: int) -> tuple[int, ...]:
-    """The shape of a tensor that must be there with that many axes."""
+    """The shape of a tensor; raises CheckpointError if it is missing or has another number of axes."""
     if name not in state:
         raise CheckpointError(f"{name}: expected a tensor, got none")
     if state[name].ndim != axes:
@@ -93,7 +93,7 @@ def _pairs(state: State, template: str) -> tuple[int, ...]:
 
 
 def _mapping(state: State) -> tuple[int, int | None, int, int]:
-    """Layers, hidden width (None: as the last), width of w, and of what goes in."""
+    """The number of layers, the hidden width (None: that of w), and the widths of w and of the input."""
     count = 0
     while f"mapping.fc{count}.weight" in state:
         count += 1
@@ -103,7 +103,7 @@ def _mapping(state: State) -> tuple[int, int | None, int, int]:
 
 
 def _with_noise(state: State, config: StyleGAN2Config) -> tuple[State, tuple[str, ...]]:
-    """The state with constant noise, drawn from a fixed seed, for layers that come without."""
+    """The state, with constant noise from fixed seeds for layers that have none."""
     state, missing = dict(state), 0
     for k, resolution in enumerate(config.resolutions):
         for conv in ("conv1",) if k == 0 else ("conv0", "conv1"):
@@ -119,7 +119,7 @@ def _with_noise(state: State, config: StyleGAN2Config) -> tuple[State, tuple[str
 def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
     """The state with the mean w, averaged over mapped z of a fixed seed if the file has none.
 
-    `network` is without numbers, and its mapping gets those of the state.
+    `network` comes without data; its mapping is loaded from the state.
     """
     if "mapping.w_avg" in state:
         return state, ()
@@ -137,15 +137,15 @@ def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
 
 
 def _samples(part: State) -> int:
-    """How many z may be mapped by a mapping of these tensors."""
+    """How many z a mapping of these tensors may map within `MEAN_WORK`."""
     numbers = sum(value.numel() for value in part.values())
     return max(1, min(MEAN_SAMPLES, MEAN_WORK // max(numbers, 1)))
 
 
 def _checked(family: str, config: Config, state: State, optional: str) -> Network:
-    """The network of `config` without its numbers, once the state has its names and shapes.
+    """The network of `config` without data; raises unless the state has its names and shapes.
 
-    A tensor whose name matches `optional` may be missing. What a file lacks is only made up after this: a few shared
+    Tensors whose names match `optional` may be missing. They must not be computed before this check, since a few shared
     bytes may describe a network that takes minutes to run.
     """
     check_config(config)

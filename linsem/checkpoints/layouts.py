@@ -1,4 +1,4 @@
-"""From the layouts of a dialect to our own: what is done to one tensor."""
+"""Conversions of single tensors from the layouts of other formats."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from linsem.errors import InputError
 
 
 def same(x: torch.Tensor) -> torch.Tensor:
-    """As it is."""
+    """The tensor unchanged."""
     return x
 
 
 def first(x: torch.Tensor) -> torch.Tensor:
-    """Without its leading axis, which must be 1."""
+    """Remove the leading axis, whose size must be 1."""
     if x.ndim == 0 or x.shape[0] != 1:
         raise InputError("expected a leading axis of 1")
     return x[0]
@@ -25,17 +25,17 @@ def plane(x: torch.Tensor) -> torch.Tensor:
 
 
 def scalar(x: torch.Tensor) -> torch.Tensor:
-    """One number, of whatever shape, to a tensor without axes."""
+    """A tensor with one element, of any shape, to a tensor without axes."""
     return x.reshape(())
 
 
 def flat(x: torch.Tensor) -> torch.Tensor:
-    """To one axis."""
+    """Flatten to one axis."""
     return x.reshape(-1)
 
 
 def one_row(x: torch.Tensor) -> torch.Tensor:
-    """(rows, width), all of whose rows are the same, to (width,); of any other shape to one axis."""
+    """(rows, width) with identical rows to (width,); anything else is flattened."""
     return x[0] if x.ndim == 2 and len(x) and bool((x == x[0]).all()) else x.reshape(-1)
 
 
@@ -45,7 +45,7 @@ def transposed(x: torch.Tensor) -> torch.Tensor:
 
 
 def plus_one(x: torch.Tensor) -> torch.Tensor:
-    """A bias that is stored without the 1 that it starts from."""
+    """Add the 1 from which a bias starts and without which it is stored."""
     return x + 1
 
 
@@ -55,10 +55,10 @@ def hwio(x: torch.Tensor) -> torch.Tensor:
 
 
 def turned(x: torch.Tensor) -> torch.Tensor:
-    """(out, in, kh, kw) with the kernel turned by 180 degrees."""
+    """Rotate a kernel (out, in, kh, kw) by 180 degrees."""
     return x.flip(2, 3)
 
 
 def turned_hwio(x: torch.Tensor) -> torch.Tensor:
-    """Both of the above."""
+    """`hwio`, with the kernel rotated by 180 degrees."""
     return turned(hwio(x))

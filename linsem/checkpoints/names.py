@@ -1,4 +1,4 @@
-"""From the names of a dialect to our own: a list of rules, applied tensor by tensor."""
+"""Renames the tensors of other formats by lists of rules, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.layouts import same
 from linsem.errors import InputError
 
-MAX_BLOCK = 16  # no network has more; it bounds the numbers that a name may claim
+MAX_BLOCK = 16  # no network has more; bounds the powers of two that come from numbers in names
 Transform = Callable[[torch.Tensor], torch.Tensor]
 Target = str | Callable[[re.Match], str] | None
 Rule = tuple[str, Target, Transform]
@@ -21,22 +21,22 @@ done to the tensor."""
 
 
 def conv_of(index: int, inner: str) -> str:
-    """Our name for a part of StyleGAN2's styled convolution number `index`, from 0."""
+    """The name in `linsem` of a part of StyleGAN2's styled convolution number `index`, from 0."""
     return f"synthesis.b{4 * 2 ** min((index + 1) // 2, MAX_BLOCK)}.conv{0 if index % 2 else 1}.{inner}"
 
 
 def torgb_of(index: int, inner: str) -> str:
-    """Our name for a part of StyleGAN2's layer of colours number `index`, from 0."""
+    """The name in `linsem` of a part of StyleGAN2's toRGB layer number `index`, from 0."""
     return f"synthesis.b{4 * 2 ** min(index, MAX_BLOCK)}.torgb.{inner}"
 
 
 def numbered(name: Callable[[int, str], str], inner: str) -> Callable[[re.Match], str]:
-    """A target for a pattern whose first group is the number that `conv_of` or `torgb_of` takes."""
+    """A target for patterns whose first group is the index for `conv_of` or `torgb_of`."""
     return lambda match: name(int(match[1]), inner)
 
 
 def check_fir(x: torch.Tensor) -> torch.Tensor:
-    """A resampling filter, which our networks build themselves: it must be [1, 3, 3, 1]."""
+    """Raise unless a resampling filter is [1, 3, 3, 1], which the networks of `linsem` build themselves."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     expected = taps if x.ndim == 1 else taps[:, None] * taps[None, :]
     total = x.sum()
@@ -48,7 +48,7 @@ def check_fir(x: torch.Tensor) -> torch.Tensor:
 
 
 def check_zero(x: torch.Tensor) -> torch.Tensor:
-    """The level of detail of a progressively grown net, which must have been trained to the end."""
+    """Raise unless the level of detail of a progressively grown network is 0: trained up to its full size."""
     if float(x.reshape(-1)[0]) != 0:
         raise InputError("expected 0: the network has not been trained up to its full size")
     return x
@@ -57,10 +57,10 @@ def check_zero(x: torch.Tensor) -> torch.Tensor:
 def rename(
     table: Mapping[str, Any], rules: Iterable[Rule], decode: Callable[[str, Any], torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """`table` under our names. `decode(name, value)` gives the float32 tensor of an entry.
+    """Rename and convert the entries of `table`; `decode(name, value)` returns the float32 tensor of an entry.
 
-    Raises `CheckpointError` for a name that no rule covers, for two names that meet, and for a tensor that does not
-    have the shape that its rule expects.
+    Raises `CheckpointError` for a name that no rule covers, for two names with the same target, and for a tensor that
+    does not have the shape that its rule expects.
     """
     compiled = [(re.compile(pattern), target, transform) for pattern, target, transform in rules]
     state: dict[str, torch.Tensor] = {}

@@ -1,7 +1,7 @@
-"""NVIDIA's TensorFlow pickles: StyleGAN2, StyleGAN and PGGAN, a tuple (G, D, Gs) of pickled Network objects.
+"""Reads NVIDIA's TensorFlow pickles of StyleGAN2, StyleGAN and PGGAN: a tuple (G, D, Gs) of pickled Network objects.
 
-A Network's state has `variables`, a list of (name, array), and `components`, which are Networks again. Its
-`build_module_src`, which TensorFlow would execute, is not looked at. Gs, the averaged generator, is read.
+The state of a Network has `variables`, a list of (name, array), and `components`, which are Networks themselves. Its
+`build_module_src`, which NVIDIA's loader would execute, is ignored. Gs, the averaged generator, is the one read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from linsem.checkpoints.names import Rule, check_zero, conv_of, numbered, rename
 SOURCE = "NVIDIA TensorFlow pickle"
 NETWORKS = ("dnnlib.tflib.network.Network", "tfutil.Network", "network.Network")
 MAX_VARIABLES = 4096
-MAX_NAME = 200  # each goes in front of the names of all variables below it
+MAX_NAME = 200  # characters; a component's name is prefixed to those of all variables below it
 
 FIXED_SETTINGS = {
     "mapping_lrmul": 0.01,
@@ -44,14 +44,14 @@ FILTERS = {"resample_kernel": [1, 3, 3, 1], "blur_filter": [1, 2, 1]}
 
 
 def looks_nvidia_tf(value: Any) -> bool:
-    """Whether a pickle's value is a Network or a row that begins with one."""
+    """Whether the value of a pickle is a Network, or a tuple or list that starts with one."""
     if isinstance(value, tuple | list):
         return bool(value) and _is_network(value[0])
     return _is_network(value)
 
 
 def read_nvidia_tf(value: Any, decoder: Decoder) -> Checkpoint:
-    """The checkpoint of a pickle's value that looks like this dialect."""
+    """Read a checkpoint from the value of a pickle that `looks_nvidia_tf`."""
     notes: tuple[str, ...] = ()
     if isinstance(value, tuple | list):
         if len(value) < 3:
@@ -82,7 +82,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _variables(network: Any, settings: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """The variables of a network and its components by their full names; the settings are gathered on the way."""
+    """The variables of a network and its components by their full names; their settings are added to `settings`."""
     if not _is_network(network) or not isinstance(network.state, dict):
         raise CheckpointError(f"{prefix or 'Gs'}: expected a network with a state, got {kind_of(network)}")
     if depth > 2:
@@ -120,14 +120,14 @@ def _check_settings(settings: dict[str, Any]) -> None:
 
 
 def _is_row(value: Any, expected: list[int]) -> bool:
-    """Whether a value is a row of these numbers. Each is looked at before it is compared: it may be nested."""
+    """Whether a value is a sequence of these numbers; types are checked before comparing, since items may be nested."""
     if not isinstance(value, list | tuple) or len(value) != len(expected):
         return False
     return all(isinstance(a, int | float) and a == b for a, b in zip(value, expected, strict=True))
 
 
 def _shown_row(value: Any) -> str:
-    """A short row with its numbers, for messages; of anything else its kind."""
+    """A sequence of up to 8 items, or any other value as by `shown`, for messages."""
     return f"[{', '.join(map(shown, value))}]" if isinstance(value, list | tuple) and len(value) < 9 else shown(value)
 
 
@@ -183,13 +183,13 @@ STYLEGAN2_RULES: tuple[Rule, ...] = (
 
 
 def _index(match: re.Match) -> int:
-    """Which layer `{r}x{r}/Conv...` is, from 0."""
+    """The index, from 0, of the layer named `{r}x{r}/Conv...`."""
     block = int(match[1]).bit_length() - 3
     return 2 * block + (0 if match[2] in ("Const", "Dense", "Conv0", "Conv0_up") else 1)
 
 
 def _stylegan_rules(variables: dict[str, Any], settings: dict[str, Any]) -> tuple[Rule, ...]:
-    """The rules for StyleGAN; from 128 pixels ("auto") its doubling convolutions are fused, their kernels turned."""
+    """The rules for StyleGAN, whose fused upsampling convolutions (from 128 pixels if "auto") have rotated kernels."""
     fused = settings.get("fused_scale", "auto")
     if not isinstance(fused, bool | int | str) or fused not in (True, False, "auto"):
         raise CheckpointError(f"fused_scale: expected True, False or 'auto', got {shown(fused)}")
@@ -223,7 +223,7 @@ def dense_to_kernel(x: torch.Tensor) -> torch.Tensor:
 
 
 def fused_to_kernel(x: torch.Tensor) -> torch.Tensor:
-    """(kh, kw, out, in) of a fused doubling convolution to (out, in, kh, kw), turned."""
+    """(kh, kw, out, in) of a fused upsampling convolution to (out, in, kh, kw), rotated by 180 degrees."""
     return x.permute(2, 3, 0, 1).flip(2, 3)
 
 

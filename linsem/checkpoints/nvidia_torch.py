@@ -1,8 +1,8 @@
-"""NVIDIA's PyTorch pickles: StyleGAN2 of stylegan2-ada-pytorch and of the stylegan3 repository.
+"""Reads NVIDIA's PyTorch pickles of StyleGAN2, from stylegan2-ada-pytorch and the stylegan3 repository.
 
-A pickled dict {"G_ema": network, ...} whose networks are "persistent objects": a call with {class_name, state,
-module_src}, where state is the module's __dict__ and module_src the Python source that NVIDIA's loader executes. Here
-only class_name and state are looked at. A generator's state_dict() in a torch file has the same names, and is read too.
+They hold a dict {"G_ema": network, ...} whose networks are "persistent objects": a call with {class_name, state,
+module_src}, where state is the module's __dict__ and module_src the Python source that NVIDIA's loader executes. Only
+class_name and state are used here. A generator's state_dict() in a torch file has the same names and is read too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 MAX_DEPTH = 8
 MAX_TENSORS = 4096
 MAX_MODULES = 512  # a generator of 1024 pixels has about a hundred
-MAX_ENTRIES = 512  # of one module's table
+MAX_ENTRIES = 512  # in one table of a module
 MAX_NAME = 200
 
 RULES: tuple[Rule, ...] = (
@@ -38,12 +38,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def looks_nvidia_torch(value: Any) -> bool:
-    """Whether a pickle's value is a table with a persistent network in it."""
+    """Whether the value of a pickle is a dict with a persistent network as G_ema or G."""
     return isinstance(value, dict) and any(_is_network(value.get(key)) for key in ("G_ema", "G"))
 
 
 def read_nvidia_torch(value: dict[str, Any], decoder: Decoder) -> Checkpoint:
-    """The checkpoint of a pickle's value that looks like this dialect."""
+    """Read a checkpoint from the value of a pickle that `looks_nvidia_torch`."""
     key = "G_ema" if _is_network(value.get("G_ema")) else "G"
     notes = () if key == "G_ema" else ("the file has no averaged network (G_ema): G was read",)
     network = _Module("", value[key])
@@ -54,7 +54,7 @@ def read_nvidia_torch(value: dict[str, Any], decoder: Decoder) -> Checkpoint:
 
 
 def find_state(value: Any) -> dict[str, Any] | None:
-    """The table of a generator's state dict in a torch file, as somebody saved it alone; None if there is none."""
+    """The state dict of a generator in a torch file that was saved without its pickle; None if there is none."""
     top = entries(value)
     for candidate in (*(top.get(key) for key in ("G_ema", "G", "state_dict")), value):
         table = unwrapped(state_table(candidate))
@@ -64,7 +64,7 @@ def find_state(value: Any) -> dict[str, Any] | None:
 
 
 def read_state(value: Any, decoder: Decoder) -> Checkpoint:
-    """The checkpoint of a torch file's value for which `find_state` finds a table."""
+    """Read a checkpoint from the value of a torch file in which `find_state` finds a state dict."""
     note = "a state dict tells neither a clamp nor the mapping's learning rate: none and 0.01 were assumed"
     return infer.stylegan2(rename(find_state(value) or {}, RULES, decoder.tensor), STATE_SOURCE, (note,))
 
@@ -74,7 +74,7 @@ def _is_network(value: Any) -> bool:
 
 
 class _Module:
-    """A persistent object: its class name, its attributes and its children, all inert."""
+    """A persistent object: its class name, attributes and children, all inert."""
 
     def __init__(self, path: str, value: Any, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
@@ -92,20 +92,20 @@ class _Module:
         self.children = {name: value for name, value in self.part("_modules").items() if value is not None}
 
     def part(self, name: str) -> dict[str, Any]:
-        """One of the module's tables, its keys being text."""
+        """One of the module's tables; raises CheckpointError unless its keys are short strings."""
         table = _table(self.path, self.attributes.get(name, {}))
         if not all(isinstance(key, str) and len(key) <= MAX_NAME for key in table):
             raise CheckpointError(f"{self.path}: a name in {name} is not text of at most {MAX_NAME} characters")
         return table
 
     def child(self, name: str) -> _Module:
-        """The child of that name; CheckpointError if there is none."""
+        """The child of that name; raises CheckpointError if there is none."""
         if name not in self.children:
             raise CheckpointError(f"{self.path}{name}: expected a module, got none")
         return _Module(f"{self.path}{name}.", self.children[name], self.depth + 1)
 
     def tensors(self) -> dict[str, Any]:
-        """The descriptions of all parameters and buffers, by their dotted names."""
+        """The descriptions of all parameters and buffers by dotted name."""
         found: dict[str, Any] = {}
         waiting = [self]
         visited = 0
@@ -118,14 +118,14 @@ class _Module:
                         add_once(found, f"{module.path}{name}", value)
             if len(found) > MAX_TENSORS:
                 raise CheckpointError(f"more than {MAX_TENSORS} tensors in one network")
-            if visited + len(waiting) + len(module.children) > MAX_MODULES:  # before a child is made
+            if visited + len(waiting) + len(module.children) > MAX_MODULES:  # checked before any child is created
                 raise CheckpointError(f"more than {MAX_MODULES} modules in one network")
             waiting.extend(module.child(name) for name in module.children)
         return found
 
 
 def _table(path: str, value: Any) -> dict[str, Any]:
-    """A table of a module. It is copied for each module that shares it, so its size is bounded."""
+    """A table of a module, bounded in size because it is copied for each module that shares it."""
     table = entries(value)
     if len(table) > MAX_ENTRIES:
         raise CheckpointError(f"{path or 'G_ema'}: expected at most {MAX_ENTRIES} entries in a table, got {len(table)}")
@@ -133,7 +133,7 @@ def _table(path: str, value: Any) -> dict[str, Any]:
 
 
 def _check_is_stylegan2(network: _Module) -> None:
-    """Refuse other networks by name."""
+    """Raise for any other network, naming it."""
     if "synthesis" in network.children and "mapping" in network.children:
         synthesis = network.child("synthesis")
         blocks = [name for name in synthesis.children if name.startswith("b") and name[1:].isdigit()]
@@ -154,7 +154,7 @@ def _check_is_stylegan2(network: _Module) -> None:
 
 
 def _check_attributes(network: _Module, state: dict[str, torch.Tensor], decoder: Decoder) -> float | None:
-    """Settings that shapes do not show: the learning-rate gain, the activation, the clamp (returned)."""
+    """Check learning-rate gain and activation, zero the noise strength of layers without noise; returns the clamp."""
     mapping, clamps = network.child("mapping"), set()
     for name in mapping.children:
         layer, weight = mapping.child(name), state.get(f"mapping.{name}.weight")

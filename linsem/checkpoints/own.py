@@ -1,7 +1,7 @@
-"""Our own format: one safetensors file, its metadata naming family and configuration.
+"""The native checkpoint format: one safetensors file whose metadata states the family and the configuration.
 
 Metadata keys: `format` = "linsem-generator", `version` = "1", `family`, `config` (JSON), and optionally `id`,
-`categories` (JSON list of {name, color}) and `licence`. Tensors may be float16; they are float32 once read.
+`categories` (JSON list of {name, color}) and `licence`. Tensors may be stored as float16, and are read as float32.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from linsem.whole import whole
 FORMAT = "linsem-generator"
 VERSION = "1"
 OPTIONAL_KEYS = ("id", "categories", "licence")
-MAX_HEADER = 1 << 20  # bytes; that of a generator of 1024 pixels has 20 thousand
+MAX_HEADER = 1 << 20  # bytes; a generator of 1024 pixels has a header of 20 thousand
 MAX_CONFIG = 8 << 10  # characters
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -40,10 +40,10 @@ def write_safetensors(
     *,
     half: bool = False,
 ) -> None:
-    """Write a generator to `path`, whole or not at all; `half` stores float16, which halves the file.
+    """Write a generator to `path` atomically; `half` stores float16, which halves the file.
 
-    `metadata` may hold `id`, `categories` (JSON) and `licence`. Raises `CheckpointError` for anything else, and for
-    values that float16 cannot hold.
+    `metadata` may hold `id`, `categories` (JSON) and `licence`. Raises `CheckpointError` for any other key,
+    for a configuration of another family, and with `half` for values that float16 cannot hold.
     """
     if CONFIGS.get(family) is not type(config):
         raise CheckpointError(f"family {family!r} does not go with a {type(config).__name__}")
@@ -65,12 +65,12 @@ def _stored(name: str, value: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def looks_own(data: memoryview) -> bool:
-    """Whether the bytes begin like a safetensors file: a header length, then an opening brace."""
+    """Whether the bytes start like a safetensors file: a header length, then an opening brace."""
     return len(data) > 9 and bytes(data[8:9]) == b"{" and int.from_bytes(data[:8], "little") <= len(data)
 
 
 def read_own(data: memoryview) -> Checkpoint:
-    """A safetensors file's bytes to a checkpoint; raises `CheckpointError`."""
+    """Read a checkpoint from the bytes of a safetensors file; raises `CheckpointError`."""
     header = _header(data)
     metadata = _metadata(header)
     if metadata.get("format") != FORMAT:
@@ -89,7 +89,7 @@ def read_own(data: memoryview) -> Checkpoint:
         raise CheckpointError(f"config in the metadata is not JSON: {error}") from error
     family = metadata.get("family", "")
     config = config_from_dict(family, values)
-    check_shapes(_shapes(header), on_meta(family, config).state_dict())  # before any number is read
+    check_shapes(_shapes(header), on_meta(family, config).state_dict())  # before any data is read
     try:
         tensors = safetensors_load(bytes(data))
     except (SafetensorError, KeyError, ValueError, RuntimeError, OverflowError, TypeError, AttributeError) as error:
@@ -103,7 +103,7 @@ def read_own(data: memoryview) -> Checkpoint:
 
 
 def _header(data: memoryview) -> dict[str, Any]:
-    """The table at the head of a safetensors file."""
+    """The JSON header of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 + length:
         raise CheckpointError(f"truncated safetensors file: its header has {length} bytes, the file {len(data)}")
@@ -126,7 +126,7 @@ def _metadata(header: dict[str, Any]) -> dict[str, str]:
 
 
 def _shapes(header: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes of all tensors as the header tells them; at most `MAX_ELEMENTS` numbers."""
+    """The shapes of all tensors according to the header; raises for more than `MAX_ELEMENTS` numbers in total."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, entry in header.items():
         if name == "__metadata__":

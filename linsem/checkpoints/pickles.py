@@ -1,8 +1,8 @@
-"""Reading a pickle as data: an interpreter of the pickle opcodes that builds inert values and calls nothing.
+"""Reads pickles as data: an interpreter of the pickle opcodes that builds inert values and calls nothing.
 
-Python's own unpickler looks names up, calls them and sets their attributes, all on the word of the file. Here a name
-is a `Name`, a call is a `Made` that says what would have been called with what, and a name that no checkpoint needs
-ends the reading. There is nothing to execute, to import or to overwrite, and what is read is bounded by the file.
+Python's own unpickler looks up names, calls them and sets attributes as the file demands. Here a name becomes a `Name`,
+and a call a `Made` that records what would have been called with which arguments; a name that no checkpoint needs is an
+error. Nothing can be executed, imported or overwritten, and the size of the result is bounded by the file.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ PLAIN_NAMES = (
 
 
 def read_pickle(data: memoryview, start: int = 0, names: frozenset[tuple[str, str]] = PLAIN_NAMES) -> tuple[Any, int]:
-    """The value of the pickle at `start` and the position after it. Bytes are views into `data`, not copies.
+    """The value of the pickle at `start`, with bytes as views into `data`, and the position after it.
 
-    Raises `CheckpointError` for a name outside `names`, an opcode that no checkpoint has, and any damage.
+    Raises `CheckpointError` for a name outside `names`, an opcode that no checkpoint has, or any damage.
     """
     reader = _Reader(data, start, names)
     try:
@@ -82,14 +82,14 @@ def read_pickle(data: memoryview, start: int = 0, names: frozenset[tuple[str, st
 
 
 class _Mark:
-    """The bottom of a run of stack entries."""
+    """The marker below a run of stack entries."""
 
 
 _MARK = _Mark()
 
 
 class _Reader:
-    """One pickle being read: a stack, a memo, a position."""
+    """The state of reading one pickle: a stack, a memo and a position."""
 
     def __init__(self, data: memoryview, start: int, names: frozenset[tuple[str, str]]) -> None:
         self.data, self.position, self.names = data, start, names
@@ -111,7 +111,7 @@ class _Reader:
             action(self)
         raise CheckpointError(f"the pickle has more than {MAX_OPCODES} steps")
 
-    # The stack.
+    # Stack.
 
     def pop(self) -> Any:
         value = self.stack.pop()
@@ -134,7 +134,7 @@ class _Reader:
         values.reverse()
         return values
 
-    # The bytes.
+    # Bytes.
 
     def take(self, count: int) -> memoryview:
         end = self.position + count
@@ -158,7 +158,7 @@ class _Reader:
     def text(self, count: int) -> str:
         return str(self.take(count), "utf-8", "surrogatepass")
 
-    # The actions that are more than a push.
+    # Opcodes that do more than push a value.
 
     def look_up(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
@@ -249,7 +249,7 @@ def _constant(value: Any) -> Callable[[_Reader], None]:
 
 _ACTIONS: dict[int, Callable[[_Reader], None]] = {
     0x80: _Reader.protocol,
-    0x95: lambda r: r.number("<Q"),  # FRAME: its length is not needed
+    0x95: lambda r: r.number("<Q"),  # FRAME: the length is not needed
     ord("("): lambda r: r.push(_MARK),
     ord("0"): lambda r: r.stack.pop(),
     ord("1"): lambda r: r.since_mark(),
@@ -275,7 +275,7 @@ _ACTIONS: dict[int, Callable[[_Reader], None]] = {
     ord("]"): lambda r: r.push([]),
     ord("}"): lambda r: r.push({}),
     ord(")"): _constant(()),
-    0x8F: lambda r: r.push([]),  # a set is kept as a list: nobody reads one
+    0x8F: lambda r: r.push([]),  # sets are kept as lists, since none is read
     ord("a"): _Reader.append,
     ord("e"): lambda r: r.extend(r.since_mark()),
     0x90: lambda r: r.extend(r.since_mark()),

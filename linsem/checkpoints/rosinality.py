@@ -1,6 +1,6 @@
-"""The .pt files of rosinality/stylegan2-pytorch: a torch file {"g_ema": state dict, "latent_avg": (w_dim,), ...}.
+"""Reads the .pt files of rosinality/stylegan2-pytorch: {"g_ema": state dict, "latent_avg": (w_dim,), ...}.
 
-Others keep the same network as {"state_dict": ...}, its names behind `module.` or, beside an encoder, `decoder.`.
+Other projects save it as {"state_dict": ...}, with names prefixed by `module.` or, beside an encoder, `decoder.`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ RGB = r"(to_rgb1|to_rgbs\.\d{1,2})"
 
 
 def looks_rosinality(table: dict[str, Any]) -> bool:
-    """Whether a state dict has this dialect's names."""
+    """Whether a state dict has the names of this format."""
     return "input.input" in table and "conv1.conv.weight" in table
 
 
 def find_state(value: Any) -> dict[str, Any] | None:
-    """The generator's table in a torch file: g_ema, else g, else a state dict; None if it is of another dialect."""
+    """The generator's state dict in a torch file: g_ema, else g, else state_dict or the file; None in other formats."""
     top = entries(value)
     for candidate in (top.get("g_ema"), top.get("g"), top.get("state_dict"), value):
         table = unwrapped(state_table(candidate))
@@ -41,12 +41,12 @@ def find_state(value: Any) -> dict[str, Any] | None:
 
 
 def _decoder(table: dict[str, Any]) -> dict[str, Any]:
-    """The generator in the state dict of an encoder that was trained for it (pSp, e4e)."""
+    """The generator within the state dict of an encoder trained for it (pSp, e4e)."""
     return {name.removeprefix(DECODER): value for name, value in table.items() if name.startswith(DECODER)}
 
 
 def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
-    """The checkpoint of a torch file's value for which `find_state` finds a table."""
+    """Read a checkpoint from the value of a torch file in which `find_state` finds a state dict."""
     table = find_state(value) or {}
     state = rename(table, RULES, decoder.tensor)
     mean = entries(value).get("latent_avg")
@@ -58,7 +58,7 @@ def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
 
 
 def _place(name: Callable[[int, str], str], inner: str) -> Any:
-    """A target for `CONV` or `RGB`: the first of them stands alone, the others are numbered from 0 in a list."""
+    """A target for `CONV` or `RGB`: the first layer has its own name, the others are numbered from 0 in a list."""
 
     def target(match: re.Match) -> str:
         _, dot, number = match[1].partition(".")

@@ -1,4 +1,4 @@
-"""The raw numbers behind tensors: what a torch file calls a storage."""
+"""Storages: the raw numbers behind the tensors of torch files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STORAGE_DTYPES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
     "HalfStorage": "<f2",
-    "BFloat16Storage": "<u2",  # widened below
+    "BFloat16Storage": "<u2",  # raw bits, widened to float32 by `arrays`
     "LongStorage": "<i8",
     "IntStorage": "<i4",
     "ShortStorage": "<i2",
@@ -26,19 +26,19 @@ STORAGE_DTYPES = {
 
 @dataclass(frozen=True)
 class Storage:
-    """The raw numbers of a tensor: the name of their type and their bytes."""
+    """The raw numbers of a tensor: the torch name of their type, and their bytes."""
 
     kind: str
     raw: memoryview
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one number."""
+        """The size of one number in bytes."""
         return np.dtype(STORAGE_DTYPES[self.kind]).itemsize
 
 
 def storage_of(pid: Any) -> tuple[str, str, int]:
-    """The kind, the key and the count of numbers that a storage's persistent id gives."""
+    """The kind, key and count of numbers in the persistent id of a storage; raises CheckpointError."""
     if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
         raise CheckpointError("the file refers to something outside it that is not a storage")
     _, cls, key, _, count = pid[:5]

@@ -1,8 +1,7 @@
-"""Files of torch.save, the zip form (since torch 1.6) and the legacy form, as inert values.
+"""Reads files of torch.save, in the zip format (since torch 1.6) and the legacy format, as inert values.
 
-torch.load(weights_only=True) would do for the whole files, but not for the storages inside NVIDIA's pickles, and it
-allocates what a file claims before it compares. One small reader of our own serves all three; the tests compare it
-with torch.load.
+torch.load(weights_only=True) could read whole files but not the storages inside NVIDIA's pickles, and it allocates what
+a file claims before checking it. This reader serves all three cases; the tests compare it with torch.load.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
 
 
 def looks_legacy(data: memoryview) -> bool:
-    """Whether the bytes begin like a legacy torch file: a pickle of a magic number, and nothing else."""
+    """Whether the bytes start like a legacy torch file: with a pickle that holds just a magic number."""
     head = bytes(data[:32])
     return head[:1] == b"\x80" and MAGIC.to_bytes(10, "little") in head[:16]
 
 
 def read_torch_zip(data: memoryview) -> tuple[Any, dict[str, Storage]]:
-    """The value of a zip of torch.save and its storages by key."""
+    """The value of a torch file in the zip format, and its storages by key."""
     members = read_zip(data)
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -48,7 +47,7 @@ def read_torch_zip(data: memoryview) -> tuple[Any, dict[str, Storage]]:
 def read_torch_legacy(
     data: memoryview, names: frozenset[tuple[str, str]] = PLAIN_NAMES
 ) -> tuple[Any, dict[str, Storage]]:
-    """The value of a legacy torch file and its storages by key."""
+    """The value of a legacy torch file, and its storages by key."""
     magic, position = read_pickle(data, 0, frozenset())
     version, position = read_pickle(data, position, frozenset())
     system, position = read_pickle(data, position, frozenset())
@@ -76,7 +75,7 @@ def read_torch_legacy(
 
 
 def nested_storage(data: memoryview) -> Storage:
-    """The storage in a legacy torch file that holds a single one, as NVIDIA's pickles do for each tensor."""
+    """The storage in a legacy torch file with only one, as NVIDIA's pickles embed for each tensor."""
     if not looks_legacy(data):
         raise CheckpointError("a storage inside the pickle is not in torch's legacy form")
     value, storages = read_torch_legacy(data, STORAGES)
@@ -93,7 +92,7 @@ def _storage(kind: str, count: int, raw: memoryview, key: str) -> Storage:
 
 
 def _storages_in(value: Any) -> dict[str, tuple[str, int]]:
-    """Every storage that is referred to, by key, with its kind and count. Each container is visited once."""
+    """The kind and count of every storage that is referred to, by key; each container is visited once."""
     found: dict[str, tuple[str, int]] = {}
     seen: set[int] = set()
     waiting = [value]
@@ -119,7 +118,7 @@ def _storages_in(value: Any) -> dict[str, tuple[str, int]]:
 
 
 def state_table(value: Any) -> dict[str, Any]:
-    """A state dict's descriptions by name, or an empty table if `value` is not one."""
+    """The tensor descriptions of a state dict by name, or an empty dict if `value` is not one."""
     try:
         table = entries(value)
     except CheckpointError:
@@ -129,7 +128,7 @@ def state_table(value: Any) -> dict[str, Any]:
 
 
 def unwrapped(table: dict[str, Any]) -> dict[str, Any]:
-    """A state dict's table without the `module.` that networks on several GPUs put in front of their names."""
+    """A state dict without the prefix `module.`, which training on several GPUs adds to names."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         add_once(found, name.removeprefix("module."), value)

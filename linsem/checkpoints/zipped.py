@@ -1,7 +1,7 @@
-"""The members of a zip file as views into its bytes, all of them stored plainly, as torch.save does.
+"""Reads the members of a zip file as views into its bytes; they must be uncompressed, as torch.save writes them.
 
-Python's own reader builds an object for every entry of the directory before anybody can count them, and lets the last
-of two entries of one name win. Here the count is read first, and nothing is inflated.
+Python's `zipfile` builds an object for every directory entry before they can be counted, and if two entries have the
+same name, the last one wins. Here the count is checked first, duplicates are refused, and nothing is decompressed.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from linsem.checkpoints.inert import add_once
 MAX_MEMBERS = 20_000
 _END, _END_64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _ENTRY, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
-_MASK = 0xFFFFFFFF  # in the place of a number that is in the entry's extra field
+_MASK = 0xFFFFFFFF  # placeholder for a number that is in the extra field
 
 
 def looks_zip(data: memoryview) -> bool:
-    """Whether the bytes begin like a zip file."""
+    """Whether the bytes start like a zip file."""
     return bytes(data[:4]) == _LOCAL
 
 
 def read_zip(data: memoryview) -> dict[str, memoryview]:
-    """The members by name. Raises `CheckpointError` for too many, for one twice or compressed, and for any damage."""
+    """The members by name; raises `CheckpointError` if they are too many, duplicate, compressed or damaged."""
     try:
         return _read(data)
     except struct.error as error:
@@ -53,7 +53,7 @@ def _read(data: memoryview) -> dict[str, memoryview]:
 
 
 def _directory(data: memoryview) -> tuple[int, int]:
-    """The number of entries in the directory, and where it begins."""
+    """The number of entries in the directory, and the offset of its start."""
     tail = bytes(data[-(22 + 0xFFFF) :])
     found = tail.rfind(_END)
     if found < 0 or len(tail) - found < 22:
@@ -69,9 +69,9 @@ def _directory(data: memoryview) -> tuple[int, int]:
 
 
 def _large(numbers: tuple[int, int, int], extra: memoryview) -> list[int]:
-    """Packed size, size and start of a member; those that 32 bits do not hold are in the extra field of kind 1.
+    """Packed size, size and start of a member; those that exceed 32 bits come from the extra field of kind 1.
 
-    The field has them in the order size, packed size, start.
+    That field stores them in the order size, packed size, start.
     """
     packed, size, start = numbers
     if _MASK not in numbers:
@@ -87,7 +87,7 @@ def _large(numbers: tuple[int, int, int], extra: memoryview) -> list[int]:
 
 
 def _member(data: memoryview, name: str, start: int, size: int) -> memoryview:
-    """The bytes behind the member's own header."""
+    """The bytes that follow the member's local header."""
     header = bytes(data[start : start + 30])
     if len(header) != 30 or header[:4] != _LOCAL:
         raise CheckpointError(f"damaged zip file: no header for the member {name[:80]!r}")

@@ -1,4 +1,4 @@
-"""A person goes through all four tabs in a real Chromium, on the app as it is served."""
+"""Goes through all four tabs of the served app in a real Chromium."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def model(address):
 
 
 class Visitor:
-    """A browser of one's own, and what a hand does in it."""
+    """A separate browser, and the actions of a user in it."""
 
     def __init__(self, chromium, address, width=1280, dark=False):
         self.context = chromium.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
@@ -71,7 +71,7 @@ class Visitor:
         self.page.locator(f"#{painter}").get_by_text(name, exact=True).first.click()
 
     def stroke(self, painter, points):
-        """Drag over points (x, y) in 0..1 of the picture."""
+        """Drag over points (x, y), in 0..1 of the picture."""
         view = self.page.locator(f"#{painter} [data-part=view]")
         view.scroll_into_view_if_needed()
         box = view.bounding_box()
@@ -83,7 +83,7 @@ class Visitor:
         self.page.mouse.up()
 
     def canvas(self, painter, part):
-        """A sheet of the painter as (H, W, 4) uint8."""
+        """A layer of the painter as (H, W, 4) uint8."""
         url = self.page.evaluate(
             "([id, part]) => document.querySelector(`#${id} [data-part=${part}]`).toDataURL('image/png')",
             [painter, part],
@@ -91,7 +91,7 @@ class Visitor:
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
 
     def until(self, holds, seconds=SLOW / 1000):
-        """Wait for what has no element of its own."""
+        """Wait for a condition that no element shows."""
         clock = time.monotonic()
         while not holds():
             assert time.monotonic() - clock < seconds, "it did not come to hold"
@@ -105,7 +105,7 @@ class Visitor:
         self.page.screenshot(path=SHOTS / f"app-{name}-{self.width}.png", full_page=True)
 
     def fits(self):
-        """Whether nothing sticks out sideways."""
+        """Whether nothing overflows horizontally."""
         return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
     def close(self):
@@ -121,7 +121,7 @@ def visitor(chromium, address):
 
 
 def label_two(visitor):
-    """Two strokes of two categories, and the wait for the segmentation. Returns the seconds from stroke to overlay."""
+    """Paint strokes of two categories and wait for the segmentation; returns the seconds from stroke to overlay."""
     visitor.category("label-painter", "background")
     visitor.stroke("label-painter", [(0.04, 0.05), (0.04, 0.5)])
     visitor.category("label-painter", "skin")
@@ -132,7 +132,7 @@ def label_two(visitor):
 
 
 def until_followed(visitor, points):
-    """A stroke, and the seconds until the overlay on the same image is another one."""
+    """Paint a stroke; returns the seconds until the overlay on the same image has changed."""
     before = visitor.canvas("label-painter", "prediction").copy()
     visitor.stroke("label-painter", points)
     clock = time.monotonic()
@@ -143,7 +143,7 @@ def until_followed(visitor, points):
 
 
 def close_to(rgba, color, slack=40):
-    """(H, W) bool: pixels of a sheet that are painted in about this colour."""
+    """The pixels of a layer painted in about this colour, (H, W) bool."""
     rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
     return (np.abs(rgba[..., :3].astype(int) - rgb).max(-1) <= slack) & (rgba[..., 3] > 0)
 
@@ -274,7 +274,7 @@ def picture(visitor, place, index):
 
 
 def an_image_to_edit(visitor):
-    """Wait for the tab Edit to have one."""
+    """Wait until the tab Edit has an image."""
     visitor.page.locator("#edit-painter .lp[data-empty=false]").wait_for()
     expect(visitor.page.locator("#edit-strip [aria-selected=true], #edit-examples [aria-selected=true]")).to_have_count(
         1

@@ -1,4 +1,4 @@
-"""The whole loop in a browser on a generator that nobody here trained, from the package as a visitor installs it."""
+"""The whole loop in a browser on a third-party generator, from its package as a user installs it."""
 
 from __future__ import annotations
 

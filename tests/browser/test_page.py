@@ -1,4 +1,4 @@
-"""What holds on every tab, in a real Chromium: texts are legible, keys reach everything, and About is in order."""
+"""Checks of every tab in a real Chromium: legible texts, keyboard access, and a correct tab About."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.browser.test_app import Visitor, address, chromium, label_two, model,
 
 __all__ = ["address", "chromium", "model", "visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
-LEGIBLE = 4.5  # WCAG 2.1, 1.4.3, of text that is not large
+LEGIBLE = 4.5  # contrast for text that is not large, WCAG 2.1, 1.4.3
 CONTRASTS = """selectors => {
   const parse = (color) => {
     const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);

@@ -1,4 +1,4 @@
-"""The painter in a real Chromium: what a hand does with mouse, finger, pen and keys arrives exactly at the server."""
+"""The painter in a real Chromium: input by mouse, finger, pen and keys arrives exactly at the server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CATEGORIES = tuple(Category(name, color) for name, color in zip(NAMES, COLORS, s
 
 
 def scene(seed, side=SIDE):
-    """A face-like picture with its parts as prediction, and an uncertainty along their borders."""
+    """A face-like picture, with its parts as prediction and uncertainty along their borders."""
     y, x = np.mgrid[:side, :side] / side
     rgb = np.stack([190 - 60 * y, 200 - 30 * x, 170 + 50 * y], -1) + np.random.default_rng(seed).normal(
         0, 3, (side, side, 1)
@@ -52,7 +52,7 @@ def scene(seed, side=SIDE):
 
 
 class Desk:
-    """The server's side of the demo: what arrived, and how it answers."""
+    """The server side of the demo: what it received, and how it answers."""
 
     def __init__(self):
         self.reset()
@@ -125,7 +125,7 @@ def chromium():
 
 
 class Hand:
-    """A page with the painter, in image pixels."""
+    """A page with the painter, controlled in image pixels."""
 
     def __init__(self, desk, url, browser, query="?__theme=light", **context):
         self.desk, self.noise, self.posts, self.foreign = desk, [], [], []
@@ -161,7 +161,7 @@ class Hand:
         return self.page.locator('.lp [data-part="stage"]').bounding_box()
 
     def at(self, x, y):
-        """The place on the screen of an image coordinate (x to the right, y down; pixel centres at .5)."""
+        """The screen position of an image coordinate (x to the right, y down; pixel centres at .5)."""
         box = self.box()
         return box["x"] + x * box["width"] / self.desk.side, box["y"] + y * box["height"] / self.desk.side
 
@@ -205,7 +205,7 @@ class Hand:
         return " ".join(self.page.locator(".lp-status").inner_text().split())
 
     def value_now(self):
-        """What a button that takes the painter as its input is given."""
+        """The value that a button with the painter as its input receives."""
         count = len(self.desk.read)
         self.click("read")
         self.until(lambda: len(self.desk.read) > count, "the painter to be read")
@@ -241,7 +241,7 @@ def hand(open_hand):
 
 
 def disc(x, y, size, side=SIDE):
-    """The pixels of a brush by its definition: centres within size / 2 of the snapped point."""
+    """The pixels of a brush by definition: those with centres within size / 2 of the snapped point."""
     snap = (lambda v: np.floor(v) + 0.5) if size % 2 else (lambda v: np.floor(v + 0.5))
     rows, columns = np.mgrid[:side, :side] + 0.5
     return (columns - snap(x)) ** 2 + (rows - snap(y)) ** 2 <= size * size / 4

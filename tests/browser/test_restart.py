@@ -1,4 +1,4 @@
-"""The server dies under an open page and comes back: the page comes back, and the project that the browser kept."""
+"""The server dies under an open page and restarts: the page recovers, with the project that the browser kept."""
 
 from __future__ import annotations
 

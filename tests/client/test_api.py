@@ -1,4 +1,4 @@
-"""The named endpoints against a running server: results of the contract, bad input in sentences, visitors apart."""
+"""The named endpoints of a running server: documented results, sentences for bad input, separate visitors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def categories(model):
 
 @pytest.fixture(scope="module")
 def read(address, model, categories, tmp_path_factory):
-    """What the shipped extractor reads in seeds 0 to 3: (4, H, W)."""
+    """The labels (4, H, W) that the shipped extractor predicts for seeds 0 to 3."""
     client = Client(address, verbose=False, download_files=tmp_path_factory.mktemp("read"))
     files, _, _ = client.predict(model["id"], "0-3", 0.7, None, api_name="/segment")
     return np.stack([read_label_map(Path(file), categories).labels for file in files])
@@ -57,7 +57,7 @@ def written(folder, labels, categories, name="map.png"):
 
 
 def scribbled(labels, keep=40, seed=0):
-    """A few pixels of each category; the rest is unknown."""
+    """Keep a few pixels of each category; the rest is unknown."""
     rng, sparse = np.random.default_rng(seed), np.full_like(labels, 255)
     for k in np.unique(labels):
         where = np.flatnonzero(labels == k)
@@ -131,7 +131,7 @@ def test_own_categories_are_taken(client, model, read, tmp_path):
 
 
 def wish(read, categories):
-    """A target on seed 0 that does not hold yet: the left half of its second largest category becomes the largest."""
+    """An unmet target on seed 0: the left half of its second largest category becomes the largest one."""
     count = np.bincount(read[0].ravel(), minlength=len(categories))
     first, second = np.argsort(-count)[:2]
     target = np.full_like(read[0], 255)
@@ -199,7 +199,7 @@ def test_an_export_is_a_data_set(client, model, categories):
 
 
 def bad_calls(model, folder, good):
-    """(what the sentence must name, endpoint, arguments)."""
+    """Bad calls: (what the sentence must name, endpoint, arguments)."""
     text = folder / "text.png"
     text.write_text("not an image")
     huge = folder / "huge.png"
@@ -261,7 +261,7 @@ def test_an_extractor_of_another_generator_is_refused(client, model, read, categ
 
 
 def raw(address, name, data):
-    """A call as no client makes it: the server-sent events as text."""
+    """Call an endpoint without a client; returns the server-sent events as text."""
     body = json.dumps({"data": data}).encode()
     request = urllib.request.Request(f"{address}gradio_api/call/{name}", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:

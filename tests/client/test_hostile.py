@@ -1,4 +1,4 @@
-"""The short form of `tests.hostile_calls`, and twins that show that its judge would see what it looks for."""
+"""A short run of `tests.hostile_calls`, and tests that its judge detects what it looks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server is killed in the middle of things and started again: nothing half-written is taken for whole."""
+"""The server is killed while it works and started again: no partially written file is taken for a whole one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what the client's own libra
 
 
 def waited(holds, seconds=90):
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "it did not come to hold"
@@ -38,7 +38,7 @@ def client_of(server, folder):
 
 
 def begun(door, endpoint, data):
-    """A call on its way: its stream of events. (A client of Gradio's waits for ever for a server that has died.)"""
+    """Start a call; returns its event stream, since Gradio's client would wait for ever for a server that has died."""
     event = door.post(f"/gradio_api/call/{endpoint}", {"data": data}).value["event_id"]
     connection = http.client.HTTPConnection(door.host, door.port, timeout=90)
     connection.request("GET", f"/gradio_api/call/{endpoint}/{event}")
@@ -46,7 +46,7 @@ def begun(door, endpoint, data):
 
 
 def first_frame(stream):
-    """Wait until a call has given something, and is still at it."""
+    """Wait until a call has yielded something and is still running."""
     for line in iter(stream.readline, b""):
         assert b"complete" not in line and b"error" not in line, line
         if line.startswith(b"event: generating"):
@@ -54,7 +54,7 @@ def first_frame(stream):
 
 
 class Killed:
-    """A server that was killed while it fitted, edited and exported and while a file came in, and its successor."""
+    """A server killed while it fitted, edited, exported and received a file, and its successor."""
 
     def __init__(self, folder: Path) -> None:
         self.uploads = folder / "uploads"

@@ -1,4 +1,4 @@
-"""The README's calls of a running page are run: Python, a shell; JavaScript is in the browser's tests."""
+"""Runs the README's calls of a running page in Python and the shell; the browser tests run the JavaScript."""
 
 from __future__ import annotations
 

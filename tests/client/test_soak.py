@@ -1,4 +1,4 @@
-"""The short form of `tests.soak`: a few clients for some seconds."""
+"""A short run of `tests.soak`: a few clients for some seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_clients_at_once_get_their_own_data(capsys):
 
 
 class Mixed:
-    """A client of a server that mixes its visitors up."""
+    """A client of a server that mixes up its visitors."""
 
     def __init__(self, theirs):
         self.theirs = theirs

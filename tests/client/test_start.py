@@ -1,4 +1,4 @@
-"""How long the page takes to be served, and what the process weighs when nobody is there."""
+"""The time until the page is served, and the memory of an idle server."""
 
 from __future__ import annotations
 

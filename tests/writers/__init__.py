@@ -1,1 +1,1 @@
-"""Writers of the foreign checkpoint formats, for the tests: our own, byte by byte where the format is a pickle."""
+"""Test writers of the foreign checkpoint formats, independent of the originals; pickles are emitted byte by byte."""

@@ -1,4 +1,4 @@
-"""One small file of each dialect, as bytes: what the fuzzing starts from."""
+"""One small file of each format, as bytes: the corpus for fuzzing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PGGAN = PGGANConfig((2, 2), z_dim=2)
 
 
 def corpus() -> dict[str, bytes]:
-    """Bytes by a name for people."""
+    """The files by a readable name."""
     style2, labelled = random_state(STYLEGAN2), random_state(LABELLED)
     style, grown = random_state(STYLEGAN), random_state(PGGAN)
     rosinality = {"g_ema": rosinality_state(style2), "latent_avg": style2["mapping.w_avg"]}

@@ -1,4 +1,4 @@
-"""A pickle emitter for inert descriptions: what a file should call is said, never called."""
+"""Emits pickles from inert descriptions: calls in the pickle are described, never made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Call:
-    """`module.name(*args)`, then items set and state given; `new` uses NEWOBJ instead of REDUCE."""
+    """A call `module.name(*args)`, followed by its items and state; `new` uses NEWOBJ instead of REDUCE."""
 
     module: str
     name: str
@@ -21,7 +21,7 @@ class Call:
 
 @dataclass
 class Global:
-    """A bare name."""
+    """A global that is only named."""
 
     module: str
     name: str
@@ -36,7 +36,7 @@ class Pid:
 
 @dataclass
 class Raw:
-    """Opcodes as they are."""
+    """Raw opcodes."""
 
     code: bytes
 

@@ -1,4 +1,4 @@
-"""The three genforce dialects from our states. `dialect` is "genforce", "higan" or "interfacegan"."""
+"""Writes states of `linsem` in the three genforce dialects: "genforce", "higan" and "interfacegan"."""
 
 from __future__ import annotations
 

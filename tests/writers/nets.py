@@ -1,4 +1,4 @@
-"""Toy networks with every number drawn, so that no map of names can hide behind a zero or a repeated value."""
+"""Toy networks with random numbers everywhere, so that zeros or repeated values cannot hide a wrong name mapping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NETWORKS = {StyleGAN2Config: StyleGAN2, StyleGANConfig: StyleGAN, PGGANConfig: P
 
 
 def random_state(config: object, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A state of the network of `config`, normal numbers everywhere (slow layers a hundred times larger)."""
+    """A state for the network of `config`, all normal numbers (a hundred times larger in slow layers)."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {name: value.shape for name, value in NETWORKS[type(config)](config).state_dict().items()}
     return {
@@ -29,5 +29,5 @@ def random_state(config: object, seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 def family_of(config: object) -> str:
-    """The family that goes with a configuration."""
+    """The family of a configuration."""
     return {StyleGAN2Config: "stylegan2", StyleGANConfig: "stylegan", PGGANConfig: "pggan"}[type(config)]

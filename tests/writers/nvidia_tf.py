@@ -1,4 +1,4 @@
-"""NVIDIA's TensorFlow pickles from our states."""
+"""Writes states of `linsem` as NVIDIA's TensorFlow pickles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def to_hwio(weight: torch.Tensor) -> torch.Tensor:
 
 
 def stylegan2_variables(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """TensorFlow's variables, by their full names."""
+    """TensorFlow's variables of a StyleGAN2, by full name."""
     found: dict[str, torch.Tensor] = {"dlatent_avg": state["mapping.w_avg"]}
     for name, value in state.items():
         part = name.split(".")
@@ -49,7 +49,7 @@ def _stylegan2_layer(found: dict[str, torch.Tensor], side: int, layer: str, name
 
 
 def stylegan_variables(state: dict[str, torch.Tensor], fused_from: int = 128) -> dict[str, torch.Tensor]:
-    """TensorFlow's variables of a StyleGAN; doubling kernels are fused from `fused_from` pixels."""
+    """TensorFlow's variables of a StyleGAN; upsampling kernels are fused from `fused_from` pixels."""
     found: dict[str, torch.Tensor] = {
         "lod": torch.zeros(()),
         "synthesis/lod": torch.zeros(()),
@@ -112,7 +112,7 @@ def pggan_variables(state: dict[str, torch.Tensor], fused: bool = False) -> dict
 def tf_network(
     variables: dict[str, torch.Tensor], settings: dict[str, Any], cls: str, multiarray: str = "numpy.core.multiarray"
 ) -> Call:
-    """A pickled Network; variables under mapping/ and synthesis/ go into components."""
+    """A pickled Network, with variables under mapping/ and synthesis/ in components."""
     own = {name: value for name, value in variables.items() if not name.startswith(("mapping/", "synthesis/"))}
     parts = {}
     for part in ("mapping", "synthesis"):
@@ -146,6 +146,6 @@ def write_nvidia_tf(
     protocol: int = 4,
     multiarray: str = "numpy.core.multiarray",
 ) -> None:
-    """The tuple (G, D, Gs); only Gs is a real generator here."""
+    """Write the tuple (G, D, Gs), of which only Gs is a real generator."""
     small = tf_network({"lod": torch.zeros(())}, {}, cls, multiarray)
     path.write_bytes(dumps((small, small, tf_network(variables, settings or {}, cls, multiarray)), protocol))

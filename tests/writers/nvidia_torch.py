@@ -1,4 +1,4 @@
-"""NVIDIA's PyTorch pickles from our state of a StyleGAN2."""
+"""Writes a StyleGAN2 state of `linsem` as NVIDIA's PyTorch pickle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCE = "raise SystemExit('module_src was executed')\n"
 
 
 def storage_bytes(tensor: torch.Tensor, kind: str = "FloatStorage") -> bytes:
-    """One storage in torch's legacy form."""
+    """A single storage in torch's legacy format."""
     raw = tensor.detach().contiguous().numpy().tobytes()
     pid = Pid(("storage", Global("torch", kind), "140", "cpu", tensor.numel(), None))
     system = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
@@ -55,7 +55,7 @@ def network(
 
 
 def generator(state: dict[str, torch.Tensor], clamp: float | None = None, **wrong: Any) -> Call:
-    """The generator of our state; `wrong` overrides attributes of the mapping's layers."""
+    """The generator of a state; `wrong` overrides attributes of the mapping's layers."""
     filter_ = tensor_call(torch.tensor([1.0, 3.0, 3.0, 1.0])[:, None] * torch.tensor([1.0, 3.0, 3.0, 1.0]) / 64)
 
     def module(prefix: str) -> Call:
@@ -85,7 +85,7 @@ def generator(state: dict[str, torch.Tensor], clamp: float | None = None, **wron
 def write_nvidia_torch(
     path: Path, state: dict[str, torch.Tensor], *, clamp: float | None = None, protocol: int = 3, **wrong: Any
 ) -> None:
-    """The file of a training run, with the generator as G_ema and other things beside it."""
+    """Write the file of a training run, with the generator as G_ema beside other values."""
     value = {
         "training_set_kwargs": Call("dnnlib.util", "EasyDict", items={"resolution": 64}, new=True),
         "G": None,

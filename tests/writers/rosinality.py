@@ -1,4 +1,4 @@
-"""rosinality's state dict from our state of a StyleGAN2."""
+"""Converts a StyleGAN2 state of `linsem` to rosinality's state dict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def rosinality_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The table g_ema; the mean w is outside it."""
+    """The state dict g_ema, which does not include the mean w."""
     found: dict[str, torch.Tensor] = {}
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     kernel = taps[:, None] * taps / 16
