@@ -196,7 +196,10 @@ def convert(args: argparse.Namespace) -> dict:
 
 def serve(args: argparse.Namespace) -> None:
     """The page, until it is stopped."""
-    from linsem.ui.page import build, launch  # imported here because no other command needs gradio
+    try:  # imported here because no other command needs gradio
+        from linsem.ui.page import build, launch
+    except ModuleNotFoundError as error:
+        raise InputError(f"serve needs the package {error.name}: pip install gradio spaces") from error
 
     settings = Settings.from_env()
     port = settings.port if args.port is None else Settings.from_env({"LINSEM_PORT": str(args.port)}).port

@@ -120,8 +120,12 @@ def available_models() -> list[dict[str, object]]:
 
 
 def assets() -> Path:
-    """The folder of the shipped weights: `LINSEM_ASSETS`, or `assets` beside the package."""
-    return Path(os.environ.get("LINSEM_ASSETS") or Path(__file__).parent.parent / "assets")
+    """The folder of the shipped weights: `LINSEM_ASSETS`, or `assets` in the installed package or beside it."""
+    named = os.environ.get("LINSEM_ASSETS")
+    if named:
+        return Path(named)
+    inside = Path(__file__).parent / "assets"
+    return inside if inside.is_dir() else inside.parents[1] / "assets"
 
 
 def locate(spec: GeneratorSpec, progress: Progress | None = None) -> Path:

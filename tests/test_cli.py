@@ -361,3 +361,11 @@ def test_the_generator_that_the_settings_name_is_meant_or_refused(run, monkeypat
     monkeypatch.setenv("LINSEM_MODEL", "avatars-46")
     assert cli.main(["generate", "--seeds", "0"]) == 2
     assert "avatars-46" in capsys.readouterr().err
+
+
+def test_the_page_without_gradio_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    for name in [name for name in sys.modules if name.startswith("linsem.ui")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.main(["serve"]) == 2
+    assert "serve needs the package gradio: pip install gradio spaces" in capsys.readouterr().err
