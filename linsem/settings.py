@@ -25,7 +25,7 @@ class Settings:
 
     models: str = _setting("", "Generators to offer, comma separated: names, files, hub:// addresses, name=file, all")
     model: str = _setting("", "The generator chosen at the start (default: the first one that is available)")
-    assets: str = _setting("", "Folder of the shipped weights and extractors (default: assets beside the package)")
+    assets: str = _setting("", "Folder of the shipped weights and extractors (default: those that came along)")
     cache: str = _setting("", "Folder of what is kept between runs (default: linsem in the user's cache folder)")
     device: str = _setting("auto", "Where the networks run: auto, cpu, cuda, cuda:1 ...")
     precision: str = _setting("float32", "Of the synthesis, where a family offers a choice: float32 or bfloat16")
