@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from linsem.checkpoints import Checkpoint, CheckpointError, build_network, read_checkpoint, write_safetensors
 from linsem.checkpoints.convert import convert, describe
@@ -68,6 +69,18 @@ def test_half_precision_is_read_as_float32(tmp_path):
     state["mapping.w_avg"] = state["mapping.w_avg"] + 1e6
     with pytest.raises(CheckpointError, match="beyond float16"):
         write_safetensors(tmp_path / "x.safetensors", "stylegan2", nets.STYLEGAN2, state, half=True)
+
+
+def test_half_precision_spares_what_must_be_exact(tmp_path):
+    state = nets.random_state(nets.STYLEGAN2)
+    path = tmp_path / "x.safetensors"
+    for exact, same in ((("mapping.",), True), ((), False)):
+        write_safetensors(path, "stylegan2", nets.STYLEGAN2, state, half=True, exact=exact)
+        stored = load_file(path)
+        kept = [torch.equal(stored[name].float(), value.float()) for name, value in state.items()
+                if name.startswith("mapping.") and name.endswith("weight")]  # fmt: skip
+        assert kept and all(kept) == same
+        assert stored["synthesis.b4.const"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -12,6 +12,9 @@ from linsem.lab import dataset, drawings, edits, mapping_start, train, training_
 from linsem.lab.discriminator import Discriminator
 from linsem.lab.muon import Muon, orthogonalize
 from linsem.stylegan2 import Mapping, StyleGAN2Config
+from linsem.zoo import assets, load_generator
+
+SHIPPED = assets() / "avatars-128.safetensors"
 
 
 def test_a_drawing_follows_from_its_seed():
@@ -134,6 +137,19 @@ def test_training_resumes_where_it_was(tmp_path, monkeypatch):
         assert torch.equal(mine, theirs)
     train.adversarial(again, rgb, codes, 16, images=16, batch=8, lr=1e-3, r1=1.0, keep=1.0)
     assert again.seen == 176
+
+
+def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
+    blank, run = training_run.Run.open(tmp_path / "blank"), training_run.Run.open(tmp_path / "run", SHIPPED)
+    shipped, z = load_generator("avatars-128"), torch.from_numpy(dataset.codes(7, 2))
+    with torch.no_grad():
+        wanted = shipped.synthesize(shipped.map(z))[0]
+        for each, same in ((run, True), (blank, False)):
+            image = train._draw(each, z, 128) if each is blank else each.ema["synthesis"](
+                each.ema["mapping"](z)[:, None].repeat(1, training_run.CONFIG.num_ws, 1), noise_mode="none"
+            )[0]  # fmt: skip
+            assert (float((image - wanted).abs().max()) < 1e-3) == same
+    assert run.sharpened == training_run.SHARPENED != blank.sharpened
 
 
 @pytest.mark.parametrize("shape", [(24, 80), (80, 24)])

@@ -201,7 +201,7 @@ def test_a_strip_crosses_the_wire_small_and_label_maps_exactly():
 
 
 def test_the_list_of_generators_says_what_has_to_be_downloaded(monkeypatch):
-    monkeypatch.setattr("linsem.ui.page.is_here", lambda spec: spec.id == "avatars-64")
+    monkeypatch.setattr(page, "is_here", lambda spec: spec.id == "avatars-64")
     titles = [page.generator_title({"id": name, "resolution": size}) for name, size in
               (("avatars-64", 64), ("stylegan2-ffhq", 1024), ("pggan-celebahq", 1024), ("mine", 0))]  # fmt: skip
     assert titles == [

@@ -39,8 +39,9 @@ def write_safetensors(
     metadata: Mapping[str, str] | None = None,
     *,
     half: bool = False,
+    exact: tuple[str, ...] = (),
 ) -> None:
-    """Write a generator to `path` atomically; `half` stores float16, which halves the file.
+    """Write a generator to `path` atomically; `half` stores float16, except tensors whose names start as in `exact`.
 
     `metadata` may hold `id`, `categories` (JSON) and `licence`. Raises `CheckpointError` for any other key,
     for a configuration of another family, and with `half` for values that float16 cannot hold.
@@ -50,7 +51,7 @@ def write_safetensors(
     unknown = sorted(set(metadata or {}) - set(OPTIONAL_KEYS))
     if unknown:
         raise CheckpointError(f"metadata: expected {', '.join(OPTIONAL_KEYS)}, got {', '.join(unknown)}")
-    tensors = {name: _stored(name, value, half) for name, value in state.items()}
+    tensors = {name: _stored(name, value, half and not name.startswith(exact)) for name, value in state.items()}
     header = {"format": FORMAT, "version": VERSION, "family": family, "config": json.dumps(config_to_dict(config))}
     header.update(metadata or {})
     with whole(path) as partial:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from linsem.lab import drawings, mapping_start
@@ -20,6 +21,7 @@ CONFIG = StyleGAN2Config(
     mapping_width=512,
     normalize_z=False,
 )
+SHARPENED = 4.0  # of the generators that are shipped
 
 
 @dataclass
@@ -34,8 +36,8 @@ class Run:
     sharpened: float = 1.0
 
     @classmethod
-    def open(cls, folder: Path) -> Run:
-        """A new run, or the one in the folder."""
+    def open(cls, folder: Path, start: Path | None = None) -> Run:
+        """The run in the folder, or a new one, from the weights of the shipped generator `start` where one is given."""
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
         mapping, synthesis = Mapping(CONFIG), Synthesis(CONFIG)
@@ -48,6 +50,12 @@ class Run:
             for name in ("mapping", "synthesis", "ema"):
                 getattr(run, name).load_state_dict(state[name])
             run.seen, run.sharpened = state["seen"], state.get("sharpened", 1.0)
+        elif start is not None:
+            state = load_file(start)
+            for networks in (run.ema, nn.ModuleDict({"mapping": run.mapping, "synthesis": run.synthesis})):
+                found = networks.load_state_dict({name: w.float() for name, w in state.items()}, strict=False)
+                assert not found.unexpected_keys, found.unexpected_keys
+            run.sharpened = SHARPENED
         return run
 
     def save(self, **more: object) -> None:
