@@ -15,6 +15,7 @@ import torch
 from linsem.generator import Layer
 
 POSITIONS = 4  # of a map, per direction kept
+CONSTANT = 1e-9  # of a layer's mean square: a variance below it is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,9 @@ def fit_basis(
 ) -> Basis:
     """The basis of rows x (n, D), whose columns are layers with the given channels.
 
-    Layers are first scaled to equal mean variance, so that only their number of channels matters. `rank` is the most
-    directions kept per layer, one number for all or one each (None: all).
+    Layers are first scaled to equal mean variance, so that only their number of channels matters. A layer that is
+    constant over all rows, such as a 1 x 1 map of a single image, tells no pixels apart and is not read. `rank` is the
+    most directions kept per layer, one number for all or one each (None: all).
     """
     mean = x.mean(0)
     forward, backward, variances = [], [], []
@@ -83,7 +85,13 @@ def fit_basis(
     for part, center, most in zip(x.split(list(channels), dim=1), mean.split(list(channels)), ranks, strict=True):
         centred = part - center
         covariance = centred.t() @ centred / len(x)
-        unit = float(covariance.diagonal().mean()) + 1e-12
+        unit = float(covariance.diagonal().mean())
+        if unit <= CONSTANT * float(part.square().mean()):
+            forward.append(part.new_zeros(part.shape[1], 1))
+            backward.append(part.new_zeros(1, part.shape[1]))
+            variances.append(part.new_ones(1))
+            continue
+        unit += 1e-12
         values, vectors = torch.linalg.eigh(covariance / unit)
         keep = values > floor
         keep[: max(len(values) - most, 0)] = False

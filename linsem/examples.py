@@ -40,9 +40,9 @@ class Annotation:
 class Examples:
     """Regression rows x (n, R) in `coordinates`, with labels y, groups (n,) and weights (n,) that sum to one.
 
-    A group is what cross-validation leaves out together: an image, or a block of the only image. `stands` (n,) is the
-    number of labelled pixels that a row represents, whatever its category; `covered` is the labelled share of all
-    pixels; `guessed` (n,) bool marks inferred labels.
+    A group is what cross-validation leaves out together: a labelled image, counted from 0, or a block of the only one.
+    `stands` (n,) is the number of labelled pixels that a row represents, whatever its category; `covered` is the
+    labelled share of all pixels; `guessed` (n,) bool marks inferred labels.
     """
 
     x: torch.Tensor
@@ -180,9 +180,10 @@ def collect(
         names = [categories[k].name for k in known[error.image][wrong]]
         raise AnnotationError(f"{error}{f', for one at a pixel of {names[0]!r}' if names else ''}") from None
     device, labels, groups, stands, guesses = coordinates.rest.device, [], [], [], []
+    labelled = [i for i, (pick, _) in enumerate(picks) if len(pick)]
     for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
         times = len(seen[i])
-        group = np.full(len(pick), i) if len(annotations) > 1 else _blocks(pick, maps[i].shape)
+        group = _blocks(pick, maps[i].shape) if len(labelled) == 1 else np.full(len(pick), np.searchsorted(labelled, i))
         guess = np.zeros(len(pick), bool) if each.guessed is None else each.guessed.ravel()[pick]
         for parts, column in ((labels, known[i]), (groups, group), (stands, stand), (guesses, guess)):
             parts += [column] * times

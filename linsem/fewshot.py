@@ -25,7 +25,7 @@ from linsem.fitting import POWERS, Fitting, evenly
 from linsem.generator import Generator, check_features, checked_pass
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
-from linsem.pixels import to_rgb
+from linsem.pixels import IGNORE, to_rgb
 from linsem.rows import Gathered, Views
 from linsem.softmax import solve
 from linsem.spread import guess, is_sparse
@@ -105,6 +105,10 @@ def iter_few_shot(
         raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
     if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):
         raise InputError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
+    if not 0 <= balance <= 1 or (power is not None and not 0 <= power <= 1):
+        raise InputError(f"expected balance and power in 0..1, got {balance} and {power}")
+    if noise < 0 or (rank is not None and rank < 1):
+        raise InputError(f"expected noise >= 0 and a rank of at least 1, got {noise} and {rank}")
     if pixels is not None and pixels < len(categories):
         raise InputError(f"pixels: expected at least one a category ({len(categories)}), got {pixels}")
     check_annotations(generator, annotations, categories, every=missing == "error")
@@ -115,7 +119,8 @@ def iter_few_shot(
     views = _views(generator, features_of, layers, rank, 0 if start is not None else noise, seed)
     most = _most(generator, layers, len(annotations)) if pixels is None else pixels
     examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
-    fit = Fitting(generator, categories, layers, examples, [a.labels for a in annotations])
+    labelled = [a.labels for a in annotations if (a.labels != IGNORE).any()]
+    fit = Fitting(generator, categories, layers, examples, labelled)
     fit.doubt(rows_of)
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)

@@ -102,9 +102,10 @@ class Fitting:
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None, even: bool) -> None:
         """Set the prior and the temperature: as given, those of `start`, or by cross-validation (`cross_validate`)."""
-        if start is not None and start.notes.get("images") == str(self.images) and "ridge" in start.notes:
-            self.ridge = float(start.notes["ridge"]) if ridge is None else ridge
-            self._rescale(float(start.notes.get("power", POWERS[0])) if power is None else power)
+        known = None if start is None else _prior_of(start, self.images)
+        if known is not None:
+            self.ridge = known[0] if ridge is None else ridge
+            self._rescale(known[1] if power is None else power)
             self.temperature = start.temperature
             return
         several = self.images > 1
@@ -159,6 +160,16 @@ class Fitting:
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
             weights | {"bias": bias}, self.temperature, notes, self.least,
         )  # fmt: skip
+
+
+def _prior_of(start: Extractor, images: int) -> tuple[float, float] | None:
+    """Ridge and power of an earlier fit on as many images; None if it does not say, or something else than we write."""
+    try:
+        known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWERS[0]))
+    except (KeyError, ValueError):
+        return None
+    fits = start.notes.get("images") == str(images) and 0 <= known < math.inf and 0 <= power <= 1
+    return (known, power) if fits else None
 
 
 def evenly(count: int, most: int, device: torch.device) -> torch.Tensor:

@@ -53,6 +53,8 @@ def suggest_next(
         raise InputError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
     if not 1 <= count <= len(seeds):
         raise InputError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
+    if not math.isfinite(psi):
+        raise InputError(f"psi: expected a finite number, got {psi}")
     if extractor is not None:
         check_fits(extractor, generator)
     with torch.no_grad():
@@ -132,7 +134,7 @@ def _rows(
     """The raw features (p, C) of sampled pixels of each image, at the same positions for all."""
     size = tuple(generator.size)
     pick = random_pixels(size, PIXELS, 0)
-    for each in ws:
+    for number, each in enumerate(ws, 1):
         if features_of is None:
             _, features = checked_pass(generator, each[None].to(generator.device), image=False, last_layer=layers[-1])
         else:
@@ -140,7 +142,7 @@ def _rows(
             check_features(generator, features, layers[-1])
         x = gather(features, layers, pick, size)
         if not math.isfinite(float(x.sum())):  # a single non-finite number makes the sum non-finite
-            raise InputError(f"the features of an image of {generator.id!r} hold numbers that are not finite")
+            raise InputError(f"image {number} of {generator.id!r}: its features hold numbers that are not finite")
         yield x
 
 

@@ -85,7 +85,7 @@ def iter_supervised(
     run = Training(generator, teacher, tuple(categories), named, math.ceil(images / batch), psi, seed)
     run.measure_scales([first_seed + i for i in range(min(images, 16))])
     what = f"{generator.id} {[each.name for each in categories]} {sorted(named.items())}"
-    label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} 3"
+    label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} 4"
     probe = None if state is None else run.probe([first_seed + i for i in range(min(images, 2))])
     done = run.load(Path(state), label, probe, processes) if state is not None and Path(state).exists() else 0
     for index in range(done, run.total):

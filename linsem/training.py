@@ -69,9 +69,8 @@ class Training:
         squares = None
         for each in seeds:
             _, features = checked_pass(self.generator, self._ws([each]), image=False)
+            _check_finite(features, [each], self.generator.id)
             new = [x.square().mean(dim=(0, 2, 3)) for x in features]
-            if not all(bool(torch.isfinite(x).all()) for x in new):
-                raise InputError(f"{self.generator.id!r}: seed {each}: its features hold numbers that are not finite")
             squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
         self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
 
@@ -93,6 +92,7 @@ class Training:
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
         """Train every extractor on one batch."""
         features, labels = self.examples(seeds)
+        _check_finite(features, seeds, self.generator.id)
         self._measure_areas(labels)
         for name, recipe in self.recipes.items():
             if recipe.kind == "centroid":
@@ -153,13 +153,16 @@ class Training:
 
     def report(self, images: int, processes: Processes) -> tuple[dict[str, float], dict[str, Extractor]]:
         """The mean losses since the last report, and the current extractors."""
-        losses = {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
+        losses = self._mean_losses()
         wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if wrong:
             raise InputError(f"recipe {wrong[0]!r}: its loss is no longer finite after {images} images")
         self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
         extractors = {name: self._extractor(name, processes) for name in self.recipes}
         return losses, extractors
+
+    def _mean_losses(self) -> dict[str, float]:
+        return {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}
 
     @torch.no_grad()
     def _extractor(self, name: str, processes: Processes) -> Extractor:
@@ -195,7 +198,7 @@ class Training:
             return
         state = {
             "label": label, "index": index, "probe": probe, "scales": self.scales, "weights": self.weights,
-            "temperatures": self.temperatures, "sums": sums,
+            "temperatures": self.temperatures, "sums": sums, "losses": self._mean_losses(),
             "adam": {k: o.state_dict() for k, o in self.optimizers.items()},
         }  # fmt: skip
         partial = path.with_suffix(path.suffix + ".part")
@@ -203,7 +206,10 @@ class Training:
         partial.replace(path)
 
     def load(self, path: Path, label: str, probe: torch.Tensor, processes: Processes) -> int:
-        """Restore the state and return the number of batches done; the first process carries on the sums of all."""
+        """Restore the state and return the number of batches done; the first process carries on the sums of all.
+
+        The losses are those of the last report where no batch is left, and otherwise begin anew.
+        """
         try:
             state = torch.load(path, weights_only=True, map_location=self.generator.device)
             found = state["label"]
@@ -221,7 +227,17 @@ class Training:
             x.data.copy_(state["sums"][name] * processes.first)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["adam"][name])
+        if state["index"] == self.total:
+            self.losses = dict(state["losses"])
         return state["index"]
+
+
+def _check_finite(features: Sequence[torch.Tensor], seeds: Sequence[int], name: str) -> None:
+    """Raise InputError naming the first seed whose features are not finite; a sum is, unless one of its numbers is."""
+    total = sum(x.flatten(1).sum(1, dtype=torch.float64) for x in features)
+    wrong = (~torch.isfinite(total)).nonzero()[:, 0].tolist()
+    if wrong:
+        raise InputError(f"{name!r}: seed {seeds[wrong[0]]}: its features hold numbers that are not finite")
 
 
 def _optimizer(weights: dict[str, torch.Tensor], lr: float) -> torch.optim.Adam:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from linsem import pixels
-from linsem.lab import drawings, quality
+from linsem.lab import dataset, drawings, quality
 from linsem.lab.distribution import frechet_distance, precision_recall
 from linsem.lab.parts import parts, pieces
 from linsem.palette import parse_categories
@@ -146,7 +146,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeds = range(drawings.HELD_OUT, drawings.HELD_OUT + 2 * SIZES.images)
     pairs = [drawings.render_seed(seed, SIZE, labels=i < SIZES.labelled) for i, seed in enumerate(seeds)]
     rgb = np.stack([rgb for rgb, _ in pairs])
-    stem = place / f"drawings-{drawings.HELD_OUT}-"
+    stem = place / f"drawings{dataset.RECIPE}-{drawings.HELD_OUT}-"
     np.save(f"{stem}{2 * SIZES.images}-{SIZE}.rgb.npy", rgb)
     np.save(f"{stem}{SIZES.labelled}-{SIZE}.rgb.npy", rgb[: SIZES.labelled])
     np.save(f"{stem}{SIZES.labelled}-{SIZE}.labels.npy", np.stack([label for _, label in pairs[: SIZES.labelled]]))

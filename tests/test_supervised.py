@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from linsem.errors import InputError
 from linsem.extractor import KINDS
 from linsem.generator import seed_z
 from linsem.metrics import paper_miou
@@ -84,6 +85,7 @@ def test_a_stopped_run_goes_on_exactly(toy, tmp_path, stop):
     assert rest[0].index == 2 * stop + 2
     again = list(iter_supervised(*toy, state=tmp_path / "s.pt", **options))  # it is finished: nothing is trained
     assert [s.index for s in again] == [6]
+    assert again[-1].losses == rest[-1].losses and again[-1].losses["LSE"] > 0
     for name, extractor in whole.items():
         for key, w in extractor.weights.items():
             assert torch.equal(rest[-1].extractors[name].weights[key], w), (name, key)
@@ -213,3 +215,23 @@ def test_the_centroid_is_the_mean_direction_of_each_class(toy):
 def test_bad_input_is_told(toy, options, says):
     with pytest.raises(ValueError, match=says):
         fit_supervised(*toy, **({"images": 8} | options))
+
+
+@pytest.mark.parametrize("recipes", [["centroid"], ["LSE"]])
+def test_features_that_are_no_numbers_name_their_seed(toy, recipes):
+    """Also after the images that the scales are measured on."""
+    generator, teacher = toy
+
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(generator, name)
+
+        def synthesize(self, ws, **options):
+            image, features = generator.synthesize(ws, **options)
+            wrong = torch.isclose(ws, bad, atol=1e-4).flatten(1).all(1)
+            return image, [torch.where(wrong[:, None, None, None], torch.nan, x) for x in features]
+
+    bad = generator.map(seed_z(generator, [FIRST_SEED + 21]), psi=0.5)
+    with pytest.raises(InputError, match=f"seed {FIRST_SEED + 21}: its features hold numbers that are not finite"):
+        fit_supervised(Broken(), teacher, recipes=recipes, images=24, batch=4)
+    assert fit_supervised(Broken(), teacher, recipes=recipes, images=20, batch=4).keys() == set(recipes)

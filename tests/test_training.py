@@ -140,7 +140,7 @@ def test_training_resumes_where_it_was(tmp_path, monkeypatch):
 
 
 def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
-    blank, run = training_run.Run.open(tmp_path / "blank"), training_run.Run.open(tmp_path / "run", SHIPPED)
+    blank, run = training_run.Run.open(tmp_path / "blank"), training_run.Run.open(tmp_path / "run", [SHIPPED])
     shipped, z = load_generator("avatars-128"), torch.from_numpy(dataset.codes(7, 2))
     with torch.no_grad():
         wanted = shipped.synthesize(shipped.map(z))[0]

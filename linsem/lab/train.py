@@ -233,7 +233,13 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--r1", type=float, default=0.01)
     parser.add_argument("--keep", type=float, default=2.0)
-    parser.add_argument("--start", type=Path, help="a shipped generator that a new run goes on from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="shipped generators whose weights a new run takes, the last that has them",
+    )
     parser.add_argument("--sharpen", type=float, help="how much narrower than written the mapping's ramps shall be")
     args = parser.parse_args()
     run = Run.open(args.run, args.start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +37,8 @@ class Run:
     sharpened: float = 1.0
 
     @classmethod
-    def open(cls, folder: Path, start: Path | None = None) -> Run:
-        """The run in the folder, or a new one, from the weights of the shipped generator `start` where one is given."""
+    def open(cls, folder: Path, start: Sequence[Path] = ()) -> Run:
+        """The run in the folder, or a new one, from the weights of shipped generators: of each file what it holds."""
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
         mapping, synthesis = Mapping(CONFIG), Synthesis(CONFIG)
@@ -50,8 +51,8 @@ class Run:
             for name in ("mapping", "synthesis", "ema"):
                 getattr(run, name).load_state_dict(state[name])
             run.seen, run.sharpened = state["seen"], state.get("sharpened", 1.0)
-        elif start is not None:
-            state = load_file(start)
+        elif start:
+            state = {name: w for path in start for name, w in load_file(path).items()}
             for networks in (run.ema, nn.ModuleDict({"mapping": run.mapping, "synthesis": run.synthesis})):
                 found = networks.load_state_dict({name: w.float() for name, w in state.items()}, strict=False)
                 assert not found.unexpected_keys, found.unexpected_keys
