@@ -36,7 +36,18 @@ from linsem.palette import overlay, parse_categories, read_label_map, write_labe
 from linsem.regions import read_region
 from linsem.seeds import parse_seeds
 from linsem.settings import Settings
-from linsem.shell import Defaults, check_out, checked_psi, extractor_of, folder, notes_of, stopping, studio_of, tell
+from linsem.shell import (
+    Defaults,
+    check_out,
+    checked_psi,
+    extractor_of,
+    folder,
+    notes_of,
+    stopping,
+    studio_of,
+    tell,
+    text_of,
+)
 
 STOPPED = 130  # the exit code of an interrupted command, by shell convention
 LIMIT = 1_000_000  # seeds in one call
@@ -78,7 +89,7 @@ def fit(args: argparse.Namespace) -> dict:
     seeds = parse_seeds(args.seeds, LIMIT)
     if len(seeds) != len(args.label_maps):
         raise InputError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
-    given = None if args.categories is None else Path(args.categories).read_text(encoding="utf-8")
+    given = None if args.categories is None else text_of(args.categories)
     categories = parse_categories(given, studio.categories(model))
     check_out(args.out)
     ws, size = studio.latents(model, seeds, args.psi), tuple(studio.generator(model).size)

@@ -121,7 +121,7 @@ def iter_few_shot(
     examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
     labelled = [a.labels for a in annotations if (a.labels != IGNORE).any()]
     fit = Fitting(generator, categories, layers, examples, labelled)
-    fit.doubt(rows_of)
+    fit.doubt(rows_of, start)
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
@@ -132,7 +132,9 @@ def iter_few_shot(
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
             yield FitStep(before, iterations, loss, fit.extractor(theta))
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
-        yield FitStep(before + done, iterations, loss, fit.extractor(theta))
+        made = fit.extractor(theta)
+        fit.remember(rows_of, made)
+        yield FitStep(before + done, iterations, loss, made)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from linsem.examples import Examples
 from linsem.extractor import NEVER, Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
-from linsem.rows import Gathered
+from linsem.rows import Gathered, Solutions
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
 from linsem.specks import SHARE, areas, least_areas
 
@@ -51,6 +52,7 @@ class Fitting:
         self.problem = Problem(examples.x, index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
         self.covered = examples.covered
+        self.recalled: Solutions = {}
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
         """With sparse labels, weight categories by their share of the images, not by how much of them was painted.
@@ -78,13 +80,16 @@ class Fitting:
         least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
         self.least = tuple(least.tolist())
 
-    def doubt(self, memory: Gathered | None) -> None:
-        """Drop the guesses that the other images contradict, warm-started from the solutions in `memory`."""
+    def doubt(self, memory: Gathered | None, start: Extractor | None) -> None:
+        """Drop the guesses that the other images contradict, going on from what `memory` has of the fit `start`.
+
+        Only from that: a result may depend on what a visitor did before, but not on what others did.
+        """
         if self.images == 1:
             return
-        name = self.coordinates.name + repr(self.present.tolist()).encode()
-        recall = None if memory is None else memory.solutions(name)
-        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, recall)
+        if memory is not None and start is not None:
+            self.recalled = memory.solutions(self._name_of(start))
+        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, self.recalled)
         if keep.all():
             return
         self.covered *= float(self.stands[keep].sum())
@@ -92,6 +97,18 @@ class Fitting:
         self.least = least_areas(self.areas)
         self.problem = self.problem.part(keep)
         self.group, self.stands, self.guessed = self.group[keep], self.stands[keep], self.guessed[keep]
+
+    def remember(self, memory: Gathered | None, made: Extractor) -> None:
+        """Keep the solutions of `doubt` for a fit that goes on from `made`."""
+        if memory is not None and self.recalled:
+            memory.keep_solutions(self._name_of(made), self.recalled)
+
+    def _name_of(self, fit: Extractor) -> bytes:
+        """What solutions of these images and categories are kept under, for whoever goes on from `fit`."""
+        names = repr([self.categories[k].name for k in self.present.tolist()]).encode()
+        weights = [fit.weights["bias"], fit.weights["layer0.weight"]]
+        parts = [self.coordinates.name, names, *(w.detach().cpu().numpy().tobytes() for w in weights)]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
     def _share_of(self, keep: torch.Tensor) -> np.ndarray:
         """The share of each category that is kept on each image, (images, present); 1 where there was none."""

@@ -23,6 +23,7 @@ from linsem.gather import gather, random_pixels
 from linsem.recent import Recent
 
 COORDINATES = 8  # sets of images whose basis is kept, a few megabytes each
+SOLUTIONS = 64  # fits whose solutions are kept, some hundred kilobytes each
 
 
 Solutions = dict[tuple[int, ...], torch.Tensor]
@@ -99,12 +100,17 @@ class Gathered:
                 self._coordinates.popitem(last=False)
 
     def solutions(self, name: bytes) -> Solutions:
-        """A mutable mapping for the solutions under a name."""
+        """A copy of the solutions under a name; empty if there are none."""
         with self._lock:
-            self._solutions[name] = self._solutions.pop(name, {})
-            while len(self._solutions) > COORDINATES:
+            return dict(self._solutions.get(name, {}))
+
+    def keep_solutions(self, name: bytes, found: Solutions) -> None:
+        """Cache solutions, evicting the oldest."""
+        with self._lock:
+            self._solutions.pop(name, None)
+            self._solutions[name] = found
+            while len(self._solutions) > SOLUTIONS:
                 self._solutions.popitem(last=False)
-            return self._solutions[name]
 
     def rows(self, name: bytes, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """The cached rows of a name, or those that `make` returns; not to be modified."""

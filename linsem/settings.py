@@ -31,7 +31,9 @@ class Settings:
     precision: str = _setting("float32", "Of the synthesis, where a family offers a choice: float32 or bfloat16")
     threads: int = _setting(0, "Threads that torch uses on a CPU; 0 leaves it to torch", 0, 1024)
     spread: int = _setting(1, "1: strokes spread over one colour, on the page, in its API and in a shell", 0, 1)
-    host: str = _setting("127.0.0.1", "Address to serve on; a Space sets its own")
+    host: str = _setting(
+        "", "Address to serve on (default: Gradio's GRADIO_SERVER_NAME, as in a Space, else 127.0.0.1)"
+    )
     port: int = _setting(7860, "Port to serve on", 0, 65535)
     root_path: str = _setting("", "Path under which a reverse proxy serves the page")
     long_jobs: int = _setting(1, "Edits, samplings and the like that run at once; the others wait in the queue", 1, 64)

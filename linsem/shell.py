@@ -68,6 +68,14 @@ def check_out(path: str) -> None:
         raise InputError(f"out: expected a file in a folder that exists, got {path}")
 
 
+def text_of(path: str) -> str:
+    """The text of a file."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected text in UTF-8, got byte {error.start} as something else") from error
+
+
 def folder(path: str) -> Path:
     """A folder for results, created if needed."""
     made = Path(path)

@@ -53,10 +53,11 @@ def load_generator(
     """Load the frozen generator of a zoo name, a local checkpoint, or "hub://owner/repo/file[@revision]".
 
     For a conditional network, "NAME~3" draws the label 3. `device` is "cpu", "cuda", "cuda:1" ..., or "auto" for a GPU
-    if there is one; extractors follow the device of the features they read. `dtype` is the precision of the synthesis
-    in families that offer a choice (StyleGAN2: torch.bfloat16, faster where the processor supports it); the others stay
-    in float32. `progress(done, total)` counts the bytes of a download. `file` is an earlier result of `locate` for this
-    source, which saves the search. Raises `ModelError`, which says what to do, and InputError for a missing device.
+    if there is one, for which TF32 convolutions are turned off in the whole process (`linsem.device`); extractors
+    follow the device of the features they read. `dtype` is the precision of the synthesis in families that offer a
+    choice (StyleGAN2: torch.bfloat16, faster where the processor supports it); the others stay in float32.
+    `progress(done, total)` counts the bytes of a download. `file` is an earlier result of `locate` for this source,
+    which saves the search. Raises `ModelError`, which says what to do, and InputError for a missing device.
     """
     if not isinstance(dtype, torch.dtype):
         raise ModelError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype!r}")
@@ -81,8 +82,9 @@ def with_label(network: Generator, label: int | None) -> Generator:
 
 def _load(source: str, device: torch.device | str, progress: Progress | None, known: Path | None) -> Generator:
     """Load the network that a source names, ignoring the label."""
-    file = as_file(split_label(source)[0])
-    if file is not None:
+    name = split_label(source)[0]
+    file, row = as_file(name), offered().get(name)
+    if file is not None and (row is None or not row.path):
         checkpoint = read_file(file)
         return _build(checkpoint, described(checkpoint, file), device)
     spec = spec_of(source)

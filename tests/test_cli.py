@@ -369,3 +369,12 @@ def test_the_page_without_gradio_says_what_to_install(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     assert cli.main(["serve"]) == 2
     assert "serve needs the package gradio: pip install gradio spaces" in capsys.readouterr().err
+
+
+def test_categories_in_another_encoding_are_told(run, tmp_path, capsys):
+    (tmp_path / "names.json").write_bytes('[{"name": "blé"}, {"name": "ciel"}]'.encode("latin-1"))
+    (tmp_path / "map.png").write_bytes(write_label_map(np.zeros((16, 16), np.uint8), CATEGORIES))
+    options = ["--seeds", "0", "--label-maps", str(tmp_path / "map.png"), "--categories", str(tmp_path / "names.json")]
+    assert cli.main(["fit", *options]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("linsem: ") and "names.json: expected text in UTF-8" in told

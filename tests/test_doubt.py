@@ -14,6 +14,7 @@ from linsem.fewshot import Annotation, AnnotationError, fit_few_shot
 from linsem.generator import seed_z
 from linsem.metrics import paper_miou
 from linsem.pixels import IGNORE
+from linsem.rows import Gathered
 from linsem.softmax import Problem, solved
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
@@ -175,3 +176,37 @@ def test_guesses_of_another_size_or_type_are_refused(toy, flooded):
     for odd in (first.guessed[1:], first.guessed.astype(np.uint8)):
         with pytest.raises(AnnotationError, match=r"image 1: guessed of size .* expected bool"):
             fit_few_shot(toy, [replace(first, guessed=odd)], CATEGORIES, missing="keep")
+
+
+def _strokes(toy, offset, count=4):
+    """Strokes on some images, spread too far, as a visitor paints them who begins elsewhere than others."""
+    ws = toy.map(seed_z(toy, range(count)), psi=0.7)
+    made = []
+    for i, (w, truth) in enumerate(zip(ws, toy.truth(ws), strict=True)):
+        guessed = scribbles(truth, 0.05, offset + i) == IGNORE
+        wrong = guessed & (np.random.default_rng(offset + i).random(truth.shape) < 0.2)
+        made.append(Annotation(w, np.where(wrong, (truth + 1) % len(CATEGORIES), truth).astype(np.uint8), guessed))
+    return made
+
+
+def test_one_visitor_s_strokes_do_not_change_what_another_gets(toy, monkeypatch):
+    """The same images in one memory; who goes on from a fit of their own has a shorter way."""
+    iterations = []
+    monkeypatch.setattr(doubt, "solved", lambda p, r, most, start: iterations.append(most) or solved(p, r, most, start))
+    options = {"missing": "keep", "pixels": 900}
+
+    def fit(strokes, memory, start=None):
+        return fit_few_shot(toy, strokes, CATEGORIES, rows_of=memory, start=start, **options)
+
+    mine, theirs, shared = _strokes(toy, 0), _strokes(toy, 50), Gathered()
+    alone = fit(mine, Gathered())
+    other = fit(theirs, shared)
+    beside = fit(mine, shared)
+    assert all(torch.equal(alone.weights[name], w) for name, w in beside.weights.items())
+    assert not all(torch.equal(alone.weights[name], w) for name, w in other.weights.items())
+    fit(
+        theirs, shared, beside
+    )  # as if it were theirs, which it is not, but they are told apart by what they go on from
+    first = iterations[:]
+    fit(mine, shared, beside)
+    assert first[:3] == [doubt.ITERATIONS] * 3 and iterations[-1] == doubt.AGAIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 
 import numpy as np
@@ -159,3 +160,33 @@ def test_a_latent_of_no_seed_stays_itself_in_a_file_and_in_what_the_browser_keep
     for back in (first, kept, opened(services, kept)):
         assert [each.title for each in back.pictures] == ["own latent", session.pictures[1].title]
         assert all(np.array_equal(a.ws, b.ws) for a, b in zip(back.pictures, session.pictures, strict=True))
+
+
+def test_edits_of_another_generator_are_no_reason_to_keep_an_empty_bench(services):
+    """Else two empty copies push out the work that the browser keeps."""
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    projects, empty = Projects(services, Bench(services)), Bench(services).begin("avatars-64")
+    assert isinstance(projects.store(empty, None, track, ["older"]), list)
+    kept = projects.store(empty, None, replace(track, model="avatars-128"), ["older"])
+    assert not isinstance(kept, list) and projects.keep(empty, None, None) == kept
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
+def test_opening_a_project_draws_its_seeds_at_once(services, monkeypatch):
+    session, _ = bench_of(services)
+    other = replace(session.pictures[2], psi=0.3, ws=services.studio.draw("avatars-64", [3], 0.3)[0][0], seed=3)
+    session = replace(session, pictures=(*session.pictures[:2], other))
+    jobs, stream = [], services.gpu._stream
+    monkeypatch.setattr(services.gpu, "_stream", lambda job, *a, **k: jobs.append(job) or stream(job, *a, **k))
+    again = opened(services, session)
+    assert jobs.count("draw") == 2 and [each.psi for each in again.pictures] == [0.7, 0.7, 0.3]  # one a psi
+    for mine, theirs in zip(session.pictures, again.pictures, strict=True):
+        assert (mine.seed, mine.psi) == (theirs.seed, theirs.psi) and np.array_equal(mine.ws, theirs.ws)
+    assert jobs.count("render") <= 2
+
+
+def test_stopping_a_removal_tells_of_the_removal():
+    report = {"agreement_after": 0.4, "steps": 7, "of": 50}
+    assert "40 % of your strokes are matched" in _report_line(report)
+    assert "40 % of 'hat' is gone" in html.unescape(_report_line(report | {"removed": "hat"}))

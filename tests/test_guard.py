@@ -144,9 +144,9 @@ def called(loop, demo, name, inputs):
 
 
 def test_inputs_that_no_component_reads_get_a_sentence(loop, blocks):
-    assert called(loop, blocks, "public", [3, None])[0] == [JsonData({"n": 3})]
-    for wrong in ([3], [], [3, None, 5]):
-        assert "expected 2 values (number, file)" in called(loop, blocks, "public", wrong)[0]
+    for whole in ([3, None], [3]):
+        assert called(loop, blocks, "public", whole)[0] == [JsonData({"n": 3})]
+    assert "expected 2 values (number, file)" in called(loop, blocks, "public", [3, None, 5])[0]
     for wrong in ("x", 5, {}, [[]], {"path": "/etc/passwd"}):
         assert "number, file" in called(loop, blocks, "public", [3, wrong])[0]
     assert called(loop, blocks, "own", [])[0] == UNREAD
@@ -188,12 +188,15 @@ def test_one_file_is_a_list_of_one():
     assert completed(endpoint, [file]) == [file]
 
 
-def test_only_a_last_parameter_with_a_default_may_be_left_out():
+def test_last_parameters_may_be_left_out():
     def sample(seed: int, look: int | None = None) -> None: ...
 
     def edit(seed: int, steps: int = 3) -> None: ...
 
     for function, expected in ((sample, [7, None]), (edit, [7, 3])):
-        endpoint = SimpleNamespace(inputs=[1, 2], api_name=function.__name__, api_visibility="public", fn=function)
-        assert completed(endpoint, [7]) == expected
-        assert completed(endpoint, []) == [] and completed(endpoint, [7, 8]) == [7, 8]
+        blocks = [gr.Number(5, render=False), gr.Number(6, render=False)]
+        endpoint = SimpleNamespace(inputs=blocks, api_name=function.__name__, api_visibility="public", fn=function)
+        assert completed(endpoint, [7]) == expected and completed(endpoint, [7, 8]) == [7, 8]
+        assert completed(endpoint, []) == [5, expected[1]]  # as by keyword: what the component holds
+        endpoint.api_visibility = "private"
+        assert completed(endpoint, [7]) == expected and completed(endpoint, []) == []

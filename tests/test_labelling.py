@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
 from linsem.session import Fitted, Session, add_category, add_pictures, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench
-from linsem.ui.canvas import PainterLabels
+from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.labelling import Labelling
 from linsem.ui.projects import UNLABELLED, Projects
 from linsem.ui.reader import chosen_extractor
@@ -166,3 +167,18 @@ def test_looking_for_images_is_said_and_so_is_its_failure(services):
     assert "No images" in next(steps)[1]
     with pytest.raises(ValueError, match="psi"):
         next(steps)
+
+
+def test_a_stroke_that_ends_while_another_image_is_loaded_is_kept(services):
+    """What chooses an image gives no session back, so what `keep` stored meanwhile stays."""
+    tab, session = Labelling(services), session_of(services, [1, 2])
+    labels = np.full((32, 32), 255, np.uint8)
+    labels[3:5] = 1
+    stroke = PainterLabels(session.pictures[0].key, labels, 1)
+    other = tab.choose(session, None, None, SimpleNamespace(index=1))
+    following = tab.next_one(session, None, None, 1)
+    assert isinstance(other, PainterState) and isinstance(following, PainterState)
+    assert other.key == following.key == session.pictures[1].key
+    assert tab.keep(session, stroke).pictures[0].painted == 64
+    again = tab.choose(session, None, stroke, SimpleNamespace(index=0))  # whichever of both events arrives first
+    assert np.array_equal(again.labels, labels)

@@ -150,8 +150,9 @@ def test_the_oldest_rows_go_first_and_what_never_fits_is_not_kept():
 
 def test_solutions_are_kept_for_the_sets_of_images_seen_last():
     memory = Gathered()
-    memory.solutions(b"first")[1, 2] = torch.ones(3)
+    memory.keep_solutions(b"first", {(1, 2): torch.ones(3)})
+    memory.solutions(b"first")[3,] = torch.ones(3)  # a copy: what is kept is kept by name only
     assert list(memory.solutions(b"first")) == [(1, 2)]
-    for each in range(module.COORDINATES):
-        memory.solutions(b"%d" % each)
-    assert not memory.solutions(b"first")
+    for each in range(module.SOLUTIONS):
+        memory.keep_solutions(b"%d" % each, {(0,): torch.ones(1)})
+    assert not memory.solutions(b"first") and memory.solutions(b"0")

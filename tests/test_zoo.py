@@ -379,3 +379,14 @@ def test_the_shipped_generators_are_what_their_rows_say():
         generator = load_generator(spec.id)
         assert generator.size == (spec.resolution, spec.resolution)
         assert generator.categories == spec.categories
+
+
+def test_a_file_that_is_offered_is_not_another_of_that_name_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "offered").mkdir()
+    path = write(tmp_path / "offered" / "a.safetensors", seed=1)
+    write(tmp_path / "a.safetensors", seed=2)
+    monkeypatch.chdir(tmp_path)
+    assert draw(load_generator("a.safetensors")).equal(draw(network(2)))
+    monkeypatch.setenv("LINSEM_MODELS", str(path))
+    assert zoo.spec_of("a.safetensors").path == str(path)
+    assert draw(load_generator("a.safetensors")).equal(draw(network(1)))

@@ -38,7 +38,7 @@ Everything here is a named endpoint too (*Use via API*, at the foot of the page)
 """
 JUDGED = "On avatars-128, judged by a network that was trained apart, on drawings with exact labels."
 OWN = """
-Checkpoints of StyleGAN2, StyleGAN, Progressive GAN and DCGAN are read in the formats that they are published in. Start
+Checkpoints of StyleGAN2, StyleGAN and Progressive GAN are read in the formats that they are published in. Start
 the program with `LINSEM_MODELS="/path/to/file"` (several with commas between; `all` offers everything that is known),
 or call `linsem.load_generator("/path/to/file")`.
 """

@@ -256,9 +256,7 @@ def _report_line(report: dict[str, object]) -> str:
     after = float(report["agreement_after"])
     matched = f"of {report['removed']!r} is gone" if report.get("removed") else "of your strokes are matched"
     if "of" in report:
-        line = (
-            f"Stopped after {report['steps']} of {report['of']} steps: {_percent(after)} of your strokes are matched."
-        )
+        line = f"Stopped after {report['steps']} of {report['of']} steps: {_percent(after)} {matched}."
         return show.status(f"{line} {left}".strip(), "idle")
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note

@@ -73,7 +73,8 @@ class GuardedBlocks(gr.Blocks):
 def completed(block_fn: Any, inputs: list[Any]) -> list[Any]:
     """The inputs of an endpoint, with missing trailing ones replaced by their defaults.
 
-    This keeps older calls working after a parameter has been added. A single file becomes a list where one is expected.
+    These are the function's, and where it has none what the component holds, as for calls by keyword. This keeps older
+    calls working after a parameter has been added. A single file becomes a list where one is expected.
     """
     if not block_fn.api_name or block_fn.fn is None:
         return inputs
@@ -83,6 +84,9 @@ def completed(block_fn: Any, inputs: list[Any]) -> list[Any]:
     inputs = [[v] if many and isinstance(v, dict) else v for v, many in zip(inputs, several, strict=False)]
     defaults = [each.default for each in inspect.signature(block_fn.fn).parameters.values()]
     missing = defaults[len(inputs) : len(block_fn.inputs)]
+    if is_public(block_fn):
+        held = [getattr(block, "value", None) for block in block_fn.inputs[len(inputs) :]]
+        missing = [h if d is inspect.Parameter.empty else d for d, h in zip(missing, held, strict=True)]
     return inputs if inspect.Parameter.empty in missing else [*inputs, *missing]
 
 

@@ -176,10 +176,9 @@ class _Wiring:
         self._learn(at.live.input)
         on(at.live.input, lambda live: gr.Button(visible=not live), [at.live], [at.fit], **self.quick)
         self._see(at.view.input)
-        chosen = [self.session, at.painter]
         for moved in (
-            on(at.strip.select, logic.choose, self.now, chosen, **self.quiet),
-            on(at.next_one.click, logic.next_one, [*self.now, self.suggested], chosen, **self.quiet),
+            on(at.strip.select, logic.choose, self.now, [at.painter], **self.quiet),
+            on(at.next_one.click, logic.next_one, [*self.now, self.suggested], [at.painter], **self.quiet),
         ):
             self._overview(on(moved.then, logic.refit, [*self.now, at.live], self.fits, **self.quiet))
 

@@ -62,15 +62,14 @@ class Labelling:
 
     def choose(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, event: gr.SelectData
-    ) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        return session, self.bench.show_picture(session, fitted, int(event.index))
+    ) -> object:
+        """The painter with another image; not the session, which `keep` stores: a stroke may have ended meanwhile."""
+        return self.bench.show_picture(absorb(session, painted), fitted, int(event.index))
 
     def next_one(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, suggested: int | None
-    ) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        return session, self.bench.show_picture(session, fitted, suggested or 0)
+    ) -> object:
+        return self.bench.show_picture(absorb(session, painted), fitted, suggested or 0)
 
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool

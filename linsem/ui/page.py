@@ -68,7 +68,7 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
         later.daemon = True
         later.start()
     demo.launch(
-        server_name=settings.host,
+        server_name=settings.host or None,  # None: as GRADIO_SERVER_NAME says, which a Space sets
         server_port=settings.port or None,
         root_path=settings.root_path or None,
         max_file_size=f"{settings.upload_mb}mb",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import gradio as gr
@@ -48,12 +50,11 @@ class Projects:
     def keep(self, session: Session, painted: PainterLabels | None, track: Track | None) -> str | None:
         """The copy for the browser: seeds instead of latents, no extractor (it is fitted again); None if too large."""
         session = absorb(session, painted)
-        if not session.labelled and (track is None or len(track.points) < 2):
+        if not session.labelled and not edited(session, track):
             return gr.skip()
-        path = self.services.downloads.path("kept.zip")
-        save_project(_project(session, track, None, latents=False), path)
-        data = path.read_bytes()
-        path.unlink()
+        target = io.BytesIO()
+        save_project(_project(session, track, None, latents=False), target)
+        data = target.getvalue()
         return base64.b64encode(data).decode("ascii") if len(data) <= KEPT_BYTES else None
 
     def store(
@@ -128,23 +129,30 @@ class Projects:
         session, most = new_session(model, project.categories), self.services.settings.max_pictures
         if len(project.images) > most:
             raise ProjectError(f"project: it has {len(project.images)} images, and there is room for {most} here")
+        psis = [project.psi if image.psi is None else image.psi for image in project.images]
+        latents = self._latents(model, project.images, psis)
+        drawn = self.gpu.render(model, [ws for _, ws in latents])  # raises for latents of another generator
         pictures = []
-        for i, image in enumerate(project.images):
-            psi = project.psi if image.psi is None else image.psi
-            seed, ws = self._latent(model, image, psi)
-            rgb = self.gpu.render(model, [ws])[0]  # raises for latents of another generator
+        for i, (image, psi, (seed, ws), rgb) in enumerate(zip(project.images, psis, latents, drawn, strict=True)):
             if image.labels.shape != rgb.shape[:2]:
                 raise ProjectError(f"project: labels of {image.labels.shape}, but {model} draws {rgb.shape[:2]}")
             pictures.append(Picture(f"{session.token}-{i}", ws, seed, psi, image.labels))
         return replace(session, pictures=tuple(pictures), serial=len(pictures), version=1)
 
-    def _latent(self, model: str, image: ProjectImage, psi: float) -> tuple[int | None, np.ndarray]:
-        """The seed that gives the latent of an image (None if no seed does), and the latent."""
-        if image.seed is None or (image.ws is not None and not (image.seed <= MAX_SEED and 0 <= psi <= 2)):
-            return None, image.ws
-        drawn = self.gpu.draw(model, [image.seed], psi)[0][0]
-        own = image.ws is not None and (image.ws.shape != drawn.shape or not np.allclose(image.ws, drawn, atol=1e-3))
-        return (None if own else image.seed), (drawn if image.ws is None else image.ws)
+    def _latents(
+        self, model: str, images: Sequence[ProjectImage], psis: Sequence[float]
+    ) -> list[tuple[int | None, np.ndarray]]:
+        """For each image the seed that gives its latent (None if no seed does), and the latent.
+
+        Seeds of one psi are drawn together, since on ZeroGPU each drawing waits for a GPU anew.
+        """
+        drawn: dict[int, np.ndarray] = {}
+        for psi in sorted(set(psis)):
+            rows = [i for i, image in enumerate(images) if psis[i] == psi and _has_seed(image, psi)]
+            if rows:
+                ws, _ = self.gpu.draw(model, [images[i].seed for i in rows], psi)
+                drawn |= dict(zip(rows, ws, strict=True))
+        return [_latent(image, drawn.get(i)) for i, image in enumerate(images)]
 
     def _fitted(self, session: Session, extractor: bytes | None) -> Fitted | None:
         if extractor is None:
@@ -180,6 +188,24 @@ class Projects:
         return track
 
 
+def _has_seed(image: ProjectImage, psi: float) -> bool:
+    """Whether its seed can be drawn; one that cannot is an error only where there is no latent."""
+    return image.seed is not None and (image.ws is None or (image.seed <= MAX_SEED and 0 <= psi <= 2))
+
+
+def _latent(image: ProjectImage, drawn: np.ndarray | None) -> tuple[int | None, np.ndarray]:
+    """The seed of an image, None if the latent that it gives (`drawn`) is not the image's, and the latent."""
+    if image.ws is None or drawn is None:
+        return (None, image.ws) if drawn is None else (image.seed, drawn)
+    own = image.ws.shape != drawn.shape or not np.allclose(image.ws, drawn, atol=1e-3)
+    return (None if own else image.seed), image.ws
+
+
+def edited(session: Session, track: Track | None) -> bool:
+    """Whether there are edits of this session's generator."""
+    return track is not None and track.model == session.model and len(track.points) > 1
+
+
 def copies(kept: object) -> list[str]:
     """The copies stored in the browser, newest first; earlier versions stored a single one. Other data is ignored."""
     kept = [kept] if isinstance(kept, str) else kept if isinstance(kept, list) else []
@@ -192,7 +218,7 @@ def _project(session: Session, track: Track | None, extractor: bytes | None, *, 
         for p in session.pictures
     )
     edits = ()
-    if track is not None and track.model == session.model and len(track.points) > 1:
+    if edited(session, track):
         points = track.points[: track.position + 1]
         edits = tuple(ProjectEdit(np.ascontiguousarray(point.ws), point.caption) for point in points)
     psi = session.pictures[0].psi if session.pictures else 0.7

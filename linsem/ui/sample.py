@@ -175,6 +175,8 @@ class _Wiring:
     def to_edit(self, session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
         if now is None or now.current is None:
             raise InputError("choose a result first")
+        if now.model != session.model:
+            raise InputError(f"these results are of {now.model}, and {session.model} is chosen now: sample again")
         i = now.current
         caption = f"sample of seed {now.frame.seeds[i]}"
         return self.editing.logic.start(session, fitted, now.frame.ws[i], caption), gr.Tabs(selected="edit")

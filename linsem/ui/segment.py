@@ -26,6 +26,7 @@ HINT = "New images, segmented. Click one for details."
 READING = show.status("Segmenting ...", "busy")
 NOT_DONE = show.status("That did not work, and nothing has changed.", "bad")
 FIRST_SEED, IMAGES = 101, 8
+SHOWN_PIXELS = 16_000_000  # of all images of a visitor, whose readings stay in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,12 @@ class Segment:
         chosen, psi = parse_seeds(seeds, self.services.settings.max_seeds), real("psi", psi, 0, 2)
         extractor = chosen_extractor(self.services, session, fitted)
         yield *[gr.skip()] * 4, READING
-        ws, _ = self.services.gpu.draw(session.model, chosen, psi)
+        ws, rgb = self.services.gpu.draw(session.model, chosen, psi)
+        most = max(1, SHOWN_PIXELS // (rgb.shape[1] * rgb.shape[2]))
+        if len(chosen) > most:
+            raise InputError(
+                f"seeds: at most {most} images of {rgb.shape[2]} px can be shown at once, got {len(chosen)}"
+            )
         reading = self.services.gpu.read(session.model, extractor, list(ws))
         own = own_chosen(self.services, session, fitted)
         shown = Shown(chosen, reading, extractor)

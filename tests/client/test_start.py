@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 from tests.served import ROOT, server
 
@@ -54,3 +57,14 @@ def test_start_and_idle_memory(capsys):
     assert 0.5 < cpu < SECONDS  # what the start costs, whatever else the machine is doing
     if os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1):  # of a busy machine the clock says nothing
         assert seconds < SECONDS
+
+
+def test_a_space_serves_where_its_environment_says(monkeypatch):
+    """Spaces set GRADIO_SERVER_NAME; without it and without LINSEM_HOST only this machine is served."""
+    answers = []
+    for name in ("0.0.0.0", None):
+        with monkeypatch.context() as patch:
+            patch.setenv("GRADIO_SERVER_NAME", name) if name else patch.delenv("GRADIO_SERVER_NAME", raising=False)
+            with server(host="") as target, contextlib.closing(socket.socket()) as line:
+                answers.append(line.connect_ex(("127.0.0.2", urlsplit(target.address).port)))
+    assert answers[0] == 0 and answers[1] != 0
