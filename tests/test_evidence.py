@@ -66,7 +66,7 @@ KEYS = {
     "extractors": {"lse", "nse1", "nse2", "centroid"},
     "few-shot": {"full", "ours", "reference", "suggested", "linear", "spread", "spread_reference"},
     "scribbles": {"dense", "scribbles", "pixels", "page", "alone"},
-    "uncertainty": {"auroc", "suggested", "random", "calibration_error"},
+    "uncertainty": {"auroc", "suggested", "random", "calibration_error", "auroc_border", "auroc_at_borders"},
     "layers": None,
 }
 
@@ -82,6 +82,7 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
     assert {f"{table}-toy.{kind}" for kind in ("csv", "md", "json")} <= {path.name for path in tmp_path.iterdir()}
     if table == "few-shot":
         assert values["ours"].keys() == values["reference"].keys() == values["suggested"].keys() == {"1", "2"}
+        assert values["linear"].keys() == {"full", "full_at_psi", "ours", "reference", "suggested"}
         assert (tmp_path / "few-shot-toy.png").stat().st_size > 1000
     if table == "extractors":
         assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"
@@ -172,6 +173,15 @@ def test_auroc_counts_pairs():
     assert evidence_uncertainty.auroc(score, wrong) == pytest.approx(np.mean(pairs))
     assert evidence_uncertainty.auroc(wrong.astype(float), wrong) == 1
     assert np.isnan(evidence_uncertainty.auroc(score, np.zeros(80, bool)))
+
+
+def test_steps_from_a_border_are_counted_to_both_sides():
+    labels = torch.zeros(1, 30, 40, dtype=torch.long)
+    labels[:, :, 20:] = 1
+    away = evidence_uncertainty.from_border(labels)
+    wanted = torch.cat([torch.arange(19, -1, -1), torch.arange(20)]).clamp_max(evidence_uncertainty.NEAR)
+    assert (away == wanted).all()
+    assert (evidence_uncertainty.from_border(labels * 0) == evidence_uncertainty.NEAR).all()
 
 
 def test_the_choices_of_layers_name_existing_ones():

@@ -126,6 +126,11 @@ def full_lse(setting: Setting) -> Extractor:
         shipped = None
     if shipped is not None and shipped.kind == "LSE" and shipped.notes.get("supervision") == "teacher":
         return shipped
+    return trained_lse(setting)
+
+
+def trained_lse(setting: Setting) -> Extractor:
+    """An LSE supervised at the setting's psi, on the images of the table of extractors."""
     images = QUICK_FULL_IMAGES if setting.quick else FULL_IMAGES
     fitted = fit_supervised(
         setting.generator, setting.teacher, recipes=["LSE"], images=images, batch=setting.batch, psi=setting.psi

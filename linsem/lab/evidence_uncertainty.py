@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from linsem.extractor import Extractor
 from linsem.fewshot import fit_few_shot
@@ -17,13 +18,16 @@ from linsem.suggest import suggest_next
 
 POOL = 60  # images that suggestions are chosen from
 SHOTS = (4, 8)
+NEAR = 16  # pixels: the largest distance from a border that is told apart
 _BINS = 10
 
 
 def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     """AUROC and calibration of 8-shot extractors; mIoU at 4 and 8 images, suggested and random.
 
-    Both start from the same first image.
+    Both start from the same first image. Most wrong pixels lie at borders, so there are two more figures: the AUROC of
+    being near a border of the predicted labels, which needs no probability, and that of the uncertainty among the
+    pixels at borders alone.
     """
     setting = common.setting_of(model, quick=quick)
     repeats = SEEDS[:2] if quick else SEEDS
@@ -33,7 +37,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         fitted = {"random": _random(setting, pool, repeat), "suggested": _suggested(setting, pool, repeat)}
         extractors |= {f"{way} {n} {repeat}": e for way, each in fitted.items() for n, e in each.items()}
         measures.append(_measure(setting, fitted["random"][8], 40 if quick else 200))
-        print(f"repeat {repeat}: AUROC {measures[-1][0]:.4f}, calibration error {measures[-1][1]:.4f}", flush=True)
+        print(f"repeat {repeat}: AUROC {measures[-1][0]:.4f}, calibration error {measures[-1][3]:.4f}", flush=True)
     scores = common.judge(setting, extractors)
     means = {
         way: {
@@ -41,15 +45,17 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         }
         for way in ("suggested", "random")
     }
-    auroc, error = (common.rounded(np.mean(column)) for column in list(zip(*measures, strict=True))[:2])
+    auroc, near, at, error = (common.rounded(np.mean(column)) for column in list(zip(*measures, strict=True))[:4])
     rows = [{"images": n, **{way: means[way][str(n)] for way in means}} for n in SHOTS]
     rows.append({"images": "AUROC of the uncertainty", "suggested": "", "random": auroc})
+    rows.append({"images": "the same of being near a border", "suggested": "", "random": near})
+    rows.append({"images": "the same of the uncertainty, at borders alone", "suggested": "", "random": at})
     rows.append({"images": "calibration error", "suggested": "", "random": error})
-    right, counts = (np.sum([m[i] for m in measures], axis=0) for i in (2, 3))
+    right, counts = (np.sum([m[i] for m in measures], axis=0) for i in (4, 5))
     line = [((i + 0.5) / _BINS, float(right[i] / counts[i])) for i in range(_BINS) if counts[i]]
     plot = Plot("What the probability says, and what is so", "probability of the label", "share of right pixels",
                 {"8 images": line, "exact": [(line[0][0],) * 2, (line[-1][0],) * 2]})  # fmt: skip
-    values = {"auroc": auroc, **means, "calibration_error": error}
+    values = {"auroc": auroc, **means, "calibration_error": error, "auroc_border": near, "auroc_at_borders": at}
     title = f"Uncertainty and suggested images on {model}, {len(repeats)} repeats, pool of {POOL}"
     return Table("uncertainty", title, values, rows, {"calibration": plot})
 
@@ -73,9 +79,11 @@ def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:
 
 
 @torch.no_grad()
-def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """AUROC of the uncertainty for wrong pixels, expected calibration error, and right pixels and pixels per bin."""
-    unsure, wrong, sure = [], [], []
+def _measure(
+    setting: common.Setting, extractor: Extractor, count: int
+) -> tuple[float, float, float, float, np.ndarray, np.ndarray]:
+    """Three AUROCs for wrong pixels (`run`), the expected calibration error, and right pixels and pixels per bin."""
+    unsure, wrong, sure, away = [], [], [], []
     for part in batches(count, setting.batch):
         ws = common.latents(setting, range(common.JUDGED_SEED + part.start, common.JUDGED_SEED + part.stop))
         image, features = setting.generator.synthesize(ws)
@@ -85,13 +93,33 @@ def _measure(setting: common.Setting, extractor: Extractor, count: int) -> tuple
         unsure.append(extractor.uncertainty(features, size)[:, ::2, ::2].ravel())
         wrong.append((label != truth)[:, ::2, ::2].cpu().numpy().ravel())
         sure.append(probability[:, ::2, ::2].cpu().numpy().ravel())
-    wrong, sure = np.concatenate(wrong), np.concatenate(sure)
+        away.append(from_border(label)[:, ::2, ::2].cpu().numpy().ravel())
+    unsure, wrong, sure, away = (np.concatenate(each) for each in (unsure, wrong, sure, away))
+    at = away == 0
     bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
     right = np.bincount(bins, weights=~wrong, minlength=_BINS)
     said = np.bincount(bins, weights=sure, minlength=_BINS)
     error = float(np.abs(right - said).sum() / counts.sum())
-    return auroc(np.concatenate(unsure), wrong), error, right, counts
+    return auroc(unsure, wrong), auroc(-away, wrong), auroc(unsure[at], wrong[at]), error, right, counts
+
+
+def from_border(labels: torch.Tensor) -> torch.Tensor:
+    """(N, H, W): steps from each pixel to the nearest one beside which there is another label; at most `NEAR`."""
+    reached = torch.zeros(labels.shape, dtype=torch.bool, device=labels.device)
+    down, right = labels[:, 1:] != labels[:, :-1], labels[:, :, 1:] != labels[:, :, :-1]
+    for part, differs in (
+        (np.s_[:, 1:], down),
+        (np.s_[:, :-1], down),
+        (np.s_[:, :, 1:], right),
+        (np.s_[:, :, :-1], right),
+    ):
+        reached[part] |= differs
+    away = torch.full(labels.shape, NEAR, device=labels.device)
+    for steps in range(NEAR):
+        away[reached & (away > steps)] = steps
+        reached = F.max_pool2d(reached[:, None].float(), 3, 1, 1)[:, 0] > 0
+    return away
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
