@@ -1,9 +1,10 @@
-"""The reference few-shot protocol (Xu & Zheng, §3.2, as in their code), reproduced exactly as a baseline.
+"""The reference few-shot protocol (Xu & Zheng, §3.2, as in their code), reproduced as a baseline.
 
 A linear extractor over all layers, without bias or layer weights; each layer goes through its 1x1 convolution, is
 upsampled directly to the image's size, and the maps are added. 50 epochs of 128 single-image passes, the image being
 step mod N, gradients accumulated over N passes; cross-entropy, Adam at 1e-3, divided by ten from epoch 20. All noise is
-random, and redrawn for every image at each epoch's end; labels stay those of the first draw.
+random, and redrawn for every image at each epoch's end; labels stay as they are given. In the tables they are those of
+the image under the constant noise, not of a first draw; the shipped generators have no noise.
 """
 
 from __future__ import annotations

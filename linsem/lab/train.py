@@ -35,7 +35,7 @@ from linsem.lab.training_run import CONFIG, Run
 DTYPE = torch.bfloat16
 MUON_PACE = 0.8
 FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: the area of eyes, brows, mouth and glasses
-FACE_WEIGHT = 2.5
+FACE_WEIGHT = 1.25
 ALONE = 150  # initial steps of the discriminator without the generator
 
 
