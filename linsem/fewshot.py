@@ -132,9 +132,9 @@ def iter_few_shot(
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
             yield FitStep(before, iterations, loss, fit.extractor(theta))
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
-        made = fit.extractor(theta)
-        fit.remember(rows_of, made)
-        yield FitStep(before + done, iterations, loss, made)
+        last = fit.extractor(theta)
+        yield FitStep(before + done, iterations, loss, last)
+    fit.remember(rows_of, last)
 
 
 @torch.no_grad()
