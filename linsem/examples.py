@@ -42,7 +42,7 @@ class Examples:
 
     A group is what cross-validation leaves out together: a labelled image, counted from 0, or a block of the only one.
     `stands` (n,) is the number of labelled pixels that a row represents, whatever its category; `covered` is the
-    labelled share of all pixels; `guessed` (n,) bool marks inferred labels.
+    labelled share of the pixels of the labelled images; `guessed` (n,) bool marks inferred labels.
     """
 
     x: torch.Tensor
@@ -128,12 +128,12 @@ def pick_pixels(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each represents.
 
-    All are used if there are at most `most` in total; otherwise each image gets an equal share, in which small
+    All are used if there are at most `most` in total; otherwise each labelled image gets an equal share, in which small
     categories are taken whole and large ones divide the rest. The pixels picked on one image thus do not depend on the
     others' labels.
     """
     total = sum(int((each != IGNORE).sum()) for each in labels)
-    picks = []
+    share, picks = sum(bool((each != IGNORE).any()) for each in labels), []
     for number, each in enumerate(labels):
         flat, rng = each.ravel(), np.random.default_rng([seed, number])
         if total <= most:
@@ -142,7 +142,7 @@ def pick_pixels(
             continue
         groups = sorted((np.flatnonzero(flat == k) for k in range(classes)), key=len)
         groups = [group for group in groups if len(group)]
-        left, chosen, stands = most // len(labels), [], []
+        left, chosen, stands = most // share, [], []
         for i, group in enumerate(groups):
             take = min(len(group), max(left // (len(groups) - i), 1))
             left -= take
@@ -191,7 +191,7 @@ def collect(
         torch.from_numpy(np.concatenate(column)).to(device) for column in (labels, groups, stands, guesses)
     )
     weight = _weights(y, stand, len(categories), balance)
-    covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(each.size for each in maps)
+    covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(maps[i].size for i in labelled)
     x = _join([rows for each in seen for rows in each])
     return Examples(x, y, group, weight, stand / stand.sum(), covered, guessed, coordinates)
 

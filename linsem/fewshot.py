@@ -117,9 +117,9 @@ def iter_few_shot(
     if start is not None and not _continues(start, generator, layers):
         start = None
     views = _views(generator, features_of, layers, rank, 0 if start is not None else noise, seed)
-    most = _most(generator, layers, len(annotations)) if pixels is None else pixels
-    examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
     labelled = [a.labels for a in annotations if (a.labels != IGNORE).any()]
+    most = _most(generator, layers, len(labelled)) if pixels is None else pixels
+    examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
     fit = Fitting(generator, categories, layers, examples, labelled)
     fit.doubt(rows_of, start)
     fit.weigh(balance, start)

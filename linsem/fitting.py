@@ -83,7 +83,8 @@ class Fitting:
     def doubt(self, memory: Gathered | None, start: Extractor | None) -> None:
         """Drop the guesses that the other images contradict, going on from what `memory` has of the fit `start`.
 
-        Only from that: a result may depend on what a visitor did before, but not on what others did.
+        Only from that: a result may depend on what a visitor did before, but not on what others painted (whose
+        solutions may at most push this one out of memory, so that the way is longer).
         """
         if self.images == 1:
             return

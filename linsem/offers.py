@@ -79,8 +79,10 @@ def spec_of(source: str | Path) -> GeneratorSpec:
     for entry in entries:
         if not entry.startswith(HUB) and "=" in entry and entry.partition("=")[0].strip() == name:
             return _entry(entry)
+    if name in GENERATORS or name.startswith(HUB):
+        return _entry(name)
     row = offered().get(name)
-    if row is not None and (row.path or not as_file(name)) and name not in GENERATORS and not name.startswith(HUB):
+    if row is not None and (row.path or not as_file(name)):
         return row  # also where the current folder has a file of that name
     return _entry(name)
 

@@ -65,7 +65,8 @@ def suggest_next(
         if labelled.shape[1:] != ws.shape[1:]:
             raise InputError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
         ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)
-    places = looked_at(generator, ws)
+    names = [f"labelled image {i + 1}" for i in range(before)] + [f"seed {seed}" for seed in seeds]
+    places = looked_at(generator, ws, names=names)
     return [seeds[i - before] for i in covering(places, rarity(places), count, range(before))]
 
 
@@ -116,11 +117,14 @@ def _nearest(pixels: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -
 
 @torch.no_grad()
 def looked_at(
-    generator: Generator, ws: torch.Tensor, features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
+    generator: Generator,
+    ws: torch.Tensor,
+    features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
+    names: Sequence[str] | None = None,
 ) -> torch.Tensor:
-    """Sampled pixels of the images of ws (n, num_ws, w_dim), in basis coordinates (n, p, D)."""
+    """Sampled pixels of the images of ws (n, num_ws, w_dim), in basis coordinates (n, p, D); errors use the names."""
     layers = _telling(generator)
-    rows = _rows(generator, layers, ws, features_of)
+    rows = _rows(generator, layers, ws, features_of, names or [f"image {i + 1}" for i in range(len(ws))])
     first = list(islice(rows, BASIS_IMAGES))
     x = torch.cat(first)
     some = _some(len(x), BASIS_PIXELS, x.device)
@@ -129,12 +133,12 @@ def looked_at(
 
 
 def _rows(
-    generator: Generator, layers: tuple[int, ...], ws: torch.Tensor, features_of: Callable | None
+    generator: Generator, layers: tuple[int, ...], ws: torch.Tensor, features_of: Callable | None, names: Sequence[str]
 ) -> Iterator[torch.Tensor]:
     """The raw features (p, C) of sampled pixels of each image, at the same positions for all."""
     size = tuple(generator.size)
     pick = random_pixels(size, PIXELS, 0)
-    for number, each in enumerate(ws, 1):
+    for name, each in zip(names, ws, strict=True):
         if features_of is None:
             _, features = checked_pass(generator, each[None].to(generator.device), image=False, last_layer=layers[-1])
         else:
@@ -142,7 +146,7 @@ def _rows(
             check_features(generator, features, layers[-1])
         x = gather(features, layers, pick, size)
         if not math.isfinite(float(x.sum())):  # a single non-finite number makes the sum non-finite
-            raise InputError(f"image {number} of {generator.id!r}: its features hold numbers that are not finite")
+            raise InputError(f"{name} of {generator.id!r}: its features hold numbers that are not finite")
         yield x
 
 

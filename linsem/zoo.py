@@ -52,6 +52,7 @@ def load_generator(
 ) -> Generator:
     """Load the frozen generator of a zoo name, a local checkpoint, or "hub://owner/repo/file[@revision]".
 
+    A name that `LINSEM_MODELS` offers comes before a file of that name in the current folder; a `Path` is a file.
     For a conditional network, "NAME~3" draws the label 3. `device` is "cpu", "cuda", "cuda:1" ..., or "auto" for a GPU
     if there is one, for which TF32 convolutions are turned off in the whole process (`linsem.device`); extractors
     follow the device of the features they read. `dtype` is the precision of the synthesis in families that offer a
@@ -61,7 +62,8 @@ def load_generator(
     """
     if not isinstance(dtype, torch.dtype):
         raise ModelError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype!r}")
-    network = _load(str(source), device_of(str(device)), progress, file)
+    named = str(source.absolute()) if isinstance(source, Path) else str(source)
+    network = _load(named, device_of(str(device)), progress, file)
     if hasattr(network, "dtype"):
         network.dtype = dtype
     label = split_label(source)[1]
@@ -83,7 +85,8 @@ def with_label(network: Generator, label: int | None) -> Generator:
 def _load(source: str, device: torch.device | str, progress: Progress | None, known: Path | None) -> Generator:
     """Load the network that a source names, ignoring the label."""
     name = split_label(source)[0]
-    file, row = as_file(name), offered().get(name)
+    file = as_file(name)
+    row = offered().get(name) if file is not None else None
     if file is not None and (row is None or not row.path):
         checkpoint = read_file(file)
         return _build(checkpoint, described(checkpoint, file), device)

@@ -204,9 +204,9 @@ def test_one_visitor_s_strokes_do_not_change_what_another_gets(toy, monkeypatch)
     beside = fit(mine, shared)
     assert all(torch.equal(alone.weights[name], w) for name, w in beside.weights.items())
     assert not all(torch.equal(alone.weights[name], w) for name, w in other.weights.items())
-    fit(
-        theirs, shared, beside
-    )  # as if it were theirs, which it is not, but they are told apart by what they go on from
-    first = iterations[:]
-    fit(mine, shared, beside)
-    assert first[:3] == [doubt.ITERATIONS] * 3 and iterations[-1] == doubt.AGAIN
+    assert iterations == [doubt.ITERATIONS] * 3
+    again = fit(mine, shared, beside)
+    assert iterations[-1] == doubt.AGAIN
+    fit(theirs, shared, other)
+    once_more = fit(mine, shared, beside)
+    assert all(torch.equal(again.weights[name], w) for name, w in once_more.weights.items())

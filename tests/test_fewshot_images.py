@@ -77,6 +77,9 @@ def test_images_without_labels_change_nothing_in_the_choice(toy, dense):
         assert {k: found.notes[k] for k in ("ridge", "images")} == {"ridge": wanted.notes["ridge"], "images": images}
     assert one.notes["images"] == "1" and two.notes["images"] == "2"
     assert apart.temperature == pytest.approx(two.temperature, rel=0.3)
+    many = fit_few_shot(toy, [dense[0], *empty, *empty, dense[3]], CATEGORIES)
+    assert many.least == two.least  # dense labels are not taken for strokes
+    assert int(fit_few_shot(toy, [dense[0], *empty], CATEGORIES, pixels=400).notes["pixels"]) == 400
 
 
 @pytest.mark.parametrize("ridge", ["x", "nan", "-1", "1e400", ""])

@@ -170,8 +170,10 @@ def test_any_number_of_images_can_be_looked_at(toy):
 def test_features_that_are_no_numbers_are_told(toy, monkeypatch):
     broken = [x * float("nan") for x in toy.synthesize(toy.map(seed_z(toy, [1])), image=False)[1]]
     monkeypatch.setattr(toy, "synthesize", lambda ws, **options: (None, broken))
-    with pytest.raises(ValueError, match=r"image 1 of .*not finite"):
-        suggest_next(toy, None, [1, 2], 1)
+    with pytest.raises(ValueError, match=r"seed 4 of .*not finite"):
+        suggest_next(toy, None, [4, 2], 1)
+    with pytest.raises(ValueError, match=r"labelled image 1 of .*not finite"):
+        suggest_next(toy, None, [4, 2], 1, labelled=toy.map(seed_z(toy, [3])))
 
 
 def test_labelled_images_of_another_shape_are_told(toy):

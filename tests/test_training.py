@@ -150,6 +150,10 @@ def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
             )[0]  # fmt: skip
             assert (float((image - wanted).abs().max()) < 1e-3) == same
     assert run.sharpened == training_run.SHARPENED != blank.sharpened
+    for name, network in (("mapping", run.mapping), ("synthesis", run.synthesis)):  # what is trained is what is shown
+        averaged = run.ema[name].state_dict()
+        assert all(torch.equal(value, averaged[key]) for key, value in network.state_dict().items())
+        assert not torch.equal(next(iter(network.parameters())), next(iter(getattr(blank, name).parameters())))
 
 
 @pytest.mark.parametrize("shape", [(24, 80), (80, 24)])

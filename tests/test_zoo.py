@@ -13,7 +13,7 @@ import standin_hub
 import torch
 from huggingface_hub import constants
 
-from linsem import hub, zoo
+from linsem import hub, offers, zoo
 from linsem.checkpoints import write_safetensors
 from linsem.generators import PAPER
 from linsem.settings import Settings
@@ -390,3 +390,22 @@ def test_a_file_that_is_offered_is_not_another_of_that_name_in_the_current_folde
     monkeypatch.setenv("LINSEM_MODELS", str(path))
     assert zoo.spec_of("a.safetensors").path == str(path)
     assert draw(load_generator("a.safetensors")).equal(draw(network(1)))
+
+
+def test_a_path_is_that_file_and_a_name_of_the_zoo_reads_no_other(tmp_path, monkeypatch):
+    (tmp_path / "offered").mkdir()
+    path = write(tmp_path / "offered" / "a.safetensors", seed=1)
+    write(tmp_path / "a.safetensors", seed=2)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINSEM_MODELS", f"{path},avatars-64")
+    assert draw(load_generator(Path("a.safetensors"))).equal(draw(network(2)))
+    assert draw(load_generator("./a.safetensors")).equal(draw(network(2)))
+    assert draw(load_generator("a.safetensors")).equal(draw(network(1)))
+    read, reads = offers.read_checkpoint, []
+    monkeypatch.setattr(offers, "read_checkpoint", lambda file: reads.append(Path(file).name) or read(file))
+    (path.parent / "b.safetensors").write_bytes(path.read_bytes())
+    monkeypatch.setenv("LINSEM_MODELS", f"{path.parent / 'b.safetensors'},avatars-64")
+    load_generator("avatars-64")
+    assert reads == ["avatars-64.safetensors"]
+    load_generator("b.safetensors")
+    assert "b.safetensors" in reads

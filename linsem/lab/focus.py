@@ -47,7 +47,7 @@ class Focus:
         return np.minimum(weight / weight.mean(), MOST)
 
     def batches(self, batch: int, seed: int) -> Iterator[np.ndarray]:
-        """Endless batches of distinct rows (batch,), ascending."""
+        """Endless batches of distinct rows (n,), ascending; n is `batch`, or a little less where one came up twice."""
         rng = np.random.default_rng(seed)
         while True:
             weight = self.weights()

@@ -58,13 +58,12 @@ class Segment:
         """Generate and segment the seeds; the first frame only says that this is in progress."""
         chosen, psi = parse_seeds(seeds, self.services.settings.max_seeds), real("psi", psi, 0, 2)
         extractor = chosen_extractor(self.services, session, fitted)
-        yield *[gr.skip()] * 4, READING
-        ws, rgb = self.services.gpu.draw(session.model, chosen, psi)
-        most = max(1, SHOWN_PIXELS // (rgb.shape[1] * rgb.shape[2]))
+        height, width = extractor.size
+        most = max(1, SHOWN_PIXELS // (height * width))
         if len(chosen) > most:
-            raise InputError(
-                f"seeds: at most {most} images of {rgb.shape[2]} px can be shown at once, got {len(chosen)}"
-            )
+            raise InputError(f"seeds: at most {most} images of {width} px can be shown at once, got {len(chosen)}")
+        yield *[gr.skip()] * 4, READING
+        ws, _ = self.services.gpu.draw(session.model, chosen, psi)
         reading = self.services.gpu.read(session.model, extractor, list(ws))
         own = own_chosen(self.services, session, fitted)
         shown = Shown(chosen, reading, extractor)
