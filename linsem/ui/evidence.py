@@ -127,7 +127,7 @@ def _linear() -> tuple[str, str]:
 
 def _few() -> tuple[str, str]:
     score = values("few-shot")["linear"]  # largest logits on all sides, and the stricter of both full extractors
-    full = max(score["full"], score.get("full_at_psi", 0))
+    full = max(score["full"], score["full_at_psi"])
     return percent(score["suggested"]["8"] / full), (
         f"of the accuracy of thousands of labelled images is reached with eight that it suggests; with eight at random "
         f"{percent(score['ours']['8'] / full)}, and {percent(score['reference']['8'] / full)} as the paper fits them."
