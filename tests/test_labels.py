@@ -91,7 +91,7 @@ def test_an_extractor_serves_all_labels_and_samples_are_of_the_chosen_one(labell
 def test_images_are_suggested_of_the_chosen_label(labelled, monkeypatch):
     studio, looked = Studio(Settings(models=str(labelled))), []
     seen = suggest.looked_at
-    monkeypatch.setattr(suggest, "looked_at", lambda generator, ws: looked.append(ws) or seen(generator, ws))
+    monkeypatch.setattr(suggest, "looked_at", lambda G, ws, **more: looked.append(ws) or seen(G, ws, **more))
     studio.draw("four.pkl~1", [0], 1.0)
     assert sorted(studio.suggest("four.pkl~2", range(4), 4, 1.0)) == [0, 1, 2, 3]
     assert np.allclose(looked[0], studio.latents("four.pkl~2", range(4), 1.0), atol=1e-6)
