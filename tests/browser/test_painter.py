@@ -658,13 +658,8 @@ def test_a_finger_paints_and_the_page_stays(open_hand):
     assert hand.arrived(2)[4, 4] == 2
 
 
-def test_two_fingers_zoom_and_move_and_paint_nothing(open_hand):
-    hand = open_hand(**PHONE)
-    hand.page.locator(".lp-view").scroll_into_view_if_needed()
-    hand.page.wait_for_timeout(600)  # until the page is at rest
-    wide = hand.box()["width"]
-    start = [(24, 32), (40, 32)]
-    places = [hand.at(*point) for point in start]
+def pinch(hand, start, places):
+    """Spread two fingers from `start`, which is at `places` on the screen, by 40 px each."""
     finger(hand, "touchStart", start[0])
     finger(hand, "touchStart", *start)
     session = hand.touch
@@ -673,6 +668,19 @@ def test_two_fingers_zoom_and_move_and_paint_nothing(open_hand):
         session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     hand.quiet()
+
+
+def test_two_fingers_zoom_and_move_and_paint_nothing(open_hand):
+    hand = open_hand(**PHONE)
+    hand.page.locator(".lp-view").scroll_into_view_if_needed()
+    hand.page.wait_for_timeout(600)  # until the page is at rest
+    wide = hand.box()["width"]
+    start = [(24, 32), (40, 32)]
+    places = [hand.at(*point) for point in start]
+    for _ in range(3):  # a touch that comes while the page still moves is dropped by the browser, now and then
+        pinch(hand, start, places)
+        if hand.box()["width"] != wide:
+            break
     assert 1.6 < hand.box()["width"] / wide < 2.4
     assert np.allclose(hand.at(24, 32), (places[0][0] - 40, places[0][1]), atol=3)  # the pixel stays under its finger
     assert hand.desk.seen == [] and "Nothing painted" in hand.status()
