@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: the toy generator and its exact extractor."""
+"""Fixtures shared by the tests: the toy generator, its exact extractor, and four of its images with dense labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tempfile
 import pytest
 
 from linsem.extractor import Extractor
-from tests.toys import ToyGenerator
+from linsem.fewshot import Annotation
+from tests.toys import ToyGenerator, labelled
 
 _CACHE = tempfile.TemporaryDirectory(prefix="linsem-cache-")
 os.environ["LINSEM_CACHE"] = _CACHE.name  # also for servers that tests start: none may use the user's folder
@@ -22,3 +23,8 @@ def toy() -> ToyGenerator:
 @pytest.fixture(scope="module")
 def extractor(toy: ToyGenerator) -> Extractor:
     return toy.known_extractor()
+
+
+@pytest.fixture(scope="module")
+def dense(toy: ToyGenerator) -> list[Annotation]:
+    return labelled(toy)

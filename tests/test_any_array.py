@@ -16,17 +16,12 @@ from linsem.extractor import ExtractorError, load_extractor, save_extractor
 from linsem.fewshot import fit_few_shot, iter_few_shot
 from linsem.palette import Category
 from linsem.wish import SteerError
-from tests.toys import CATEGORIES, ToyGenerator, labelled
+from tests.toys import CATEGORIES, ToyGenerator
 
 
 @pytest.fixture(scope="module")
 def toy():
     return ToyGenerator(24)
-
-
-@pytest.fixture(scope="module")
-def dense(toy):
-    return labelled(toy)
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,12 @@ from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.softmax import Problem, _evenly, _missed, common_shares, cross_validate, logits_of, solve, solved
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
-from tests.toys import CATEGORIES, ToyGenerator, labelled, scribbles
+from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
 
 @pytest.fixture(scope="module")
 def toy():
     return ToyGenerator(24)
-
-
-@pytest.fixture(scope="module")
-def dense(toy):
-    return labelled(toy)
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,12 @@ from linsem.fewshot import fit_few_shot
 from linsem.generator import Layer, seed_z
 from linsem.metrics import paper_miou
 from linsem.pixels import IGNORE
-from tests.toys import CATEGORIES, ToyGenerator, labelled
+from tests.toys import CATEGORIES, ToyGenerator
 
 
 @pytest.fixture(scope="module")
 def toy():
     return ToyGenerator(24)
-
-
-@pytest.fixture(scope="module")
-def dense(toy):
-    return labelled(toy)
 
 
 class WithGlobal:
