@@ -145,7 +145,7 @@ def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
     with torch.no_grad():
         wanted = shipped.synthesize(shipped.map(z))[0]
         for each, same in ((run, True), (blank, False)):
-            image = train._draw(each, z, 128) if each is blank else each.ema["synthesis"](
+            image = train._draw(each, train._untruncated(each, z), 128) if each is blank else each.ema["synthesis"](
                 each.ema["mapping"](z)[:, None].repeat(1, training_run.CONFIG.num_ws, 1), noise_mode="none"
             )[0]  # fmt: skip
             assert (float((image - wanted).abs().max()) < 1e-3) == same
@@ -154,6 +154,22 @@ def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
         averaged = run.ema[name].state_dict()
         assert all(torch.equal(value, averaged[key]) for key, value in network.state_dict().items())
         assert not torch.equal(next(iter(network.parameters())), next(iter(getattr(blank, name).parameters())))
+
+
+@torch.no_grad()
+def test_latents_without_a_drawing_are_truncated_or_mixed(tmp_path):
+    run = training_run.Run.open(tmp_path)
+    run.mapping.w_avg.normal_(generator=torch.Generator().manual_seed(0))
+    ws = train._loose(run, 6, torch.Generator().manual_seed(3))
+    random = torch.Generator().manual_seed(3)
+    first, second = (run.mapping(torch.randn(6, drawings.CODE_DIM, generator=random)) for _ in range(2))
+    for i in (0, 2, 4):
+        psi = (ws[i] - run.mapping.w_avg).norm(dim=1) / (first[i] - run.mapping.w_avg).norm()
+        assert torch.allclose(ws[i], run.mapping.w_avg.lerp(first[i], psi[0]), atol=1e-5)
+        assert train.LEAST_PSI <= float(psi[0]) <= 1
+    for i in (1, 3, 5):
+        of = [(ws[i] == each[i]).all(dim=1) for each in (first, second)]
+        assert bool((of[0] ^ of[1]).all()) and bool(of[0][0]) and bool(of[1][-1])
 
 
 @pytest.mark.parametrize("shape", [(24, 80), (80, 24)])

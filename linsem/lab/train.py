@@ -7,7 +7,8 @@ The mapping network is initialised by `linsem.lab.mapping_start`: w holds what a
 
 1. *reconstruction* (the warm start): with z = the code of a drawing, G(z) is trained to be that drawing.
 2. *adversarial* (the finish): that loss is kept, and a patch discriminator (non-saturating, R1) sharpens what
-   it leaves blurred.
+   it leaves blurred. It also judges images without a drawing, of truncated and of mixed w: between two hair styles
+   lies no drawing, and what the reconstruction alone leaves there is both at once, half transparent.
 
 Drawings of variants that are drawn worse come up more often (`linsem.lab.focus`).
 
@@ -37,20 +38,39 @@ MUON_PACE = 0.8
 FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: the area of eyes, brows, mouth and glasses
 FACE_WEIGHT = 1.25
 ALONE = 150  # initial steps of the discriminator without the generator
+LOOSE = 0.5  # images without a drawing, as a share of the batch
+LEAST_PSI = 0.4  # of those that are truncated
 
 
 def _targets(rgb: np.ndarray, rows: np.ndarray, size: int) -> torch.Tensor:
     return pixels.resize_image(pixels.to_image(rgb[np.sort(rows)]), (size, size))
 
 
-def _draw(run: Run, z: torch.Tensor, size: int) -> torch.Tensor:
-    """The image at a size, with the gradient.
+def _untruncated(run: Run, z: torch.Tensor) -> torch.Tensor:
+    """The ws (N, num_ws, w_dim) of codes.
 
     There is no truncation here: the drawing of a code is not that of its truncated w, and a network trained to produce
     it anyway blurs everything continuous, the pose first.
     """
-    w = run.mapping(z)
-    ws = w[:, None].repeat(1, CONFIG.num_ws, 1)
+    return run.mapping(z)[:, None].repeat(1, CONFIG.num_ws, 1)
+
+
+@torch.no_grad()
+def _loose(run: Run, count: int, random: torch.Generator) -> torch.Tensor:
+    """Latents (count, num_ws, w_dim) to which no drawing belongs: half of them truncated, half mixtures of two.
+
+    The mapping is not trained on them: it shall not move the codes' w to where images are easily drawn.
+    """
+    first, second = (_untruncated(run, torch.randn(count, CONFIG.z_dim, generator=random)) for _ in range(2))
+    psi = LEAST_PSI + (1 - LEAST_PSI) * torch.rand(count, 1, 1, generator=random)
+    cross = torch.randint(1, CONFIG.num_ws, (count, 1, 1), generator=random)
+    mixed = torch.where(torch.arange(CONFIG.num_ws)[:, None] < cross, first, second)
+    truncated = run.mapping.w_avg.lerp(first, psi)
+    return torch.where((torch.arange(count) % 2 == 0)[:, None, None], truncated, mixed)
+
+
+def _draw(run: Run, ws: torch.Tensor, size: int) -> torch.Tensor:
+    """The images at a size, with the gradient."""
     last = 2 * (size.bit_length() - 3)
     return run.synthesis(ws, last_layer=last, noise_mode="none", dtype=DTYPE)[0]
 
@@ -98,7 +118,7 @@ def reconstruct(
     for step in range(steps):
         _pace(optimizers, lr, (steps - step) / (decay * steps + 1))
         pick = next(rows)
-        losses = _difference(_draw(run, codes[pick], size), _targets(rgb, pick, size))
+        losses = _difference(_draw(run, _untruncated(run, codes[pick]), size), _targets(rgb, pick, size))
         losses.mean().backward()
         _step(optimizers)
         focus.update(pick, losses.detach().numpy())
@@ -144,7 +164,7 @@ def adversarial(
 ) -> None:  # fmt: skip
     """Reconstruction with a patch discriminator against the remaining blur; `keep` weights the reconstruction.
 
-    For the first steps only the discriminator is trained.
+    For the first steps only the discriminator is trained. A share LOOSE of further images has no drawing to be like.
     """
     discriminator = Discriminator().to(memory_format=torch.channels_last)
     judge = torch.optim.Adam(discriminator.parameters(), 4e-4, (0.5, 0.9), fused=True)
@@ -155,16 +175,18 @@ def adversarial(
         judge.load_state_dict(state["judge"])
     optimizers, steps, focus = _optimizers(run, lr), images // batch, Focus(codes.numpy())
     rows, reals = focus.batches(batch, run.seen), focus.batches(batch, run.seen + 1)
+    random = torch.Generator().manual_seed(run.seen)
     clock, sums = time.time(), np.zeros(3)
     for step in range(steps):
         _pace(optimizers, lr, (steps - step) / (decay * steps + 1))
         pick = next(rows)
-        fake = _draw(run, codes[pick], size)
+        ws = [_untruncated(run, codes[pick]), _loose(run, round(LOOSE * batch), random)]
+        fake = _draw(run, torch.cat(ws), size)
         real = _targets(rgb, next(reals), size)
         judged = _discriminator_step(discriminator, judge, fake.detach(), real, r1 if step % 16 == 0 else 0.0)
         discriminator.requires_grad_(False)
         game = F.softplus(-discriminator(fake, DTYPE)).mean()
-        differences = _difference(fake, _targets(rgb, pick, size))
+        differences = _difference(fake[: len(pick)], _targets(rgb, pick, size))
         focus.update(pick, differences.detach().numpy())
         difference = differences.mean()
         (game * (saved.exists() or step >= ALONE) + keep * difference).backward()
