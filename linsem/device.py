@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
 import torch
 
 from linsem.errors import InputError
@@ -46,3 +50,26 @@ def _is_here(device: torch.device) -> bool:
 def _those_here() -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return " or ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])
+
+
+def without_autocast(steps: Callable[..., Iterator]) -> Callable[..., Iterator]:
+    """Let a generator function compute in the precision that it says, whatever `torch.autocast` its caller is in.
+
+    The caller's own code between two steps stays in it.
+    """
+
+    @functools.wraps(steps)
+    def made(*args: object, **options: object) -> Iterator:
+        inner = steps(*args, **options)
+        while True:
+            with ExitStack() as stack:
+                for kind in ("cpu", "cuda", "mps"):
+                    if torch.is_autocast_enabled(kind):
+                        stack.enter_context(torch.autocast(kind, enabled=False))
+                try:
+                    step = next(inner)
+                except StopIteration:
+                    return
+            yield step
+
+    return made

@@ -28,12 +28,14 @@ class Annotation:
 
     `guessed` (H, W) bool marks labels that were inferred rather than given, such as those that `linsem.spread` derives
     from strokes (None: all were given). With several images, guesses that the others contradict are withdrawn
-    (`linsem.doubt`).
+    (`linsem.doubt`). `generator_id` says which generator the ws are of, and that another is refused (None: unknown, and
+    only their shape tells).
     """
 
     ws: torch.Tensor
     labels: np.ndarray
     guessed: np.ndarray | None = None
+    generator_id: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def as_annotation(given: Annotation) -> Annotation:
     ws, labels = torch.as_tensor(given.ws), given.labels
     labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     guessed = None if given.guessed is None else np.asarray(given.guessed)
-    return Annotation(ws, labels, guessed)
+    return Annotation(ws, labels, guessed, given.generator_id)
 
 
 def as_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...]:
@@ -105,6 +107,8 @@ def _count(generator: Generator, annotation: Annotation, categories: Sequence[Ca
     if labels.dtype.kind not in "ui" or labels.shape != tuple(generator.size):
         got = f"labels of size {labels.shape}, {labels.dtype}"
         raise AnnotationError(f"{name}: {got}, but {generator.id!r} draws {tuple(generator.size)}, whole numbers")
+    if annotation.generator_id not in (None, generator.id):
+        raise AnnotationError(f"{name}: it belongs to the generator {annotation.generator_id!r}, not {generator.id!r}")
     if tuple(ws.shape) != (generator.num_ws, generator.w_dim):
         raise AnnotationError(
             f"{name}: ws of shape {tuple(ws.shape)}, but {generator.id!r} takes "
@@ -176,8 +180,8 @@ def collect(
     try:
         seen, coordinates = read([a.ws for a in annotations], [pick for pick, _ in picks], views, memory)
     except NotFiniteError as error:
-        wrong = error.rows[: len(known[error.image])].cpu().numpy()
-        names = [categories[k].name for k in known[error.image][wrong]]
+        wrong = maps[error.image].ravel()[error.pixels.cpu().numpy()]
+        names = [categories[k].name for k in wrong[wrong != IGNORE]]
         raise AnnotationError(f"{error}{f', for one at a pixel of {names[0]!r}' if names else ''}") from None
     device, labels, groups, stands, guesses = coordinates.rest.device, [], [], [], []
     labelled = [i for i, (pick, _) in enumerate(picks) if len(pick)]

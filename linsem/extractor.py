@@ -76,7 +76,10 @@ class Extractor:
         chosen = [self._checked(k, features[i]) for k, i in enumerate(self.layers)]
         device = chosen[0].device
         here = all(w.device == device for w in self.weights.values())
-        return FORWARD[self.kind]((self if here else self.to(device)).weights, chosen, tuple(size or self.size))
+        if len({len(x) for x in chosen}) > 1:
+            raise ExtractorError(f"features: expected one number of images, got {[len(x) for x in chosen]}")
+        logits = FORWARD[self.kind]((self if here else self.to(device)).weights, chosen, tuple(size or self.size))
+        return logits.float()  # under autocast they are not
 
     def _checked(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """The feature map of the k-th layer that is read, as float32."""

@@ -11,6 +11,7 @@ unlabelled pixels (255) are ignored.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,11 +19,12 @@ import torch
 
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
+from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.examples import Annotation, AnnotationError, as_annotation, as_categories, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
-from linsem.generator import Generator, check_features, checked_pass
+from linsem.generator import Generator, check_features, check_seed, checked_pass, chosen_layers
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.pixels import IGNORE, to_rgb
@@ -57,6 +59,7 @@ def fit_few_shot(
     return last.extractor
 
 
+@without_autocast
 def iter_few_shot(
     generator: Generator,
     annotations: Sequence[Annotation],
@@ -91,8 +94,8 @@ def iter_few_shot(
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
         rows_of: caches the features read at labelled pixels; for one generator.
         noise: fresh noise draws per image, besides the constant noise, if the generator has noise; none with `start`.
-        pixels: the most labelled pixels used, spread evenly over the images (default: 3,000 per image, but 16,000 to
-            48,000 in total, fewer where the features are wide).
+        pixels: the most labelled pixels used, spread evenly over the images, though one at least for each category of
+            each image (default: 3,000 per image, but 16,000 to 48,000 in total, fewer where the features are wide).
         missing: "error" refuses a category without a pixel, "keep" keeps it without ever predicting it.
         spread: whether strokes first spread over the area of one colour that they touch (`linsem.spread`); None: on
             images of which less than half is labelled. This takes a pass and some time per image; annotations that
@@ -103,17 +106,16 @@ def iter_few_shot(
     categories, annotations = as_categories(categories), [as_annotation(each) for each in annotations]
     if missing not in ("error", "keep"):
         raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
-    if iterations < 1 or (ridge is not None and not 0 <= ridge < math.inf):
-        raise InputError(f"expected iterations >= 1 and a ridge of at least 0, got {iterations} and {ridge}")
+    if ridge is not None and not 0 <= ridge < math.inf:
+        raise InputError(f"ridge: expected a number of at least 0, got {ridge}")
     if not 0 <= balance <= 1 or (power is not None and not 0 <= power <= 1):
         raise InputError(f"expected balance and power in 0..1, got {balance} and {power}")
-    if noise < 0 or (rank is not None and rank < 1):
-        raise InputError(f"expected noise >= 0 and a rank of at least 1, got {noise} and {rank}")
-    if pixels is not None and pixels < len(categories):
-        raise InputError(f"pixels: expected at least one a category ({len(categories)}), got {pixels}")
+    iterations, noise, seed = _whole("iterations", iterations, 1), _whole("noise", noise, 0), check_seed(seed)
+    rank = None if rank is None else _whole("rank", rank, 1)
+    pixels = None if pixels is None else _whole("pixels", pixels, len(categories))  # one for each at least
     check_annotations(generator, annotations, categories, every=missing == "error")
     annotations = _with_guesses(generator, annotations, spread)
-    layers = _checked_layers(generator, layers)
+    layers = chosen_layers(generator, layers)
     if start is not None and not _continues(start, generator, layers):
         start = None
     views = _views(generator, features_of, layers, rank, 0 if start is not None else noise, seed)
@@ -155,11 +157,15 @@ def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
     return max(LEAST_PIXELS, min(PIXELS_AN_IMAGE * images, MAX_PIXELS, MAX_NUMBERS // numbers))
 
 
-def _checked_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:
-    layers = tuple(range(len(generator.layers))) if layers is None else tuple(sorted(set(layers)))
-    if not layers or layers[0] < 0 or layers[-1] >= len(generator.layers):
-        raise InputError(f"layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
-    return layers
+def _whole(name: str, value: object, least: int) -> int:
+    """The option as an int, from any integer type; raises InputError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return number
 
 
 def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) -> bool:
@@ -188,11 +194,11 @@ def _views(
         check_features(generator, features, last_layer)
         return features
 
-    def fresh(ws: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    def fresh(ws: torch.Tensor, image: int) -> Iterator[list[torch.Tensor]]:
         for k in range(count):
             with torch.no_grad():
                 batch = ws.float()[None].to(generator.device)
-                features = synthesize_noisy(generator, batch, [seed + 1 + k], last_layer)
+                features = synthesize_noisy(generator, batch, [seed + 1 + image * count + k], last_layer)
             yield features
 
     def basis_of(rest: torch.Tensor) -> Basis:

@@ -18,7 +18,7 @@ def gather(
     Bilinear with aligned corners, like the extractor's own upsampling; features are (1, C, h, w).
     """
     total = sum(features[i].shape[1] for i in layers)
-    x = torch.empty(len(pixels), total, device=features[0].device)
+    x = torch.empty(len(pixels), total, dtype=torch.float32, device=features[0].device)
     rows, columns = np.divmod(np.asarray(pixels), size[1])
     start = 0
     grids: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}

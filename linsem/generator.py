@@ -69,19 +69,21 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
     """
     if not isinstance(seeds, Iterable) or isinstance(seeds, str) or len(seeds) == 0:
         raise InputError(f"seeds: expected a list of at least one, got {seeds!r}")
-    wrong = next((seed for seed in seeds if not _is_seed(seed)), None)
-    if wrong is not None:
-        raise InputError(f"seed: expected a whole number in 0..{MAX_SEED}, got {wrong!r}")
-    rows = [torch.randn(generator.z_dim, generator=seeded(seed)) for seed in seeds]
+    for seed in seeds:
+        check_seed(seed)
+    rows = [torch.randn(generator.z_dim, generator=seeded(seed), dtype=torch.float32) for seed in seeds]
     return torch.stack(rows).to(generator.device)
 
 
-def _is_seed(value: object) -> bool:
-    """Whether it is an integer in range, of any integer type (numpy, tensor); 1.5 and "12" are not."""
+def check_seed(value: object) -> int:
+    """The seed as an int, from any integer type (numpy, tensor); InputError for 1.5, "12" and what is out of range."""
     try:
-        return 0 <= operator.index(value) <= MAX_SEED
+        seed = operator.index(value)
     except TypeError:
-        return False
+        seed = -1
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed: expected a whole number in 0..{MAX_SEED}, got {value!r}")
+    return seed
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -133,6 +135,18 @@ def check_features(generator: Generator, features: Sequence[torch.Tensor], last_
         expected = (layer.channels, layer.height, layer.width)
         if tuple(x.shape[1:]) != expected:
             raise InputError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")
+
+
+def chosen_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:
+    """Indices into `generator.layers` in rising order, each once (None: all); raises InputError."""
+    count = len(generator.layers)
+    try:
+        chosen = tuple(range(count)) if layers is None else tuple(sorted({operator.index(i) for i in layers}))
+    except TypeError:
+        chosen = ()
+    if not chosen or chosen[0] < 0 or chosen[-1] >= count:
+        raise InputError(f"layers: expected some of 0..{count - 1}, got {layers!r}")
+    return chosen
 
 
 def check_last_layer(last_layer: int | None, count: int, image: bool) -> int:

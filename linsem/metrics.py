@@ -70,7 +70,8 @@ def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> to
     """One confusion matrix per image, (N, K, K) int64."""
     pred, target = torch.as_tensor(pred), torch.as_tensor(target)
     _check(pred, target, num_classes)
-    pred, target = pred.flatten(1).long(), target.flatten(1).long()
+    pred, target = pred.long().flatten(1), target.long().flatten(1)
+    _check_labels(pred, target, num_classes)
     known = (pred != IGNORE) & (target != IGNORE)
     cells = num_classes * num_classes
     cell = torch.where(known, target * num_classes + pred, cells)  # unknown pixels get a cell of their own
@@ -85,6 +86,9 @@ def _check(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> None:
         raise InputError(f"pred, target: expected (N, H, W) twice, got {tuple(pred.shape)} and {tuple(target.shape)}")
     if pred.is_floating_point() or target.is_floating_point():
         raise InputError(f"pred, target: expected integers, got {pred.dtype} and {target.dtype}")
+
+
+def _check_labels(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> None:
     wrong = [((x < 0) | ((x >= num_classes) & (x != IGNORE))).any() for x in (pred, target)]
     if bool(wrong[0] | wrong[1]):
         raise InputError(f"pred, target: expected labels in 0..{num_classes - 1} or {IGNORE}, got others")

@@ -30,11 +30,11 @@ Solutions = dict[tuple[int, ...], torch.Tensor]
 
 
 class NotFiniteError(InputError):
-    """Features that are not finite, with the index of the image and (n,) which of its rows are affected."""
+    """Features that are not finite, with the index of the image and (H W,) bool: which of its pixels are affected."""
 
-    def __init__(self, image: int, rows: torch.Tensor) -> None:
+    def __init__(self, image: int, pixels: torch.Tensor) -> None:
         super().__init__(f"image {image + 1}: its features hold numbers that are not finite")
-        self.image, self.rows = image, rows
+        self.image, self.pixels = image, pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,8 @@ class Views:
         layers: indices of the layers that are read.
         size: (H, W) of the labels.
         constant: gives the features (1, C, h, w) under the constant noise.
-        fresh: yields the features under each fresh noise draw.
+        fresh: yields the features under each fresh noise draw; the second argument is the image's index, so that no two
+            images need share their noise.
         basis_of: computes the basis of raw rows (m, D).
         rest: number of rows for the basis, over all images together.
         said: everything else that the basis depends on.
@@ -66,7 +67,7 @@ class Views:
     layers: tuple[int, ...]
     size: tuple[int, int]
     constant: Callable[[torch.Tensor], Sequence[torch.Tensor]]
-    fresh: Callable[[torch.Tensor], Iterable[Sequence[torch.Tensor]]]
+    fresh: Callable[[torch.Tensor, int], Iterable[Sequence[torch.Tensor]]]
     basis_of: Callable[[torch.Tensor], Basis]
     rest: int
     seed: int
@@ -145,7 +146,7 @@ def read(
         key = _digest(name, _bytes(ws), np.asarray(chosen, np.int64).tobytes())
         seen.append([make() if memory is None else memory.rows(key, make)])
         raw[i] = None  # raw rows are wide
-        seen[i] += [found.basis.project(_gathered(each, chosen, views, i)) for each in views.fresh(ws)]
+        seen[i] += [found.basis.project(_gathered(each, chosen, views, i)) for each in views.fresh(ws, i)]
     return seen, found
 
 
@@ -164,12 +165,13 @@ def _first_look(
 
 
 def _gathered(features: Sequence[torch.Tensor], pixels: np.ndarray, views: Views, image: int) -> torch.Tensor:
-    """Raw rows (n, D), checked to be finite."""
-    x = gather(features, views.layers, pixels, views.size)
-    if not math.isfinite(float(x.sum())):  # a single non-finite number makes the sum non-finite
+    """Raw rows (n, D), of features that are finite everywhere."""
+    total = sum(float(features[i].sum(dtype=torch.float64)) for i in views.layers)
+    if not math.isfinite(total):  # a single non-finite number makes the sum non-finite
         bad = [(~torch.isfinite(each)).any(1, keepdim=True).float() for each in features]  # interpolation spreads it
-        raise NotFiniteError(image, gather(bad, views.layers, pixels, views.size).gt(0).any(dim=1))
-    return x
+        every = np.arange(views.size[0] * views.size[1])
+        raise NotFiniteError(image, gather(bad, views.layers, every, views.size).gt(0).any(dim=1))
+    return gather(features, views.layers, pixels, views.size)
 
 
 def _bytes(ws: torch.Tensor) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from linsem.basis import fit_basis
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_features, checked_pass, seed_z, seeded
+from linsem.generator import Generator, check_features, check_seed, checked_pass, seed_z, seeded
 
 PIXELS = 160  # sampled per image
 TARGETS = 10_000  # of the pixels of all images: those whose gaps are closed,
@@ -48,10 +49,10 @@ def suggest_next(
     `labelled` (n, num_ws, w_dim), or a list of arrays or tensors, are the images already labelled. The extractor, if
     given, is only checked to be of this generator. Raises InputError if seeds are repeated or too few.
     """
-    seeds = [int(s) for s in seeds]
+    seeds = [check_seed(seed) for seed in seeds]
     if len(set(seeds)) != len(seeds):
         raise InputError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
-    if not 1 <= count <= len(seeds):
+    if not isinstance(count, Integral) or not 1 <= count <= len(seeds):
         raise InputError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
     if not math.isfinite(psi):
         raise InputError(f"psi: expected a finite number, got {psi}")

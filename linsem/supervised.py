@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 from linsem.errors import InputError
+from linsem.examples import as_categories
 from linsem.extractor import Extractor
-from linsem.generator import Generator
+from linsem.generator import Generator, chosen_layers
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import KINDS
@@ -81,8 +82,11 @@ def iter_supervised(
         categories = getattr(teacher, "categories", ()) or generator.categories
     named = recipes if isinstance(recipes, Mapping) else {kind: Recipe(kind) for kind in recipes}
     _check(generator, categories, named, images, batch, report)
+    categories = as_categories(categories)
+    if state is not None and not Path(state).parent.is_dir():
+        raise InputError(f"state: there is no folder {str(Path(state).parent)!r}")
     processes = Processes(batch, generator.device) if accelerate else Processes.alone(generator.device)
-    run = Training(generator, teacher, tuple(categories), named, math.ceil(images / batch), psi, seed)
+    run = Training(generator, teacher, categories, named, math.ceil(images / batch), psi, seed)
     run.measure_scales([first_seed + i for i in range(min(images, 16))])
     what = f"{generator.id} {[each.name for each in categories]} {sorted(named.items())}"
     label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} 4"
@@ -120,7 +124,9 @@ def _check(
         if recipe.kind not in KINDS:
             raise InputError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")
         layers = recipe.layers
-        if layers is not None and (not layers or not set(layers) <= set(range(len(generator.layers)))):
-            raise InputError(f"recipe {name!r}: layers: expected some of 0..{len(generator.layers) - 1}, got {layers}")
-        if layers is not None and len(set(layers)) < len(layers):
+        try:
+            chosen = chosen_layers(generator, layers)
+        except InputError as error:
+            raise InputError(f"recipe {name!r}: {error}") from None
+        if layers is not None and len(chosen) < len(layers):
             raise InputError(f"recipe {name!r}: layers: expected each once, got {layers}")

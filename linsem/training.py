@@ -15,7 +15,7 @@ from linsem.calibrate import temperature_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, checked_pass, seed_z
+from linsem.generator import Generator, checked_pass, chosen_layers, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import FORWARD, READS, initial_weights
@@ -49,8 +49,7 @@ class Training:
     ) -> None:
         self.generator, self.teacher, self.categories = generator, teacher, categories
         self.recipes, self.total, self.psi, self.seed = recipes, total, psi, seed
-        every = tuple(range(len(generator.layers)))
-        self.layers = {name: tuple(sorted(r.layers)) if r.layers else every for name, r in recipes.items()}
+        self.layers = {name: chosen_layers(generator, r.layers) for name, r in recipes.items()}
         self.scales: list[torch.Tensor] = []
         self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
         self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
@@ -82,12 +81,20 @@ class Training:
     def examples(self, seeds: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Raw features and the teacher's labels (N, H, W) int64, from the one pass that all extractors share."""
         image, features = checked_pass(self.generator, self._ws(seeds))
-        labels = self.teacher(image).long()
+        labels = self._checked(self.teacher(image), len(seeds))
         least, most = int(labels.min()), int(labels.max())
         if least < 0 or most >= len(self.categories):
             wrong = least if least < 0 else most
             raise InputError(f"teacher: label {wrong}, but there are {len(self.categories)} categories")
         return features, labels
+
+    def _checked(self, labels: object, count: int) -> torch.Tensor:
+        """The teacher's labels, (N, H, W) int64; raises InputError if they are of another size or no whole numbers."""
+        labels = torch.as_tensor(labels, device=self.generator.device)
+        expected, got = (count, *self.generator.size), tuple(labels.shape)
+        if got != expected or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise InputError(f"teacher: expected labels {expected}, whole numbers, got {got}, {labels.dtype}")
+        return labels.long()
 
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
         """Train every extractor on one batch."""
@@ -213,7 +220,7 @@ class Training:
         try:
             state = torch.load(path, weights_only=True, map_location=self.generator.device)
             found = state["label"]
-        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        except (RuntimeError, OSError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(f"{path.name} is not the state of a run, or it is cut off: {error}") from error
         if found != label:
             raise InputError(f"{path.name} is the state of another run ({found}), this one is {label}")

@@ -15,6 +15,7 @@ from linsem.basis import fit_basis, ranks_of
 from linsem.calibrate import temperature_of
 from linsem.curvature import Diagonal, Full, diagonal, evened, full
 from linsem.examples import pick_pixels
+from linsem.extractor import load_extractor, save_extractor
 from linsem.fewshot import Annotation, AnnotationError, FitStep, fit_few_shot, iter_few_shot
 from linsem.fitting import NEVER
 from linsem.gather import gather
@@ -212,6 +213,18 @@ def test_fresh_noise_is_seen_where_the_generator_has_it():
             extractor = fit_few_shot(generator, [annotation], categories, noise=noise)
             pixels[strength, noise] = int(extractor.notes["pixels"])
     assert pixels == {(0.0, 0): 256, (0.0, 2): 256, (0.3, 0): 256, (0.3, 2): 768}
+
+
+def test_no_two_images_share_their_noise(monkeypatch):
+    generator, drawn = small_stylegan2(0.3), []
+    plain = fewshot.synthesize_noisy
+    monkeypatch.setattr(
+        fewshot, "synthesize_noisy", lambda g, ws, seeds, last: drawn.extend(seeds) or plain(g, ws, seeds, last)
+    )
+    labels = np.repeat((np.arange(16) >= 8).astype(np.uint8)[None], 16, 0)
+    annotations = [Annotation(ws, labels) for ws in generator.map(torch.randn(3, 8))]
+    fit_few_shot(generator, annotations, (Category("left", "#ff0000"), Category("right", "#0000ff")), noise=2, seed=5)
+    assert drawn == [6, 7, 8, 9, 10, 11]
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
@@ -455,6 +468,10 @@ def test_a_category_without_a_pixel_is_named_or_kept_without_being_predicted(toy
         (lambda a: [a[0], replace(a[1], labels=a[1].labels[:8])], r"image 2: labels of size \(8, 24\)"),
         (lambda a: [a[0], replace(a[1], labels=a[1].labels.astype(float))], "image 2: .*float64"),
         (lambda a: [a[0], replace(a[1], ws=a[1].ws[:3])], "image 2: .*another generator"),
+        (
+            lambda a: [a[0], replace(a[1], generator_id="other")],
+            "image 2: it belongs to the generator 'other', not 'toy",
+        ),
         (lambda a: [replace(a[0], ws=a[0].ws * torch.nan), a[1]], "image 1: its ws hold numbers that are not finite"),
         (lambda a: [a[0], changed(a[1], v9=(0, 0))], "image 2: label 9 in 1 pixels.*3 'small'"),
         (lambda a: [changed(x, v255=slice(None)) for x in a], "all pixels of all 4 images are unknown"),
@@ -475,13 +492,78 @@ def test_features_that_are_not_finite_name_the_image(toy, dense):
         fit_few_shot(toy, dense, CATEGORIES, features_of=features_of)
 
 
+def test_a_single_number_that_is_not_finite_names_the_category_whether_or_not_its_pixel_is_used(toy, dense):
+    """Every position that a layer has, so that it does not hang on which pixels are picked."""
+    layer = len(toy.layers) - 1
+    height, width = toy.layers[layer].height, toy.layers[layer].width
+    for at in np.random.default_rng(0).permutation(height * width)[:12]:
+        row, column = divmod(int(at), width)
+
+        def features_of(ws, row=row, column=column):
+            features = [x.clone() for x in toy.synthesize(ws[None], image=False)[1]]
+            if torch.equal(ws, dense[2].ws):
+                features[layer][0, 0, row, column] = torch.nan
+            return features
+
+        assert (height, width) == dense[2].labels.shape
+        name = CATEGORIES[dense[2].labels[row, column]].name
+        with pytest.raises(AnnotationError, match=f"image 3: its features.*at a pixel of '{name}'"):
+            fit_few_shot(toy, dense, CATEGORIES, features_of=features_of, pixels=8)
+
+
+def test_annotations_of_this_generator_are_taken_by_name(toy, dense):
+    named = [replace(each, generator_id=toy.id) for each in dense]
+    assert torch.equal(
+        fit_few_shot(toy, named, CATEGORIES).weights["bias"], fit_few_shot(toy, dense, CATEGORIES).weights["bias"]
+    )
+
+
+def test_the_caller_s_precision_changes_nothing(toy, dense):
+    """Neither the ambient autocast, which is on again between steps, nor the default dtype."""
+    plain = fit_few_shot(toy, dense, CATEGORIES)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = list(iter_few_shot(toy, dense, CATEGORIES))
+        assert torch.is_autocast_enabled("cpu")
+        sure = plain.uncertainty(toy.synthesize(dense[0].ws[None])[1])
+    torch.set_default_dtype(torch.float64)
+    try:
+        wide = fit_few_shot(toy, dense, CATEGORIES)
+        assert seed_z(toy, [3]).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for other in (under[-1].extractor, wide):
+        assert all(torch.allclose(other.weights[name], w, atol=1e-5) for name, w in plain.weights.items())
+    assert sure.dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"layers": (5,)}, {"layers": ()}, {"missing": "what"}, {"iterations": 0}, {"ridge": -1.0}, {"ridge": np.nan}],
+    [
+        {"layers": (5,)},
+        {"layers": ()},
+        {"layers": 3},
+        {"layers": [0.0]},
+        {"layers": "0"},
+        {"missing": "what"},
+        {"iterations": 0},
+        {"iterations": 2.5},
+        {"ridge": -1.0},
+        {"ridge": np.nan},
+        {"rank": 1.5},
+        {"pixels": 50.5},
+        {"seed": -1},
+        {"noise": -1},
+    ],
 )
 def test_options_out_of_range_are_told(toy, dense, options):
     with pytest.raises(ValueError, match="expected"):
         fit_few_shot(toy, dense, CATEGORIES, **options)
+
+
+def test_layers_of_any_integer_type_can_be_saved(toy, dense, tmp_path):
+    fitted = fit_few_shot(toy, dense, CATEGORIES, layers=np.array([2, 0]), rank=np.int64(8))
+    save_extractor(fitted, tmp_path / "e.safetensors")
+    assert load_extractor(tmp_path / "e.safetensors").layers == (0, 2)
 
 
 def test_no_prior_is_none_and_not_the_usual_one(toy, dense):

@@ -107,3 +107,9 @@ def test_bad_input_is_told_what_was_expected(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         paper_iou(pred, target, classes)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.int32, torch.uint64])
+def test_labels_of_any_integer_type_are_counted(pair: tuple[torch.Tensor, torch.Tensor], kind: torch.dtype) -> None:
+    pred, target = pair
+    assert paper_miou(pred.to(kind), target.to(kind), K) == paper_miou(pred, target, K)

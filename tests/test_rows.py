@@ -27,7 +27,7 @@ def views_of(toy, **changes):
 
     options = {
         "layers": (0, 1), "size": tuple(toy.size), "constant": features,
-        "fresh": lambda ws: [[2 * x for x in features(ws)]],
+        "fresh": lambda ws, i: [[2 * x for x in features(ws)]],
         "basis_of": lambda rest: fit_basis(rest, [each.channels for each in toy.layers[:2]]),
         "rest": 60, "seed": 0, "said": None,
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_each_image_is_looked_at_once_whether_or_not_anything_is_remembered():
         assert len(looked) == 6
 
 
-def test_a_number_that_is_not_finite_is_told_by_its_image_and_row():
+def test_a_number_that_is_not_finite_is_told_by_its_image_and_the_pixels_that_read_it():
     toy = ToyGenerator(16)
     ws = toy.map(seed_z(toy, range(2)))
 
@@ -76,11 +76,18 @@ def test_a_number_that_is_not_finite_is_told_by_its_image_and_row():
         return features
 
     memory = Gathered()
-    for options in ({"constant": broken}, {"fresh": lambda each: [broken(each)]}):
+    for options in ({"constant": broken}, {"fresh": lambda each, i: [broken(each)]}):
         with pytest.raises(NotFiniteError, match="image 2") as told:
-            read(list(ws), [np.arange(3), np.array([9, 5, 12])], views_of(toy, **options), memory)
+            read(list(ws), [np.arange(3), np.array([9, 12])], views_of(toy, **options), memory)  # none of those pixels
         assert told.value.image == 1
-        assert told.value.rows[:3].tolist() == [False, True, False]
+        assert told.value.pixels[[9, 5, 12]].tolist() == [False, True, False]
+
+
+def test_each_image_has_noise_of_its_own():
+    toy, asked = ToyGenerator(16), []
+    views = views_of(toy, fresh=lambda ws, i: asked.append(i) or [])
+    read(list(toy.map(seed_z(toy, range(3)))), [np.arange(4)] * 3, views, None)
+    assert asked == [0, 1, 2]
 
 
 def test_only_what_changed_is_gathered_again(monkeypatch):

@@ -181,7 +181,9 @@ def test_labelled_images_of_another_shape_are_told(toy):
         suggest_next(toy, None, [1, 2], 1, labelled=toy.map(seed_z(toy, [3]))[0])
 
 
-@pytest.mark.parametrize(("seeds", "count"), [([1, 2, 2], 1), ([1, 2], 3), ([1, 2], 0), ([], 1)])
+@pytest.mark.parametrize(
+    ("seeds", "count"), [([1, 2, 2], 1), ([1, 2], 3), ([1, 2], 0), ([], 1), ([1, 2], 1.5), ([1.5, 2], 1), ([-1, 2], 1)]
+)
 def test_bad_input_is_told(toy, extractor, seeds, count):
     with pytest.raises(ValueError, match="expected"):
         suggest_next(toy, extractor, seeds, count)

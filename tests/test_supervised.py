@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from linsem.errors import InputError
-from linsem.extractor import KINDS
+from linsem.extractor import KINDS, load_extractor, save_extractor
 from linsem.generator import seed_z
 from linsem.metrics import paper_miou
 from linsem.palette import Category
@@ -154,11 +154,11 @@ def test_sums_of_two_processes_go_on_once(toy, tmp_path):
     assert all(x.abs().sum() == 0 for x in sums(resumed[1]))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a state", None])
+@pytest.mark.parametrize("content", [b"", b"abc", b"not a state", 2000, 5000])
 def test_a_state_that_is_none_or_cut_off_is_refused(toy, tmp_path, content):
     path, options = tmp_path / "s.pt", dict(images=8, batch=4, recipes=["LSE"], report=1)
     next(iter_supervised(*toy, **options, state=path))
-    path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
     with pytest.raises(ValueError, match="not the state of a run"):
         next(iter_supervised(*toy, **options, state=path))
 
@@ -210,11 +210,44 @@ def test_the_centroid_is_the_mean_direction_of_each_class(toy):
         ({"images": 0}, "images"),
         ({"categories": CATEGORIES[:1]}, "at least two"),
         ({"categories": CATEGORIES[:2]}, "label 3, but there are 2 categories"),
+        ({"categories": (*CATEGORIES[:3], CATEGORIES[0])}, "each name once"),
+        ({"recipes": {"x": Recipe("LSE", (0.5,))}}, "recipe 'x': layers"),
+        ({"state": "nowhere/at/all.pt"}, "no folder 'nowhere/at'"),
     ],
 )
 def test_bad_input_is_told(toy, options, says):
     with pytest.raises(ValueError, match=says):
         fit_supervised(*toy, **({"images": 8} | options))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda y: y[:, ::2, ::2], lambda y: y[:1], lambda y: y[:, None], lambda y: y.float(), lambda y: y > 0],
+)
+def test_a_teacher_s_labels_are_whole_numbers_of_the_image_s_size(toy, change):
+    generator, teacher = toy
+    with pytest.raises(InputError, match=r"teacher: expected labels .*whole numbers, got"):
+        fit_supervised(
+            generator, lambda image: change(teacher(image)), images=8, recipes=["LSE"], categories=CATEGORIES
+        )
+
+
+def test_a_teacher_may_answer_with_an_array(toy):
+    generator, teacher = toy
+    options = {"images": 8, "recipes": ["LSE"], "categories": CATEGORIES}
+    plain = fit_supervised(generator, teacher, **options)["LSE"]
+    array = fit_supervised(generator, lambda image: teacher(image).numpy(), **options)["LSE"]
+    assert torch.equal(plain.weights["bias"], array.weights["bias"])
+
+
+def test_what_was_trained_can_be_saved(toy, tmp_path):
+    """Whatever form the categories and the layers were given in."""
+    categories = [{"name": " sky ", "color": "#AABBCC"}, *(each.name for each in CATEGORIES[1:])]
+    recipes = {"LSE": Recipe("LSE", np.array([0, 2]))}
+    made = fit_supervised(*toy, images=4, recipes=recipes, categories=categories)["LSE"]
+    save_extractor(made, tmp_path / "e.safetensors")
+    again = load_extractor(tmp_path / "e.safetensors")
+    assert again.layers == (0, 2) and again.categories == made.categories and again.categories[0].color == "#aabbcc"
 
 
 @pytest.mark.parametrize("recipes", [["centroid"], ["LSE"]])

@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+from linsem.errors import InputError
 from linsem.heap import keep_freed
 from linsem.lab.tables import USUAL, Table, markdown, stem, write
 
@@ -36,8 +38,8 @@ def named(table: Table, model: str) -> Table:
     return replace(table, name=stem(table.name, model), plots=plots)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one table from the command line."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run one table from the command line; returns 2 with a message for a bad argument."""
     parser = argparse.ArgumentParser(
         prog="python -m linsem.lab.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,13 +63,18 @@ def main(arguments: list[str] | None = None) -> None:
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
     more = more | {"only": args.only} if args.table == "edit" else more
-    result = module.run(args.model, quick=args.quick, out=args.out, **more)
+    try:
+        result = module.run(args.model, quick=args.quick, out=args.out, **more)
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
     print(f"\n{result.title}\n\n{markdown(result.rows)}", flush=True)
     if args.out is not None:
         write(named(result, args.model), args.out)
     if args.json:
         print(json.dumps(result.values), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
