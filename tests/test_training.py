@@ -124,15 +124,16 @@ def test_training_resumes_where_it_was(tmp_path, monkeypatch):
     for module in (train, training_run):
         monkeypatch.setattr(module, "CONFIG", small)
     monkeypatch.setattr(train, "ALONE", 1)
-    monkeypatch.setattr(train, "DTYPE", torch.float32)
     rgb, _ = dataset.cached(tmp_path, 0, 16, 32, labels=False)
     codes = torch.from_numpy(dataset.codes(0, 16))
     run = training_run.Run.open(tmp_path / "run")
+    run.dtype = torch.float32
     train.reconstruct(run, rgb, codes, 16, images=160, batch=8, lr=5e-3)
     losses = [float(line.split("loss ")[1].split()[0]) for line in (tmp_path / "run/log.txt").read_text().splitlines()]
     assert np.isfinite(losses).all() and run.seen == 160
     again = training_run.Run.open(tmp_path / "run")
     assert again.seen == 160
+    again.dtype = torch.float32
     for mine, theirs in zip(run.synthesis.parameters(), again.synthesis.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     train.adversarial(again, rgb, codes, 16, images=16, batch=8, lr=1e-3, r1=1.0, keep=1.0)
@@ -172,12 +173,13 @@ def test_latents_without_a_drawing_are_truncated_or_mixed(tmp_path):
         assert bool((of[0] ^ of[1]).all()) and bool(of[0][0]) and bool(of[1][-1])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("shape", [(24, 80), (80, 24)])
-def test_orthogonalised_steps_have_singular_values_alike(shape):
+def test_orthogonalised_steps_have_singular_values_alike(shape, dtype):
     torch.manual_seed(0)
     uneven = torch.randn(2, *shape) * torch.logspace(0, -1, shape[1])
     before = torch.linalg.svdvals(uneven)
-    after = torch.linalg.svdvals(orthogonalize(uneven))
+    after = torch.linalg.svdvals(orthogonalize(uneven, dtype))
     assert float((before[:, 0] / before[:, -1]).min()) > 4  # they were not alike
     assert 0.5 < float(after.min()) and float(after.max()) < 1.4
 

@@ -20,10 +20,14 @@ class Muon(torch.optim.Optimizer):
         params: the parameters (or groups).
         lr: the root mean square of a matrix's change per step.
         momentum: of Nesterov's method.
+        dtype: the precision of the orthogonalisation; bfloat16 is enough.
     """
 
-    def __init__(self, params: object, lr: float = 1e-3, momentum: float = 0.95) -> None:
+    def __init__(
+        self, params: object, lr: float = 1e-3, momentum: float = 0.95, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -35,7 +39,7 @@ class Muon(torch.optim.Optimizer):
                     shapes[parameter.shape[0], parameter[0].numel()].append(parameter)
             for (rows, columns), parameters in shapes.items():
                 wishes = torch.stack([self._wish(p, group["momentum"]).reshape(rows, columns) for p in parameters])
-                steps = orthogonalize(wishes) * max(rows, columns) ** 0.5
+                steps = orthogonalize(wishes, self.dtype) * max(rows, columns) ** 0.5
                 for parameter, step in zip(parameters, steps, strict=True):
                     parameter.sub_(step.reshape(parameter.shape).to(parameter.dtype), alpha=group["lr"])
 
@@ -47,9 +51,9 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(state["buffer"], momentum)
 
 
-def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """The nearest (semi-)orthogonal matrices to (B, R, C), approximately (singular values near 1), in bfloat16."""
-    x = matrices.to(torch.bfloat16)
+def orthogonalize(matrices: torch.Tensor, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+    """The nearest (semi-)orthogonal matrices to (B, R, C), approximately (singular values near 1)."""
+    x = matrices.to(dtype)
     tall = x.shape[1] > x.shape[2]
     x = x.transpose(1, 2) if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -12,7 +12,8 @@ The mapping network is initialised by `linsem.lab.mapping_start`: w holds what a
 
 Drawings of variants that are drawn worse come up more often (`linsem.lab.focus`).
 
-RUN holds `state.pt` (from which training resumes), `log.txt`, and sample sheets. Training is in bf16.
+RUN holds `state.pt` (from which training resumes), `log.txt`, and sample sheets. Training is in bf16; on a processor
+without instructions for that, `--precision float32` is several times as fast.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from linsem import pixels
+from linsem.device import precision_of
 from linsem.lab import dataset
 from linsem.lab.discriminator import Discriminator
 from linsem.lab.focus import Focus
 from linsem.lab.muon import Muon
 from linsem.lab.training_run import CONFIG, Run
 
-DTYPE = torch.bfloat16
 MUON_PACE = 0.8
 FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: the area of eyes, brows, mouth and glasses
 FACE_WEIGHT = 1.25
@@ -72,7 +73,7 @@ def _loose(run: Run, count: int, random: torch.Generator) -> torch.Tensor:
 def _draw(run: Run, ws: torch.Tensor, size: int) -> torch.Tensor:
     """The images at a size, with the gradient."""
     last = 2 * (size.bit_length() - 3)
-    return run.synthesis(ws, last_layer=last, noise_mode="none", dtype=DTYPE)[0]
+    return run.synthesis(ws, last_layer=last, noise_mode="none", dtype=run.dtype)[0]
 
 
 def _difference(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -142,7 +143,7 @@ def _optimizers(run: Run, lr: float) -> list[torch.optim.Optimizer]:
     rest = [p for p in run.synthesis.parameters() if id(p) not in chosen]
     adam = [{"params": [*run.mapping.parameters()], "pace": 20.0}, {"params": rest, "pace": 1.0}]
     return [
-        Muon([{"params": matrices, "pace": MUON_PACE}], lr),
+        Muon([{"params": matrices, "pace": MUON_PACE}], lr, dtype=run.dtype),
         torch.optim.Adam(adam, lr=lr, betas=(0.9, 0.99), fused=True),
     ]
 
@@ -183,9 +184,10 @@ def adversarial(
         ws = [_untruncated(run, codes[pick]), _loose(run, round(LOOSE * batch), random)]
         fake = _draw(run, torch.cat(ws), size)
         real = _targets(rgb, next(reals), size)
-        judged = _discriminator_step(discriminator, judge, fake.detach(), real, r1 if step % 16 == 0 else 0.0)
+        every = r1 if step % 16 == 0 else 0.0
+        judged = _discriminator_step(discriminator, judge, fake.detach(), real, every, run.dtype)
         discriminator.requires_grad_(False)
-        game = F.softplus(-discriminator(fake, DTYPE)).mean()
+        game = F.softplus(-discriminator(fake, run.dtype)).mean()
         differences = _difference(fake[: len(pick)], _targets(rgb, pick, size))
         focus.update(pick, differences.detach().numpy())
         difference = differences.mean()
@@ -208,13 +210,14 @@ def adversarial(
 
 
 def _discriminator_step(
-    discriminator: Discriminator, optimizer: torch.optim.Optimizer, fake: torch.Tensor, real: torch.Tensor, r1: float
-) -> float:
-    loss = F.softplus(discriminator(fake, DTYPE)).mean() + F.softplus(-discriminator(real, DTYPE)).mean()
+    discriminator: Discriminator, optimizer: torch.optim.Optimizer, fake: torch.Tensor, real: torch.Tensor, r1: float,
+    dtype: torch.dtype,
+) -> float:  # fmt: skip
+    loss = F.softplus(discriminator(fake, dtype)).mean() + F.softplus(-discriminator(real, dtype)).mean()
     value = loss.item()
     if r1:
         half = real[: max(8, len(real) // 2)].requires_grad_()
-        logits = discriminator(half, DTYPE)
+        logits = discriminator(half, dtype)
         (slope,) = torch.autograd.grad(logits.sum(), half, create_graph=True)
         loss = loss + 16 * r1 / 2 * slope.square().sum() / logits.numel()  # averaged over patches
     loss.backward()
@@ -263,8 +266,10 @@ def main() -> None:
         help="shipped generators whose weights a new run takes, the last that has them",
     )
     parser.add_argument("--sharpen", type=float, help="how much narrower than written the mapping's ramps shall be")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     args = parser.parse_args()
     run = Run.open(args.run, args.start)
+    run.dtype = precision_of(args.precision)
     if args.sharpen is not None:
         run.sharpen(args.sharpen)
     rgb, _ = dataset.cached(args.cache, 0, args.drawings, 128, labels=False)

@@ -35,6 +35,7 @@ class Run:
     ema: nn.ModuleDict
     seen: int = 0
     sharpened: float = 1.0
+    dtype: torch.dtype = torch.bfloat16
 
     @classmethod
     def open(cls, folder: Path, start: Sequence[Path] = ()) -> Run:
