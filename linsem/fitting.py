@@ -26,6 +26,7 @@ POWERS = (0.5,)
 ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # a single image cannot be cross-validated over images
 DENSE = 0.5  # if labels or guesses cover less than this, they do not tell how common a category is
 LEAST_SHARE = 1e-3
+KEPT = 0.9  # of the area on which a category is found where it is labelled: not more than this is a speck
 
 
 class Fitting:
@@ -163,6 +164,24 @@ class Fitting:
                 theta[row] = old[at]
         return theta
 
+    def _least(self, theta: torch.Tensor) -> tuple[float, ...]:
+        """The minimum areas, lowered so that no category is a speck on an image on which it is labelled.
+
+        For images that are mostly labelled: what strokes cover does not tell how large a category is on its image.
+        """
+        least = np.array(self.least)
+        covered = self.areas.sum(axis=1, keepdims=True)
+        small = (self.areas > 0) & (self.areas < 2 * least) & (covered >= DENSE)
+        if self.images == 1 or not small.any():
+            return self.least
+        classes = self.problem.classes
+        cell = self.group * classes + logits_of(theta, self.problem.x).argmax(1)
+        parts = self.stands.new_zeros(self.images * classes).index_add_(0, cell, self.stands).view(self.images, -1)
+        found = np.zeros_like(self.areas)
+        found[:, self.present.cpu()] = (parts / parts.sum(1, keepdim=True).clamp_min(1e-12)).cpu()
+        most = np.where(small & (found > 0), KEPT * covered * found, np.inf).min(axis=0)
+        return tuple(np.minimum(least, most).tolist())
+
     def extractor(self, theta: torch.Tensor) -> Extractor:
         """The solution as an extractor of raw features, over all categories."""
         some_matrix, some_bias = self.basis.to_raw(theta.detach())
@@ -176,7 +195,7 @@ class Fitting:
         }  # fmt: skip
         return Extractor(
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
-            weights | {"bias": bias}, self.temperature, notes, self.least,
+            weights | {"bias": bias}, self.temperature, notes, self._least(theta.detach()),
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import torch
 from linsem.agree import labels_of
 from linsem.extractor import ExtractorError, load_extractor, save_extractor
 from linsem.fewshot import Annotation, fit_few_shot
-from linsem.generator import seed_z
+from linsem.generator import Layer, seed_z
 from linsem.pixels import IGNORE
 from linsem.specks import SHARE, areas, least_areas, without_specks
 from linsem.supervised import fit_supervised
@@ -85,6 +85,38 @@ def test_a_fit_knows_how_large_categories_are_and_predicts_without_specks(toy):
     assert np.array_equal(fussy.predict(features), without_specks(logits, fussy.least).numpy())
     assert not np.array_equal(fussy.predict(features), labels_of(logits).numpy())
     assert np.array_equal(replace(fussy, least=()).predict(features), labels_of(logits).numpy())
+
+
+class Corners(torch.nn.Module):
+    """Draws a square in a corner, whose side w says, and has it as its only features."""
+
+    id, size, z_dim, w_dim, num_ws = "corners", (32, 32), 1, 1, 1
+    layers = (Layer(channels=2, height=32, width=32, last_w=0),)
+    categories = CATEGORIES[:2]
+    device = torch.device("cpu")
+
+    def map(self, z, psi=1.0):
+        return z[:, None]
+
+    def synthesize(self, ws, *, image=True, last_layer=None):
+        at = torch.arange(32)
+        square = ((at[:, None] < ws[:, :, :1]) & (at < ws[:, :, :1])).float()
+        features = torch.stack([1 - square, square], dim=1)
+        return (square[:, None].repeat(1, 3, 1, 1) if image else None), [features]
+
+
+@pytest.mark.parametrize("hidden", [0, 300])
+def test_what_is_labelled_on_an_image_is_no_speck_there(hidden):
+    """However much larger it is on the others, and also if a part of the image is left unknown."""
+    corners, ws = Corners(), torch.tensor([24.0, 20.0, 3.0])[:, None, None]
+    _, features = corners.synthesize(ws)
+    maps = features[0].argmax(1).to(torch.uint8).numpy()
+    maps.reshape(3, -1)[:, 1024 - hidden :] = IGNORE
+    annotations = [Annotation(w, each) for w, each in zip(ws, maps, strict=True)]
+    fitted = fit_few_shot(corners, annotations, corners.categories, pixels=500, spread=False)
+    assert least_areas(areas(list(maps), 2))[1] > 9 / 1024  # so it would be one
+    assert (fitted.predict(features) == 1).sum(axis=(1, 2)).tolist() == [576, 400, 9]
+    assert (fitted.predict(corners.synthesize(torch.tensor([[[2.0]]]))[1]) == 1).sum() == 0  # less than any labelled
 
 
 def test_of_few_strokes_an_area_is_what_the_fit_sees(toy):
