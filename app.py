@@ -11,11 +11,14 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads this when it is imported
 
+from linsem.errors import InputError
 from linsem.settings import Settings
 from linsem.ui.page import build, launch
 
-settings = Settings.from_env()
-demo = build(settings)
-
-if __name__ == "__main__":
-    launch(demo, settings)
+try:
+    settings = Settings.from_env()
+    demo = build(settings)
+    if __name__ == "__main__":
+        launch(demo, settings)
+except InputError as error:  # a setting that cannot be used: its message says which, and a traceback would bury it
+    raise SystemExit(f"linsem: {error}") from None

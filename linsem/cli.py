@@ -27,6 +27,7 @@ from PIL import Image
 
 from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import CANDIDATES, STEPS, far_off
+from linsem.edit import SAMPLES
 from linsem.errors import InputError
 from linsem.export import iter_export
 from linsem.extractor import findable, save_extractor
@@ -38,6 +39,7 @@ from linsem.seeds import parse_seeds
 from linsem.settings import Settings
 from linsem.shell import (
     Defaults,
+    check_folder,
     check_out,
     checked_psi,
     extractor_of,
@@ -132,9 +134,14 @@ def edit(args: argparse.Namespace) -> dict:
     wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
     target, notes = wish.labels, notes_of([args.target], [wish])
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
+    check_folder(args.out)
     frame = None
     with stopping():
-        for frame in studio.edit(model, extractor, ws, target, region, args.steps):
+        for each in studio.edit(model, extractor, ws, target, region, args.steps):
+            if each.sampled is not None:
+                tell(f"{each.sampled} of {SAMPLES} samples drawn, among which the edit may start")
+                continue
+            frame = each
             tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
     if frame is None:
         raise KeyboardInterrupt
@@ -152,6 +159,7 @@ def sample(args: argparse.Namespace) -> dict:
     extractor = extractor_of(studio, model, args)
     asked = read_layout(Path(args.layout), extractor.categories, studio.generator(model).size)
     layout, notes = asked.labels, notes_of([args.layout], [asked])
+    check_folder(args.out)
     frame = None
     with stopping():
         for frame in studio.sample(

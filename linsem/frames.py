@@ -27,12 +27,17 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class EditFrame:
-    """The state of an edit: rgb (H, W, 3), labels (H, W), ws (num_ws, w_dim), and the report of `linsem.edit`."""
+    """The state of an edit: rgb (H, W, 3), labels (H, W), ws (num_ws, w_dim), and the report of `linsem.edit`.
+
+    Before the first step, while the samples are drawn among which an edit may start, `sampled` says how many there are
+    so far, and the rest is the image as it is, with an empty report; from then on it is None.
+    """
 
     rgb: np.ndarray
     labels: np.ndarray
     ws: np.ndarray
     report: dict[str, object]
+    sampled: int | None = None
 
     @classmethod
     def of(cls, result: EditResult) -> EditFrame:

@@ -121,8 +121,9 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
     """The mode that fits the file, the labels (H, W) that it gives, and how many pixels were snapped."""
     indices, gray_mode = _indices(image)
     fits = indices is not None and bool(_valid(indices[opaque], categories).all())
-    if image.info.get("lossy"):
-        fits = False  # an index that compression has shifted is another category
+    inexact = image.info.get("lossy") or image.info.get("deep")
+    if inexact:
+        fits = False  # an index that compression has shifted is another category, and of 16 bits the low ones are lost
     if gray_mode and fits and not _are_colors(indices[opaque], categories):
         return "grayscale", indices, 0
     rgb = _gray_rgb(indices) if gray_mode else np.asarray(image.convert("RGB"))
@@ -136,7 +137,7 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
     gray = bool(((colors >> 16 == colors & 255) & (colors >> 8 & 255 == colors & 255)).all())
     if indices is None and gray:
         indices = rgb[..., 0]
-        fits = not image.info.get("lossy") and bool(_valid(indices[opaque], categories).all())
+        fits = not inexact and bool(_valid(indices[opaque], categories).all())
     index_mode = "indexed" if image.mode == "P" else "grayscale"
     if (exact >= 0).all():
         return "colours", _look_up(packed, opaque, colors, exact), 0
@@ -146,6 +147,8 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
         return "colours", _look_up(packed, opaque, colors, near), int(counts[exact < 0].sum())
     if fits:
         return index_mode, indices, 0
+    if gray and image.info.get("deep"):
+        raise LabelMapError("label map: a PNG of 16 bits a channel: save it with 8, or as plain gray")
     if gray and image.info.get("lossy"):
         raise LabelMapError(f"label map: {image.format} keeps numbers and colours only nearly: save it as PNG")
     if gray_mode:

@@ -152,6 +152,17 @@ def _entry(entry: str) -> GeneratorSpec:
     )
 
 
+def with_assets(model: str) -> bool:
+    """Whether a name of the list still stands for the weights that shipped, or were published, under it.
+
+    `LINSEM_MODELS=avatars-64=FILE` puts other weights there, and what was fitted to the former says nothing of these.
+    """
+    spec, known = offered().get(model), GENERATORS.get(model)
+    return spec is not None and known is not None and (spec.asset, spec.package, spec.repo, spec.file) == (
+        known.asset, known.package, known.repo, known.file
+    ) and spec.path is None  # fmt: skip
+
+
 def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
     """The row of one label of a conditional generator; raises ModelError if it is known to have no such label."""
     if spec.family and not label < spec.c_dim and (spec.path or spec.id in GENERATORS):

@@ -21,7 +21,8 @@ class PictureError(InputError):
 def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError] = PictureError) -> Image.Image:
     """Decode a picture (the bytes of a file, or a path), upright; raises `kind`, whose message begins with `what`.
 
-    `info["lossy"]` says whether its colours are only approximately those saved; `info["text"]` holds its text chunks.
+    `info["lossy"]` says whether its colours are only approximately those saved, `info["deep"]` whether it holds more
+    bits than are read here (a PNG of 16 bits a channel, unless it is plain gray); `info["text"]` has its text chunks.
     """
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), what, kind)
     if len(data) > MAX_BYTES:
@@ -46,6 +47,7 @@ def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError]
         raise kind(f"{what}: the picture is damaged or incomplete") from error
     image.format = format_
     image.info["text"] = text
+    image.info["deep"] = format_ == "PNG" and data[24:25] == b"\x10" and data[25:26] != b"\x00"  # depth, colour type
     image.info["lossy"] = format_ == "JPEG" or (format_ == "WEBP" and b"VP8L" not in data[:64])
     return image
 

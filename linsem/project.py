@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 FORMAT, VERSION = "linsem-project", 1
-MAX_PIXELS = 100_000_000  # of all label maps together
+MAX_PIXELS = 128_000_000  # of all label maps together: of 24 images of 2048 px, and some
 _LIMITS = {"json": 4 << 20, "labels": 8 << 20, "latent": 4 * MAX_LATENT + 1024, "extractor": 128 << 20}
 _MAX_BYTES = 256 << 20
 _PART = re.compile(r"(?:labels|edits)/\d{4}\.(png)|(?:ws|edits)/\d{4}\.(npy)", re.ASCII)

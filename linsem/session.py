@@ -245,11 +245,23 @@ def _index(session: Session, index: int) -> int:
     return index
 
 
-def rename_fitted(fitted: Fitted | None, categories: tuple[Category, ...]) -> Fitted | None:
-    """The fitted extractor with the categories' current names and colours; None if their number has changed."""
-    if fitted is None or len(fitted.extractor.categories) != len(categories):
+def rename_fitted(fitted: Fitted | None, before: Session, after: Session) -> Fitted | None:
+    """The fitted extractor with the categories' new names and colours; None if there are more or fewer now.
+
+    None too if it was fitted to other categories than those before or after: then they changed while it was fitted.
+    """
+    if fitted is None:
         return None
-    return replace(fitted, extractor=replace(fitted.extractor, categories=categories))
+    names = names_of(fitted.extractor.categories)
+    renamed = len(before.categories) == len(after.categories) and names == names_of(before.categories)
+    if not renamed and names != names_of(after.categories):
+        return None
+    return replace(fitted, extractor=replace(fitted.extractor, categories=after.categories))
+
+
+def names_of(categories: Sequence[Category]) -> list[str]:
+    """The names of categories, in order."""
+    return [category.name for category in categories]
 
 
 # --- how sure --------------------------------------------------------------------------------------------------------

@@ -64,8 +64,19 @@ def notes_of(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
 
 def check_out(path: str) -> None:
     """Raise InputError early for an output file that could not be written at the end of long work."""
-    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+    parent = Path(path).absolute().parent
+    if Path(path).is_dir() or not parent.is_dir():
         raise InputError(f"out: expected a file in a folder that exists, got {path}")
+    check_folder(str(parent))
+
+
+def check_folder(path: str) -> None:
+    """Raise InputError early for an output folder that could not be made, or written, at the end of long work."""
+    there = Path(path).absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"out: expected a folder that can be made and written, got {path}")
 
 
 def text_of(path: str) -> str:

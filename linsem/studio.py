@@ -25,6 +25,7 @@ from linsem.frames import EditFrame, Reading, SampleFrame
 from linsem.generator import Generator, seed_z
 from linsem.jump import Atlas, make_atlas
 from linsem.looks import Looks
+from linsem.offers import with_assets
 from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels
@@ -103,7 +104,7 @@ class Studio:
 
         def load() -> Extractor | None:
             file = zoo.assets() / f"{model}.extractor.safetensors"
-            if "/" in model or not file.is_file():  # an address has none
+            if "/" in model or not file.is_file() or not with_assets(model):  # an address or another file has none
                 return None
             try:
                 return load_extractor(file)
@@ -225,10 +226,17 @@ class Studio:
         steps: int = 50,
         **options: object,
     ) -> Iterator[EditFrame]:
-        """Semantic editing, one frame per step; the last one is the result."""
+        """Semantic editing, one frame per step; the last one is the result.
+
+        With an extractor that has not been edited with before, there are frames before the first step (`EditFrame`).
+        """
         looks, ready = self._ready(model, extractor)
-        options = {"atlas": self._atlas_of(model, ready), **options}
         start = torch.from_numpy(self._checked_ws(looks.generator, ws))
+        if "atlas" not in options:
+            here = self.read(model, extractor, [ws])
+            for sampled in self._sampled(model, ready):
+                yield EditFrame(here.rgb[0], here.labels[0], start.numpy(), {}, sampled)
+            options = {"atlas": self._atlas_of(model, ready), **options}
         for each in iter_edit(looks.generator, ready, start, target, region, steps=steps, **options):
             yield EditFrame.of(each)
 
@@ -281,6 +289,13 @@ class Studio:
 
         name = zoo.split_label(model)[0]
         return self._looks.get(name, load)
+
+    def _sampled(self, model: str, extractor: Extractor) -> Iterator[int]:
+        """Draw the samples of `_atlas_of`, unless it has them, yielding how many there are."""
+        generator = self.generator(model)
+        if affordable(generator) and bank_key(generator, extractor, range(SAMPLES), 1.0) not in self._atlases:
+            for bank in self._banks.grow(generator, extractor, range(SAMPLES)):
+                yield len(bank.seeds)
 
     def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | bool:
         """The atlas for edits, the most recent ones cached; False if it would take too long to make."""

@@ -21,7 +21,7 @@ class EditPoint:
         caption: how it was made, in words.
         report: that of `linsem.edit`; empty for the start.
         number: unique within the track.
-        wish: (H, W) uint8, the initial content of the painter.
+        wish: (H, W) uint8, what the painter shows: an example's strokes, or those that an edit was run with.
     """
 
     ws: np.ndarray
@@ -75,6 +75,12 @@ def push(track: Track, point: EditPoint) -> Track:
     if len(points) > HISTORY:
         points = (points[0], *points[2:])
     return replace(track, points=points, position=len(points) - 1, made=track.made + 1)
+
+
+def painted_here(track: Track, wish: np.ndarray) -> Track:
+    """The track with strokes (H, W) on the state shown, so that they are there again when an edit is undone."""
+    points = (*track.points[: track.position], replace(track.now, wish=wish), *track.points[track.position + 1 :])
+    return replace(track, points=points)
 
 
 def step(track: Track, by: int) -> Track:

@@ -378,3 +378,11 @@ def test_categories_in_another_encoding_are_told(run, tmp_path, capsys):
     assert cli.main(["fit", *options]) == 2
     told = capsys.readouterr().err
     assert told.startswith("linsem: ") and "names.json: expected text in UTF-8" in told
+
+
+@pytest.mark.parametrize("command", ["edit", "sample"])
+def test_an_output_that_cannot_be_made_is_told_before_the_work(asked, monkeypatch, capsys, tmp_path, command):
+    monkeypatch.setattr(Studio, command, None)
+    (tmp_path / "kept").write_text("a file, where a folder is asked for")
+    assert cli.main(asked(command)) == 2
+    assert "expected a folder that can be made and written" in capsys.readouterr().err

@@ -182,3 +182,17 @@ def test_a_stroke_that_ends_while_another_image_is_loaded_is_kept(services):
     assert tab.keep(session, stroke).pictures[0].painted == 64
     again = tab.choose(session, None, stroke, SimpleNamespace(index=0))  # whichever of both events arrives first
     assert np.array_equal(again.labels, labels)
+
+
+def test_the_image_that_is_shown_is_not_the_next_one(services):
+    session = session_of(services, [1, 2, 3], [1])
+    fitted = Fitted(ToyGenerator().known_extractor(), session.version, 0.1)
+    bench = Bench(services)
+    first = bench.overview(session, fitted, None, "labels")[3]
+    for index in (0, 2):
+        shown = PainterLabels(session.pictures[index].key, session.pictures[index].labels, 0)
+        assert bench.overview(session, fitted, shown, "labels")[3] == 2 - index
+    assert first == 2  # without a painter, the first image is taken to be shown
+    few = session_of(services, [1, 2], [1])
+    _, _, button, position = bench.overview(few, replace(fitted, version=few.version), None, "labels")
+    assert position is None and button.value == "All other images here are labelled"

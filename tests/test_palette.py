@@ -368,3 +368,24 @@ def test_heat_grows_brighter():
 
 def test_a_category_is_a_value():
     assert Category("a", "#000001") == Category("a", "#000001")
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_indices_of_which_only_half_the_bits_are_read_are_refused(kind, channels):
+    """A PNG of 16 bits a channel that is more than gray, whose low bytes Pillow drops; its colours are still read."""
+
+    def png(values):
+        deep = np.repeat(values[..., None].astype(">u2"), channels, axis=-1) if values.ndim == 2 else values
+        if channels in (2, 4):
+            deep[..., -1] = 65535
+        rows = b"".join(b"\0" + row.tobytes() for row in deep)
+        header = struct.pack(">IIBBBBB", deep.shape[1], len(deep), 16, kind, 0, 0, 0)
+        parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        chunks = [struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in parts]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+    with pytest.raises(LabelMapError, match="16 bits a channel"):
+        read_label_map(png(np.array([[0, 1], [2, 1]])), CATEGORIES)
+    if channels > 2:
+        color = np.array([257 * c for c in palette.rgb_of(CATEGORIES[1].color)] + [65535] * (channels - 3), ">u2")
+        assert (read_label_map(png(np.tile(color, (2, 2, 1))), CATEGORIES).labels == 1).all()

@@ -278,9 +278,9 @@ def test_label_maps_that_would_fill_the_memory(whole):
     header = struct.pack(">IIBBBBB", 4000, 4000, 8, 0, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
     bomb = b"\x89PNG\r\n\x1a\n" + chunk
-    data = with_head(saved(replace(whole, images=(), edits=(), extractor=None)), images=[row] * 8)
-    data = rezipped(data, extra=[(entry(f"labels/{i:04d}.png"), bomb) for i in range(8)])
-    with pytest.raises(ProjectError, match="128000000 pixels"):
+    data = with_head(saved(replace(whole, images=(), edits=(), extractor=None)), images=[row] * 9)
+    data = rezipped(data, extra=[(entry(f"labels/{i:04d}.png"), bomb) for i in range(9)])
+    with pytest.raises(ProjectError, match="144000000 pixels"):
         load_project(data)
 
 

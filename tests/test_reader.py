@@ -14,6 +14,7 @@ from linsem.extractor import NEVER
 from linsem.pixels import IGNORE
 from linsem.session import Fitted, add_pictures, new_session
 from linsem.settings import Settings
+from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.editing import Editing
@@ -123,9 +124,12 @@ def test_stop_says_how_far_an_edit_came(services, session):
     track = editing.from_example(session, None, 0)
     wish = PainterLabels(track.key, track.now.wish, 1)
     frames = editing.run(track, wish, 9, False, False, "#000000")
-    before, part = next(frames)[0], next(frames)[0]
+    before, part = next(frames)[0], None
+    while not isinstance(part, Track):  # before the first step come the samples that it may start from
+        part = next(frames)[0]
     frames.close()
-    assert "already painted" in editing.look(before)[1]
+    assert np.array_equal(part.now.wish, wish.labels) and np.array_equal(before.now.wish, wish.labels)  # to go on from
+    assert "painted already" in editing.look(before)[1]
     assert "of 9 steps" in editing.look(part)[1] and "Stopped after" in editing.look(part)[1]
     assert "ls-good" not in editing.look(part)[1]
 

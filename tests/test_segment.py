@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 
+from linsem.edit import SAMPLES
 from linsem.errors import InputError
 from linsem.frames import SampleFrame
 from linsem.looks import Looks
+from linsem.pixels import IGNORE
 from linsem.session import new_session
 from linsem.settings import Settings
+from linsem.track import step
 from linsem.ui import segment
+from linsem.ui.canvas import PainterLabels
+from linsem.ui.editing import Editing
 from linsem.ui.sample import _Wiring
 from linsem.ui.sampling import Results
 from linsem.ui.services import Services
@@ -22,7 +28,7 @@ from tests.toys import CATEGORIES, ToyGenerator
 @pytest.fixture
 def services(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    made = Services.make(Settings(device="cpu"))
+    made = Services.make(Settings(device="cpu", cache=str(tmp_path / "cache")))
     made.studio._looks.get("avatars-64", lambda: Looks(ToyGenerator(id="avatars-64"), 64 << 20))
     made.studio._shipped.get("avatars-64", lambda: ToyGenerator(id="avatars-64").known_extractor())
     return made
@@ -47,3 +53,37 @@ def test_results_of_another_generator_are_not_sent_to_edit():
         wiring.to_edit(new_session("other", CATEGORIES), None, results)
     with pytest.raises(InputError, match="choose a result first"):
         wiring.to_edit(new_session("one", CATEGORIES), None, replace(results, current=None))
+
+
+def test_coming_back_to_the_tab_changes_nothing_and_another_generator_is_followed(services):
+    """A generator that yields nothing would empty the tab; a tab that was never opened has nothing to follow."""
+    tab, session = segment.Segment(services), new_session("avatars-64", CATEGORIES)
+    asked = (session, None, "1-2", 0.7, "Overlay")
+    *_, last = tab.run(*asked)
+    (frame,) = tab.visit(*asked, last[0])
+    assert len(frame) == len(last) and all(each == gr.skip() for each in frame)
+    other = replace(services.studio.shipped("avatars-64"))
+    services.studio._shipped._values["avatars-64"] = other
+    *_, followed = tab.follow(*asked, last[0])
+    assert followed[0].extractor is other
+    (frame,) = tab.follow(*asked, None)
+    assert all(each == gr.skip() for each in frame)
+
+
+def test_an_edit_tells_of_the_samples_that_it_may_start_from_once_and_keeps_its_strokes(services):
+    """So that Stop is heard, and what was stopped or undone can be run again."""
+    editing, session = Editing(services), new_session("avatars-64", CATEGORIES)
+    track = editing.from_seed(session, None, 3, 0.7)
+    wish = np.full((32, 32), IGNORE, np.uint8)
+    wish[2:6, 2:6] = 1
+    painted = PainterLabels(track.key, wish, 1)
+    told = [[frame.sampled for frame in services.gpu.edit("avatars-64", track.extractor, track.now.ws, wish, None, 2)]
+            for _ in range(2)]  # fmt: skip
+    assert told[0][:2] == [8, 16] and SAMPLES in told[0] and told[0][-1] is None
+    assert set(told[1]) == {None}
+    frames = editing.run(track, painted, 5, False, False, "#000000")
+    first, part = next(frames)[0], next(frames)[0]
+    frames.close()
+    *_, (done, _, _) = editing.run(track, painted, 5, False, False, "#000000")
+    assert np.array_equal(first.now.wish, wish) and np.array_equal(part.now.wish, wish) and done.now.wish is None
+    assert np.array_equal(step(done, -1).now.wish, wish) and track.now.wish is None

@@ -247,10 +247,16 @@ def extractor(names=("sky", "tree", "road")):
 
 def test_what_is_fitted_follows_a_rename_but_not_a_change_of_number():
     fitted = bench.Fitted(extractor(), 3, 0.1)
-    renamed = parse_categories(["a", "b", "c"])
-    assert bench.rename_fitted(fitted, renamed).extractor.categories == renamed
-    assert bench.rename_fitted(fitted, renamed[:2]) is None
-    assert bench.rename_fitted(None, renamed) is None
+    names, renamed = fitted.extractor.categories, parse_categories(["a", "b", "c"])
+
+    def after(old, new):
+        made = bench.rename_fitted(fitted, bench.Session(categories=old), bench.Session(categories=new))
+        return made and made.extractor.categories
+
+    assert after(names, renamed) == renamed and after(names, renamed[:2]) is None
+    assert after(renamed, names) == names  # undone: it is of these again
+    assert after(renamed, parse_categories(["a", "b", "d"])) is None  # it ended after a category was replaced
+    assert bench.rename_fitted(None, bench.Session(), bench.Session()) is None
 
 
 def point(value):

@@ -15,6 +15,7 @@ from linsem.errors import InputError
 from linsem.palette import parse_categories
 from linsem.seeds import parse_seeds
 from linsem.session import Sureness
+from linsem.settings import Settings
 from linsem.ui import files, gpu, page, show
 from linsem.ui.categories import hex_color
 from linsem.ui.errors import OURS, Refusal, in_words, said
@@ -222,3 +223,14 @@ def test_the_list_of_generators_says_what_has_to_be_downloaded(monkeypatch):
 def test_seeds_that_cannot_be_used_are_told_why(text, says):
     with pytest.raises(InputError, match=says):
         parse_seeds(text, 24)
+
+
+def test_a_port_that_is_taken_is_named_by_its_setting(monkeypatch):
+    def taken(*args):
+        raise OSError("Cannot find empty port in range: 7-7. Set the GRADIO_SERVER_PORT environment variable")
+
+    monkeypatch.setattr(page, "_serve", taken)
+    for name in ("share_arenas", "keep_freed", "warm"):
+        monkeypatch.setattr(page, name, lambda: None)
+    with pytest.raises(InputError, match=r"LINSEM_PORT: cannot serve on 127\.0\.0\.1:7: the port is in use$"):
+        page.launch(None, Settings(port=7))

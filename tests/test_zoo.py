@@ -20,6 +20,7 @@ from linsem.settings import Settings
 from linsem.start import preload
 from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from linsem.ui.examples import example_edits, example_masks, example_project
 from linsem.zoo import GENERATORS, ModelError, available_models, load_generator, spec_of
 
 CONFIG = StyleGAN2Config(channels=(8, 8, 8), z_dim=6, w_dim=6, mapping_layers=1)
@@ -409,3 +410,17 @@ def test_a_path_is_that_file_and_a_name_of_the_zoo_reads_no_other(tmp_path, monk
     assert reads == ["avatars-64.safetensors"]
     load_generator("b.safetensors")
     assert "b.safetensors" in reads
+
+
+def test_what_ships_with_weights_is_not_offered_with_others(monkeypatch):
+    """Neither the extractor nor the examples say anything of them."""
+    assert Studio().shipped("avatars-64") is not None and example_masks(
+        "avatars-128", GENERATORS["avatars-128"].categories
+    )
+    monkeypatch.setenv(
+        "LINSEM_MODELS",
+        f"avatars-64={zoo.assets() / 'avatars-64.safetensors'},avatars-128={zoo.assets() / 'avatars-128.safetensors'}",
+    )
+    assert Studio().shipped("avatars-64") is None and example_project("avatars-128") is None
+    assert example_masks("avatars-128", GENERATORS["avatars-128"].categories) == []
+    assert example_edits("avatars-128", GENERATORS["avatars-128"].categories) == []

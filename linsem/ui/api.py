@@ -112,7 +112,8 @@ class Api:
         where = uploaded(region, "region")
         mask = None if where is None else read_region(where, rgb.shape[:2])
         frame, every = None, max(1, steps // FRAMES)
-        for index, frame in enumerate(self.gpu.edit(model, chosen, ws, wished.labels, mask, steps)):
+        frames = (each for each in self.gpu.edit(model, chosen, ws, wished.labels, mask, steps) if each.report)
+        for index, frame in enumerate(frames):
             if index % every == 0:
                 yield frame.rgb, None, None, frame.report
         labels = self.downloads.write("labels.png", write_label_map(frame.labels, chosen.categories))
@@ -180,7 +181,7 @@ class Api:
         if path is None:
             drawn = self.gpu.draw(model, [whole("seed", seed, 0, MAX_SEED)], real("psi", psi, 0, 2))
             return drawn[0][0], drawn[1][0]
-        ws = load_latent(path, model, whole("seed", seed, 0, MAX_SEED))
+        ws = load_latent(path, model, seed)  # which matters only if the file holds several
         return ws, self.gpu.render(model, [ws])[0]
 
 

@@ -17,6 +17,7 @@ from linsem.session import (
     Session,
     add_pictures,
     keep_labelled,
+    names_of,
     new_session,
     paint,
     sureness,
@@ -115,7 +116,9 @@ class Bench:
             rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
             items = tuple(Thumb(rgb[i], *caption(p)) for i, p in enumerate(session.pictures))
             return Strip(items, index), NOT_YET, gr.Button(NEXT_LATER, interactive=False), None
-        known = [i for i, picture in enumerate(session.pictures) if picture.painted]
+        known = [
+            i for i, picture in enumerate(session.pictures) if picture.painted or i == index
+        ]  # next after this one
         reading, suggestion = self.gpu.overview(
             session.model, fitted.extractor, [picture.ws for picture in session.pictures], known
         )
@@ -124,7 +127,9 @@ class Bench:
             for i, p in enumerate(session.pictures)
         )
         bars = show.sureness_bars(sureness(session, reading.labels, reading.uncertainty))
-        button = gr.Button("All images here are labelled", interactive=False)
+        all_done = all(picture.painted for picture in session.pictures)
+        said = "All images here are labelled" if all_done else "All other images here are labelled"
+        button = gr.Button(said, interactive=False)
         if suggestion is not None:
             title = session.pictures[suggestion].title
             text = f"Label {title} next: it differs most from what you have labelled"
@@ -172,11 +177,11 @@ def shown(session: Session, painted: PainterLabels | None) -> int:
 
 
 def usable(session: Session, fitted: Fitted | None) -> bool:
-    """Whether there is a fit, and it belongs to this generator and has as many categories."""
+    """Whether there is a fit, and it belongs to this generator and has these categories."""
     return (
         fitted is not None
         and fitted.extractor.generator_id == split_label(session.model)[0]
-        and len(fitted.extractor.categories) == len(session.categories)
+        and names_of(fitted.extractor.categories) == names_of(session.categories)
     )
 
 

@@ -64,7 +64,7 @@ class CategoryEditor:
         def finish(
             before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None, *ours: object
         ) -> tuple[object, ...]:
-            fitted = rename_fitted(fitted, after.categories)
+            fitted = rename_fitted(fitted, before, after)
             return after, fitted, bench.show_picture(after, fitted, shown(before, painted)), *ours
 
         def add(session: Session, fitted: Fitted | None, painted: PainterLabels | None, name: str, color: str) -> tuple:

@@ -10,7 +10,7 @@ from linsem.ui.html import Html
 from linsem.ui.thumbs import data_url
 
 TEMPLATE = (
-    '<div class="cp" hidden><img alt="before"><img alt="after"><i></i><span>before</span><em>after</em>'
+    '<div class="cp" hidden><img alt="before"><img alt="after"><i></i><span>start</span><em>now</em>'
     '<input type="range" min="0" max="1000" value="500" aria-label="How much of the image after is shown"></div>'
 )
 

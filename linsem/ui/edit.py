@@ -112,7 +112,8 @@ class _Wiring:
     def __init__(self, services: Services, logic: Editing, bench: LabelTab, at: _Layout) -> None:
         self.services, self.logic, self.bench, self.track, self.at = services, logic, bench, bench.track, at
         self.who = [bench.session, bench.fitted]
-        self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files])
+        self.shown = gr.State("")  # the name of the track that the tab shows
+        self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown])
         self.changed = [self.track, at.frames, at.line]
         self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
         self.quiet = {**services.short, "show_progress": "hidden"}
@@ -132,18 +133,22 @@ class _Wiring:
             on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.track], **more),
         ):
             self.arrive(taken)
+        opened = [*self.who, self.track]
+        gone = on(self.bench.arrived.change, self.follow, opened, [*self.changed, *self.settle[1]], **more)
+        self.idle(gone.then)
+        self._mark(gone.then)
+        on(gone.then, at.reader.look, who, at.reader.parts, **quiet)
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **quiet)
-            on(moved.then, logic.settle, *self.settle, **quiet)
+            on(moved.then, self.settled, *self.settle, **quiet)
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
-        opened = on(register, self.visit, [*self.who, self.track], self.changed, **self.quiet)
-        still = [gr.skip()] * len(self.settle[1])
-        settled = on(opened.then, lambda now: self.logic.settle(now) if now else still, *self.settle, **self.quiet)
+        asked = [*self.who, self.track, self.shown]
+        opened = on(register, self.visit, asked, [*self.changed, *self.settle[1]], **self.quiet)
         self._mark(opened.then)
         on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet)
-        return settled
+        return opened
 
     def _mark(self, register: Callable) -> None:
         """Mark the image being edited in both strips, whatever was clicked there before."""
@@ -166,7 +171,7 @@ class _Wiring:
             on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], self.changed, **long),
         ]
         for each in self.going:
-            self.idle(on(each.then, logic.settle, *self.settle, **self.quiet).then)
+            self.idle(on(each.then, self.settled, *self.settle, **self.quiet).then)
             self.idle(each.failure)  # a failed run does not trigger `then`
         self._settle_after(at.stop.click(None, None, None, cancels=self.going, api_visibility="private"))
 
@@ -192,7 +197,7 @@ class _Wiring:
             return self.logic.look(now) if now else (Strip(()), show.status(READY))
 
         looked = on(source.then, look, [self.track], [self.at.frames, self.at.line], **self.quiet)
-        settled = on(looked.then, self.logic.settle, *self.settle, **self.quiet)
+        settled = on(looked.then, self.settled, *self.settle, **self.quiet)
         self.idle(settled.then)
         return settled
 
@@ -202,14 +207,28 @@ class _Wiring:
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
         return self.logic.from_example(session, fitted, int(event.index))
 
-    def visit(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, object, object]:
+    def settled(self, now: Track | None) -> tuple[object, ...]:
+        """The values of `Editing.settle`, and which track they are of."""
+        return (*self.logic.settle(now), now.name)
+
+    def visit(self, session: Session, fitted: Fitted | None, now: Track | None, shown: str) -> tuple[object, ...]:
+        """Everything that shows the track, unless that is shown already: strokes are kept, and a run is not disturbed.
+
+        A state of the same track that is not shown yet is that of a run, which shows it when it ends.
+        """
         try:
             visited = self.logic.visit(session, fitted, now)
         except InputError as error:
-            return None, Strip(()), show.status(str(error), "bad")
-        if visited is now:
-            return gr.skip(), gr.skip(), gr.skip()
-        return visited, *self.logic.look(visited)
+            return None, Strip(()), show.status(str(error), "bad"), *[gr.skip()] * len(self.settle[1])
+        if visited is now and now.name == shown:
+            return tuple([gr.skip()] * (len(self.changed) + len(self.settle[1])))
+        return visited, *self.logic.look(visited), *self.settled(visited)
+
+    def follow(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, ...]:
+        """As `visit`, after another generator is chosen, if this tab has been opened."""
+        if now is None or now.model == session.model:
+            return tuple([gr.skip()] * (len(self.changed) + len(self.settle[1])))
+        return self.visit(session, fitted, now, "")
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

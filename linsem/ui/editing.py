@@ -18,8 +18,8 @@ from linsem.palette import overlay, rgb_of, write_label_map
 from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Session
-from linsem.studio import EditFrame
-from linsem.track import EditPoint, Track, new_track, push, reread, step
+from linsem.studio import SAMPLES, EditFrame
+from linsem.track import EditPoint, Track, new_track, painted_here, push, reread, step
 from linsem.ui import show
 from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
@@ -31,7 +31,7 @@ from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between the frames sent to the browser
 READY = "Paint what should be there, then press Run."
-PAINTED = "This example is already painted: press Run, or add strokes."
+PAINTED = "This is painted already: press Run, or add strokes."
 
 
 class Editing:
@@ -81,8 +81,8 @@ class Editing:
             Thumb(overlay(picture, each.labels, categories, 0.7), each.words)
             for picture, each in zip(rgb, found, strict=True)
         )
-        wish = None if track is None else track.points[0].wish
-        begun = [i for i, each in enumerate(found) if wish is not None and np.array_equal(_wish(each, track), wish)]
+        first = "" if track is None else track.points[0].caption
+        begun = [i for i, each in enumerate(found) if each.caption == first]
         return Strip(tuple(items), begun[0] if begun else None)
 
     def strip(self, session: Session, track: Track | None = None) -> Strip:
@@ -91,8 +91,11 @@ class Editing:
             return Strip(())
         rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
         items = tuple(Thumb(rgb[i], caption(p)[0]) for i, p in enumerate(session.pictures))
-        first = None if track is None or track.points[0].wish is not None else track.points[0]
-        begun = [i for i, p in enumerate(session.pictures) if first is not None and np.array_equal(p.ws, first.ws)]
+        first = None if track is None else track.points[0]
+        begun = [
+            i for i, p in enumerate(session.pictures)
+            if first is not None and first.caption == p.title and np.array_equal(p.ws, first.ws)
+        ]  # fmt: skip
         return Strip(items, begun[0] if begun else None)
 
     def from_example(self, session: Session, fitted: Fitted | None, index: int) -> Track:
@@ -101,7 +104,8 @@ class Editing:
         if not 0 <= index < len(found):
             raise InputError("this example is not there any more: choose another one")
         track = self.from_seed(session, fitted, found[index].seed, EDIT_PSI)
-        return replace(track, points=(replace(track.now, wish=_wish(found[index], track)),))
+        first = replace(track.now, wish=_wish(found[index], track), caption=found[index].caption)
+        return replace(track, points=(first,))
 
     def visit(self, session: Session, fitted: Fitted | None, track: Track | None) -> Track:
         """The track to show when the tab is opened, read by the current extractor.
@@ -142,7 +146,8 @@ class Editing:
             target != IGNORE if colored else None,
         )  # fmt: skip
         names = [track.extractor.categories[k].name for k in np.unique(target[target != IGNORE])]
-        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", {"left_out": note})
+        track = painted_here(track, target)
+        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", {"left_out": note}, target)
 
     def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
         """Remove a category from the image."""
@@ -156,16 +161,22 @@ class Editing:
 
     @staticmethod
     def _frames(
-        track: Track, frames: Iterator[EditFrame], steps: int, caption: str, more: dict[str, object]
-    ) -> Iterator[tuple[object, ...]]:
-        before, frame, last = track.now, None, 0.0
+        track: Track, frames: Iterator[EditFrame], steps: int, caption: str, more: dict[str, object],
+        wish: np.ndarray | None = None,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
+        """Frames for the page. While it runs the track keeps the strokes, so that a run that is stopped can go on."""
+        before, frame, last, clock = track.now, None, 0.0, time.monotonic()
         yield track, Strip((Thumb(before.rgb, "before"), Thumb(before.rgb, "now"))), show.progress(0, "Starting ...")
         for frame in frames:
             if time.monotonic() - last < EVERY:
                 continue
             last = time.monotonic()
-            yield _frame(track, frame, caption, {**more, "of": steps})
-        yield _frame(track, frame, caption, more)
+            if frame.sampled is not None:
+                line = f"Your labels are new to editing: {frame.sampled} of {SAMPLES} samples drawn to start from."
+                yield gr.skip(), gr.skip(), show.progress(frame.sampled / SAMPLES, line)
+                continue
+            yield _frame(track, frame, caption, {**more, "of": steps}, wish)
+        yield _frame(track, frame, caption, {**more, "seconds": time.monotonic() - clock})
 
     # --- what is shown of a track ------------------------------------------------------------------------------------
 
@@ -234,15 +245,17 @@ def _target(track: Track, painted: PainterLabels | None) -> np.ndarray:
     return painted.labels
 
 
-def _frame(track: Track, frame: EditFrame, caption: str, more: dict[str, object]) -> tuple[object, ...]:
-    """What the tab shows of a frame; `more` is added to its report.
+def _frame(
+    track: Track, frame: EditFrame, caption: str, more: dict[str, object], wish: np.ndarray | None = None
+) -> tuple[object, ...]:
+    """What the tab shows of a frame; `more` is added to its report, and `wish` stays painted.
 
     It has `left_out`, a note; `removed`, the name of the category to remove; and in each frame but the last `of`, the
     steps asked for, because Stop may end the run there.
     """
     report = {**frame.report, **more}
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
-    track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report))
+    track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish))
     if "of" not in more:
         return track, strip, _report_line(report)
     matched = f"{_percent(report['agreement_after'])} matched ({_percent(report['agreement_before'])} at the start)"
@@ -262,7 +275,7 @@ def _report_line(report: dict[str, object]) -> str:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
     line = (
-        f"Done: {_percent(after)} {matched} ({_percent(report['agreement_before'])} before). "
+        f"Done: as the labels read it, {_percent(after)} {matched} ({_percent(report['agreement_before'])} before). "
         f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )

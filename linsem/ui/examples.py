@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from linsem.errors import InputError
+from linsem.offers import with_assets
 from linsem.palette import Category, colorize, read_label_map
 from linsem.ui.thumbs import Thumb
 from linsem.zoo import assets
@@ -29,16 +30,23 @@ class ExampleEdit:
     words: str
     labels: np.ndarray
 
+    @property
+    def caption(self) -> str:
+        """What an edit that starts from it is called."""
+        return f"seed {self.seed}, {self.words}"
+
 
 def example_project(model: str) -> Path | None:
     """The project that ships with a generator, if there is one."""
     path = assets() / "examples" / f"{Path(model).name}.linsem.zip"
-    return path if path.is_file() else None
+    return path if with_assets(model) and path.is_file() else None
 
 
 def example_masks(model: str, categories: Sequence[Category]) -> list[tuple[Path, Thumb]]:
     """The label maps shipped with a generator that use only these categories, each with its thumbnail."""
     folder, found = assets() / "examples" / Path(model).name, []
+    if not with_assets(model):
+        return found
     for path in sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem)):
         try:
             labels = read_label_map(path, categories).labels
@@ -52,6 +60,8 @@ def example_masks(model: str, categories: Sequence[Category]) -> list[tuple[Path
 def example_edits(model: str, categories: Sequence[Category]) -> list[ExampleEdit]:
     """The edits shipped with a generator that use only these categories."""
     found = []
+    if not with_assets(model):
+        return found
     for path in sorted((assets() / "examples" / Path(model).name / "edits").glob("*.png")):
         seed, _, words = path.stem.partition("-")
         try:

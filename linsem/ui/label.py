@@ -41,6 +41,7 @@ class LabelTab:
     session: gr.State
     fitted: gr.State
     track: gr.State  # of the Edit tab; kept here because projects include it
+    arrived: gr.State  # changes whenever another bench replaces this one, such as that of another generator
 
 
 class _Layout:
@@ -72,7 +73,7 @@ class _Layout:
         with gr.Row(elem_classes="ls-tight", elem_id="image-tools"):
             self.clear = gr.Button("Clear image", size="sm", min_width=90)
             self.remove = gr.Button("Remove image", size="sm", min_width=90)
-            self.back = gr.Button("Undo", size="sm", min_width=90, interactive=False, elem_id="label-undo")
+            self.back = gr.Button("Undo for images", size="sm", min_width=90, interactive=False, elem_id="label-undo")
 
     def _learning(self) -> None:
         with gr.Row(elem_classes="ls-tight"):
@@ -239,7 +240,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     """Lay out the tab and register its events."""
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
-    return LabelTab(wiring.session, wiring.fitted, wiring.track)
+    return LabelTab(wiring.session, wiring.fitted, wiring.track, wiring.arrived)
 
 
 def first_categories(services: Services) -> tuple:

@@ -138,7 +138,7 @@ class Labelling:
         session = undo(before, self.services.settings.max_pictures)
         changed = [i for i, picture in enumerate(session.pictures) if before.find(picture.key) is None]
         index = changed[0] if len(changed) == 1 else shown(before, painted)
-        fitted = rename_fitted(fitted, session.categories)
+        fitted = rename_fitted(fitted, before, session)
         return session, fitted, self.bench.show_picture(session, fitted, index)
 
 

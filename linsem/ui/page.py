@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from linsem.errors import InputError
 from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.start import preload, warm
@@ -67,6 +68,15 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
         later = threading.Timer(WARM_AFTER, warm)
         later.daemon = True
         later.start()
+    try:
+        _serve(demo, settings)
+    except OSError as error:
+        where = f"{settings.host or '127.0.0.1'}:{settings.port or 7860}"
+        why = "the port is in use" if "empty port" in str(error) else str(error)
+        raise InputError(f"LINSEM_HOST, LINSEM_PORT: cannot serve on {where}: {why}") from error
+
+
+def _serve(demo: gr.Blocks, settings: Settings) -> None:
     demo.launch(
         server_name=settings.host or None,  # None: as GRADIO_SERVER_NAME says, which a Space sets
         server_port=settings.port or None,

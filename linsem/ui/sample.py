@@ -99,7 +99,8 @@ class _Wiring:
 
     def __init__(self, services: Services, bench: LabelTab, editing: EditTab, at: _Layout) -> None:
         self.services, self.editing, self.at, self.logic = services, editing, at, Sampling(services)
-        self.layout, self.results = gr.State(None), gr.State(None)
+        self.layout, self.results, self.opened = gr.State(None), gr.State(None), gr.State(False)
+        self.arrived = bench.arrived
         self.who = [bench.session, bench.fitted]
         self.quiet = {**services.short, "show_progress": "hidden"}
 
@@ -111,7 +112,9 @@ class _Wiring:
         other = on(at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet)
         on(other.then, logic.canvas, self.who, [at.painter], **quiet)
         for seen in (tab.select, other.then):
-            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
+            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts, self.opened], **quiet)
+        on(self.arrived.change, self.follow, [*self.who, self.opened],
+           [at.painter, at.shelf, *at.reader.parts, self.opened], **quiet)  # fmt: skip
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
         more = {**quiet, "cancels": self.editing.going}
         sent = on(at.send.click, self.to_edit, [*self.who, self.results], [self.editing.track, tabs], **more)
@@ -143,8 +146,7 @@ class _Wiring:
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
             on(ended, self.settled, [self.results], [self.results, at.strip, at.sides, at.send, at.pack], **ALWAYS)
-        on(stopped.then, lambda now: show.status("Stopped; what was found so far is kept." if now else "Stopped."),
-           [self.results], [at.state], **self.quiet)  # fmt: skip
+        on(stopped.then, self.stopped, [self.results, at.look], [at.state], **self.quiet)
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
         """As `Sampling.run`, but the first frame also clears the results of the previous run."""
@@ -152,6 +154,13 @@ class _Wiring:
         for frame in self.logic.run(*asked):
             yield *frame, *first
             first = (gr.skip(),) * 4
+
+    @staticmethod
+    def stopped(now: Results | None, look: str) -> str:
+        if now is None:
+            return show.status("Stopped.")
+        colors = f" The colours of seed {look.strip()} come last, so these have their own." if look.strip() else ""
+        return show.status(f"Stopped; what was found so far is kept.{colors}")
 
     def settled(self, now: Results | None) -> tuple[object, ...]:
         """After a run, however it ended: choose the best result unless one is chosen, and enable its actions."""
@@ -170,7 +179,17 @@ class _Wiring:
     def visit(self, session: Session, fitted: Fitted | None) -> tuple[object, ...]:
         found = self.logic.examples(session, fitted)
         shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
-        return shelf, *self.at.reader.look(session, fitted)
+        return shelf, *self.at.reader.look(session, fitted), True
+
+    def follow(self, session: Session, fitted: Fitted | None, opened: bool) -> tuple[object, ...]:
+        """After another bench has replaced this one, which may be of another generator, if this tab has been opened."""
+        if not opened:
+            return tuple([gr.skip()] * (3 + len(self.at.reader.parts)))
+        try:
+            canvas = self.logic.canvas(session, fitted)
+        except InputError:  # no extractor yet, as `visit` shows
+            canvas = gr.skip()
+        return canvas, *self.visit(session, fitted)
 
     def to_edit(self, session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
         if now is None or now.current is None:

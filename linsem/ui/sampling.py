@@ -246,7 +246,7 @@ class Sampling:
 def _look_of(text: str) -> int | None:
     """The seed in a text field, or None if it is empty."""
     text = text.strip()
-    if text and not re.fullmatch(r"\d{1,17}", text, re.ASCII):
+    if text and not re.fullmatch(r"\d{1,400}", text, re.ASCII):
         raise InputError(f"colours from seed: enter a whole number from 0 to {MAX_SEED}, or nothing, not {text[:40]!r}")
     return whole("colours from seed", int(text), 0, MAX_SEED) if text else None
 
