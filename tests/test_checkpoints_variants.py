@@ -155,15 +155,40 @@ BESIDE = {
     "date": datetime.datetime(2020, 2, 3, 4, tzinfo=datetime.timezone.utc),
     "folder": pathlib.PurePosixPath("a/b"),
     "defaults": collections.defaultdict(list, {"a": [1]}),
+    "version": torch.torch_version.TorchVersion("2.9.1"),
+    "dtypes": [torch.int16, torch.int8, torch.uint16, torch.complex64, torch.float8_e4m3fn],
+    "frozen set": frozenset({1, 2}),
+    "bytes": [bytearray(b"ab"), b"ab", b""],
+    "queue": collections.deque([1, 2], maxlen=5),
+    "counts": collections.Counter("abca"),
+    "complex": 1 + 2j,
+    "keys": {(0, 1): "a", ("x", None, 2.5): [3], (): 1},
     "arguments": argparse.Namespace(out=pathlib.PurePosixPath("x"), device=torch.device("cpu")),
 }
 
 
+@pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("name", BESIDE)
-def test_a_harmless_value_beside_the_network_does_not_matter(name):
+def test_a_harmless_value_beside_the_network_does_not_matter(name, protocol):
+    def written(side):
+        value = {"g_ema": rosinality_state(state), "latent_avg": state["mapping.w_avg"], "args": {name: side}}
+        stream = io.BytesIO()
+        torch.save(value, stream, pickle_protocol=protocol)
+        return stream.getvalue()
+
     state = nets.random_state(nets.STYLEGAN2)
-    value = {"g_ema": rosinality_state(state), "latent_avg": state["mapping.w_avg"], "args": {name: BESIDE[name]}}
-    assert parse_checkpoint(saved(value)).state["mapping.w_avg"].equal(state["mapping.w_avg"])
-    value["args"] = {name: os.system}
+    assert parse_checkpoint(written(BESIDE[name])).state["mapping.w_avg"].equal(state["mapping.w_avg"])
     with pytest.raises(CheckpointError, match="which no known checkpoint needs; nothing was run"):
-        parse_checkpoint(saved(value))
+        parse_checkpoint(written(os.system))
+
+
+@pytest.mark.parametrize("key", [((1,),), (1,) * 9, ("x" * 201,), (b"x",), (frozenset(),)])
+def test_a_key_that_is_not_plain_is_refused(key):
+    assert parse_checkpoint(saved({**rosinality_file(), "args": {(1, "x"): 2}})).notes == ()  # the twin
+    with pytest.raises(CheckpointError, match="as a key"):
+        parse_checkpoint(saved({**rosinality_file(), "args": {key: 2}}))
+
+
+def rosinality_file():
+    state = nets.random_state(nets.STYLEGAN2)
+    return {"g_ema": rosinality_state(state), "latent_avg": state["mapping.w_avg"]}

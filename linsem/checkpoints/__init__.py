@@ -7,6 +7,7 @@ as in `linsem`; `build_network` turns these into a frozen network. Each format h
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import os
 from pathlib import Path
@@ -20,6 +21,7 @@ from linsem.checkpoints.errors import CheckpointError
 from linsem.checkpoints.inert import Made, entries, kind_of
 from linsem.checkpoints.own import looks_own, read_own, write_safetensors
 from linsem.checkpoints.pickles import read_pickle
+from linsem.checkpoints.tables import notes_on, tables_in
 from linsem.checkpoints.torchfile import looks_legacy, read_torch_legacy, read_torch_zip, state_table
 from linsem.checkpoints.zipped import looks_zip
 
@@ -35,6 +37,13 @@ FOREIGN = {
     b"\x1f\x8b": "a gzip archive (unpack it first)",
     b"BZh": "a bzip2 archive (unpack it first)",
 }
+
+FORMATS = (
+    (rosinality.find_states, rosinality.read_rosinality),
+    (nvidia_torch.find_states, nvidia_torch.read_state),
+    (genforce.find_states, genforce.read_genforce),
+)
+"""How the state dicts of each format are found in a table, and read."""
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -90,16 +99,19 @@ def _recognise(data: memoryview) -> Checkpoint:
 
 
 def _from_torch(value: Any, decoder: Decoder) -> Checkpoint:
-    """Read a checkpoint from the value of a torch file."""
+    """Read a checkpoint from the value of a torch file: of a network that was saved whole, or of its best table."""
+    if nvidia_torch.looks_nvidia_torch(value):
+        return nvidia_torch.read_nvidia_torch(value, decoder)
     if not isinstance(value, dict | Made):
         raise CheckpointError(f"expected a table of tensors in the torch file, got {kind_of(value)}")
-    if rosinality.find_state(value) is not None:
-        return rosinality.read_rosinality(value, decoder)
-    if nvidia_torch.find_state(value) is not None:
-        return nvidia_torch.read_state(value, decoder)
-    if genforce.find_state(value) is not None:
-        return genforce.read_genforce(value, decoder)
-    raise CheckpointError(f"a torch file of an unknown network: it holds {_some_keys(value)}")
+    found = [(read, state) for table in tables_in(value) for find, read in FORMATS for state in find(table)]
+    if not found:
+        raise CheckpointError(f"a torch file of an unknown network: it holds {_some_keys(value)}")
+    found.sort(key=lambda pair: pair[1].rank)
+    read, state = found[0]
+    checkpoint = read(state, decoder)
+    more = notes_on(state.path, [other.path for _, other in found[1:]])
+    return dataclasses.replace(checkpoint, notes=(*checkpoint.notes, *more))
 
 
 def _from_pickle(value: Any, decoder: Decoder) -> Checkpoint:

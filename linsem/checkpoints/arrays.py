@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -59,10 +59,10 @@ class Decoder:
         """A float32 copy of the numbers at `offset` with the given geometry; raises if any lies outside the storage."""
         count = len(storage.raw) // storage.itemsize
         total = _product(size)
-        if len(size) != len(stride) or type(offset) is not int or offset < 0 or total > count:
-            raise CheckpointError(f"{name}: a tensor of {size} does not lie in a storage of {count} numbers")
-        last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True)) if total else 0
-        if last >= max(count, 1):
+        if len(size) != len(stride) or type(offset) is not int or offset < 0:
+            raise CheckpointError(f"{name}: damaged geometry of a tensor of {size}")
+        last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
+        if total and last >= count:  # one with a stride of 0 may have more numbers than its storage
             raise CheckpointError(f"{name}: a tensor of {size} reaches beyond its storage of {count} numbers")
         self.spend(name, total)
         numbers = np.frombuffer(storage.raw, STORAGE_DTYPES[storage.kind], count=count)[offset:]
@@ -98,24 +98,45 @@ class Decoder:
             return torch.tensor(float(value))
         if not isinstance(value, Made):
             raise CheckpointError(f"{name}: expected an array, got {kind_of(value)}")
-        if value.is_of("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"):
-            dtype, shape, fortran = _dtype(name, _argument(name, value, 0)), (), False
-            raw = _argument(name, value, 1)
-        elif value.is_of("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"):
-            state = value.state
-            if not isinstance(state, tuple) or len(state) != 5:
-                raise CheckpointError(f"{name}: damaged description of an array")
-            dtype, shape, fortran, raw = _dtype(name, state[2]), _sizes(name, state[1]), state[3], state[4]
-        else:
-            raise CheckpointError(f"{name}: expected an array, got {kind_of(value)}")
+        dtype, shape, order, raw = _array(name, value)
         data = _bytes(name, raw)
         total = _product(shape)
         if len(data) != total * dtype.itemsize:
             raise CheckpointError(f"{name}: an array of {shape} {dtype} in {len(data)} bytes")
         self.spend(name, total)
-        numbers = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        flat = np.frombuffer(data, dtype)
+        numbers = flat.reshape(shape, order=order) if isinstance(order, str) else flat.reshape(shape).transpose(order)
         with np.errstate(over="ignore"):
             return torch.from_numpy(np.array(numbers, dtype=np.float32, order="C"))
+
+
+Order = Literal["C", "F"] | tuple[int, ...]
+
+
+def _array(name: str, value: Made) -> tuple[np.dtype, tuple[int, ...], Order, Any]:
+    """The type, shape, order and bytes of a numpy array or scalar; a permutation as the order turns its axes."""
+    if value.is_of("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"):
+        return _dtype(name, _argument(name, value, 0)), (), "C", _argument(name, value, 1)
+    if value.is_of("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"):
+        state = value.state
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise CheckpointError(f"{name}: damaged description of an array")
+        return _dtype(name, state[2]), _sizes(name, state[1]), "F" if state[3] else "C", state[4]
+    if value.is_of("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"):  # since protocol 5
+        raw, dtype, shape, order = (_argument(name, value, index) for index in range(4))
+        sizes = _sizes(name, shape)
+        return _dtype(name, dtype), sizes, _order(name, order, value.args[4:], len(sizes)), raw
+    raise CheckpointError(f"{name}: expected an array, got {kind_of(value)}")
+
+
+def _order(name: str, order: Any, more: tuple[Any, ...], axes: int) -> Order:
+    """The order of an array's numbers: "C", "F", or for "K" the permutation of its axes that follows."""
+    if isinstance(order, str) and order in ("C", "F"):
+        return "F" if order == "F" else "C"
+    turn = _sizes(name, more[0]) if isinstance(order, str) and order == "K" and more else ()
+    if not turn or sorted(turn) != list(range(axes)):
+        raise CheckpointError(f"{name}: unknown order {shown(order)} of an array")
+    return turn
 
 
 def _argument(name: str, value: Made, index: int) -> Any:
@@ -161,6 +182,8 @@ def _bytes(name: str, value: Any) -> memoryview | bytes:
         if not isinstance(value.args, tuple) or value.args[1:] != ("latin1",):
             raise CheckpointError(f"{name}: damaged bytes of an array")
         value = value.args[0]
+    if isinstance(value, Made) and value.is_of("__builtin__.bytes") and value.args == ():  # no bytes, in protocol 2
+        return b""
     if isinstance(value, str):
         try:
             return value.encode("latin-1")

@@ -20,15 +20,15 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import entries
 from linsem.checkpoints.layouts import first, hwio, plane, plus_one, same, scalar, turned
 from linsem.checkpoints.names import Rule, check_fir, check_zero, conv_of, numbered, rename, torgb_of
-from linsem.checkpoints.torchfile import state_table, unwrapped
+from linsem.checkpoints.tables import Table, under
 
 SOURCE = "genforce"
 PLAIN = "genforce or SeFa"
 
-GENERATOR_KEYS = ("generator_smooth", "generator", "G_ema", "G")
+STYLED_ANCHORS = ("synthesis.early_layer.const", "synthesis.layer0.const", "synthesis.layer0.first_layer")
+GROWN_ANCHORS = ("layer0.weight", "layer0.conv.weight")
 FUSED_SIDE = 128  # pixels from which StyleGAN's upsampling convolutions are fused if "auto"
 UNKNOWN = "the file does not say whether its doubling convolutions are fused: {} was assumed"
 
@@ -40,26 +40,22 @@ def family_of(table: dict[str, Any]) -> str | None:
     if "synthesis.layer0.const" in table or "synthesis.layer0.first_layer" in table:
         return "stylegan"
     first_layer = "layer0.weight" in table or "layer0.conv.weight" in table
-    return "pggan" if first_layer and any(name.startswith("output") for name in table) else None
+    outputs, inputs = (any(name.startswith(start) for name in table) for start in ("output", "input"))
+    return "pggan" if first_layer and outputs and not inputs else None  # only a discriminator has inputs
 
 
-def find_state(value: Any) -> dict[str, Any] | None:
-    """The generator's state dict in a torch file (smoothed one first) or the file itself; None if there is none."""
-    top = entries(value)
-    tables = [top]
-    if "models" in top:
-        tables.append(entries(top["models"]))
-    candidates = [table.get(key) for key in GENERATOR_KEYS for table in tables]
-    for candidate in (*candidates, value):
-        table = unwrapped(state_table(candidate))
-        if family_of(table):
-            return table
-    return None
+def find_states(table: Table) -> list[Table]:
+    """The generators in a table of a torch file; a StyleGAN's layers alone would look like a PGGAN."""
+    for anchors in (STYLED_ANCHORS, GROWN_ANCHORS):
+        found = [found for found in under(table, anchors) if family_of(found.names)]
+        if found:
+            return found
+    return []
 
 
-def read_genforce(value: Any, decoder: Decoder) -> Checkpoint:
-    """Read a checkpoint from the value of a torch file in which `find_state` finds a state dict."""
-    table = find_state(value) or {}
+def read_genforce(found: Table, decoder: Decoder) -> Checkpoint:
+    """Read a checkpoint from one of `find_states`."""
+    table = found.names
     family = family_of(table)
     dialect, plain = _one_dialect(table)
     source = f"{SOURCE} ({dialect})"

@@ -12,6 +12,11 @@ from typing import Any
 
 from linsem.checkpoints.errors import CheckpointError
 
+TABLES = ("collections.OrderedDict", "dnnlib.util.EasyDict")
+PLAIN = (str, int, float, type(None))
+MAX_KEY = 8  # items of a tuple that is a key
+MAX_KEY_TEXT = 200  # characters of each, since a message may show them
+
 
 @dataclass(frozen=True)
 class Name:
@@ -47,11 +52,24 @@ class Made:
         return isinstance(self.maker, Name) and str(self.maker) in names
 
 
+def is_table(value: Any) -> bool:
+    """Whether a value is a dict, OrderedDict or EasyDict, so that `entries` can read it."""
+    return isinstance(value, dict) or (isinstance(value, Made) and value.is_of(*TABLES))
+
+
+def size_of(table: Any) -> int:
+    """The most entries that a table can have, told without a copy of it."""
+    if isinstance(table, dict):
+        return len(table)
+    pairs = table.args[0] if isinstance(table.args, tuple) and table.args else ()
+    return len(table.items) + (len(pairs) if isinstance(pairs, list | tuple) else 0)
+
+
 def entries(value: Any) -> dict:
     """The items of a dict, OrderedDict or EasyDict; raises CheckpointError for anything else."""
     if isinstance(value, dict):
         return value
-    if isinstance(value, Made) and value.is_of("collections.OrderedDict", "dnnlib.util.EasyDict"):
+    if is_table(value):
         found = dict(value.items)
         if value.args and isinstance(value.args, tuple) and isinstance(value.args[0], list | tuple):
             pairs = (pair for pair in value.args[0] if isinstance(pair, list | tuple) and len(pair) == 2)
@@ -75,10 +93,16 @@ def shown(value: Any, limit: int = 40) -> str:
 
 
 def checked_key(key: Any) -> Hashable:
-    """Accept only plain keys, since hashing a tuple nested a million deep would exhaust the C stack."""
-    if not isinstance(key, str | int | float | None):
+    """Accept only plain keys and short tuples of them, since hashing a deep tuple would exhaust the C stack."""
+    if not isinstance(key, PLAIN) and not _is_plain_tuple(key):
         raise CheckpointError(f"damaged pickle: {kind_of(key)} as a key")
     return key
+
+
+def _is_plain_tuple(key: Any) -> bool:
+    if not isinstance(key, tuple) or len(key) > MAX_KEY:
+        return False
+    return all(isinstance(item, PLAIN) and not (isinstance(item, str) and len(item) > MAX_KEY_TEXT) for item in key)
 
 
 def add_once(table: dict[str, Any], name: str, value: Any) -> None:

@@ -16,13 +16,17 @@ from linsem.stylegan2 import StyleGAN2Config
 
 State = dict[str, torch.Tensor]
 
+OPTIONAL = r"mapping\.w_avg|synthesis\..*\.noise_const"
+STRENGTH = r"synthesis\..*\.noise_(?:strength|weight)"
+"""Strengths may be missing only together, as in a network that was trained without noise."""
+
 MEAN_SAMPLES = 10_000
 MEAN_ROWS = 1000  # samples mapped at a time
 MEAN_WORK = 2**35  # multiplications; the largest known mapping takes 2**34.3, and a hostile one gets fewer samples
 
 
 def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: float | None = None) -> Checkpoint:
-    """A StyleGAN2 checkpoint from its state; a missing mean w or constant noise is supplied."""
+    """A StyleGAN2 checkpoint from its state; a missing mean w or noise is supplied."""
     starts = [name for name in state if re.fullmatch(r"synthesis\.b\d+\.const", name)]
     if len(starts) != 1:
         raise CheckpointError(f"expected one constant to start the synthesis, got {len(starts)}")
@@ -48,14 +52,11 @@ def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: flo
         const_size=(height, width),
         conv_clamp=clamp,
     )
-    network = _checked("stylegan2", config, state, r"mapping\.w_avg|synthesis\.b\d+\.conv\d\.noise_const")
-    state, more = _with_noise(state, config)
-    state, mean = _with_mean(state, network)
-    return Checkpoint("stylegan2", config, state, source, (*notes, *more, *mean))
+    return _completed("stylegan2", config, state, source, notes)
 
 
 def stylegan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoint:
-    """A StyleGAN checkpoint from its state; a missing mean w is supplied."""
+    """A StyleGAN checkpoint from its state; a missing mean w or noise is supplied."""
     channels = _pairs(state, "synthesis.layer{}.weight")
     layers, hidden, w_dim, entry = _mapping(state)
     c_dim = 0
@@ -64,8 +65,7 @@ def stylegan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoi
     config = StyleGANConfig(
         channels=channels, z_dim=entry, w_dim=w_dim, c_dim=c_dim, mapping_layers=layers, mapping_width=hidden
     )
-    state, mean = _with_mean(state, _checked("stylegan", config, state, r"mapping\.w_avg"))
-    return Checkpoint("stylegan", config, state, source, (*notes, *mean))
+    return _completed("stylegan", config, state, source, notes)
 
 
 def pggan(state: State, source: str, notes: tuple[str, ...] = ()) -> Checkpoint:
@@ -102,18 +102,27 @@ def _mapping(state: State) -> tuple[int, int | None, int, int]:
     return count, None if hidden == w_dim else hidden, w_dim, entry
 
 
-def _with_noise(state: State, config: StyleGAN2Config) -> tuple[State, tuple[str, ...]]:
-    """The state, with constant noise from fixed seeds for layers that have none."""
-    state, missing = dict(state), 0
-    for k, resolution in enumerate(config.resolutions):
-        for conv in ("conv1",) if k == 0 else ("conv0", "conv1"):
-            name = f"synthesis.b{resolution}.{conv}.noise_const"
-            if name not in state:
-                size = (resolution, config.const_size[1] * 2**k)
-                state[name] = torch.randn(size, generator=seeded(missing))
-                missing += 1
-    note = f"the file has no constant noise for {missing} layers: it was drawn from a fixed seed"
-    return state, (note,) if missing else ()
+def _completed(family: str, config: Config, state: State, source: str, notes: tuple[str, ...]) -> Checkpoint:
+    """The checkpoint of a StyleGAN or StyleGAN2, with what its state lacks and may lack."""
+    optional = OPTIONAL if any(re.fullmatch(STRENGTH, name) for name in state) else f"{OPTIONAL}|{STRENGTH}"
+    network = _checked(family, config, state, optional)
+    state, noise = _with_noise(state, network.state_dict())
+    state, mean = _with_mean(state, network)
+    return Checkpoint(family, config, state, source, (*notes, *noise, *mean))
+
+
+def _with_noise(state: State, expected: State) -> tuple[State, tuple[str, ...]]:
+    """The state, with constant noise from fixed seeds for layers that have none, of strength 0 if no layer has one."""
+    missing = [name for name in expected if name.endswith("noise_const") and name not in state]
+    drawn = {name: torch.randn(expected[name].shape, generator=seeded(k)) for k, name in enumerate(missing)}
+    silent = [name for name in expected if re.fullmatch(STRENGTH, name) and name not in state]
+    zeros = {name: torch.zeros(expected[name].shape) for name in silent}
+    notes: tuple[str, ...] = ()
+    if drawn:
+        notes = (f"the file has no constant noise for {len(drawn)} layers: it was drawn from a fixed seed",)
+    if zeros:  # then what was drawn does not matter
+        notes = ("the file has no strength of the noise: none is added",)
+    return {**state, **drawn, **zeros}, notes
 
 
 def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
@@ -131,9 +140,23 @@ def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
     with torch.no_grad():
         for start in range(0, count, MEAN_ROWS):
             z = torch.randn((min(MEAN_ROWS, count - start), network.z_dim), generator=source)
-            total += mapping(z).sum(dim=0, dtype=torch.float64)
+            total += mapping(z, _labels(start, len(z), network.config.c_dim)).sum(dim=0, dtype=torch.float64)
     note = f"the file has no mean w: it was averaged over {count} mapped z of a fixed seed"
+    if network.config.c_dim:
+        note += ", with each label in turn"
     return {**state, "mapping.w_avg": (total / count).float()}, (note,)
+
+
+def _labels(start: int, rows: int, c_dim: int) -> torch.Tensor | None:
+    """One-hot labels (rows, c_dim), each in turn from `start`; None for a network without labels.
+
+    A conditional network was never trained on a label of all zeros.
+    """
+    if not c_dim:
+        return None
+    labels = torch.zeros(rows, c_dim)
+    labels[torch.arange(rows), torch.arange(start, start + rows) % c_dim] = 1
+    return labels
 
 
 def _samples(part: State) -> int:

@@ -44,10 +44,8 @@ FILTERS = {"resample_kernel": [1, 3, 3, 1], "blur_filter": [1, 2, 1]}
 
 
 def looks_nvidia_tf(value: Any) -> bool:
-    """Whether the value of a pickle is a Network, or a tuple or list that starts with one."""
-    if isinstance(value, tuple | list):
-        return bool(value) and _is_network(value[0])
-    return _is_network(value)
+    """Whether the value of a pickle is a Network, or a tuple or list with one, since G and D may be left out."""
+    return any(map(_is_network, value)) if isinstance(value, tuple | list) else _is_network(value)
 
 
 def read_nvidia_tf(value: Any, decoder: Decoder) -> Checkpoint:

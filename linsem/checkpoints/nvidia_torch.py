@@ -1,8 +1,9 @@
 """Reads NVIDIA's PyTorch pickles of StyleGAN2, from stylegan2-ada-pytorch and the stylegan3 repository.
 
-They hold a dict {"G_ema": network, ...} whose networks are "persistent objects": a call with {class_name, state,
-module_src}, where state is the module's __dict__ and module_src the Python source that NVIDIA's loader executes. Only
-class_name and state are used here. A generator's state_dict() in a torch file has the same names and is read too.
+They hold a dict {"G_ema": network, ...} or a network alone; some people write either by torch.save. The networks are
+"persistent objects": a call with {class_name, state, module_src}, where state is the module's __dict__ and module_src
+the Python source that NVIDIA's loader executes. Only class_name and state are used here. A generator's state_dict() in
+a torch file has the same names and is read too.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, add_once, entries, kind_of, shown
+from linsem.checkpoints.inert import Made, add_once, entries, is_table, kind_of, shown
 from linsem.checkpoints.layouts import same
 from linsem.checkpoints.names import Rule, check_fir, rename
-from linsem.checkpoints.torchfile import state_table, unwrapped
+from linsem.checkpoints.tables import Table, notes_on, rank_of, under
 
 SOURCE = "NVIDIA PyTorch pickle"
 STATE_SOURCE = "NVIDIA PyTorch state dict"
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
+CONST = re.compile(r"synthesis\.b\d+\.const")
 MAX_DEPTH = 8
 MAX_TENSORS = 4096
 MAX_MODULES = 512  # a generator of 1024 pixels has about a hundred
@@ -38,35 +40,39 @@ RULES: tuple[Rule, ...] = (
 
 
 def looks_nvidia_torch(value: Any) -> bool:
-    """Whether the value of a pickle is a dict with a persistent network as G_ema or G."""
-    return isinstance(value, dict) and any(_is_network(value.get(key)) for key in ("G_ema", "G"))
+    """Whether a pickle or a torch file holds a persistent network that may be a generator, alone or in a table."""
+    return bool(_networks(value))
 
 
-def read_nvidia_torch(value: dict[str, Any], decoder: Decoder) -> Checkpoint:
-    """Read a checkpoint from the value of a pickle that `looks_nvidia_torch`."""
-    key = "G_ema" if _is_network(value.get("G_ema")) else "G"
-    notes = () if key == "G_ema" else ("the file has no averaged network (G_ema): G was read",)
-    network = _Module("", value[key])
+def read_nvidia_torch(value: Any, decoder: Decoder) -> Checkpoint:
+    """Read a checkpoint from the value of a file that `looks_nvidia_torch`."""
+    path, found = _networks(value)[0]
+    network = _Module("", found)
     _check_is_stylegan2(network)
     state = rename(network.tensors(), RULES, decoder.tensor)
     clamp = _check_attributes(network, state, decoder)
-    return infer.stylegan2(state, SOURCE, notes, clamp)
+    return infer.stylegan2(state, SOURCE, notes_on(path, [path for path, _ in _networks(value)[1:]]), clamp)
 
 
-def find_state(value: Any) -> dict[str, Any] | None:
-    """The state dict of a generator in a torch file that was saved without its pickle; None if there is none."""
-    top = entries(value)
-    for candidate in (*(top.get(key) for key in ("G_ema", "G", "state_dict")), value):
-        table = unwrapped(state_table(candidate))
-        if "mapping.fc0.weight" in table and any(re.fullmatch(r"synthesis\.b\d+\.const", name) for name in table):
-            return table
-    return None
+def _networks(value: Any) -> list[tuple[tuple[str, ...], Any]]:
+    """The persistent networks in a file with their keys, the averaged ones first."""
+    if _is_network(value):
+        return [((), value)]
+    table = entries(value) if is_table(value) else {}
+    paths = {(str(key)[:60],): item for key, item in table.items() if _is_network(item)}
+    ranks = {path: rank for path in paths if (rank := rank_of(path)) is not None}
+    return [(path, paths[path]) for path in sorted(ranks, key=lambda path: ranks[path])]
 
 
-def read_state(value: Any, decoder: Decoder) -> Checkpoint:
-    """Read a checkpoint from the value of a torch file in which `find_state` finds a state dict."""
+def find_states(table: Table) -> list[Table]:
+    """The state dicts of generators in a table of a torch file, which were saved without their pickle."""
+    return [found for found in under(table, ("mapping.fc0.weight",)) if any(map(CONST.fullmatch, found.names))]
+
+
+def read_state(table: Table, decoder: Decoder) -> Checkpoint:
+    """Read a checkpoint from one of `find_states`."""
     note = "a state dict tells neither a clamp nor the mapping's learning rate: none and 0.01 were assumed"
-    return infer.stylegan2(rename(find_state(value) or {}, RULES, decoder.tensor), STATE_SOURCE, (note,))
+    return infer.stylegan2(rename(table.names, RULES, decoder.tensor), STATE_SOURCE, (note,))
 
 
 def _is_network(value: Any) -> bool:

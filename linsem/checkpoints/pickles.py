@@ -11,60 +11,12 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from linsem.checkpoints.allowed import PLAIN_NAMES
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, Name, Persistent, checked_key, entries, kind_of
-
-__all__ = ["PLAIN_NAMES", "STORAGES", "TENSOR_NAMES", "Made", "Name", "Persistent", "entries", "kind_of", "read_pickle"]
+from linsem.checkpoints.inert import Made, Name, Persistent, checked_key, kind_of
 
 MAX_OPCODES = 4_000_000  # a 1024 px checkpoint with both networks has about 0.1 million
 MAX_LONG_BYTES = 64
-
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-STORAGES = frozenset(
-    ("torch", f"{kind}Storage")
-    for kind in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-)
-TENSOR_NAMES = STORAGES | {
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("torch", "Size"),
-}
-"""Names in files of torch.save."""
-SIDE_NAMES = frozenset(
-    {
-        ("torch", "device"),
-        *(("torch", name) for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")),
-        *(("datetime", name) for name in ("datetime", "date", "time", "timedelta", "timezone")),
-        *(("pathlib", name) for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
-        *(("pathlib._local", name) for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
-        ("collections", "defaultdict"),
-        ("easydict", "EasyDict"),
-        ("types", "SimpleNamespace"),
-        *((module, name) for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float", "str")),
-    }
-)
-"""Names that nobody here looks at, in the values beside a network: its training's settings, dates and folders."""
-PLAIN_NAMES = (
-    TENSOR_NAMES
-    | SIDE_NAMES
-    | {
-        ("builtins", "set"),
-        ("__builtin__", "set"),
-        ("_codecs", "encode"),
-        ("argparse", "Namespace"),
-        ("dnnlib.util", "EasyDict"),
-        ("dnnlib.tflib.network", "Network"),
-        ("tfutil", "Network"),
-        ("network", "Network"),
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        *((module, name) for module in _NUMPY for name in ("scalar", "_reconstruct")),
-        ("torch.storage", "_load_from_bytes"),
-        ("torch_utils.persistence", "_reconstruct_persistent_obj"),
-    }
-)
-"""All names in checkpoints of the known dialects, and in the settings that people keep beside them."""
 
 
 def read_pickle(data: memoryview, start: int = 0, names: frozenset[tuple[str, str]] = PLAIN_NAMES) -> tuple[Any, int]:

@@ -1,6 +1,6 @@
 """Reads the .pt files of rosinality/stylegan2-pytorch: {"g_ema": state dict, "latent_avg": (w_dim,), ...}.
 
-Other projects save it as {"state_dict": ...}, with names prefixed by `module.` or, beside an encoder, `decoder.`.
+Other projects save it under other keys, or with a prefix before each name, as `tables` finds them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any
 from linsem.checkpoints import infer
 from linsem.checkpoints.arrays import Decoder
 from linsem.checkpoints.checkpoint import Checkpoint
-from linsem.checkpoints.inert import entries
 from linsem.checkpoints.layouts import first, flat, one_row, plane, same, scalar
 from linsem.checkpoints.names import Rule, check_fir, conv_of, numbered, rename, torgb_of
-from linsem.checkpoints.torchfile import state_table, unwrapped
+from linsem.checkpoints.tables import Table, under
 
 SOURCE = "rosinality .pt"
-DECODER = "decoder."
 
 CONV = r"(conv1|convs\.\d{1,2})"
 RGB = r"(to_rgb1|to_rgbs\.\d{1,2})"
@@ -29,32 +27,18 @@ def looks_rosinality(table: dict[str, Any]) -> bool:
     return "input.input" in table and "conv1.conv.weight" in table
 
 
-def find_state(value: Any) -> dict[str, Any] | None:
-    """The generator's state dict in a torch file: g_ema, else g, else state_dict or the file; None in other formats."""
-    top = entries(value)
-    for candidate in (top.get("g_ema"), top.get("g"), top.get("state_dict"), value):
-        table = unwrapped(state_table(candidate))
-        for found in (table, _decoder(table)):
-            if looks_rosinality(found):
-                return found
-    return None
+def find_states(table: Table) -> list[Table]:
+    """The generators in a table of a torch file; beside an encoder trained for it (pSp, e4e), one is `decoder.`."""
+    return [found for found in under(table, ("input.input",)) if looks_rosinality(found.names)]
 
 
-def _decoder(table: dict[str, Any]) -> dict[str, Any]:
-    """The generator within the state dict of an encoder trained for it (pSp, e4e)."""
-    return {name.removeprefix(DECODER): value for name, value in table.items() if name.startswith(DECODER)}
-
-
-def read_rosinality(value: Any, decoder: Decoder) -> Checkpoint:
-    """Read a checkpoint from the value of a torch file in which `find_state` finds a state dict."""
-    table = find_state(value) or {}
-    state = rename(table, RULES, decoder.tensor)
-    mean = entries(value).get("latent_avg")
+def read_rosinality(table: Table, decoder: Decoder) -> Checkpoint:
+    """Read a checkpoint from one of `find_states`."""
+    state = rename(table.names, RULES, decoder.tensor)
+    mean = table.beside.get("latent_avg")
     if mean is not None:
         state["mapping.w_avg"] = one_row(decoder.numbers("latent_avg", mean))
-    averaged = "g_ema" in entries(value) or "g" not in entries(value)
-    notes = () if averaged else ("the file has no averaged network (g_ema): g was read",)
-    return infer.stylegan2(state, SOURCE, notes)
+    return infer.stylegan2(state, SOURCE)
 
 
 def _place(name: Callable[[int, str], str], inner: str) -> Any:

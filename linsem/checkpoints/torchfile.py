@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from linsem.checkpoints.allowed import PLAIN_NAMES, STORAGES
 from linsem.checkpoints.errors import CheckpointError
-from linsem.checkpoints.inert import Made, Persistent, add_once, entries
-from linsem.checkpoints.pickles import PLAIN_NAMES, STORAGES, read_pickle
+from linsem.checkpoints.inert import Made, Persistent, entries, is_table, size_of
+from linsem.checkpoints.pickles import read_pickle
 from linsem.checkpoints.storages import Storage, storage_of
 from linsem.checkpoints.zipped import read_zip
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MAX_STORAGES = 20_000
+MAX_NAMES = 20_000  # in one state dict; a generator and a discriminator of 1024 pixels have about 400
 TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
 
 
@@ -119,17 +121,8 @@ def _storages_in(value: Any) -> dict[str, tuple[str, int]]:
 
 def state_table(value: Any) -> dict[str, Any]:
     """The tensor descriptions of a state dict by name, or an empty dict if `value` is not one."""
-    try:
-        table = entries(value)
-    except CheckpointError:
+    if not is_table(value) or size_of(value) > MAX_NAMES:
         return {}
+    table = entries(value)
     found = {k: v for k, v in table.items() if isinstance(k, str) and isinstance(v, Made) and v.is_of(*TENSORS)}
     return found if len(found) == len(table) else {}
-
-
-def unwrapped(table: dict[str, Any]) -> dict[str, Any]:
-    """A state dict without the prefix `module.`, which training on several GPUs adds to names."""
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        add_once(found, name.removeprefix("module."), value)
-    return found

@@ -40,6 +40,13 @@ def corpus() -> dict[str, bytes]:
         "rosinality legacy": _saved(rosinality, False),
         "genforce": _saved({"generator_smooth": genforce.stylegan2_state(style2, "genforce")}, True),
         "higan": _saved(genforce.stylegan_state(style, "higan"), False),
+        "nvidia tf 5": _written(
+            lambda p: nvidia_tf.write_nvidia_tf(
+                p, nvidia_tf.stylegan_variables(style), protocol=5, multiarray="numpy._core.numeric"
+            )
+        ),
+        "nvidia saved": _saved_live(style2),
+        "lightning": _saved({"state_dict": {f"generator.{k}": v for k, v in style2.items()}, "epoch": (1, 2)}, True),
         "interfacegan": _saved(genforce.pggan_state(grown, "interfacegan"), True),
     }
 
@@ -55,3 +62,8 @@ def _saved(value: object, as_zip: bool) -> bytes:
     stream = io.BytesIO()
     torch.save(value, stream, _use_new_zipfile_serialization=as_zip)
     return stream.getvalue()
+
+
+def _saved_live(state: dict[str, torch.Tensor]) -> bytes:
+    with nvidia_torch.persistence():
+        return _saved({"G": nvidia_torch.live_generator(state)}, True)

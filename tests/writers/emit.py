@@ -95,15 +95,25 @@ def _call(value: Call, protocol: int) -> bytes:
     return out
 
 
+def _dtype(values: Any) -> Call:
+    return Call("numpy", "dtype", (values.dtype.str[1:], False, True), state=(3, "<", None, None, None, -1, -1, 0))
+
+
 def array(values: Any, multiarray: str = "numpy.core.multiarray") -> Call:
     """A numpy array as numpy pickles it (`numpy._core.multiarray` since numpy 2)."""
-    dtype = Call("numpy", "dtype", (values.dtype.str[1:], False, True), state=(3, "<", None, None, None, -1, -1, 0))
     fortran = values.flags.f_contiguous and not values.flags.c_contiguous
-    state = (1, values.shape, dtype, fortran, values.tobytes("F" if fortran else "C"))
+    state = (1, values.shape, _dtype(values), fortran, values.tobytes("F" if fortran else "C"))
     return Call(multiarray, "_reconstruct", (Global("numpy", "ndarray"), (0,), b"b"), state=state)
+
+
+def buffer(values: Any, numeric: str = "numpy.core.numeric") -> Call:
+    """A numpy array as numpy pickles it in protocol 5 (`numpy._core.numeric` since numpy 2)."""
+    fortran = values.flags.f_contiguous and not values.flags.c_contiguous
+    raw = values.tobytes("F" if fortran else "C")
+    inner = Raw(b"\x96" + struct.pack("<Q", len(raw)) + raw)
+    return Call(numeric, "_frombuffer", (inner, _dtype(values), values.shape, "F" if fortran else "C"))
 
 
 def number(value: Any, multiarray: str = "numpy.core.multiarray") -> Call:
     """A numpy scalar as numpy pickles it."""
-    dtype = Call("numpy", "dtype", (value.dtype.str[1:], False, True), state=(3, "<", None, None, None, -1, -1, 0))
-    return Call(multiarray, "scalar", (dtype, value.tobytes()))
+    return Call(multiarray, "scalar", (_dtype(value), value.tobytes()))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.writers.emit import Call, array, dumps, number
+from tests.writers.emit import Call, array, buffer, dumps, number
 
 
 def to_hwio(weight: torch.Tensor) -> torch.Tensor:
@@ -134,7 +134,9 @@ def tf_network(
 
 def _value(value: torch.Tensor, multiarray: str) -> Call:
     values = np.asarray(value.detach().numpy())
-    return number(np.float32(values), multiarray) if values.ndim == 0 else array(values, multiarray)
+    if values.ndim == 0:
+        return number(np.float32(values), multiarray.replace("numeric", "multiarray"))
+    return buffer(values, multiarray) if multiarray.endswith("numeric") else array(values, multiarray)
 
 
 def write_nvidia_tf(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,16 +59,23 @@ def network(
     return Call("torch_utils.persistence", "_reconstruct_persistent_obj", (meta,))
 
 
-def generator(state: dict[str, torch.Tensor], clamp: float | None = None, **wrong: Any) -> Call:
+def generator(
+    state: dict[str, torch.Tensor],
+    clamp: float | None = None,
+    *,
+    tensor: Callable = tensor_call,
+    parameter: Callable = parameter_call,
+    **wrong: Any,
+) -> Call:
     """The generator of a state; `wrong` overrides attributes of the mapping's layers."""
-    filter_ = tensor_call(torch.tensor([1.0, 3.0, 3.0, 1.0])[:, None] * torch.tensor([1.0, 3.0, 3.0, 1.0]) / 64)
+    filter_ = tensor(torch.tensor([1.0, 3.0, 3.0, 1.0])[:, None] * torch.tensor([1.0, 3.0, 3.0, 1.0]) / 64)
 
     def module(prefix: str) -> Call:
         own = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
         kids = list(dict.fromkeys(name.split(".")[0] for name in own if "." in name))
         leaves = {name: value for name, value in own.items() if "." not in name}
-        buffers = {name: tensor_call(value) for name, value in leaves.items() if name in ("w_avg", "noise_const")}
-        parameters = {name: parameter_call(value) for name, value in leaves.items() if name not in buffers}
+        buffers = {name: tensor(value) for name, value in leaves.items() if name in ("w_avg", "noise_const")}
+        parameters = {name: parameter(value) for name, value in leaves.items() if name not in buffers}
         attributes: dict[str, Any] = {}
         last = prefix.rstrip(".").split(".")[-1]
         if last.startswith("conv"):
@@ -80,6 +92,51 @@ def generator(state: dict[str, torch.Tensor], clamp: float | None = None, **wron
 
     children = {"synthesis": module("synthesis."), "mapping": module("mapping.")}
     return network("Generator", {}, {}, children, z_dim=512, img_resolution=64)
+
+
+class Persistent:
+    """A persistent object that Python pickles as NVIDIA's code does, if `persistence` can be imported then."""
+
+    def __init__(self, meta: dict[str, Any]) -> None:
+        self.meta = meta
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (self.meta,)
+
+
+@contextmanager
+def persistence() -> Iterator[None]:
+    """Stand-ins for NVIDIA's modules, of which a pickler wants only the names."""
+    package, module = ModuleType("torch_utils"), ModuleType("torch_utils.persistence")
+
+    def _reconstruct_persistent_obj(meta: dict[str, Any]) -> None:
+        raise AssertionError("called")
+
+    _reconstruct_persistent_obj.__module__ = module.__name__
+    _reconstruct_persistent_obj.__qualname__ = "_reconstruct_persistent_obj"
+    package.persistence, module._reconstruct_persistent_obj = module, _reconstruct_persistent_obj
+    sys.modules |= {package.__name__: package, module.__name__: module}
+    try:
+        yield
+    finally:
+        del sys.modules[package.__name__], sys.modules[module.__name__]
+
+
+def live_generator(state: dict[str, torch.Tensor], clamp: float | None = None) -> Persistent:
+    """The generator of a state as an object with real tensors, for `pickle.dumps` and `torch.save`."""
+
+    def live(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: live(item) for key, item in value.items()}
+        if not isinstance(value, Call):
+            return value
+        if value.name == "scalar":
+            return np.float64(np.frombuffer(value.args[1])[0])
+        return (
+            Persistent(live(value.args[0])) if value.name.startswith("_reconstruct") else OrderedDict(live(value.items))
+        )
+
+    return live(generator(state, clamp, tensor=lambda value: value, parameter=torch.nn.Parameter))
 
 
 def write_nvidia_torch(
