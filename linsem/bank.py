@@ -16,8 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from linsem.arguments import number, whole_number
+from linsem.device import without_autocast
+from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
-from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
+from linsem.generator import Generator, batches, check_seeds, checked_pass, fitting, mapped
 from linsem.whole import whole
 
 BANK_SIZE = 64  # label maps in a bank are at most this high: enough to rank, small enough to scan
@@ -29,11 +32,12 @@ ABANDONED = 3600  # seconds after which an unfinished file is taken to be left b
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Seeds with their labels, (N, h, w) uint8, for one generator, extractor and psi."""
+    """Seeds with their labels, (N, h, w) uint8, for one generator (None: unknown), extractor and psi."""
 
     seeds: tuple[int, ...]
     labels: np.ndarray
     psi: float
+    generator_id: str | None = None
 
 
 def make_bank(
@@ -44,19 +48,34 @@ def make_bank(
     return last
 
 
+@without_autocast
 def iter_bank(
     generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0, batch: int = 8
 ) -> Iterator[Bank]:
-    """Yield the bank as it grows, batch by batch; only the layers that the extractor reads are computed."""
+    """Yield the bank as it grows, batch by batch; only the layers that the extractor reads are computed.
+
+    The labels of all steps share one array, whose rows are never written again.
+    """
     check_fits(extractor, generator)
+    seeds, psi, batch = check_seeds(seeds), number("psi", psi), whole_number("batch", batch, 1)
     size = bank_size(generator)
-    rows: list[np.ndarray] = []
+    labels = np.empty((len(seeds), *size), np.uint8)
     for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
         with torch.no_grad():
-            ws = generator.map(seed_z(generator, seeds[part]), psi)
+            ws = mapped(generator, seeds[part], psi)
             _, features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)
-            rows.append(extractor.predict(features, size))
-        yield Bank(tuple(seeds[: part.stop]), np.concatenate(rows), psi)
+            labels[part] = extractor.predict(features, size)
+        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id)
+
+
+def check_bank(bank: Bank, generator: Generator, least: int = 1) -> None:
+    """Raise InputError unless this is a bank of the generator, of at least so many seeds."""
+    if not isinstance(bank, Bank):
+        raise InputError(f"bank: expected a Bank, as make_bank gives it, got {type(bank).__name__}")
+    if bank.generator_id is not None and bank.generator_id != generator.id:
+        raise InputError(f"bank: expected one of the generator {generator.id!r}, got one of {bank.generator_id!r}")
+    if len(bank.seeds) < least:
+        raise InputError(f"bank: expected at least {least} seeds, got {len(bank.seeds)}")
 
 
 def bank_size(generator: Generator) -> tuple[int, int]:
@@ -76,11 +95,13 @@ class Banks:
         self.folder = folder
         self._here: dict[str, Bank] = {}
 
+    @without_autocast
     def grow(
         self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
     ) -> Iterator[Bank]:
         """As `iter_bank`, or the complete bank at once if it is cached; incomplete banks are not cached."""
         check_fits(extractor, generator)
+        seeds, psi = check_seeds(seeds), number("psi", psi)
         name = f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
         bank = self._here.get(name) or _read(self.folder / name, generator, seeds, psi)
         if bank is not None:
@@ -135,7 +156,7 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
         _add(digest, generator.state_dict())
     else:  # identified by its output
         with torch.no_grad():
-            ws = generator.map(seed_z(generator, seeds[:1]), psi)
+            ws = mapped(generator, seeds[:1], psi)
             features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)[1]
         _add(digest, {str(i): x for i, x in enumerate([ws, *features])})
     return digest.hexdigest()[:24]
@@ -152,7 +173,7 @@ def _read(path: Path, generator: Generator, seeds: Sequence[int], psi: float) ->
     """The bank in a file; None if there is none or it is damaged."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]))
+            bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]), generator.id)
     except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
         return None
     with contextlib.suppress(OSError):  # the folder may be read-only

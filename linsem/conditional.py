@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from linsem import steer as loop
-from linsem.bank import Bank, Banks, bank_key, cached_bank, iter_bank, make_bank
+from linsem.arguments import number, whole_number
+from linsem.bank import Bank, Banks, bank_key, cached_bank, check_bank, iter_bank, make_bank
+from linsem.device import without_autocast
 from linsem.extractor import Extractor, check_fits, findable
-from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
+from linsem.generator import Generator, batches, checked_pass, fitting, mapped
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
@@ -125,6 +127,7 @@ def sample(
     return last.results
 
 
+@without_autocast
 def iter_sample(
     generator: Generator,
     extractor: Extractor,
@@ -162,20 +165,21 @@ def iter_sample(
 
     While the bank is made, steps without results are yielded (index 0), so that the caller can stop.
     """
-    layout, note = _checked(generator, extractor, layout, count, candidates)
-    if bank is None and not 0 <= seed <= seed + candidates - 1 <= MAX_SEED:
-        raise LayoutError(f"seed: expected {candidates} seeds in 0..{MAX_SEED}, got {seed} and what follows it")
-    if bank is None and not 0 <= psi <= 2:
-        raise LayoutError(f"psi: expected 0 to 2, got {psi}")
-    if bank is not None and len(bank.seeds) < count:
-        raise LayoutError(f"count: expected at most the {len(bank.seeds)} seeds of the bank, got {count}")
+    count = whole_number("count", count, 1, 64, error=LayoutError)
+    candidates = whole_number("candidates", candidates, count, 100_000, error=LayoutError)
+    layout, note = _checked(generator, extractor, layout)
     check_look(generator, look)
-    loop.check_steps(steps)
-    if draw_every < 1:
-        raise LayoutError(f"draw_every: expected 1 or more, got {draw_every}")
-    if bank is None:
+    steps, lr = loop.check_steps(steps), loop.check_lr(lr)
+    draw_every = whole_number("draw_every", draw_every, 1, error=LayoutError)
+    diversity = number("diversity", diversity, error=LayoutError)
+    if bank is not None:
+        check_bank(bank, generator)
+        if len(bank.seeds) < count:
+            raise LayoutError(f"count: expected at most the {len(bank.seeds)} seeds of the bank, got {count}")
+    else:
+        psi, seeds = number("psi", psi, 0, 2, error=LayoutError), _candidates(seed, candidates)
         grow = iter_bank if banks is None else banks.grow
-        for grown in grow(generator, extractor, range(seed, seed + candidates), psi=psi):
+        for grown in grow(generator, extractor, seeds, psi=psi):
             bank = grown
             yield SampleStep(0, steps, (), None, note)
     scores = rank_starts(bank, layout)
@@ -183,7 +187,7 @@ def iter_sample(
     chosen = choose_starts(bank, layout, count, diversity=diversity, scores=scores)
     seeds = [bank.seeds[i] for i in chosen]
     with torch.no_grad():
-        start = generator.map(seed_z(generator, seeds), bank.psi)
+        start = mapped(generator, seeds, bank.psi)
     wish = loop.Wish(layout, weight=category_weight(layout))
     basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
     basis = None if basis is None or len(basis) == 0 else basis  # all samples are one image
@@ -201,6 +205,14 @@ def iter_sample(
         if step.done or step.index % draw_every == 0:
             results = _results(generator, step, layout, seeds)
         yield SampleStep(step.index, steps, results, nearest, note)
+
+
+def _candidates(seed: int, count: int) -> range:
+    """The seeds from `seed` on; raises `LayoutError`."""
+    seed = whole_number("seed", seed, 0, MAX_SEED, error=LayoutError)
+    if seed + count - 1 > MAX_SEED:
+        raise LayoutError(f"seed: expected {count} seeds in 0..{MAX_SEED}, got {seed} and what follows it")
+    return range(seed, seed + count)
 
 
 def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray) -> loop.SteerStep:
@@ -244,15 +256,9 @@ def score(labels: np.ndarray, layout: np.ndarray) -> float:
     return float(np.mean(ious))
 
 
-def _checked(
-    generator: Generator, extractor: Extractor, layout: np.ndarray, count: int, candidates: int
-) -> tuple[np.ndarray, str]:
+def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray) -> tuple[np.ndarray, str]:
     """The layout at the generator's size, without categories that are never predicted, and a note on these."""
     check_fits(extractor, generator)
-    if not 1 <= count <= 64:
-        raise LayoutError(f"count: expected 1..64, got {count}")
-    if not count <= candidates <= 100_000:
-        raise LayoutError(f"candidates: expected {count}..100000, got {candidates}")
     layout = np.asarray(layout)
     if layout.ndim != 2 or layout.dtype.kind not in "ui":
         raise LayoutError(f"layout: expected labels (H, W), whole numbers, got {layout.shape} {layout.dtype}")

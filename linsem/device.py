@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -52,20 +52,29 @@ def _those_here() -> str:
     return " or ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])
 
 
-def without_autocast(steps: Callable[..., Iterator]) -> Callable[..., Iterator]:
-    """Let a generator function compute in the precision that it says, whatever `torch.autocast` its caller is in.
+@contextmanager
+def own_modes() -> Iterator[None]:
+    """Compute as the code inside says, whatever `torch.autocast` or `torch.inference_mode` the caller is in.
 
-    The caller's own code between two steps stays in it.
+    Autocast would round what is kept; what is made in inference mode could never be differentiated, there or later.
     """
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def without_autocast(steps: Callable[..., Iterator]) -> Callable[..., Iterator]:
+    """Let a generator function compute in its `own_modes`; the caller's code between two steps keeps the caller's."""
 
     @functools.wraps(steps)
     def made(*args: object, **options: object) -> Iterator:
         inner = steps(*args, **options)
         while True:
-            with ExitStack() as stack:
-                for kind in ("cpu", "cuda", "mps"):
-                    if torch.is_autocast_enabled(kind):
-                        stack.enter_context(torch.autocast(kind, enabled=False))
+            with own_modes():
                 try:
                     step = next(inner)
                 except StopIteration:

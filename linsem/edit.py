@@ -12,21 +12,34 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from linsem import jump
 from linsem import steer as loop
+from linsem.arguments import number
 from linsem.bank import make_bank
 from linsem.categories import checked_labels
+from linsem.device import without_autocast
+from linsem.edit_maps import (
+    GROW,
+    agreement,
+    is_met,
+    opened_by,
+    outside_change,
+    outside_weight,
+    pixel_weight,
+    region_of,
+)
 from linsem.extractor import Extractor, check_fits, findable
 from linsem.generator import Generator, checked_pass
 from linsem.jump import Atlas, make_atlas
 from linsem.pixels import IGNORE
 from linsem.wish import category_weight
 
-GROW = 0.03  # of the image's height: how far the region extends beyond the strokes
-FEATHER = 0.03  # over this much more the hold on the rest sets in
-WHOLE = 0.5  # of the pixels: a target that covers more is a label map rather than strokes
+__all__ = [
+    "GROW", "EditError", "EditResult", "affordable", "agreement", "edit", "iter_edit", "outside_change", "region_of",
+    "removal_target",
+]  # fmt: skip
+
 PATIENCE = 20
 HELD_MORE, HOLD = 1.5, 0.3  # after a jump: factor on the hold on the rest, and weight of the hold on its labels
 WEIGHTS = loop.Weights(agree=1.0, preserve=4.0, close=1e-3)
@@ -68,6 +81,7 @@ def edit(
     return last
 
 
+@without_autocast
 def iter_edit(
     generator: Generator,
     extractor: Extractor,
@@ -83,7 +97,9 @@ def iter_edit(
     color_mask: np.ndarray | None = None,
     atlas: Atlas | bool | None = None,
 ) -> Iterator[EditResult]:
-    """Edit an image, yielding the best result so far after each step; it never matches less than the original.
+    """Edit an image, yielding the best result so far after each step.
+
+    Without a wish for colours it never matches the target less than the original; colours may be met at its expense.
 
     Args:
         ws: (num_ws, w_dim).
@@ -91,21 +107,26 @@ def iter_edit(
         region: (H, W) bool, where the image may change (default: the wished pixels, grown; if the target covers most of
             the image, only those that differ from the present labels).
         steps, lr, weights: see `linsem.steer.steer`.
-        enough: if the target already holds to this degree, return at once; the report says so.
+        enough: if the target already holds to this degree, also around the pixels that it would change, return at once;
+            the report says so.
         color, color_mask: a wish for colours, (H, W, 3) uint8 where the mask (H, W) is true.
         atlas: of the generator's samples (`linsem.jump`), so that the edit may start with a jump, as adding a hat
             needs; the rest is then held more firmly: `preserve` counts half as much again, and its labels are held too.
             None: made from `SAMPLES` samples, if there are `WORTH` steps or more, but not on a CPU beyond `QUICK`
-            pixels; False: none. For several edits, make it once: `make_atlas(generator, make_bank(generator, extractor,
-            range(200)))`.
+            pixels; True: made in any case; False: none. For several edits, make it once: `make_atlas(generator,
+            make_bank(generator, extractor, range(200)))`.
     """
     clock = time.monotonic()
+    steps, lr = loop.check_steps(steps), loop.check_lr(lr)
+    enough = number("enough", enough, error=EditError)
     check_fits(extractor, generator)
+    _check_atlas(generator, atlas)
     painted = _checked_color(generator, color, color_mask)
     target, note = _checked_target(generator, extractor, target, painted)
     start = _checked_ws(generator, ws)
     origin, before = _seen(generator, extractor, start)
-    region = _checked_region(generator, _opened(target, before, painted) if region is None else region, target, painted)
+    region = opened_by(target, before, painted) if region is None else region
+    region = _checked_region(generator, region, target, painted)
     keep = outside_weight(region)
     wished = np.where(region, target, IGNORE).astype(np.uint8)
     held = np.where((keep > 0) & (wished == IGNORE), before, IGNORE).astype(np.uint8)
@@ -120,10 +141,12 @@ def iter_edit(
     def unchanged(index: int, note: str) -> EditResult:
         return EditResult(origin, before, start[0].cpu(), _report(before, before, wished, 0.0, index, clock, note))
 
-    if agreed >= enough and painted is None:
+    if painted is None and is_met(before, wished, enough):
         yield unchanged(0, note or "the image already shows what is asked for")
         return
-    if atlas is None and steps >= WORTH and (wished != IGNORE).any() and affordable(generator):
+    if atlas is None:
+        atlas = steps >= WORTH and affordable(generator)
+    if atlas is True and (wished != IGNORE).any():
         atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
     note = note or (ALL_OPEN if region.all() else "")
     for step in _moves(generator, extractor, start, wish, atlas, steps, lr, weights):
@@ -139,15 +162,29 @@ def iter_edit(
 
 def affordable(generator: Generator) -> bool:
     """Whether an atlas takes seconds rather than minutes to make, so that an edit may make one by default."""
-    return generator.device.type != "cpu" or max(generator.size) <= QUICK
+    return torch.device(generator.device).type != "cpu" or max(generator.size) <= QUICK
 
 
 def _checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     """(1, num_ws, w_dim) on the generator's device."""
-    ws, expected = torch.as_tensor(ws).detach().float(), (generator.num_ws, generator.w_dim)
+    expected = (generator.num_ws, generator.w_dim)
+    try:
+        ws = torch.as_tensor(ws).detach().float()
+    except (RuntimeError, TypeError, ValueError):  # None, text, rows of different lengths
+        raise EditError(f"ws: expected {expected}, of one image, got {type(ws).__name__}") from None
     if tuple(ws.shape) != expected:
         raise EditError(f"ws: expected {expected}, of one image, got {tuple(ws.shape)}")
     return ws[None].to(generator.device)
+
+
+def _check_atlas(generator: Generator, atlas: Atlas | bool | None) -> None:
+    if atlas is None or isinstance(atlas, bool):
+        return
+    if not isinstance(atlas, Atlas):
+        expected = "expected one of make_atlas, True, False or None"
+        raise EditError(f"atlas: {expected}, got {type(atlas).__name__}")
+    if atlas.generator_id is not None and atlas.generator_id != generator.id:
+        raise EditError(f"atlas: expected one of the generator {generator.id!r}, got one of {atlas.generator_id!r}")
 
 
 def _moves(
@@ -180,34 +217,6 @@ def _seen(generator: Generator, extractor: Extractor, start: torch.Tensor) -> tu
     return image, extractor.predict(features, tuple(generator.size))[0]
 
 
-def region_of(wished: np.ndarray, grow: int) -> np.ndarray:
-    """(H, W) bool: the wished pixels, dilated by `grow` pixels in every direction."""
-    mask = torch.from_numpy(wished.astype(np.float32))[None, None]
-    return F.max_pool2d(mask, 2 * grow + 1, 1, grow)[0, 0].numpy() > 0
-
-
-def outside_weight(region: np.ndarray) -> np.ndarray:
-    """(H, W) float32: 0 in the region, 1 well outside, and a ramp between to avoid a seam."""
-    feather = max(1, round(FEATHER * region.shape[0]))
-    mask = torch.from_numpy(region.astype(np.float32))[None, None]
-    soft = F.avg_pool2d(F.pad(mask, (feather,) * 4, mode="replicate"), 2 * feather + 1, 1)[0, 0].numpy()
-    return np.where(region, 0.0, 1 - soft).astype(np.float32)
-
-
-def pixel_weight(wished: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """(H, W) float32: in total, wished pixels that differ from the present labels weigh at least twice the others."""
-    asked = wished != IGNORE
-    wrong = asked & (wished != before)
-    right = asked & ~wrong
-    weight = np.zeros(wished.shape, np.float32)
-    if wrong.any():
-        weight[wrong] = 1.0
-        weight[right] = min(1.0, 0.5 * wrong.sum() / max(right.sum(), 1))
-    else:
-        weight[right] = 1.0
-    return weight
-
-
 def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, region: np.ndarray) -> np.ndarray:
     """A target that removes a category: within the region, its pixels get the next most likely one.
 
@@ -217,21 +226,6 @@ def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, regi
     others[category] = -torch.inf
     instead = others.argmax(0).to(torch.uint8).cpu().numpy()
     return np.where(region & (labels == category), instead, IGNORE).astype(np.uint8)
-
-
-def agreement(labels: np.ndarray, wished: np.ndarray) -> float:
-    """The share of the wished pixels (not 255) that have the wished label."""
-    asked = wished != IGNORE
-    return float((labels[asked] == wished[asked]).mean()) if asked.any() else 1.0
-
-
-def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray) -> float:
-    """Mean absolute difference outside the region, in 0..255, of two (1, 3, H, W) images clamped to [-1, 1]."""
-    outside = torch.from_numpy(~region).to(image.device)
-    if not outside.any():
-        return 0.0
-    change = (image.clamp(-1, 1) - origin.clamp(-1, 1)).abs().mean(dim=1)[0]
-    return float(change[outside].mean() * 127.5)
 
 
 def _checked_target(
@@ -253,15 +247,6 @@ def _checked_target(
     return target, note
 
 
-def _opened(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
-    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, only those that differ."""
-    wished = target != IGNORE
-    if wished.mean() > WHOLE and (wished & (target != before)).any():
-        wished &= target != before
-    wished = wished if painted is None else wished | painted
-    return region_of(wished, max(1, round(GROW * len(target))))
-
-
 def _checked_region(
     generator: Generator, region: np.ndarray, target: np.ndarray, painted: np.ndarray | None
 ) -> np.ndarray:
@@ -280,6 +265,8 @@ def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: n
     """Where a colour is wished for, (H, W) bool; None if nowhere."""
     if color_mask is None and color is not None:
         raise EditError("color: expected a color_mask with it, that says where it is wished")
+    if isinstance(color_mask, torch.Tensor):
+        raise EditError("color_mask: expected an array (H, W) of bool, got a tensor")
     if color_mask is None or not np.any(color_mask):
         return None
     size, mask = tuple(generator.size), np.asarray(color_mask, bool)

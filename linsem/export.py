@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from linsem.arguments import number, shown, whole_number
+from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits, uncertainty_of
-from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
+from linsem.generator import Generator, batches, checked_pass, fitting, mapped
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
 from linsem.seeds import MAX_SEED
@@ -70,15 +72,12 @@ def iter_export(
     With `shard` (index, number of shards), only every n-th of these seeds is processed, into the zip that `shard_path`
     names. Closing the iterator early leaves no file. Raises InputError before anything is written.
     """
-    index, shards = shard
-    if not (shards >= 1 and 0 <= index < shards):
-        raise InputError(f"shard: expected (index, number) with 0 <= index < number, got {shard}")
-    if count < shards or batch < 1:
-        raise InputError(f"count, batch: expected at least {shards} and 1, got {count} and {batch}")
-    if not (0 <= first_seed and first_seed + count - 1 <= MAX_SEED):
+    index, shards = shard = _checked_shard(shard)
+    count, batch = whole_number("count", count, shards), whole_number("batch", batch, 1)
+    first_seed = whole_number("first_seed", first_seed, 0, MAX_SEED)
+    if first_seed + count - 1 > MAX_SEED:
         raise InputError(f"first_seed: expected seeds in 0..{MAX_SEED}, got {first_seed} and {count - 1} more")
-    if not abs(psi) <= 10:
-        raise InputError(f"psi: expected a number in -10..10, got {psi}")
+    psi = number("psi", psi, -10, 10)
     path = shard_path(out_path, shard)
     if not path.parent.is_dir():
         raise InputError(f"out_path: expected a folder that exists, got {path.parent}")
@@ -88,13 +87,24 @@ def iter_export(
     return write_dataset(path, items, len(seeds), extractor.categories, generator=called(generator), psi=psi)
 
 
+def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
+    try:
+        index, shards = (whole_number("shard", each, 0) for each in shard)
+    except (TypeError, ValueError):  # not two, or not whole numbers
+        index, shards = 0, 0
+    if not 0 <= index < shards:
+        raise InputError(f"shard: expected (index, number) with 0 <= index < number, got {shown(shard)}")
+    return index, shards
+
+
+@without_autocast
 @torch.no_grad()
 def iter_labelled(
     generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float, batch: int = 8
 ) -> Iterator[list[Labelled]]:
     """Generate and label seeds, a batch at a time, without keeping anything."""
     for part in batches(len(seeds), fitting(generator, batch)):
-        image, features = checked_pass(generator, generator.map(seed_z(generator, seeds[part]), psi))
+        image, features = checked_pass(generator, mapped(generator, seeds[part], psi))
         logits = extractor.logits(features, generator.size)
         unsure = uncertainty_of(logits, extractor.temperature).mean(dim=(1, 2)).cpu().numpy()
         if not np.isfinite(unsure).all():

@@ -11,12 +11,12 @@ unlabelled pixels (255) are ignored.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from linsem.arguments import whole_number
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
 from linsem.device import without_autocast
@@ -110,9 +110,10 @@ def iter_few_shot(
         raise InputError(f"ridge: expected a number of at least 0, got {ridge}")
     if not 0 <= balance <= 1 or (power is not None and not 0 <= power <= 1):
         raise InputError(f"expected balance and power in 0..1, got {balance} and {power}")
-    iterations, noise, seed = _whole("iterations", iterations, 1), _whole("noise", noise, 0), check_seed(seed)
-    rank = None if rank is None else _whole("rank", rank, 1)
-    pixels = None if pixels is None else _whole("pixels", pixels, len(categories))  # one for each at least
+    iterations, noise = whole_number("iterations", iterations, 1), whole_number("noise", noise, 0)
+    seed = check_seed(seed)
+    rank = None if rank is None else whole_number("rank", rank, 1)
+    pixels = None if pixels is None else whole_number("pixels", pixels, len(categories))  # one for each at least
     check_annotations(generator, annotations, categories, every=missing == "error")
     annotations = _with_guesses(generator, annotations, spread)
     layers = chosen_layers(generator, layers)
@@ -155,17 +156,6 @@ def _most(generator: Generator, layers: tuple[int, ...], images: int) -> int:
     """The default number of labelled pixels to use."""
     numbers = sum(generator.layers[i].channels for i in layers)
     return max(LEAST_PIXELS, min(PIXELS_AN_IMAGE * images, MAX_PIXELS, MAX_NUMBERS // numbers))
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    """The option as an int, from any integer type; raises InputError."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    return number
 
 
 def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) -> bool:

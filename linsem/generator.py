@@ -8,12 +8,13 @@ without a mapping network repeats z. `synthesize` turns ws into an image and the
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 
+from linsem.arguments import shown, whole_number
 from linsem.errors import InputError
 from linsem.seeds import MAX_SEED
 
@@ -67,23 +68,35 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
     Seeds are limited to 0..2**32 - 1: torch ignores the higher bits, so larger seeds would repeat earlier samples.
     """
-    if not isinstance(seeds, Iterable) or isinstance(seeds, str) or len(seeds) == 0:
-        raise InputError(f"seeds: expected a list of at least one, got {seeds!r}")
-    for seed in seeds:
-        check_seed(seed)
+    seeds = check_seeds(seeds)
     rows = [torch.randn(generator.z_dim, generator=seeded(seed), dtype=torch.float32) for seed in seeds]
     return torch.stack(rows).to(generator.device)
 
 
+def mapped(generator: Generator, seeds: Sequence[int], psi: float) -> torch.Tensor:
+    """The ws of seeds, one of each; raises InputError if `map` gives another number of them."""
+    z = seed_z(generator, seeds)
+    ws = generator.map(z, psi)
+    if not isinstance(ws, torch.Tensor) or ws.ndim == 0 or len(ws) != len(z):
+        raise InputError(f"{generator.id!r}: expected ws of {len(z)} images from `map`, got {_described(ws)}")
+    return ws
+
+
 def check_seed(value: object) -> int:
     """The seed as an int, from any integer type (numpy, tensor); InputError for 1.5, "12" and what is out of range."""
+    return whole_number("seed", value, 0, MAX_SEED)
+
+
+def check_seeds(values: Iterable[int]) -> tuple[int, ...]:
+    """Seeds as ints, from a list, a range or an array; InputError for none, and for what has no length or no order."""
     try:
-        seed = operator.index(value)
+        unordered = isinstance(values, (str, bytes, Set, Mapping))
+        given = () if unordered or len(values) == 0 else tuple(values)
     except TypeError:
-        seed = -1
-    if not 0 <= seed <= MAX_SEED:
-        raise InputError(f"seed: expected a whole number in 0..{MAX_SEED}, got {value!r}")
-    return seed
+        given = ()
+    if not given:
+        raise InputError(f"seeds: expected a list of at least one, got {shown(values)}")
+    return tuple(check_seed(seed) for seed in given)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -109,32 +122,54 @@ def fitting(generator: Generator, count: int, last_layer: int | None = None) -> 
 def checked_pass(
     generator: Generator, ws: torch.Tensor, *, image: bool = True, last_layer: int | None = None, **noise: object
 ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-    """Call `synthesize` and check the shapes of its results; raises InputError if they are not as declared.
+    """Call `synthesize` and check what it gives; raises InputError if that is not as declared, or not of each sample.
 
     All code that reads features or images goes through here, since generators may be user-defined. The image and the
     features are returned as float32, whatever precision they were computed in.
     """
-    picture, features = generator.synthesize(ws, image=image, last_layer=last_layer, **noise)
-    check_features(generator, features, last_layer)
+    drawn = generator.synthesize(ws, image=image, last_layer=last_layer, **noise)
+    if not isinstance(drawn, (tuple, list)) or len(drawn) != 2:
+        got = _described(drawn)
+        raise InputError(f"{generator.id!r}: expected an image and its feature maps from `synthesize`, got {got}")
+    picture, features = drawn
+    check_features(generator, features, last_layer, len(ws))
     if image:
         expected = (len(ws), 3, *generator.size)
         if not isinstance(picture, torch.Tensor) or tuple(picture.shape) != expected:
-            got = tuple(picture.shape) if isinstance(picture, torch.Tensor) else type(picture).__name__
-            raise InputError(f"{generator.id!r}: expected an image of {expected}, got {got}")
+            raise InputError(f"{generator.id!r}: expected an image of {expected}, got {_described(picture)}")
         picture = picture.float()
     return picture, [x.float() for x in features]
 
 
-def check_features(generator: Generator, features: Sequence[torch.Tensor], last_layer: int | None = None) -> None:
-    """Raise InputError unless the features, each (N, C, h, w), match `layers`, up to `last_layer` at least."""
+def check_features(
+    generator: Generator, features: Sequence[torch.Tensor], last_layer: int | None = None, count: int | None = None
+) -> None:
+    """Raise InputError unless the features, each (N, C, h, w), match `layers`, up to `last_layer` at least.
+
+    With `count`, also unless each has that many samples.
+    """
     layers = generator.layers
+    if not isinstance(features, (list, tuple)):
+        raise InputError(f"{generator.id!r}: expected a list of feature maps, got {_described(features)}")
     least = len(layers) if last_layer is None else last_layer + 1
     if not least <= len(features) <= len(layers):
         raise InputError(f"{generator.id!r}: expected {least} feature maps, as `layers` says, got {len(features)}")
     for i, (x, layer) in enumerate(zip(features, layers, strict=False)):
         expected = (layer.channels, layer.height, layer.width)
+        if not isinstance(x, torch.Tensor):
+            raise InputError(f"{generator.id!r}: layer {i}: expected a tensor, got {_described(x)}")
         if tuple(x.shape[1:]) != expected:
             raise InputError(f"{generator.id!r}: layer {i}: expected maps of {expected}, got {tuple(x.shape[1:])}")
+        if count is not None and len(x) != count:
+            raise InputError(f"{generator.id!r}: layer {i}: expected maps of {count} images, got {len(x)}")
+
+
+def _described(value: object) -> str:
+    """A tensor by its shape, a tuple or list by its length, anything else by its type."""
+    if isinstance(value, torch.Tensor):
+        return str(tuple(value.shape))
+    name = type(value).__name__
+    return f"{name} of {len(value)}" if isinstance(value, (tuple, list)) else name
 
 
 def chosen_layers(generator: Generator, layers: Sequence[int] | None) -> tuple[int, ...]:

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from linsem import steer as loop
-from linsem.bank import Bank
+from linsem.bank import Bank, check_bank
+from linsem.device import own_modes
+from linsem.errors import InputError
 from linsem.extractor import Extractor
-from linsem.generator import Generator, seed_z
+from linsem.generator import Generator, mapped
 from linsem.pixels import IGNORE, resize_labels
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)  # multiples of the step that, by the regression, fulfils the wish
@@ -33,22 +35,28 @@ LEAST_SPREAD = 1e-12  # absolute: with psi 0 all samples are the same image, and
 class Atlas:
     """w (N, w_dim) and labels (N, h, w) of the samples of a bank, and the principal directions of w.
 
-    `basis` (D, w_dim) has as rows the directions, scaled so that a unit coordinate is one standard deviation of w.
+    `basis` (D, w_dim) has as rows the directions, scaled so that a unit coordinate is one standard deviation of w;
+    `generator_id` is that of the generator (None: unknown).
     """
 
     w: torch.Tensor
     labels: np.ndarray
     basis: torch.Tensor
+    generator_id: str | None = None
 
 
+@own_modes()
 def make_atlas(generator: Generator, bank: Bank) -> Atlas:
-    """An atlas from a bank of at least two seeds."""
+    """An atlas from a bank of at least two seeds of this generator; raises InputError."""
+    check_bank(bank, generator, least=2)  # of one there is no variance
     with torch.no_grad():
-        w = generator.map(seed_z(generator, bank.seeds), bank.psi)[:, 0]
+        w = mapped(generator, bank.seeds, bank.psi)[:, 0]
+    if not torch.isfinite(w).all():
+        raise InputError("bank: the generator gives numbers that are not finite for its seeds")
     spread, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(w.double().T)))
     own = spread > (LEAST_VARIANCE * spread[-1]).clamp_min(LEAST_SPREAD)
     basis = (vectors[:, own] * spread[own].sqrt()).T.to(w.dtype)
-    return Atlas(w, bank.labels, basis)
+    return Atlas(w, bank.labels, basis, getattr(generator, "id", None))
 
 
 def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarray) -> torch.Tensor:

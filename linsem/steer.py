@@ -11,15 +11,18 @@ The best iterate of each sample is kept and yielded, not the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from linsem.agree import labels_of, weighted_entropy
+from linsem.arguments import number, whole_number
+from linsem.device import without_autocast
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, checked_pass, fitting
+from linsem.segmenter import Segmenter, as_segmenter, teacher_segmenter
 from linsem.specks import without_specks
 from linsem.wish import SteerError, Weights, Wish, WishMaps
 
@@ -28,9 +31,9 @@ __all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "steer"
 ROUNDING = 1e-6  # in the sum of weights that add up to one
 LEAST_GAIN = 0.003  # of the loss: a smaller decrease counts as none for `patience`
 MOST_STEPS = 10_000
+MOST_LR = 1e6
 SPACES = ("z", "z_layers", "ws")
 Basis = torch.Tensor  # (D, w_dim): a subspace of w; a latent (N, D) is an offset added to the w of all layers
-Segmenter = Callable[[torch.Tensor | None, list[torch.Tensor], tuple[int, int]], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,7 @@ class SteerStep:
     done: bool
 
 
+@without_autocast
 def steer(
     generator: Generator,
     segmenter: Extractor | Segmenter,
@@ -88,7 +92,9 @@ def steer(
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
     if len(start) == 0:
         raise SteerError("start: expected at least one latent, got none")
-    check_steps(steps)
+    steps, lr, enough = check_steps(steps), check_lr(lr), number("enough", enough, error=SteerError)
+    psi = number("psi", psi, error=SteerError)
+    patience = None if patience is None else whole_number("patience", patience, 0, error=SteerError)
     loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(), psi, keep_best, with_image)
     if anchor is not None:
         loop.hold(anchor)
@@ -105,10 +111,14 @@ def steer(
         loop.move()
 
 
-def check_steps(steps: int) -> None:
-    """Raise `SteerError` if the number of moves is out of range."""
-    if not 0 <= steps <= MOST_STEPS:
-        raise SteerError(f"steps: expected 0..{MOST_STEPS}, got {steps}")
+def check_steps(steps: int) -> int:
+    """The number of moves as an int; raises `SteerError`."""
+    return whole_number("steps", steps, 0, MOST_STEPS, error=SteerError)
+
+
+def check_lr(lr: float) -> float:
+    """The learning rate as a float; raises `SteerError`."""
+    return number("lr", lr, 0, MOST_LR, error=SteerError)
 
 
 class _Loop:
@@ -142,8 +152,8 @@ class _Loop:
         self.part = fitting(generator, len(self.start), self.last_layer)
         self.anchor, self.origin = self.start, None
         count = len(self.start)
-        self.best_loss = torch.full((count,), torch.inf)
-        self.best_agreement = torch.zeros(count)
+        self.best_loss = torch.full((count,), torch.inf, dtype=torch.float32)
+        self.best_agreement = torch.zeros(count, dtype=torch.float32)
         self.best_latent = self.start.clone()
         self.best_image: torch.Tensor | None = None
         self.best_labels: torch.Tensor | None = None
@@ -283,19 +293,3 @@ def _checked_start(generator: Generator, start: torch.Tensor, space: str | Basis
     if not torch.isfinite(start).all():
         raise SteerError("start: holds numbers that are not finite")
     return start.detach().float().to(generator.device).clone()
-
-
-def as_segmenter(segmenter: Extractor | Segmenter) -> Segmenter:
-    """An extractor as a function of (image, features, size); a function is returned unchanged."""
-    if not isinstance(segmenter, Extractor):
-        return segmenter
-    return lambda image, features, size: segmenter.logits(features, size)
-
-
-def teacher_segmenter(teacher: object) -> Segmenter:
-    """A segmenter from an image network with `.logits(image)`, as in the paper's baselines."""
-
-    def segment(image: torch.Tensor | None, features: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        return teacher.logits(image)
-
-    return segment

@@ -57,7 +57,8 @@ class Styled(nn.Module):
         if c is None and self.label is not None:
             chosen = torch.full((len(z),), self.label, device=z.device)
             c = F.one_hot(chosen, self.config.c_dim).float()
-        ws = self.mapping(z, c)[:, None].repeat(1, self.num_ws, 1)
+        w = self.mapping(z, c).float()  # under autocast it is not, and could not be mixed with the mean
+        ws = w[:, None].repeat(1, self.num_ws, 1)
         if psi == 1:
             return ws
         head = self.mapping.w_avg.lerp(ws[:, :cutoff], psi)
@@ -86,5 +87,6 @@ def noise_of(const: torch.Tensor, mode: str, seeds: Sequence[int] | None, index:
         return None
     if mode == "const" or seeds is None:
         return const
-    rows = [torch.randn((1, *const.shape), generator=seeded(int(seed) * 64 + index)) for seed in seeds]
+    options = {"dtype": torch.float32}  # whatever the default is: in another, the same seed draws other numbers
+    rows = [torch.randn((1, *const.shape), generator=seeded(int(seed) * 64 + index), **options) for seed in seeds]
     return torch.stack(rows).to(const.device)

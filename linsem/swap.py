@@ -12,8 +12,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from linsem.arguments import shown
+from linsem.errors import InputError
 from linsem.extractor import Extractor
-from linsem.generator import Generator, batches, checked_pass, fitting, seed_z
+from linsem.generator import Generator, batches, check_seed, checked_pass, fitting, mapped
 from linsem.seeds import MAX_SEED
 from linsem.wish import SteerError
 
@@ -27,8 +29,11 @@ def check_look(generator: Generator, look: int | None) -> None:
     """Raise `SteerError` if a look is given but the generator cannot separate it from the layout."""
     if look is None:
         return
-    if isinstance(look, bool) or not 0 <= look <= MAX_SEED:
-        raise SteerError(f"look: expected a seed, a whole number in 0..{MAX_SEED}, got {look}")
+    try:
+        check_seed(None if isinstance(look, bool) else look)
+    except InputError:
+        wrong = f"look: expected a seed, a whole number in 0..{MAX_SEED}, got {shown(look)}"
+        raise SteerError(wrong) from None
     if generator.num_ws < 2:
         raise SteerError(
             f"look: {generator.id!r} draws layout and look from one latent, so that the look cannot be another one's; "
@@ -45,7 +50,7 @@ def with_look(
     Returns ws, images, and labels (N, H, W). Styles are replaced from the last one down until the score falls by more
     than `GIVEN_UP`; an image that allows none is unchanged.
     """
-    other = generator.map(seed_z(generator, [look]), psi)[0].to(ws)
+    other = mapped(generator, [look], psi)[0].to(ws)
     now, images, labels = _draw(generator, extractor, ws)
     least = [score(each) - GIVEN_UP for each in labels]
     going = list(range(len(ws)))

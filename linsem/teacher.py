@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linsem.agree import labels_of
+from linsem.device import device_of, own_modes
 from linsem.errors import InputError
 from linsem.generator import freeze
 from linsem.palette import Category, parse_categories
@@ -169,13 +170,14 @@ def save_teacher(network: UNet, categories: tuple[Category, ...], path: Path | s
         save_file(state, str(partial), metadata=metadata)
 
 
+@own_modes()
 def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
     """Load a shipped teacher by its generator's name ("avatars-128"), or a file; raises `TeacherError`.
 
     Generators of the same drawings at other sizes share a teacher: it takes images of any size that is a multiple of
-    16.
+    16. `device` is as for `load_generator`.
     """
-    path = _find(name_or_path)
+    place, path = device_of(str(device)), _find(name_or_path)
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -186,9 +188,10 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
     except (SafetensorError, OSError) as error:
         raise TeacherError(f"{path.name}: not a readable safetensors file ({error})") from error
     config, categories = _described(metadata, path.name)
-    network = UNet(config)
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, which shall not change the caller's numbers
+        network = UNet(config).float()
     _fill(network, state, path.name)
-    return Teacher(network, categories).to(device)
+    return Teacher(network, categories).to(place)
 
 
 def _find(name_or_path: str | Path) -> Path:

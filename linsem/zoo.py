@@ -16,7 +16,7 @@ import torch
 
 from linsem.checkpoints import Checkpoint, CheckpointError, build_network
 from linsem.dcgan import check_digiface, find_digiface, load_digiface
-from linsem.device import device_of
+from linsem.device import device_of, own_modes
 from linsem.generator import Generator
 from linsem.generators import GENERATORS, GeneratorSpec
 from linsem.offers import (
@@ -42,6 +42,7 @@ __all__ = [
 Progress = Callable[[int, int], None]
 
 
+@own_modes()
 def load_generator(
     source: str | Path,
     *,
@@ -60,7 +61,7 @@ def load_generator(
     `progress(done, total)` counts the bytes of a download. `file` is an earlier result of `locate` for this source,
     which saves the search. Raises `ModelError`, which says what to do, and InputError for a missing device.
     """
-    if not isinstance(dtype, torch.dtype):
+    if dtype not in (torch.float32, torch.bfloat16):
         raise ModelError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype!r}")
     named = str(source.absolute()) if isinstance(source, Path) else str(source)
     network = _load(named, device_of(str(device)), progress, file)

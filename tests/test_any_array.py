@@ -47,7 +47,7 @@ def test_categories_of_one_name_are_refused_before_the_fit(toy, dense):
 
 @pytest.mark.parametrize("pixels", [0, -5])
 def test_fewer_pixels_than_categories_are_refused(toy, dense, pixels):
-    with pytest.raises(ValueError, match=f"pixels: expected at least one a category .4., got {pixels}"):
+    with pytest.raises(ValueError, match=f"pixels: expected a whole number of at least 4, got {pixels}"):
         fit_few_shot(toy, dense, CATEGORIES, pixels=pixels)
 
 

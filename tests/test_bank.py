@@ -12,7 +12,9 @@ import torch
 from linsem import bank as banking
 from linsem import conditional
 from linsem.bank import Banks, bank_key, cache_folder
+from linsem.errors import InputError
 from linsem.generator import seed_z
+from linsem.jump import make_atlas
 from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -177,3 +179,48 @@ def test_the_studio_keeps_the_banks_of_samplings_and_of_edits(monkeypatch, tmp_p
     assert len(frames) == 2  # the kept bank, and the starts
     studio._atlas_of(model, extractor)
     assert len(files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "seeds", [[], None, 5, b"12", {1, 2}, {1: 2}, iter([1]), (s for s in (1, 2)), np.arange(0), torch.tensor(3)]
+)
+def test_what_is_no_list_of_seeds_is_refused(toy, extractor, seeds, tmp_path):
+    for make in (banking.make_bank, Banks(tmp_path).make):
+        with pytest.raises(InputError, match="seeds: expected a list of at least one, got "):
+            make(toy, extractor, seeds)
+    with pytest.raises(InputError, match="seeds: expected a list of at least one, got "):
+        seed_z(toy, seeds)
+
+
+def test_seeds_of_any_kind_are_kept_as_whole_numbers(toy, extractor, tmp_path):
+    plain = banking.make_bank(toy, extractor, range(3))
+    for seeds in ([0, 1, 2], np.arange(3, dtype=np.uint8), torch.arange(3)):
+        for bank in (banking.make_bank(toy, extractor, seeds), Banks(tmp_path).make(toy, extractor, seeds)):
+            assert bank.seeds == (0, 1, 2) and {type(seed) for seed in bank.seeds} == {int}
+            assert np.array_equal(bank.labels, plain.labels)
+    assert len(files(tmp_path)) == 1
+
+
+def test_the_steps_of_a_bank_share_their_labels(toy, extractor):
+    """To copy all that came before at each step would take quadratic time."""
+    steps = list(banking.iter_bank(toy, extractor, range(10), batch=4))
+    assert [len(step.labels) for step in steps] == [len(step.seeds) for step in steps] == [4, 8, 10]
+    for step in steps:
+        assert np.shares_memory(step.labels, steps[-1].labels)
+        assert np.array_equal(step.labels, banking.make_bank(toy, extractor, step.seeds).labels)
+
+
+def test_a_bank_knows_its_generator_and_is_refused_by_another(toy, extractor, tmp_path):
+    other = ToyGenerator(32, seed=1, id="other")
+    layout = toy.truth(toy.map(seed_z(toy, [1007])))[0]
+    for _ in range(2):  # made, and read
+        bank = Banks(tmp_path).make(other, other.known_extractor(), range(40))
+        assert bank.generator_id == "other"
+        assert make_atlas(other, bank).generator_id == "other"
+        with pytest.raises(InputError, match="bank: expected one of the generator 'toy', got one of 'other'"):
+            make_atlas(toy, bank)
+        with pytest.raises(InputError, match="bank: expected one of the generator 'toy', got one of 'other'"):
+            conditional.sample(toy, extractor, layout, 1, bank=bank, steps=1)
+    assert conditional.sample(toy, extractor, layout, 1, bank=replace(bank, generator_id=None), steps=1)
+    with pytest.raises(InputError, match="bank: expected a Bank, as make_bank gives it, got int"):
+        conditional.sample(toy, extractor, layout, 1, bank=5, steps=1)

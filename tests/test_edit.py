@@ -221,3 +221,67 @@ def test_latents_of_several_images_are_refused_by_their_own_shape(toy, extractor
     target, _ = grown_disc(toy, ws[:1])
     with pytest.raises(editing.EditError, match=r"expected \(5, 24\), of one image, got \(2, 5, 24\)"):
         editing.edit(toy, extractor, ws, target)
+
+
+@pytest.mark.parametrize("kind", ["one category becomes another", "a patch", "a stroke over it"])
+def test_a_small_change_in_a_label_map_is_a_wish(toy, extractor, kind):
+    """The rest of the map, which holds already, does not outvote it."""
+    ws = toy.map(seed_z(toy, [2]))
+    labels = toy.truth(ws)[0]
+    whole = np.ones(toy.size, bool)
+    target = labels.copy()
+    target[4:7, 4:7] = 3
+    if kind == "one category becomes another":  # which the image shows on a few pixels
+        where = np.argwhere(labels == 3)[:9]
+        target = labels.copy()
+        target[tuple(where.T)] = 0
+    if kind == "a stroke over it":
+        target[16:] = IGNORE
+    assert 0 < ((target != labels) & (target != IGNORE)).sum() <= 9
+    assert editing.agreement(labels, target) >= 0.98
+    report = editing.edit(toy, extractor, ws[0], target, whole, steps=2, enough=0.98).report
+    assert report["steps"] == 2 and "already" not in report["note"]
+
+
+def test_what_holds_but_for_a_negligible_rest_returns_at_once(toy, extractor):
+    ws = toy.map(seed_z(toy, [2]))
+    target = toy.truth(ws)[0]
+    whole = np.ones(toy.size, bool)
+    assert editing.edit(toy, extractor, ws[0], target, whole, steps=2).report["steps"] == 0
+    target[5, 5] = (target[5, 5] + 1) % 4
+    for enough, steps in ((0.8, 0), (0.985, 2)):  # one pixel of the nine around it
+        report = editing.edit(toy, extractor, ws[0], target, whole, steps=2, enough=enough).report
+        assert report["steps"] == steps and ("already" in report["note"]) == (steps == 0)
+
+
+def test_true_makes_an_atlas_for_any_edit(monkeypatch, toy, extractor):
+    ws, made = toy.map(seed_z(toy, [5])), []
+    target, _ = grown_disc(toy, ws)
+    plain = editing.make_bank
+    monkeypatch.setattr(editing, "make_bank", lambda *a: made.append(len(a[2])) or plain(*a))
+    given = editing.make_atlas(toy, plain(toy, extractor, range(editing.SAMPLES)))
+    one, other = (editing.edit(toy, extractor, ws[0], target, steps=2, atlas=each) for each in (True, given))
+    assert made == [editing.SAMPLES] and torch.equal(one.ws, other.ws)
+
+
+def test_an_atlas_of_something_else_is_refused(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    other = ToyGenerator(32, seed=1, id="other")
+    foreign = editing.make_atlas(other, editing.make_bank(other, other.known_extractor(), range(8)))
+    with pytest.raises(editing.EditError, match="atlas: expected one of the generator 'toy', got one of 'other'"):
+        editing.edit(toy, extractor, ws[0], target, steps=1, atlas=foreign)
+    for wrong in (5, "yes", foreign.w):
+        with pytest.raises(editing.EditError, match="atlas: expected one of make_atlas, True, False or None, got"):
+            editing.edit(toy, extractor, ws[0], target, steps=1, atlas=wrong)
+    unknown = replace(foreign, generator_id=None)
+    editing.edit(toy, extractor, ws[0], target, steps=1, atlas=unknown)
+
+
+def test_a_mask_of_colours_is_an_array(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    color, mask = np.zeros((*toy.size, 3), np.uint8), np.eye(32, dtype=bool)
+    with pytest.raises(editing.EditError, match="color_mask: expected an array"):
+        editing.edit(toy, extractor, ws[0], target, color=color, color_mask=torch.from_numpy(mask), steps=1)
+    editing.edit(toy, extractor, ws[0], target, color=color, color_mask=mask, steps=1)

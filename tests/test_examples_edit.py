@@ -48,7 +48,7 @@ def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, s
     track = editing.from_example(session, None, 0)
     assert "press Run" in editing.look(track)[1] and "already" in editing.look(track)[1]
     state, *_ = editing.settle(track)
-    assert np.array_equal(state.labels, wish.labels) and track.now.caption == f"seed {wish.seed}"
+    assert np.array_equal(state.labels, wish.labels) and track.now.caption == f"seed {wish.seed}, {wish.words}"
     assert editing.shelf(session, None, track).current == 0
     done = push(track, EditPoint(track.now.ws, track.now.rgb, track.now.labels, "more", {}))
     assert (editing.settle(done)[0].labels == IGNORE).all()

@@ -11,6 +11,7 @@ import torch
 from linsem import jump, steer
 from linsem.bank import Bank
 from linsem.conditional import make_bank
+from linsem.errors import InputError
 from linsem.generator import seed_z
 from linsem.pixels import IGNORE
 from linsem.studio import Studio
@@ -151,3 +152,20 @@ def test_one_number_a_latent_is_a_direction():
     bank = Bank(tuple(range(400)), np.zeros((400, 2, 2), np.uint8), 1.0)
     basis = jump.make_atlas(Line(), bank).basis
     assert basis.shape == (1, 1) and abs(float(basis)) == pytest.approx(3, rel=0.1)
+
+
+def test_a_bank_of_one_seed_has_no_directions(toy, extractor):
+    with pytest.raises(InputError, match="bank: expected at least 2 seeds, got 1"):
+        jump.make_atlas(toy, make_bank(toy, extractor, [3]))
+    assert len(jump.make_atlas(toy, make_bank(toy, extractor, [3, 4])).basis) == 1
+
+
+def test_numbers_that_are_not_finite_have_no_directions():
+    class Broken:
+        id, z_dim, device = "broken", 2, torch.device("cpu")
+
+        def map(self, z, psi=1.0):
+            return z[:, None] * torch.nan
+
+    with pytest.raises(InputError, match="not finite"):
+        jump.make_atlas(Broken(), Bank((0, 1, 2), np.zeros((3, 2, 2), np.uint8), 1.0))

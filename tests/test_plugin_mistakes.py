@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import linsem
+from linsem.errors import InputError
 from linsem.extractor import ExtractorError
 from linsem.steer import SteerError
 from tests.test_plugin import Sunset, annotations, truth, ws_of
@@ -147,3 +148,51 @@ def test_a_label_of_any_kind_has_a_bank(extractor, tmp_path):
     first = cached_bank(tmp_path, net, extractor, range(8))
     again = cached_bank(tmp_path, net, extractor, range(8))
     assert np.array_equal(first.labels, again.labels) and len(list(tmp_path.iterdir())) == 1
+
+
+ONE = changed(lambda rgb, maps: (None if rgb is None else rgb[:1], [x[:1] for x in maps]))
+NUMPY = changed(lambda rgb, maps: (rgb, [x.detach().numpy() for x in maps]))
+NOTHING = changed(lambda rgb, maps: (rgb, None))
+STACK = changed(lambda rgb, maps: (rgb, maps[-1]))
+ALONE = changed(lambda rgb, maps: maps[-1] if rgb is None else rgb)
+THREE = changed(lambda rgb, maps: (rgb, maps, {}))
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (ONE, r"'sunset': layer 0: expected maps of \d images, got 1"),
+        (NUMPY, "'sunset': layer 0: expected a tensor, got ndarray"),
+        (NOTHING, "'sunset': expected a list of feature maps, got NoneType"),
+        (STACK, r"'sunset': expected a list of feature maps, got \("),
+        (ALONE, r"'sunset': expected an image and its feature maps from `synthesize`, got \("),
+        (THREE, "'sunset': expected an image and its feature maps from `synthesize`, got tuple of 3"),
+    ],
+    ids=["one", "numpy", "nothing", "stack", "alone", "three"],
+)
+def test_what_is_no_pair_of_an_image_and_maps_of_each_sample_is_refused(net, said, extractor, tmp_path):
+    with pytest.raises(InputError, match=said):
+        linsem.make_bank(net, extractor, range(5))
+    for door in ("sample", "export", "edit"):
+        if net is not ONE or door != "edit":  # which draws one image
+            with pytest.raises(InputError, match=said):
+                doors(net, extractor, tmp_path)[door]()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_map_that_gives_fewer_latents_than_seeds_is_refused(extractor):
+    class Fewer(Sunset):
+        def map(self, z, psi=1.0):
+            return super().map(z, psi)[:1]
+
+    with pytest.raises(InputError, match="'sunset': expected ws of 5 images from `map`, got "):
+        linsem.make_bank(Fewer(), extractor, range(5))
+
+
+def test_a_device_may_be_named(extractor):
+    class Named(Sunset):
+        device = "cpu"
+
+    ws = ws_of(Named(), 0, 1)
+    one, other = (linsem.edit(net(), extractor, ws[0], truth(net(), ws)[1], steps=20) for net in (Named, Sunset))
+    assert torch.equal(one.ws, other.ws) and one.report["steps"] > 0

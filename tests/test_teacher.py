@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from linsem.errors import InputError
 from linsem.lab import degrade, drawings
 from linsem.lab.judge import scores_of
 from linsem.lab.train_teacher import Run, as_teacher, class_weights, loss_of, train
@@ -221,3 +222,16 @@ def test_one_teacher_judges_the_generators_of_all_sizes(tmp_path, monkeypatch):
     for other in ("houses-64", "faces", "nowhere/faces-64"):
         with pytest.raises(teacher.TeacherError, match="expected a file or one of"):
             teacher._find(other)
+
+
+def test_loading_draws_no_number_of_the_caller_s(path: Path) -> None:
+    before = torch.random.get_rng_state()
+    load_teacher(path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_device_is_chosen_as_for_a_generator(path: Path) -> None:
+    assert load_teacher(path, device="auto").device.type in ("cpu", "cuda")
+    for wrong in ("foo", "cuda:99"):
+        with pytest.raises(InputError, match=r"device .*: expected auto"):
+            load_teacher(path, device=wrong)

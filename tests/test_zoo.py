@@ -424,3 +424,9 @@ def test_what_ships_with_weights_is_not_offered_with_others(monkeypatch):
     assert Studio().shipped("avatars-64") is None and example_project("avatars-128") is None
     assert example_masks("avatars-128", GENERATORS["avatars-128"].categories) == []
     assert example_edits("avatars-128", GENERATORS["avatars-128"].categories) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.float64, torch.bool])
+def test_a_precision_that_no_network_is_run_in_is_refused(dtype):
+    with pytest.raises(ModelError, match=r"dtype: expected torch.float32 or torch.bfloat16, got "):
+        load_generator("avatars-64", dtype=dtype)

@@ -265,6 +265,11 @@ def test_fresh_images_are_segmented_with_what_was_taught(visitor):
     expect(visitor.page.locator("#segment-sides .th button")).to_have_count(4)
     expect(visitor.page.locator("#segment-legend")).to_contain_text("%")
     visitor.shot("segment")
+    visitor.tab("Label")
+    visitor.tab("Segment")
+    visitor.page.wait_for_timeout(1500)  # in which an answer would have come, and emptied it
+    expect(visitor.page.locator("#segment-grid .th button")).to_have_count(8)
+    expect(visitor.page.locator("#segment-status")).to_contain_text("what you taught")
 
 
 def picture(visitor, place, index):
@@ -326,6 +331,25 @@ def test_stop_can_be_pressed_while_an_edit_runs_and_keeps_what_there_is(visitor)
     visitor.page.locator("#edit-stop").click()
     expect(visitor.page.locator("#edit-run")).to_be_enabled()
     expect(visitor.page.locator("#edit-stop")).to_be_disabled()
+    expect(visitor.page.locator("#edit-painter")).to_contain_text("% painted")  # so that Run goes on
+
+
+def test_an_edit_goes_on_while_another_tab_is_looked_at_and_ends_with_another_generator(visitor):
+    begin_an_edit(visitor)
+    expect(visitor.page.locator("#edit-stop")).to_be_enabled(timeout=1500)
+    visitor.tab("Label")
+    visitor.tab("Edit")
+    for _ in range(4):
+        expect(visitor.page.locator("#edit-painter")).to_contain_text("% painted")
+        if visitor.page.locator("#edit-stop").is_enabled():
+            assert not visitor.page.locator("#edit-undo").is_enabled()
+        visitor.page.wait_for_timeout(200)
+    visitor.page.locator("#model input").click()
+    visitor.page.get_by_role("option", name=re.compile("avatars-64")).click()
+    expect(visitor.page.locator("#edit-run")).to_be_enabled()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 1. Paint what should be there")
+    visitor.until(lambda: len(visitor.canvas("edit-painter", "image")) == 64)
+    expect(visitor.page.locator("#edit-undo")).to_be_disabled()
 
 
 def test_another_image_chosen_during_an_edit_is_the_one_that_stays(visitor):

@@ -1,0 +1,49 @@
+"""Checks of numbers that a caller gives: each raises InputError, or another of its kind, with one sentence."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+from linsem.errors import InputError
+
+_SHOWN = 80  # characters of a wrong value: an array may have millions
+
+
+def whole_number(
+    name: str, value: object, least: int, most: int | None = None, *, error: type[InputError] = InputError
+) -> int:
+    """The value as an int, from any integer type (numpy, tensor); refuses 2.0, "2" and what is out of range."""
+    try:
+        found = operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < least or (most is not None and found > most):
+        span = f"of at least {least}" if most is None else f"in {least}..{most}"
+        raise error(f"{name}: expected a whole number {span}, got {shown(value)}")
+    return found
+
+
+def number(
+    name: str, value: object, low: float = -math.inf, high: float = math.inf, *, error: type[InputError] = InputError
+) -> float:
+    """The value as a float, from any real type, an int as it is; refuses NaN, "0.7" and what is not in low..high."""
+    try:
+        found = value.__float__()
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):  # RuntimeError: of a tensor
+        found = math.nan
+    if not low <= found <= high:  # NaN is not
+        raise error(f"{name}: expected {_span(low, high)}, got {shown(value)}")
+    return value if isinstance(value, (int, float)) else found
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _span(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "a number"
+    return f"a number of at least {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"

@@ -1,0 +1,80 @@
+"""The maps of an edit: where it may change the image, how much each pixel counts, and how far a wish is met."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from linsem.pixels import IGNORE
+
+GROW = 0.03  # of the image's height: how far the region extends beyond the strokes
+FEATHER = 0.03  # over this much more the hold on the rest sets in
+WHOLE = 0.5  # of the pixels: a target that covers more is a label map rather than strokes
+
+
+def region_of(wished: np.ndarray, grow: int) -> np.ndarray:
+    """(H, W) bool: the wished pixels, dilated by `grow` pixels in every direction."""
+    mask = torch.from_numpy(wished.astype(np.float32))[None, None]
+    return F.max_pool2d(mask, 2 * grow + 1, 1, grow)[0, 0].numpy() > 0
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """The mask with what a wish for it opens around it."""
+    return region_of(mask, max(1, round(GROW * len(mask))))
+
+
+def opened_by(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
+    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, only those that differ."""
+    wished = target != IGNORE
+    if wished.mean() > WHOLE and (wished & (target != before)).any():
+        wished &= target != before
+    wished = wished if painted is None else wished | painted
+    return _grown(wished)
+
+
+def outside_weight(region: np.ndarray) -> np.ndarray:
+    """(H, W) float32: 0 in the region, 1 well outside, and a ramp between to avoid a seam."""
+    feather = max(1, round(FEATHER * region.shape[0]))
+    mask = torch.from_numpy(region.astype(np.float32))[None, None]
+    soft = F.avg_pool2d(F.pad(mask, (feather,) * 4, mode="replicate"), 2 * feather + 1, 1)[0, 0].numpy()
+    return np.where(region, 0.0, 1 - soft).astype(np.float32)
+
+
+def pixel_weight(wished: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """(H, W) float32: in total, wished pixels that differ from the present labels weigh at least twice the others."""
+    asked = wished != IGNORE
+    wrong = asked & (wished != before)
+    right = asked & ~wrong
+    weight = np.zeros(wished.shape, np.float32)
+    if wrong.any():
+        weight[wrong] = 1.0
+        weight[right] = min(1.0, 0.5 * wrong.sum() / max(right.sum(), 1))
+    else:
+        weight[right] = 1.0
+    return weight
+
+
+def agreement(labels: np.ndarray, wished: np.ndarray) -> float:
+    """The share of the wished pixels (not 255) that have the wished label."""
+    asked = wished != IGNORE
+    return float((labels[asked] == wished[asked]).mean()) if asked.any() else 1.0
+
+
+def is_met(before: np.ndarray, wished: np.ndarray, enough: float) -> bool:
+    """Whether labels (H, W) agree with a wish to this degree: over all its pixels, and also around those that differ.
+
+    The pixels that a small change is about, an eye or glasses, hardly count in a label map of the whole image.
+    """
+    changed = (wished != IGNORE) & (wished != before)
+    around = np.where(_grown(changed), wished, IGNORE)
+    return min(agreement(before, wished), agreement(before, around)) >= enough
+
+
+def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray) -> float:
+    """Mean absolute difference outside the region, in 0..255, of two (1, 3, H, W) images clamped to [-1, 1]."""
+    outside = torch.from_numpy(~region).to(image.device)
+    if not outside.any():
+        return 0.0
+    change = (image.clamp(-1, 1) - origin.clamp(-1, 1)).abs().mean(dim=1)[0]
+    return float(change[outside].mean() * 127.5)
