@@ -22,7 +22,7 @@ from linsem.generator import Generator, batches, checked_pass, fitting, mapped
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
-from linsem.swap import check_look, with_look
+from linsem.swap import COLOR, GIVEN_UP, check_look, color_wish, with_look
 from linsem.wish import category_weight
 
 __all__ = [
@@ -161,14 +161,14 @@ def iter_sample(
             last.
         weights: of the loop's terms.
         banks: a cache that keeps the bank for the next call.
-        look: a seed whose colours the last step's results take on, as far as their layouts allow (`linsem.swap`).
+        look: a seed whose colours the results take on, as far as their layouts allow (`linsem.swap`).
 
     While the bank is made, steps without results are yielded (index 0), so that the caller can stop.
     """
     count = whole_number("count", count, 1, 64, error=LayoutError)
     candidates = whole_number("candidates", candidates, count, 100_000, error=LayoutError)
     layout, note = _checked(generator, extractor, layout)
-    check_look(generator, look)
+    check_look(look)
     steps, lr = loop.check_steps(steps), loop.check_lr(lr)
     draw_every = whole_number("draw_every", draw_every, 1, error=LayoutError)
     diversity = number("diversity", diversity, error=LayoutError)
@@ -189,6 +189,9 @@ def iter_sample(
     with torch.no_grad():
         start = mapped(generator, seeds, bank.psi)
     wish = loop.Wish(layout, weight=category_weight(layout))
+    if look is not None:
+        color, much = color_wish(generator, extractor, look, bank.psi, layout)
+        wish, weights = replace(wish, color=color, color_weight=much), replace(weights, color=weights.color or COLOR)
     basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
     basis = None if basis is None or len(basis) == 0 else basis  # all samples are one image
     results: tuple[SampleResult, ...] = ()
@@ -197,7 +200,7 @@ def iter_sample(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
     ):
         first = step if first is None else first
-        step = _never_below(first, step, layout)
+        step = _never_below(first, step, layout, 0.0 if look is None else GIVEN_UP)
         if step.done and look is not None:
             agreed = partial(score, layout=layout)
             ws, image, labels = with_look(generator, extractor, step.ws, look, bank.psi, agreed)
@@ -215,12 +218,14 @@ def _candidates(seed: int, count: int) -> range:
     return range(seed, seed + count)
 
 
-def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray) -> loop.SteerStep:
-    """The step, with samples that match the layout less than their start did replaced by that start.
+def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray, given_up: float) -> loop.SteerStep:
+    """The step, with samples that match the layout less than their start did, by more than `given_up`, replaced by it.
 
     The loop minimises the loss, which is not the score.
     """
-    worse = [score(now, layout) < score(then, layout) for now, then in zip(step.labels, first.labels, strict=True)]
+    worse = [
+        score(now, layout) < score(then, layout) - given_up for now, then in zip(step.labels, first.labels, strict=True)
+    ]
     if not any(worse):
         return step
     where = torch.tensor(worse, device=step.ws.device)

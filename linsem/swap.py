@@ -1,8 +1,9 @@
-"""The same layout with another look: style mixing of the later layers with another seed.
+"""The same layout with another look: the colours of another seed's categories, and then its later styles.
 
-A generator determines layout in its coarse layers, then colours and textures (style mixing, Karras et al., CVPR 2019).
-The layer from which another seed's styles leave the layout unchanged differs from image to image, so it is searched for
-each image, by the extractor's labels.
+The latent loop is given the colours as a further wish: each category of the layout shall have the colour that it has in
+the seed's image. What follows is style mixing (Karras et al., CVPR 2019): a generator determines layout in its coarse
+layers, then colours and textures. The layer from which another seed's styles leave the layout unchanged differs from
+image to image, so it is searched for each image, by the extractor's labels; some generators allow hardly any.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from linsem.arguments import shown
 from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, check_seed, checked_pass, fitting, mapped
+from linsem.pixels import IGNORE, to_rgb
 from linsem.seeds import MAX_SEED
-from linsem.wish import SteerError
+from linsem.wish import SteerError, category_weight
 
 GIVEN_UP = 0.03  # of the score: the most that may be lost for another look
+COLOR = 3.0  # the weight of the colours in the loop, where agreement weighs 1
+SEEN = 0.002  # of the seed's image: a category that covers less of it has no colour to take
 
 Score = Callable[[np.ndarray], float]
 Drawn = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 
 
-def check_look(generator: Generator, look: int | None) -> None:
-    """Raise `SteerError` if a look is given but the generator cannot separate it from the layout."""
+def check_look(look: int | None) -> None:
+    """Raise `SteerError` if a look is given that is no seed."""
     if look is None:
         return
     try:
@@ -34,11 +38,23 @@ def check_look(generator: Generator, look: int | None) -> None:
     except InputError:
         wrong = f"look: expected a seed, a whole number in 0..{MAX_SEED}, got {shown(look)}"
         raise SteerError(wrong) from None
-    if generator.num_ws < 2:
-        raise SteerError(
-            f"look: {generator.id!r} draws layout and look from one latent, so that the look cannot be another one's; "
-            "it takes a generator with a style for each layer"
-        )
+
+
+@torch.no_grad()
+def color_wish(
+    generator: Generator, extractor: Extractor, look: int, psi: float, layout: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The colours that a layout (H, W) takes from a seed: (H, W, 3) uint8, and how much each pixel counts (H, W).
+
+    Medians, since a mean of a part and its shade is a colour that neither has. A category that the seed does not show
+    is free.
+    """
+    _, image, labels = _draw(generator, extractor, mapped(generator, [look], psi))
+    rgb, shown = to_rgb(image)[0], np.bincount(labels[0].ravel(), minlength=256) >= SEEN * labels[0].size
+    colors = np.zeros((256, 3), np.uint8)
+    for k in np.flatnonzero(shown):
+        colors[k] = np.median(rgb[labels[0] == k], axis=0).round()
+    return colors[layout], category_weight(np.where(shown[layout], layout, IGNORE).astype(np.uint8))
 
 
 @torch.no_grad()

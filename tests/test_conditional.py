@@ -111,7 +111,7 @@ def test_no_result_obeys_less_than_the_image_that_it_starts_from(toy, extractor,
         return np.array(found)
 
     assert falls().max() <= 0
-    monkeypatch.setattr(conditional, "_never_below", lambda first, step, layout: step)
+    monkeypatch.setattr(conditional, "_never_below", lambda first, step, *rest: step)
     assert falls().max() > 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from linsem import conditional, swap
+from linsem import conditional, pixels, swap
 from linsem.generator import seed_z
 
 
@@ -30,10 +30,38 @@ def test_the_layout_stays_and_the_colours_are_those_of_the_seed(toy, extractor, 
     look = toy.map(seed_z(toy, [5]))[0]
     assert own.keys() == other.keys()
     for seed, each in other.items():
-        assert each.score >= own[seed].score - swap.GIVEN_UP
+        assert each.score >= own[seed].score - 2 * swap.GIVEN_UP
         assert (each.image - own[seed].image).abs().mean() > 0.02
         assert torch.allclose(each.ws[3:], look[3:])  # of which the toy's geometry knows nothing
         assert not torch.allclose(each.ws[0], look[0])
+
+
+def test_the_colours_come_without_a_style_of_their_own_too(toy, extractor, layout, bank, monkeypatch):
+    """By the latent loop, in which Stop keeps them: for generators whose later styles would move the layout."""
+    monkeypatch.setattr(conditional, "with_look", lambda g, e, ws, *rest: swap._draw(g, e, ws))
+    looked = toy.map(seed_z(toy, [5]))
+    with torch.no_grad():
+        theirs = pixels.to_rgb(toy.synthesize(looked)[0])[0]
+    wanted = [np.median(theirs[toy.truth(looked)[0] == k], axis=0) for k in range(4)]
+
+    def distance(found):
+        parts = []
+        for each in found:
+            rgb = pixels.to_rgb(each.image[None])[0].astype(float)
+            parts += [np.abs(rgb[each.labels == k] - wanted[k]).mean() for k in np.unique(each.labels)]
+        return float(np.mean(parts))
+
+    own, other = (conditional.sample(toy, extractor, layout, 3, bank=bank, steps=40, look=look) for look in (None, 5))
+    assert distance(other) < 0.75 * distance(own)
+    assert np.mean([each.score for each in other]) > np.mean([each.score for each in own]) - 0.1
+
+
+def test_a_category_that_the_seed_does_not_show_has_no_colour_to_take(toy, extractor, layout):
+    shown = toy.truth(toy.map(seed_z(toy, [5])))[0]
+    layout = np.where(layout == 0, 9, layout).astype(np.uint8)  # of ten categories the extractor knows four
+    color, weight = swap.color_wish(toy, extractor, 5, 1.0, layout)
+    assert color.shape == (*layout.shape, 3) and not weight[layout == 9].any()
+    assert weight[np.isin(layout, np.unique(shown))].all()
 
 
 def test_image_labels_and_score_are_those_of_the_latent(toy, extractor, layout, bank):
@@ -53,11 +81,8 @@ def test_where_every_style_matters_none_is_taken(toy, extractor, layout):
     assert torch.equal(now, ws) and np.array_equal(labels, first)
 
 
-def test_a_look_is_of_a_seed_and_of_a_generator_with_several_styles(toy, extractor, layout, monkeypatch):
+def test_a_look_is_of_a_seed(toy, extractor, layout):
     for look in (-1, 2**32, True):
         with pytest.raises(ValueError, match="look: expected a seed"):
             next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, look=look))
-    monkeypatch.setattr(toy, "num_ws", 1, raising=False)
-    with pytest.raises(ValueError, match="one latent"):
-        next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, look=3))
-    swap.check_look(toy, None)
+    swap.check_look(None)

@@ -146,7 +146,8 @@ class _Wiring:
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
             on(ended, self.settled, [self.results], [self.results, at.strip, at.sides, at.send, at.pack], **ALWAYS)
-        on(stopped.then, self.stopped, [self.results, at.look], [at.state], **self.quiet)
+        on(stopped.then, lambda now: show.status("Stopped; what was found so far is kept." if now else "Stopped."),
+           [self.results], [at.state], **self.quiet)  # fmt: skip
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
         """As `Sampling.run`, but the first frame also clears the results of the previous run."""
@@ -154,13 +155,6 @@ class _Wiring:
         for frame in self.logic.run(*asked):
             yield *frame, *first
             first = (gr.skip(),) * 4
-
-    @staticmethod
-    def stopped(now: Results | None, look: str) -> str:
-        if now is None:
-            return show.status("Stopped.")
-        colors = f" The colours of seed {look.strip()} come last, so these have their own." if look.strip() else ""
-        return show.status(f"Stopped; what was found so far is kept.{colors}")
 
     def settled(self, now: Results | None) -> tuple[object, ...]:
         """After a run, however it ended: choose the best result unless one is chosen, and enable its actions."""
