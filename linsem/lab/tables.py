@@ -93,7 +93,7 @@ def draw(plot: Plot, size: tuple[int, int] = (760, 480)) -> Image.Image:
     for x in sorted({x for x, _ in points}):
         at = place(x, y_low)[0]
         pen.line([(at, bottom), (at, bottom + 5)], fill="#333333")
-        pen.text((at, bottom + 9), f"{x:g}", fill="#333333", anchor="mt", font_size=13)
+        pen.text((at, bottom + 9), f"{x:.3g}", fill="#333333", anchor="mt", font_size=13)
     pen.line([(left, top), (left, bottom), (right, bottom)], fill="#333333")
     pen.text((left, 12), plot.title, fill="#111111", anchor="lt", font_size=17)
     pen.text((right, size[1] - 18), plot.x, fill="#333333", anchor="rm", font_size=14)

@@ -39,7 +39,6 @@ MUON_PACE = 0.8
 FACE = (0.33, 0.68, 0.31, 0.69)  # top, bottom, left, right, as shares: the area of eyes, brows, mouth and glasses
 FACE_WEIGHT = 1.25
 ALONE = 150  # initial steps of the discriminator without the generator
-LOOSE = 0.5  # images without a drawing, as a share of the batch
 LEAST_PSI = 0.4  # of those that are truncated
 
 
@@ -161,11 +160,12 @@ def _step(optimizers: list[torch.optim.Optimizer]) -> None:
 
 def adversarial(
     run: Run, rgb: np.ndarray, codes: torch.Tensor, size: int, images: int, batch: int, lr: float, r1: float,
-    keep: float, decay: float = 1.0,
+    keep: float, decay: float = 1.0, loose: float = 0.5,
 ) -> None:  # fmt: skip
     """Reconstruction with a patch discriminator against the remaining blur; `keep` weights the reconstruction.
 
-    For the first steps only the discriminator is trained. A share LOOSE of further images has no drawing to be like.
+    For the first steps only the discriminator is trained. `loose` more images, as a share of the batch, have no drawing
+    to be like.
     """
     discriminator = Discriminator().to(memory_format=torch.channels_last)
     judge = torch.optim.Adam(discriminator.parameters(), 4e-4, (0.5, 0.9), fused=True)
@@ -181,7 +181,7 @@ def adversarial(
     for step in range(steps):
         _pace(optimizers, lr, (steps - step) / (decay * steps + 1))
         pick = next(rows)
-        ws = [_untruncated(run, codes[pick]), _loose(run, round(LOOSE * batch), random)]
+        ws = [_untruncated(run, codes[pick]), _loose(run, round(loose * batch), random)]
         fake = _draw(run, torch.cat(ws), size)
         real = _targets(rgb, next(reals), size)
         every = r1 if step % 16 == 0 else 0.0
@@ -258,6 +258,7 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--r1", type=float, default=0.01)
     parser.add_argument("--keep", type=float, default=2.0)
+    parser.add_argument("--loose", type=float, default=0.5, help="adversarial: images without a drawing, of a batch")
     parser.add_argument(
         "--start",
         type=Path,
@@ -278,7 +279,7 @@ def main() -> None:
         reconstruct(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.decay)
     else:
         adversarial(run, rgb, codes, args.size, args.images, args.batch, args.lr, args.r1, args.keep,
-                    args.decay)  # fmt: skip
+                    args.decay, args.loose)  # fmt: skip
 
 
 if __name__ == "__main__":

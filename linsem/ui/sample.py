@@ -54,7 +54,7 @@ class _Layout:
             self.shelf = Thumbs(label="Example layouts", size=66, elem_id="sample-examples", visible=False)
         with gr.Tab("From an image", id="seed"):
             with gr.Row(elem_classes="ls-tight"):
-                self.number = gr.Number(7, label="Seed", precision=0, minimum=0, elem_id="sample-from", min_width=90)
+                self.number = gr.Number(7, label="Seed", precision=0, elem_id="sample-from", min_width=90)
                 self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=190)
             self.take = gr.Button("Take its layout", elem_id="sample-take", min_width=110)
         with gr.Tab("Paint", id="paint") as self.paint_tab:
@@ -68,7 +68,7 @@ class _Layout:
             self.stop = gr.Button("Stop", interactive=False, elem_id="sample-stop", min_width=100)
         with gr.Row(elem_classes="ls-tight"):
             self.count = gr.Slider(**reach(1, limits.max_results, 4), label="Results", min_width=200)
-            self.seed = gr.Number(0, label="First seed", precision=0, minimum=0, min_width=110, elem_id="sample-first")
+            self.seed = gr.Number(0, label="First seed", precision=0, min_width=110, elem_id="sample-first")
             self.look = gr.Textbox(  # text, because an empty number is sent as 0
                 "",
                 label="Colours from seed (optional)",

@@ -26,6 +26,12 @@ HINT = "New images, segmented. Click one for details."
 READING = show.status("Segmenting ...", "busy")
 NOT_DONE = show.status("That did not work, and nothing has changed.", "bad")
 FIRST_SEED, IMAGES = 101, 8
+# On a phone the details of an image are far below it.
+REVEAL = """() => {
+  const sides = document.querySelector("#segment-sides");
+  const show = () => sides?.querySelector("button") && sides.scrollIntoView({block: "center"});
+  if (innerWidth < 700) setTimeout(show, 200);
+}"""
 SHOWN_PIXELS = 16_000_000  # of all images of a visitor, whose readings stay in memory
 
 
@@ -182,8 +188,8 @@ class _Layout:
 
     def _export(self, most: int) -> None:
         with gr.Row(elem_classes="ls-tight"):
-            self.many = gr.Number(min(100, most), label="Images", precision=0, minimum=1, maximum=most, min_width=90)
-            self.first = gr.Number(1000, label="First seed", precision=0, minimum=0, min_width=90)
+            self.many = gr.Number(min(100, most), label="Images", precision=0, min_width=90)
+            self.first = gr.Number(1000, label="First seed", precision=0, min_width=90)
         with gr.Row(elem_classes="ls-tight"):
             self.export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
             self.stop = gr.Button("Stop", size="sm", interactive=False, elem_id="export-stop", min_width=90)
@@ -216,7 +222,8 @@ class _Wiring:
         for seen in (tab.select, other.then, self.arrived.change):
             on(seen, at.reader.look, self.who, at.reader.parts, **quiet)
         on(at.view.input, logic.draw, [self.shown, at.view], picture, **quiet)
-        on(at.grid.select, logic.choose, [self.shown, at.view], [self.shown, *picture], **quiet)
+        chosen = on(at.grid.select, logic.choose, [self.shown, at.view], [self.shown, *picture], **quiet)
+        chosen.success(None, None, None, js=REVEAL, api_visibility="private")
         self._wire_export()
 
     def _wire_export(self) -> None:
