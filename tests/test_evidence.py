@@ -84,6 +84,13 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
         assert values["ours"].keys() == values["reference"].keys() == values["suggested"].keys() == {"1", "2"}
         assert values["linear"].keys() == {"full", "full_at_psi", "ours", "reference", "suggested"}
         assert (tmp_path / "few-shot-toy.png").stat().st_size > 1000
+        once = (tmp_path / "few-shot-toy.md").read_text().splitlines()
+        evidence.main([table, "toy", "--quick", "--json", "--out", str(tmp_path), "--only", "ours"])  # the rest is kept
+        assert json.loads(capsys.readouterr().out.strip().splitlines()[-1]) == values
+        again = (tmp_path / "few-shot-toy.md").read_text().splitlines()
+        assert [line.rsplit("|", 2)[0] for line in again] == [line.rsplit("|", 2)[0] for line in once]  # but seconds
+        with pytest.raises(SystemExit, match="--only needs --out with this table"):
+            evidence.main([table, "toy", "--out", str(tmp_path / "none"), "--only", "ours"])
     if table == "extractors":
         assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"
 

@@ -30,6 +30,7 @@ TABLES = {
     "sample": "linsem.lab.evidence_sample",
 }
 COUNTED = ("few-shot", "edit", "sample")
+PARTIAL = ("few-shot", "edit")
 
 
 def named(table: Table, model: str) -> Table:
@@ -56,13 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
         type=int,
         help="few-shot: how many repeats (5; quick: 2); edit, sample: how many edits or layouts (100; quick: 14, 6)",
     )
-    parser.add_argument("--only", nargs="+", help="edit: methods to run; the rest is kept from the table in --out")
+    parser.add_argument(
+        "--only", nargs="+", help="few-shot, edit: methods to run; the rest is kept from the table in --out"
+    )
     args = parser.parse_args(arguments)
     keep_freed()  # as in the app
     module = importlib.import_module(TABLES[args.table])
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
-    more = more | {"only": args.only} if args.table == "edit" else more
+    more = more | {"only": args.only} if args.table in PARTIAL else more
     try:
         result = module.run(args.model, quick=args.quick, out=args.out, **more)
     except (InputError, OSError) as error:

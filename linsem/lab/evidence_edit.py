@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from linsem.extractor import Extractor, load_extractor
 from linsem.generator import Generator, seed_z
 from linsem.jump import make_atlas
 from linsem.lab import edits, reference_steer, sheets, steer_judge
-from linsem.lab.tables import Table, stem
+from linsem.lab.tables import Table, kept, stem
 from linsem.palette import overlay
 from linsem.pixels import IGNORE
 from linsem.steer import teacher_segmenter
@@ -148,7 +147,7 @@ def run(
         f"{steer_judge.DONE_AGREEMENT} and a change outside under {steer_judge.DONE_CHANGE} of 255)"
     )
     verdicts, rows = {}, []
-    table = _kept(out, stem("edit", model), title) if only else {}
+    table = kept(out, stem("edit", model), title)[0] if only else {}
     ways = methods(generator, teacher, steps)
     for name, method in ways.items():
         if only and name not in only:
@@ -170,14 +169,6 @@ def run(
     table |= {name: {"edits": len(each), **steer_judge.summary(each)} for name, each in verdicts.items()}
     table = {name: table[name] for name in (*ways, "ours_as_teacher") if name in table}
     return Table("edit", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])
-
-
-def _kept(out: Path | None, name: str, title: str) -> dict[str, dict[str, float]]:
-    """The rows of the table in a folder, if it has the same model, edits and steps."""
-    shown = None if out is None else out / f"{name}.md"
-    if shown is None or not shown.exists() or shown.read_text(encoding="utf-8").splitlines()[0] != f"# {title}":
-        raise SystemExit(f"--only needs --out with this table, of all methods: {title}")
-    return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _row(case: Case, after: torch.Tensor, teacher: Teacher) -> list[np.ndarray]:

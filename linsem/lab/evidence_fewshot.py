@@ -11,8 +11,10 @@ fit on images that `suggest_next` chose from a pool of others, without any label
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from linsem.extractor import Extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import SEEDS, fit_reference
-from linsem.lab.tables import Plot, Table
+from linsem.lab.tables import Plot, Table, kept, stem
 from linsem.suggest import suggest_next
 
 SHOTS = (1, 4, 8, 16)
@@ -29,16 +31,26 @@ WAYS = ("ours", "reference", "suggested")
 NAMES = {"suggested": "ours, suggested"}
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
-    """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and of the full LSE."""
+def run(
+    model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None,
+    only: Sequence[str] | None = None,
+) -> Table:  # fmt: skip
+    """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and of the full LSE.
+
+    With `only`, some of WAYS are run, and the others' rows are taken from the table in `out`, without whiskers.
+    """
     setting = common.setting_of(model, quick=quick)
+    repeats = SEEDS[: count or (2 if quick else len(SEEDS))]
+    title = f"Few-shot extractors on {setting.model}, {len(repeats)} repeats, {setting.images} judged images"
+    before = kept(out, stem("few-shot", model), title) if only else ({}, [])
+    ways = [way for way in WAYS if not only or way in only]
     extractors, seconds, seen = {"full": common.full_lse(setting), "full, psi": common.trained_lse(setting)}, {}, {}
-    for repeat in SEEDS[: count or (2 if quick else len(SEEDS))]:
+    for repeat in repeats:
         seeds = common.random_seeds(repeat, max(SHOTS) + POOL)
         random = common.annotate(setting, seeds[: max(SHOTS)])
         pool = seeds[max(SHOTS) :]
         chosen = common.annotate(setting, suggest_next(setting.generator, None, pool, max(SHOTS), psi=setting.psi))
-        for way, shots in product(WAYS, SHOTS):
+        for way, shots in product(ways, SHOTS):
             annotations = (chosen if way == "suggested" else random)[:shots]
             name, start = f"{way} {shots} {repeat}", time.perf_counter()
             extractors[name] = _fit(setting, way, annotations, repeat)
@@ -47,7 +59,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
             print(f"{way} {shots} shots, repeat {repeat}: {seconds[name]:.1f} s", flush=True)
     scores = common.judge(setting, extractors)
     known = {name: _relation(scores[name], scores["full"], labels) for name, labels in seen.items()}
-    return _table(setting, scores, known, seconds)
+    return _table(setting, scores, known, seconds, title, before)
 
 
 def _relation(score: common.Score, full: common.Score, labels: np.ndarray) -> float:
@@ -64,8 +76,9 @@ def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repea
 
 
 def _table(
-    setting: common.Setting, scores: dict[str, common.Score], known: dict[str, float], seconds: dict[str, float]
-) -> Table:
+    setting: common.Setting, scores: dict[str, common.Score], known: dict[str, float], seconds: dict[str, float],
+    title: str, before: tuple[dict[str, Any], list[dict[str, str]]],
+) -> Table:  # fmt: skip
     mious = {name: score.predicted_miou for name, score in scores.items()}
     full, alone, strict = mious["full"], scores["full"].miou, scores["full, psi"].miou
     rows, lines, whiskers = [], {}, {}
@@ -74,6 +87,12 @@ def _table(
     linear: dict[str, dict[str, float]] = {way: {} for way in WAYS}
     for way in WAYS:
         said = NAMES.get(way, way)
+        if f"{way} {SHOTS[0]} {SEEDS[0]}" not in seconds:
+            rows += [row for row in before[1] if row["fit"] == said]
+            means[way], linear[way] = before[0][way], before[0]["linear"][way]
+            spread[way] = before[0].get({"ours": "spread"}.get(way, f"spread_{way}"), {})
+            lines[said] = [(float(shots), means[way][str(shots)]) for shots in SHOTS]
+            continue
         lines[said], whiskers[said] = [], []
         for shots in SHOTS:
             found = np.array([m for name, m in mious.items() if name.startswith(f"{way} {shots} ")])
@@ -106,6 +125,4 @@ def _table(
         "spread_reference": spread["reference"],
     }
     plot = Plot("Few labelled images", "labelled images", "mIoU", lines, whiskers)
-    repeats = sum(name.startswith("ours 1 ") for name in mious)
-    title = f"Few-shot extractors on {setting.model}, {repeats} repeats, {setting.images} judged images"
     return Table("few-shot", title, values, rows, {"few-shot": plot})
