@@ -77,7 +77,7 @@ def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repea
 
 def _table(
     setting: common.Setting, scores: dict[str, common.Score], known: dict[str, float], seconds: dict[str, float],
-    title: str, before: tuple[dict[str, Any], list[dict[str, str]]],
+    title: str, before: tuple[dict[str, Any], list[dict[str, object]]],
 ) -> Table:  # fmt: skip
     mious = {name: score.predicted_miou for name, score in scores.items()}
     full, alone, strict = mious["full"], scores["full"].miou, scores["full, psi"].miou

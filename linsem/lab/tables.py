@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -42,13 +43,21 @@ def stem(name: str, model: str) -> str:
     return name if model == USUAL else f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '-', model).strip('-.')}"
 
 
-def kept(folder: Path | None, name: str, title: str) -> tuple[dict[str, object], list[dict[str, str]]]:
+def kept(folder: Path | None, name: str, title: str) -> tuple[dict[str, object], list[dict[str, object]]]:
     """Values and rows of a table in a folder, for a run of some of its methods; SystemExit unless it has this title."""
     shown = None if folder is None else folder / f"{name}.md"
     if shown is None or not shown.exists() or shown.read_text(encoding="utf-8").splitlines()[0] != f"# {title}":
         raise SystemExit(f"--only needs --out with this table, of all methods: {title}")
     with open(folder / f"{name}.csv", newline="", encoding="utf-8") as file:
-        return json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), list(csv.DictReader(file))
+        rows = [{key: _parsed(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), rows
+
+
+def _parsed(text: str) -> object:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
