@@ -133,11 +133,6 @@ class _Wiring:
             on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.track], **more),
         ):
             self.arrive(taken)
-        opened = [*self.who, self.track]
-        gone = on(self.bench.arrived.change, self.follow, opened, [*self.changed, *self.settle[1]], **more)
-        self.idle(gone.then)
-        self._mark(gone.then)
-        on(gone.then, at.reader.look, who, at.reader.parts, **quiet)
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **quiet)
             on(moved.then, self.settled, *self.settle, **quiet)
@@ -223,12 +218,6 @@ class _Wiring:
         if visited is now and now.name == shown:
             return tuple([gr.skip()] * (len(self.changed) + len(self.settle[1])))
         return visited, *self.logic.look(visited), *self.settled(visited)
-
-    def follow(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, ...]:
-        """As `visit`, after another generator is chosen, if this tab has been opened."""
-        if now is None or now.model == session.model:
-            return tuple([gr.skip()] * (len(self.changed) + len(self.settle[1])))
-        return self.visit(session, fitted, now, "")
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

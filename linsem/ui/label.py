@@ -41,7 +41,6 @@ class LabelTab:
     session: gr.State
     fitted: gr.State
     track: gr.State  # of the Edit tab; kept here because projects include it
-    arrived: gr.State  # changes whenever another bench replaces this one, such as that of another generator
 
 
 class _Layout:
@@ -240,7 +239,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     """Lay out the tab and register its events."""
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
-    return LabelTab(wiring.session, wiring.fitted, wiring.track, wiring.arrived)
+    return LabelTab(wiring.session, wiring.fitted, wiring.track)
 
 
 def first_categories(services: Services) -> tuple:

@@ -18,6 +18,7 @@ from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.start import preload, warm
 from linsem.ui import about, api, edit, evidence, label, sample, segment
+from linsem.ui.events import ALWAYS, on
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.services import Services
@@ -54,8 +55,22 @@ def build(settings: Settings) -> gr.Blocks:
                 sample.build(services, bench, editing, sample_tab, tabs)
             with gr.Tab("About", id="about"):
                 about.build(settings)
+        _return_on_change(model, default, tabs, editing)
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
+
+
+def _return_on_change(model: gr.Dropdown, default: str | None, tabs: gr.Tabs, editing: edit.EditTab) -> None:
+    """With another generator, go back to its images in the tab Label, and end the edit of the other's.
+
+    The list fires its event with the current one too when it merely loses focus.
+    """
+    last = gr.State(default)
+
+    def back(name: str, before: str | None) -> tuple[object, str]:
+        return (gr.skip() if name == before else gr.Tabs(selected="label")), name
+
+    on(model.input, back, [model, last], [tabs, last], cancels=editing.going, **ALWAYS)
 
 
 def launch(demo: gr.Blocks, settings: Settings) -> None:

@@ -99,8 +99,7 @@ class _Wiring:
 
     def __init__(self, services: Services, bench: LabelTab, editing: EditTab, at: _Layout) -> None:
         self.services, self.editing, self.at, self.logic = services, editing, at, Sampling(services)
-        self.layout, self.results, self.opened = gr.State(None), gr.State(None), gr.State(False)
-        self.arrived = bench.arrived
+        self.layout, self.results = gr.State(None), gr.State(None)
         self.who = [bench.session, bench.fitted]
         self.quiet = {**services.short, "show_progress": "hidden"}
 
@@ -112,9 +111,7 @@ class _Wiring:
         other = on(at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet)
         on(other.then, logic.canvas, self.who, [at.painter], **quiet)
         for seen in (tab.select, other.then):
-            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts, self.opened], **quiet)
-        on(self.arrived.change, self.follow, [*self.who, self.opened],
-           [at.painter, at.shelf, *at.reader.parts, self.opened], **quiet)  # fmt: skip
+            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
         more = {**quiet, "cancels": self.editing.going}
         sent = on(at.send.click, self.to_edit, [*self.who, self.results], [self.editing.track, tabs], **more)
@@ -173,17 +170,7 @@ class _Wiring:
     def visit(self, session: Session, fitted: Fitted | None) -> tuple[object, ...]:
         found = self.logic.examples(session, fitted)
         shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
-        return shelf, *self.at.reader.look(session, fitted), True
-
-    def follow(self, session: Session, fitted: Fitted | None, opened: bool) -> tuple[object, ...]:
-        """After another bench has replaced this one, which may be of another generator, if this tab has been opened."""
-        if not opened:
-            return tuple([gr.skip()] * (3 + len(self.at.reader.parts)))
-        try:
-            canvas = self.logic.canvas(session, fitted)
-        except InputError:  # no extractor yet, as `visit` shows
-            canvas = gr.skip()
-        return canvas, *self.visit(session, fitted)
+        return shelf, *self.at.reader.look(session, fitted)
 
     def to_edit(self, session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
         if now is None or now.current is None:

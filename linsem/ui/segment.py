@@ -96,16 +96,9 @@ class Segment:
         if shown is None or shown.extractor is not extractor:
             yield from self.run(session, fitted, seeds, psi, view)
         else:
-            yield [gr.skip()] * 5  # a generator that yields nothing would empty the tab
-
-    def follow(
-        self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str, shown: Shown | None
-    ) -> Iterator[tuple[object, ...]]:
-        """After another generator is chosen, if this tab has been opened."""
-        if shown is None:
-            yield [gr.skip()] * 5
-        else:
-            yield from self.visit(session, fitted, seeds, psi, view, shown)
+            # What is there already: a generator that yields nothing would empty the tab.
+            own = own_chosen(self.services, session, fitted)
+            yield shown, *self.draw(shown, view), show.status(whose(own, usable(session, fitted)), "good")
 
     @staticmethod
     def draw(shown: Shown | None, view: str) -> tuple[Strip, str, Strip]:
@@ -202,7 +195,7 @@ class _Wiring:
 
     def __init__(self, services: Services, bench: LabelTab, at: _Layout) -> None:
         self.services, self.at, self.logic, self.shown = services, at, Segment(services), gr.State(None)
-        self.session, self.who, self.arrived = bench.session, [bench.session, bench.fitted], bench.arrived
+        self.session, self.who = bench.session, [bench.session, bench.fitted]
         self.quiet = {**services.short, "show_progress": "hidden"}
 
     def wire(self, tab: gr.Tab) -> None:
@@ -216,10 +209,9 @@ class _Wiring:
             on(at.fresh.click, logic.fresh, inputs, [*outputs, at.seeds], **quiet),
             on(tab.select, logic.visit, [*inputs, self.shown], outputs, **quiet),
             on(other.then, logic.visit, [*inputs, self.shown], outputs, **quiet),
-            on(self.arrived.change, logic.follow, [*inputs, self.shown], outputs, **quiet),
         ):
             on(read.failure, lambda: NOT_DONE, [], [at.line], **quiet)
-        for seen in (tab.select, other.then, self.arrived.change):
+        for seen in (tab.select, other.then):
             on(seen, at.reader.look, self.who, at.reader.parts, **quiet)
         on(at.view.input, logic.draw, [self.shown, at.view], picture, **quiet)
         chosen = on(at.grid.select, logic.choose, [self.shown, at.view], [self.shown, *picture], **quiet)

@@ -346,6 +346,9 @@ def test_an_edit_goes_on_while_another_tab_is_looked_at_and_ends_with_another_ge
         visitor.page.wait_for_timeout(200)
     visitor.page.locator("#model input").click()
     visitor.page.get_by_role("option", name=re.compile("avatars-64")).click()
+    expect(visitor.page.locator("#label-strip")).to_be_visible()  # back to the images of the other generator
+    visitor.until(lambda: len(visitor.canvas("label-painter", "image")) == 64)
+    visitor.tab("Edit")
     expect(visitor.page.locator("#edit-run")).to_be_enabled()
     expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 1. Paint what should be there")
     visitor.until(lambda: len(visitor.canvas("edit-painter", "image")) == 64)
@@ -387,7 +390,7 @@ def test_what_is_not_learnt_is_said_and_the_shipped_extractor_is_one_click_away(
     visitor.page.locator("#edit-reader").get_by_text("built-in labels").click()
     expect(visitor.page.locator("#edit-missing")).to_be_hidden()
     visitor.page.locator("#edit-examples .th button").first.click()
-    expect(visitor.page.locator("#edit-status")).to_contain_text("already painted")
+    expect(visitor.page.locator("#edit-status")).to_contain_text("painted already")
     expect(visitor.page.locator("#edit-examples [aria-selected=true]")).to_have_count(1)
     expect(visitor.page.locator("#edit-strip")).to_be_hidden()  # the chooser is closed
     visitor.page.get_by_text("Edit another seed").click()

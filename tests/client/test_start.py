@@ -22,6 +22,7 @@ from linsem.start import warm
 warm()
 print(before, "torch._dynamo" in sys.modules)
 """
+IMPORTS = "import os, gradio, huggingface_hub, torch; used = os.times(); print(used.user + used.system)"
 LOWEST = """
 from dataclasses import fields
 import gradio as gr
@@ -51,12 +52,14 @@ def test_start_and_idle_memory(capsys):
     with server() as target:
         time.sleep(6)  # until it has warmed up
         memory, seconds, cpu = target.memory, target.seconds, target.cpu_seconds
+    imports = float(subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True).stdout)
     with capsys.disabled():
-        print(f"\nstart to page: {seconds:.1f} s ({cpu:.1f} s of a processor); idle: {memory:.0f} MB")
+        spent = f"{cpu:.1f} s of a processor, of which the libraries take {imports:.1f}"
+        print(f"\nstart to page: {seconds:.1f} s ({spent}); idle: {memory:.0f} MB")
     assert 100 < memory < MEGABYTES
-    assert 0.5 < cpu < SECONDS  # what the start costs, whatever else the machine is doing
+    assert 0.5 < cpu < max(SECONDS, 2 * imports)  # what the start costs, whatever the machine is and does besides
     if os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1):  # of a busy machine the clock says nothing
-        assert seconds < SECONDS
+        assert seconds < max(SECONDS, 2 * imports)
 
 
 def test_a_space_serves_where_its_environment_says(monkeypatch):
