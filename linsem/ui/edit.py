@@ -112,7 +112,10 @@ class _Wiring:
     def __init__(self, services: Services, logic: Editing, bench: LabelTab, at: _Layout) -> None:
         self.services, self.logic, self.bench, self.track, self.at = services, logic, bench, bench.track, at
         self.who = [bench.session, bench.fitted]
-        self.shown = gr.State("")  # the name of the track that the tab shows
+        # The name of the track that the tab shows, and how often everything that shows it had to be drawn anew: a state
+        # whose change draws it, because the painter must be no output of what leaves it as it is (Gradio would forget
+        # its options).
+        self.shown, self.drawn = gr.State(""), gr.State(0)
         self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown])
         self.changed = [self.track, at.frames, at.line]
         self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
@@ -122,6 +125,7 @@ class _Wiring:
         """Register all events."""
         at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
         self._wire_runs()
+        on(self.drawn.change, self.settled, *self.settle, **quiet)
         more = {**quiet, "cancels": self.going}
         self._open(tab.select)
         other = on(at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], **more)
@@ -139,8 +143,8 @@ class _Wiring:
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
-        asked = [*self.who, self.track, self.shown]
-        opened = on(register, self.visit, asked, [*self.changed, *self.settle[1]], **self.quiet)
+        asked = [*self.who, self.track, self.shown, self.drawn]
+        opened = on(register, self.visit, asked, [*self.changed, self.drawn], **self.quiet)
         self._mark(opened.then)
         on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet)
         return opened
@@ -204,20 +208,24 @@ class _Wiring:
 
     def settled(self, now: Track | None) -> tuple[object, ...]:
         """The values of `Editing.settle`, and which track they are of."""
+        if now is None:
+            return tuple([gr.skip()] * len(self.settle[1]))
         return (*self.logic.settle(now), now.name)
 
-    def visit(self, session: Session, fitted: Fitted | None, now: Track | None, shown: str) -> tuple[object, ...]:
-        """Everything that shows the track, unless that is shown already: strokes are kept, and a run is not disturbed.
+    def visit(
+        self, session: Session, fitted: Fitted | None, now: Track | None, shown: str, drawn: int
+    ) -> tuple[object, ...]:
+        """The track and whether to draw it, unless it is shown already: strokes are kept, and a run is not disturbed.
 
         A state of the same track that is not shown yet is that of a run, which shows it when it ends.
         """
         try:
             visited = self.logic.visit(session, fitted, now)
         except InputError as error:
-            return None, Strip(()), show.status(str(error), "bad"), *[gr.skip()] * len(self.settle[1])
+            return None, Strip(()), show.status(str(error), "bad"), drawn
         if visited is now and now.name == shown:
-            return tuple([gr.skip()] * (len(self.changed) + len(self.settle[1])))
-        return visited, *self.logic.look(visited), *self.settled(visited)
+            return gr.skip(), gr.skip(), gr.skip(), drawn
+        return visited, *self.logic.look(visited), drawn + 1
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

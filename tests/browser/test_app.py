@@ -352,6 +352,7 @@ def test_an_edit_goes_on_while_another_tab_is_looked_at_and_ends_with_another_ge
     expect(visitor.page.locator("#edit-run")).to_be_enabled()
     expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 1. Paint what should be there")
     visitor.until(lambda: len(visitor.canvas("edit-painter", "image")) == 64)
+    expect(visitor.page.locator("#edit-painter [data-do=uncertainty]")).to_be_hidden()  # its options are as they were
     expect(visitor.page.locator("#edit-undo")).to_be_disabled()
 
 
