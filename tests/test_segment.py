@@ -60,7 +60,8 @@ def test_coming_back_to_the_tab_changes_nothing_and_another_extractor_is_followe
     asked = (session, None, "1-2", 0.7, "Overlay")
     *_, last = tab.run(*asked)
     (frame,) = tab.visit(*asked, last[0])
-    assert frame[0] is last[0] and frame[1].items == last[1].items and frame[-1] == last[-1]
+    assert frame[0] is last[0] and frame[2] == last[2] and frame[-1] == last[-1]
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(frame[1].items, last[1].items, strict=True))
     other = replace(services.studio.shipped("avatars-64"))
     services.studio._shipped._values["avatars-64"] = other
     *_, followed = tab.visit(*asked, last[0])
