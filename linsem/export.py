@@ -78,6 +78,8 @@ def iter_export(
     if first_seed + count - 1 > MAX_SEED:
         raise InputError(f"first_seed: expected seeds in 0..{MAX_SEED}, got {first_seed} and {count - 1} more")
     psi = number("psi", psi, -10, 10)
+    if not Path(out_path).name or Path(out_path).is_dir():
+        raise InputError(f"out_path: expected a file, got {shown(str(out_path))}")
     path = shard_path(out_path, shard)
     if not path.parent.is_dir():
         raise InputError(f"out_path: expected a folder that exists, got {path.parent}")

@@ -13,10 +13,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from linsem.arguments import shown
-from linsem.errors import InputError
+from linsem.arguments import whole_number
 from linsem.extractor import Extractor
-from linsem.generator import Generator, batches, check_seed, checked_pass, fitting, mapped
+from linsem.generator import Generator, batches, checked_pass, fitting, mapped
 from linsem.pixels import IGNORE, to_rgb
 from linsem.seeds import MAX_SEED
 from linsem.wish import SteerError, category_weight
@@ -31,13 +30,8 @@ Drawn = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 
 def check_look(look: int | None) -> None:
     """Raise `SteerError` if a look is given that is no seed."""
-    if look is None:
-        return
-    try:
-        check_seed(None if isinstance(look, bool) else look)
-    except InputError:
-        wrong = f"look: expected a seed, a whole number in 0..{MAX_SEED}, got {shown(look)}"
-        raise SteerError(wrong) from None
+    if look is not None:
+        whole_number("look", None if isinstance(look, bool) else look, 0, MAX_SEED, error=SteerError)
 
 
 @torch.no_grad()

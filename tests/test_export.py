@@ -145,6 +145,9 @@ def test_accelerate_is_asked_only_when_it_is_wanted(monkeypatch):
         ({"shard": (3, 3)}, "shard"),
         ({"shard": (0, 9)}, "at least 9"),
         ({"out_path": "no/such/folder/set.zip"}, "out_path"),
+        ({"out_path": "."}, "out_path: expected a file"),
+        ({"out_path": ""}, "out_path: expected a file"),
+        ({"out_path": "/tmp"}, "out_path: expected a file"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(toy, tmp_path, options, says):

@@ -145,6 +145,13 @@ def test_sample(net, extractor):
     assert (truth(net, results[0].ws[None])[0] == layout).mean() > 0.85
 
 
+def test_a_look_needs_no_style_for_each_layer(net, extractor):
+    """A network of one latent takes a look too, at no cost of its layout (its colours hardly depend on z)."""
+    layout = truth(net, ws_of(net, 777))[0]
+    results = linsem.sample(net, extractor, layout, 2, candidates=24, steps=25, look=5)
+    assert results[0].score >= results[1].score > 0.8 and net.num_ws == 1
+
+
 def test_only_what_is_needed_is_run():
     """`last_layer` and `image=False` reach the class: an extractor of the first layer runs nothing else."""
     asked = []

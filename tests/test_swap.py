@@ -30,7 +30,7 @@ def test_the_layout_stays_and_the_colours_are_those_of_the_seed(toy, extractor, 
     look = toy.map(seed_z(toy, [5]))[0]
     assert own.keys() == other.keys()
     for seed, each in other.items():
-        assert each.score >= own[seed].score - 2 * swap.GIVEN_UP
+        assert each.score >= own[seed].score - swap.GIVEN_UP
         assert (each.image - own[seed].image).abs().mean() > 0.02
         assert torch.allclose(each.ws[3:], look[3:])  # of which the toy's geometry knows nothing
         assert not torch.allclose(each.ws[0], look[0])
@@ -83,6 +83,6 @@ def test_where_every_style_matters_none_is_taken(toy, extractor, layout):
 
 def test_a_look_is_of_a_seed(toy, extractor, layout):
     for look in (-1, 2**32, True):
-        with pytest.raises(ValueError, match="look: expected a seed"):
+        with pytest.raises(ValueError, match="look: expected a whole number in 0"):
             next(conditional.iter_sample(toy, extractor, layout, 2, candidates=8, look=look))
     swap.check_look(None)

@@ -116,9 +116,8 @@ class Bench:
             rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
             items = tuple(Thumb(rgb[i], *caption(p)) for i, p in enumerate(session.pictures))
             return Strip(items, index), NOT_YET, gr.Button(NEXT_LATER, interactive=False), None
-        known = [
-            i for i, picture in enumerate(session.pictures) if picture.painted or i == index
-        ]  # next after this one
+        # The image shown counts as labelled: what is asked for is the one after it.
+        known = [i for i, picture in enumerate(session.pictures) if picture.painted or i == index]
         reading, suggestion = self.gpu.overview(
             session.model, fitted.extractor, [picture.ws for picture in session.pictures], known
         )

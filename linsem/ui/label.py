@@ -41,6 +41,7 @@ class LabelTab:
     session: gr.State
     fitted: gr.State
     track: gr.State  # of the Edit tab; kept here because projects include it
+    arrived: gr.State  # the token of the bench: changes whenever another one replaces it
 
 
 class _Layout:
@@ -239,7 +240,7 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     """Lay out the tab and register its events."""
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
-    return LabelTab(wiring.session, wiring.fitted, wiring.track)
+    return LabelTab(wiring.session, wiring.fitted, wiring.track, wiring.arrived)
 
 
 def first_categories(services: Services) -> tuple:

@@ -55,22 +55,16 @@ def build(settings: Settings) -> gr.Blocks:
                 sample.build(services, bench, editing, sample_tab, tabs)
             with gr.Tab("About", id="about"):
                 about.build(settings)
-        _return_on_change(model, default, tabs, editing)
+        _return_on_change(default, bench, editing, tabs)
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 
 
-def _return_on_change(model: gr.Dropdown, default: str | None, tabs: gr.Tabs, editing: edit.EditTab) -> None:
-    """With another generator, go back to its images in the tab Label, and end the edit of the other's.
-
-    The list fires its event with the current one too when it merely loses focus.
-    """
-    last = gr.State(default)
-
-    def back(name: str, before: str | None) -> tuple[object, str]:
-        return (gr.skip() if name == before else gr.Tabs(selected="label")), name
-
-    on(model.input, back, [model, last], [tabs, last], cancels=editing.going, **ALWAYS)
+def _return_on_change(default: str | None, bench: label.LabelTab, editing: edit.EditTab, tabs: gr.Tabs) -> None:
+    """When the bench of another generator has arrived, go back to it, and end the edit of the former one's image."""
+    model = gr.State(default)  # not the list's own event, which comes too when the list merely loses focus
+    on(bench.arrived.change, lambda session: session.model, [bench.session], [model], **ALWAYS)
+    on(model.change, lambda: gr.Tabs(selected="label"), [], [tabs], cancels=editing.going, **ALWAYS)
 
 
 def launch(demo: gr.Blocks, settings: Settings) -> None:

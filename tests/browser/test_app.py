@@ -344,6 +344,12 @@ def test_an_edit_goes_on_while_another_tab_is_looked_at_and_ends_with_another_ge
         if visitor.page.locator("#edit-stop").is_enabled():
             assert not visitor.page.locator("#edit-undo").is_enabled()
         visitor.page.wait_for_timeout(200)
+    visitor.page.locator("#model input").focus()  # passed on the way with the tab key: nothing has been chosen
+    visitor.page.keyboard.press("Escape")
+    visitor.page.keyboard.press("Tab")
+    before = visitor.said("edit-status")
+    visitor.until(lambda: "Done" in before or visitor.said("edit-status") != before)  # so the edit goes on
+    expect(visitor.page.locator("#edit-painter")).to_be_visible()
     visitor.page.locator("#model input").click()
     visitor.page.get_by_role("option", name=re.compile("avatars-64")).click()
     expect(visitor.page.locator("#label-strip")).to_be_visible()  # back to the images of the other generator
