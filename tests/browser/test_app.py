@@ -746,3 +746,16 @@ def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width,
     finally:
         assert visitor.wrong == []
         visitor.close()
+
+
+def test_what_is_not_learnt_is_said_in_lines_on_a_phone(chromium, address):
+    visitor = Visitor(chromium, address, width=390)
+    try:
+        label_two(visitor)
+        for tab in ("Segment", "Edit", "Sample"):
+            visitor.tab(tab)
+            note = visitor.page.locator(f"#{tab.lower()}-missing")
+            expect(note).to_be_visible()
+            assert note.bounding_box()["width"] > 240
+    finally:
+        visitor.close()
