@@ -157,10 +157,8 @@ def with_assets(model: str) -> bool:
 
     `LINSEM_MODELS=avatars-64=FILE` puts other weights there, and what was fitted to the former says nothing of these.
     """
-    spec, known = offered().get(model), GENERATORS.get(model)
-    return spec is not None and known is not None and (spec.asset, spec.package, spec.repo, spec.file) == (
-        known.asset, known.package, known.repo, known.file
-    ) and spec.path is None  # fmt: skip
+    spec = offered().get(model)
+    return spec is not None and spec == GENERATORS.get(model)
 
 
 def _labelled(spec: GeneratorSpec, label: int) -> GeneratorSpec:
