@@ -60,6 +60,7 @@ def iter_bank(
     seeds, psi, batch = check_seeds(seeds), number("psi", psi), whole_number("batch", batch, 1)
     size = bank_size(generator)
     labels = np.empty((len(seeds), *size), np.uint8)
+    extractor = extractor.to(generator.device)
     for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
         with torch.no_grad():
             ws = mapped(generator, seeds[part], psi)

@@ -32,8 +32,9 @@ def device_of(name: str) -> torch.device:
         raise InputError(f"device (LINSEM_DEVICE): {had}")
     if device.type == "cuda":
         # By default torch lets cuDNN round the inputs of convolutions to 10 bits (TF32), and a seed would give another
-        # image than on a CPU. Workers forked later inherit this setting from the server.
+        # image than on a CPU; some containers ask for the same of matrix products. Workers forked later inherit this.
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return device
 
 

@@ -92,13 +92,18 @@ def check_annotations(
     seen = np.zeros(len(categories), dtype=np.int64)
     for i, each in enumerate(annotations):
         seen += _count(generator, each, categories, f"image {i + 1}")
-    if seen.sum() == 0:
-        raise AnnotationError(f"all pixels of all {len(annotations)} images are unknown: paint at least two categories")
-    if (seen > 0).sum() < 2:
-        raise AnnotationError(f"only {names[int(seen.argmax())]!r} is painted: paint at least one other category too")
+    check_counts(seen, names, len(annotations))
     missing = [name for name, count in zip(names, seen, strict=True) if count == 0]
     if every and missing:
         raise AnnotationError(f"no pixel of {', '.join(map(repr, missing))} on any of {len(annotations)} images")
+
+
+def check_counts(counts: np.ndarray, names: Sequence[str], images: int) -> None:
+    """Raise `AnnotationError` unless at least two categories have pixels; counts (K,) are those of all images."""
+    if counts.sum() == 0:
+        raise AnnotationError(f"all pixels of all {images} images are unknown: paint at least two categories")
+    if (counts > 0).sum() < 2:
+        raise AnnotationError(f"only {names[int(counts.argmax())]!r} is painted: paint at least one other category too")
 
 
 def _count(generator: Generator, annotation: Annotation, categories: Sequence[Category], name: str) -> np.ndarray:

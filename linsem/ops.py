@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from linsem.device import own_modes
 
 SQRT2 = math.sqrt(2.0)
 
@@ -37,9 +40,19 @@ def leaky(x: torch.Tensor, gain: float = SQRT2, clamp: float | None = None) -> t
 
 def fir_kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """The separable [1, 3, 3, 1] filter as (4, 4), summing to `gain`."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
-    kernel = taps[:, None] * taps[None, :]
-    return (kernel * (gain / kernel.sum())).to(dtype)
+    return binomial(4, gain, dtype, device)
+
+
+@lru_cache(maxsize=64)
+def binomial(size: int, gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The separable filter of binomial coefficients, (size, size), summing to `gain`; do not change it in place.
+
+    Made once: to copy a new one to a GPU waits there for everything before it, in each layer.
+    """
+    with own_modes():  # kept beyond the caller's
+        taps = torch.tensor([float(math.comb(size - 1, k)) for k in range(size)])
+        kernel = taps[:, None] * taps[None, :]
+        return (kernel * (gain / kernel.sum())).to(dtype).to(device)
 
 
 def fir(x: torch.Tensor, pad: int, gain: float = 1.0, bias: torch.Tensor | None = None) -> torch.Tensor:

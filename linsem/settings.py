@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from linsem.errors import InputError
 
 PREFIX = "LINSEM_"
+ZERO_GPU = {"long_jobs": 4, "short_jobs": 8}  # there each job waits for a GPU of its own
 
 
 class SettingsError(InputError):
@@ -36,8 +37,10 @@ class Settings:
     )
     port: int = _setting(7860, "Port to serve on", 0, 65535)
     root_path: str = _setting("", "Path under which a reverse proxy serves the page")
-    long_jobs: int = _setting(1, "Edits, samplings and the like that run at once; the others wait in the queue", 1, 64)
-    short_jobs: int = _setting(2, "Fits and previews that run at once, beside the long ones", 1, 64)
+    long_jobs: int = _setting(
+        1, "Edits, samplings and the like at once (4 on ZeroGPU); the others wait in the queue", 1, 64
+    )
+    short_jobs: int = _setting(2, "Fits and previews that run at once, beside the long ones (8 on ZeroGPU)", 1, 64)
     queue: int = _setting(40, "Calls that may wait; beyond, a visitor is told that the queue is full", 1, 10_000)
     cache_mb: int = _setting(256, "Memory for the features of the images seen last, for each generator", 0, 65_536)
     sessions: int = _setting(200, "Visitors whose work is kept in memory at once", 1, 100_000)
@@ -54,7 +57,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the variables; raises `SettingsError` if a value has the wrong type or is out of range."""
         env = os.environ if env is None else env
-        given = {}
+        given = dict(ZERO_GPU) if env.get("SPACES_ZERO_GPU") else {}
         for each in fields(cls):
             text = env.get(PREFIX + each.name.upper(), "").strip()
             if text:

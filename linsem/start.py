@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -18,8 +19,10 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
             tell(f"linsem: LINSEM_MODEL: {studio.settings.model!r} is not offered here; the page begins with {model!r}")
         studio.generator(model)
         studio.shipped(model)
-        if studio.device.type == "cpu":  # on ZeroGPU the main process may load but not compute
+        if not os.environ.get("SPACES_ZERO_GPU"):  # there the main process may load but not compute
             studio.draw(model, (1,), 0.7)
+            # A GPU's linear algebra is loaded at its first use, which must not be by two threads at once.
+            torch.linalg.cholesky(torch.eye(2, device=studio.device))
     except InputError as error:
         tell(f"linsem: {error}")
         return None

@@ -138,7 +138,7 @@ class _Loop:
         with_image: bool,
     ) -> None:
         self.generator, self.space, self.weights, self.psi, self.keep_best = generator, space, weights, psi, keep_best
-        self.segment = as_segmenter(segmenter)
+        self.segment = as_segmenter(segmenter, generator.device)
         self.least = segmenter.least if isinstance(segmenter, Extractor) else ()
         self.needs_image = with_image or not isinstance(segmenter, Extractor) or weights.preserve + weights.color > 0
         self.last_layer = None if self.needs_image else segmenter.last_layer

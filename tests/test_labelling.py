@@ -196,3 +196,13 @@ def test_the_image_that_is_shown_is_not_the_next_one(services):
     few = session_of(services, [1, 2], [1])
     _, _, button, position = bench.overview(few, replace(fitted, version=few.version), None, "labels")
     assert position is None and button.value == "All other images here are labelled"
+
+
+def test_one_category_is_refused_without_a_job(services, monkeypatch):
+    bench, asked = Bench(services), []
+    job = services.gpu.fit_and_read
+    monkeypatch.setattr(services.gpu, "fit_and_read", lambda *args: (asked.append(args), job(*args))[1])
+    *_, line = bench.fit(session_of(services, [1, 2], [0]), None, None)
+    assert "paint at least one other category too" in line and not asked
+    fitted, *_ = bench.fit(session_of(services, [1, 2], [0, 1]), None, None)
+    assert fitted.extractor.kind == "LSE" and len(asked) == 1

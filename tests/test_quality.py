@@ -183,6 +183,10 @@ def test_command_prints_one_json_line_last(
         "teacher_miou", "teacher_miou_degraded",
     ]  # fmt: skip
     assert list(found) == [field.name for field in fields(quality.Quality)]
+    out = folder / "tables"
+    for name in ("avatars-128", "avatars-64"):  # neither takes the other's file
+        assert quality.main([name, "--quick", "--cache", str(folder), "--out", str(out)]) == 0
+    assert {path.stem for path in out.iterdir()} == {"quality", "quality-avatars-64"}
 
 
 def test_a_generator_or_teacher_that_does_not_fit_is_refused(

@@ -324,6 +324,9 @@ def test_seeds_that_do_not_parse_are_named(text):
 def test_settings_come_from_the_environment_and_are_checked():
     assert Settings.from_env({}) == Settings()
     assert Settings.from_env({"LINSEM_PORT": "80", "LINSEM_DEVICE": "cpu"}) == Settings(port=80, device="cpu")
+    assert Settings.from_env({"SPACES_ZERO_GPU": "true", "LINSEM_SHORT_JOBS": "3"}) == Settings(
+        long_jobs=4, short_jobs=3
+    )
     for value in ("x", "-1", "70000", "1.5"):
         with pytest.raises(SettingsError, match="LINSEM_PORT"):
             Settings.from_env({"LINSEM_PORT": value})

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
 from linsem.errors import InputError
 from linsem.forks import ForkLock
@@ -423,6 +424,19 @@ def test_an_error_in_a_worker_arrives_as_a_sentence(space, cases):
         space(run, "remove", model, extractor, ws, 3, np.zeros((32, 32), bool))
 
 
+def test_a_refusal_does_not_cost_the_worker_and_its_features(space, cases):
+    space(run, "draw", *cases["draw"])
+    pids, (model, ws, strokes, categories) = len(space.scheduler.pids), cases["fit"]
+    one = [np.where(each == strokes[0].min(), each, 255).astype(np.uint8) for each in strokes]
+    with pytest.raises(gr.Error, match="paint at least one other category too"):
+        space(run, "fit", model, ws, one, categories)
+    assert not space.scheduler.released[-1] and len(space.scheduler.pids) == pids
+    assert space(passes_of, "fit", *cases["fit"]) == 0 and len(space.scheduler.pids) == pids
+    with pytest.raises(gr.Error):
+        space(touched, worded, "break")  # what is not of the input still ends it
+    assert space.scheduler.released[-1]
+
+
 def test_without_our_words_only_the_class_of_an_error_arrives(space):
     with pytest.raises(gr.Error) as bare:
         space(touched, raw, "refuse")
@@ -466,7 +480,8 @@ def test_nothing_that_a_worker_does_changes_the_server(space, here, cases):
     looks = here._studio._looks_of("toy")
     looks.kept.clear()
     looks.images.clear()
-    here.read(*cases["read"])
+    model, extractor, ws = cases["read"]
+    here.read(model, replace(extractor, temperature=extractor.temperature + 2), ws)  # not seen before
     assert len(looks.kept) == 3  # where there is no worker, the same job leaves its images
 
 
@@ -479,7 +494,9 @@ def test_a_worker_that_drew_images_still_has_them(space, cases):
     assert len(scheduler.pids) == before  # one worker for all
     scheduler.idle = False
     try:
-        assert space(passes_of, "read", *cases["read"]) == 3
+        model, extractor, ws = cases["read"]
+        other = replace(extractor, temperature=extractor.temperature + 1)  # whose readings the server has not seen
+        assert space(passes_of, "read", model, other, ws) == 3
     finally:
         scheduler.idle = True
     assert len(scheduler.pids) == before + 1
@@ -528,3 +545,10 @@ def test_the_page_draws_reads_and_stops(space: Space, local, tmp_path):
     seen = space(notes, "STEPS") - start
     time.sleep(10 * STEP)
     assert space(notes, "STEPS") - start == seen < whole
+
+    other = next(row["id"] for row in studio.models() if row["available"] and row["id"] != model)
+    shipped, asked = studio.shipped(other), len(space.scheduler.asked)
+    path.write_bytes(write_label_map(np.zeros(shipped.size, np.uint8), shipped.categories))
+    with pytest.raises(AppError, match="LINSEM_DEVICE"):  # said by the worker, which has no real GPU to load it on;
+        client.predict(other, handle_file(path), 1, 2, 0, 0, None, api_name="/sample")
+    assert len(space.scheduler.asked) == asked + 1  # the server, which has none at all, did not try to

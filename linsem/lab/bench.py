@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.out is not None:
         rows = [{"figure": name, "value": value, "what": meaning(name)} for name, value in found.items()]
         title = f"Ratios and costs on {args.model}, {torch.get_num_threads()} threads" + " (quick)" * args.quick
-        tables.write(tables.Table("bench", title, found, rows), args.out)
+        tables.write(tables.Table(tables.stem("bench", args.model), title, found, rows), args.out)
     if args.json:
         print(json.dumps(found), flush=True)
 

@@ -87,7 +87,7 @@ def measure(model: str, cache: Path, sizes: Sizes) -> tables.Table:
             "mIoU": values[key]["miou"], "data set mIoU": values[key]["dataset_miou"]
         })  # fmt: skip
     title = f"A small network tested on {sizes.tested} held-out drawings ({model})"
-    return tables.Table("dataset", title, values, rows)
+    return tables.Table(tables.stem("dataset", model), title, values, rows)
 
 
 def main() -> None:

@@ -94,12 +94,21 @@ def make_project(
     save_project(Project(generator.id, psi, tuple(generator.categories), images, extractor=data), path)
 
 
+def keep(generator: Generator, labels: dict[int, np.ndarray], folder: Path) -> None:
+    """Fit to all labels, and write the project and the sheet of fresh seeds into a folder like `assets/`."""
+    extractor = fit_few_shot(generator, annotate(generator, labels), generator.categories, missing="keep")
+    for each in ("examples", "evidence"):
+        (folder / each).mkdir(parents=True, exist_ok=True)
+    make_project(generator, labels, extractor, folder / "examples" / f"{MODEL}.linsem.zip")
+    make_sheet(generator, extractor, range(FIRST_FRESH, FIRST_FRESH + FRESH), folder / "evidence" / f"{MODEL}.png")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; returns 2 with a message if the generator or a label is missing."""
     parser = argparse.ArgumentParser(prog="python -m linsem.lab.digiface", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="do not judge by leaving images out")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--out", type=Path, default=assets(), help="the folder of examples/ and evidence/")
+    parser.add_argument("--out", type=Path, help="a folder for the project, the sheet and the table")
     options = parser.parse_args(arguments)
     try:
         generator = load_generator(MODEL)
@@ -107,11 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    extractor = fit_few_shot(generator, annotate(generator, labels), generator.categories, missing="keep")
-    for folder in ("examples", "evidence"):
-        (options.out / folder).mkdir(parents=True, exist_ok=True)
-    make_project(generator, labels, extractor, options.out / "examples" / f"{MODEL}.linsem.zip")
-    make_sheet(generator, extractor, range(FIRST_FRESH, FIRST_FRESH + FRESH), options.out / "evidence" / f"{MODEL}.png")
+    if options.out is not None:
+        keep(generator, labels, options.out)
     result: dict[str, object] = {"model": MODEL, "images": len(labels)}
     if not options.quick:
         result["leave_one_out"] = found = leave_one_out(generator, labels)
@@ -120,9 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{MODEL}, each of {len(labels)} hand-labelled images by an extractor fitted on the others "
             "(IoU over all labelled pixels, background included in the mean)"
         )
-        table = tables.Table("digiface", title, result, rows)
         print(tables.markdown(rows))
-        tables.write(table, options.out / "evidence")
+        if options.out is not None:
+            tables.write(tables.Table("digiface", title, result, rows), options.out / "evidence")
     if options.json:
         print(json.dumps(result))
     return 0

@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.out is not None:
         title = f"Quality of {args.model}, judged by the teacher" + (" (quick)" if args.quick else "")
         rows = [{"figure": name.strip(), "value": value} for name, value in _lines(quality)]
-        tables.write(tables.Table("quality", title, asdict(quality), rows), args.out)
+        tables.write(tables.Table(tables.stem("quality", args.model), title, asdict(quality), rows), args.out)
     if args.json:
         print(json.dumps(asdict(quality)))
     return 0

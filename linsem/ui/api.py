@@ -135,7 +135,7 @@ class Api:
         look = None if look is None else whole("look", look, 0, MAX_SEED)
         if (path := uploaded(layout, "layout")) is None:
             raise InputError("layout: expected a label map, got nothing")
-        asked = read_layout(path, chosen.categories, self.studio.generator(model).size)
+        asked = read_layout(path, chosen.categories, chosen.size)
         frame, every, sent = None, max(1, steps // FRAMES), -steps
         for frame in self.gpu.sample(model, chosen, asked.labels, count, candidates, steps, seed, look=look):
             if frame.seeds and frame.index >= sent + every:

@@ -9,6 +9,7 @@ import gradio as gr
 import numpy as np
 
 from linsem.errors import InputError
+from linsem.examples import check_counts
 from linsem.extractor import save_extractor
 from linsem.seeds import format_seeds, next_seeds, parse_seeds
 from linsem.session import (
@@ -89,6 +90,7 @@ class Bench:
         index = shown(session, painted)
         labelled = session.labelled
         try:
+            check_painted(session)  # here: on ZeroGPU asking a worker would cost the visitor seconds
             extractor, reading = self.gpu.fit_and_read(
                 session.model, [p.ws for p in labelled], [p.labels for p in labelled], session.categories,
                 fitted.extractor if fitted else None, session.pictures[index].ws,
@@ -158,6 +160,15 @@ class Bench:
 def first_seeds(limit: int) -> str:
     """The seeds that a bench for at most `limit` images starts with."""
     return format_seeds(range(1, 1 + min(FIRST_IMAGES, limit)))
+
+
+def check_painted(session: Session) -> None:
+    """Raise `AnnotationError` if less than two categories are painted, though something is."""
+    count = np.zeros(256, np.int64)
+    for picture in session.labelled:
+        count += np.bincount(picture.labels.ravel(), minlength=256)
+    if session.labelled:
+        check_counts(count[: len(session.categories)], names_of(session.categories), len(session.labelled))
 
 
 def absorb(session: Session, painted: PainterLabels | None) -> Session:

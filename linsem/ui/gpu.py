@@ -9,6 +9,7 @@ that a worker that has generated images for a fit still has them when it segment
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import gradio as gr
 import numpy as np
@@ -21,7 +22,8 @@ from linsem.heap import give_back
 from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.studio import SAMPLES, EditFrame, Reading, SampleFrame, Studio
-from linsem.ui.errors import in_words
+from linsem.ui.errors import Refusal, in_words, said
+from linsem.ui.seen import Seen
 
 try:
     import spaces
@@ -112,10 +114,13 @@ def on_gpu(function: Callable, seconds: Callable[..., int]) -> Callable:
 
 
 class Accelerator:
-    """The studio's methods, run on the accelerator; the tabs and the API call these rather than the studio."""
+    """The studio's methods, run on the accelerator; the tabs and the API call these rather than the studio.
+
+    What was drawn or read a short while ago is not asked for again (`linsem.ui.seen`).
+    """
 
     def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+        self._studio, self._seen = studio, Seen(studio.settings.cache_mb << 17)  # an eighth
         jobs = {
             "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
             "fit_and_read": lambda *args: _fit_and_read(studio, *args), "overview": studio.overview,
@@ -124,21 +129,30 @@ class Accelerator:
         }  # fmt: skip
 
         def work(job: str, *args: object, **kwargs: object) -> Iterator[object]:
-            done = jobs[job](*args, **kwargs)
-            if isinstance(done, Iterator):
-                yield from done
-            else:
-                yield done
+            try:
+                done = jobs[job](*args, **kwargs)
+                if isinstance(done, Iterator):
+                    yield from done
+                else:
+                    yield done
+            except InputError as error:  # given back: `spaces` ends a worker that raises, and its features with it
+                yield said(error)
 
         self._work = on_gpu(work, job_seconds)
 
     def draw(self, model: str, seeds: Sequence[int], psi: float) -> tuple[np.ndarray, np.ndarray]:
         """As `Studio.draw`."""
-        return self._one("draw", model, seeds, psi)
+        ws, rgb = self._one("draw", model, seeds, psi)
+        self._seen.keep_images(model, ws, rgb)
+        return ws, rgb
 
     def render(self, model: str, ws: Sequence[np.ndarray]) -> np.ndarray:
         """As `Studio.render`."""
-        return self._one("render", model, ws)
+        rgb = self._seen.images(model, ws)
+        if rgb is None:
+            rgb = self._one("render", model, ws)
+            self._seen.keep_images(model, ws, rgb)
+        return rgb
 
     def fit(
         self, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
@@ -149,20 +163,33 @@ class Accelerator:
 
     def read(self, model: str, extractor: Extractor, ws: Sequence[np.ndarray]) -> Reading:
         """As `Studio.read`."""
-        return self._one("read", model, extractor, ws)
+        reading = self._seen.reading(model, extractor, ws)
+        if reading is None:
+            reading = self._one("read", model, extractor, ws)
+            self._seen.keep_reading(model, extractor, ws, reading)
+        return reading
 
     def fit_and_read(
         self, model: str, ws: Sequence[np.ndarray], labels: Sequence[np.ndarray], categories: Sequence[Category],
         start: Extractor | None, shown: np.ndarray,
     ) -> tuple[Extractor, Reading]:  # fmt: skip
         """Fit, and segment the image of the latent `shown`: in one job, because each job requests the GPU anew."""
-        return self._one("fit_and_read", model, ws, labels, categories, start, shown)
+        extractor, reading = self._one("fit_and_read", model, ws, labels, categories, start, shown)
+        self._seen.keep_reading(model, extractor, [shown], reading)
+        return extractor, reading
 
     def overview(
         self, model: str, extractor: Extractor, ws: Sequence[np.ndarray], labelled: Sequence[int]
     ) -> tuple[Reading, int | None]:
         """As `Studio.overview`."""
-        return self._one("overview", model, extractor, ws, labelled)
+        reading = self._seen.reading(model, extractor, ws)
+        chosen = self._seen.choice(model, ws, labelled)
+        if reading is not None and chosen is not None:
+            return reading, chosen[0]
+        reading, choice = self._one("overview", model, extractor, ws, labelled)
+        self._seen.keep_reading(model, extractor, ws, reading)
+        self._seen.keep_choice(model, ws, labelled, choice)
+        return reading, choice
 
     def suggest(
         self, model: str, seeds: Sequence[int], count: int, psi: float, labelled: Sequence[np.ndarray] = ()
@@ -204,7 +231,11 @@ class Accelerator:
     def _stream(self, job: str, model: str, *args: object, **kwargs: object) -> Iterator:
         self._studio.fetch(model)  # on the server: a download on the GPU would use up the visitor's seconds
         try:
-            yield from self._work(job, model, *args, **kwargs)
+            with closing(self._work(job, model, *args, **kwargs)) as results:
+                for each in results:
+                    if isinstance(each, Refusal):
+                        raise each
+                    yield each
         except gr.Error as error:
             if getattr(error, "title", "") == WORKER:
                 raise gr.Error(ABORTED, print_exception=False) from None

@@ -94,7 +94,7 @@ class Sampling:
 
     def _read(self, model: str, extractor: Extractor, path: Path, origin: str) -> tuple[Layout, dict]:
         """The layout in a file, and the report on how it was read."""
-        read = read_layout(path, extractor.categories, self.services.studio.generator(model).size)
+        read = read_layout(path, extractor.categories, extractor.size)
         return Layout(read_label_map(path, extractor.categories).labels, extractor.categories, origin), read.report
 
     def _taken(self, extractor: Extractor, layout: Layout, line: str) -> tuple[object, ...]:

@@ -48,8 +48,8 @@ class Services:
 
     @property
     def bulk(self) -> dict[str, object]:
-        """Queue options of API calls for fits and images: one at a time, in parallel to visitors' events."""
-        return {"concurrency_id": BULK, "concurrency_limit": 1}
+        """Queue options of API calls for fits and images: few at a time, in parallel to visitors' events."""
+        return {"concurrency_id": BULK, "concurrency_limit": self.settings.long_jobs}
 
     @property
     def loading(self) -> dict[str, object]:
