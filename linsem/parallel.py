@@ -22,8 +22,9 @@ class Processes:
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         if batch % self.count:
             raise InputError(f"batch: expected a multiple of the {self.count} processes, got {batch}")
-        if self._accelerator.device.type != device.type:
-            raise InputError(f"generator: expected on {self._accelerator.device}, got {device}")
+        own = self._accelerator.device  # of several GPUs each process has its own
+        if (own.type, own.index or 0) != (device.type, device.index or 0):
+            raise InputError(f"generator: expected on {own}, got {device}")
 
     @classmethod
     def alone(cls, device: torch.device) -> Processes:

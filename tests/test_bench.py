@@ -19,8 +19,8 @@ def test_the_table_says_what_each_figure_is(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(bench, "keep_freed", lambda: True)
     bench.main(["toy", "--only", "first", "--quick", "--json", "--out", str(tmp_path)])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"first": 1.235}
-    assert json.loads((tmp_path / "bench.json").read_text()) == {"first": 1.235}
-    table = (tmp_path / "bench.md").read_text()
+    assert json.loads((tmp_path / "bench-toy.json").read_text()) == {"first": 1.235}
+    table = (tmp_path / "bench-toy.md").read_text()
     assert "| first | 1.235 | How long a step takes |" in table and "(quick)" in table.splitlines()[0]
 
 

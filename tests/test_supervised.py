@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from linsem.extractor import KINDS, load_extractor, save_extractor
 from linsem.generator import seed_z
 from linsem.metrics import paper_miou
 from linsem.palette import Category
+from linsem.parallel import Processes
 from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
 from linsem.training import Training
 from tests.toys import CATEGORIES, ToyGenerator
@@ -268,3 +272,12 @@ def test_features_that_are_no_numbers_name_their_seed(toy, recipes):
     with pytest.raises(InputError, match=f"seed {FIRST_SEED + 21}: its features hold numbers that are not finite"):
         fit_supervised(Broken(), teacher, recipes=recipes, images=24, batch=4)
     assert fit_supervised(Broken(), teacher, recipes=recipes, images=20, batch=4).keys() == set(recipes)
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch):
+    second = SimpleNamespace(num_processes=2, process_index=1, device=torch.device("cuda", 1))
+    monkeypatch.setitem(sys.modules, "accelerate", SimpleNamespace(Accelerator=lambda cpu: second))
+    assert Processes(8, torch.device("cuda", 1)).rank == 1
+    for shared in ("cuda", "cuda:0"):
+        with pytest.raises(InputError, match=f"expected on cuda:1, got {shared}"):
+            Processes(8, torch.device(shared))

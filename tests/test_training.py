@@ -140,6 +140,20 @@ def test_training_resumes_where_it_was(tmp_path, monkeypatch):
     assert again.seen == 176
 
 
+@pytest.mark.parametrize(("name", "factor"), training_run.SHARPENED.items())
+def test_the_shipped_ramps_are_about_as_narrow_as_is_said(tmp_path, name, factor):
+    def heights(mapping):
+        bias = mapping.fc0.bias.detach()[: 2 * len(mapping_start._plan()[0])]
+        return (bias[0::2] - bias[1::2]).abs()
+
+    written = training_run.Run.open(tmp_path / "written")
+    run = training_run.Run.open(tmp_path / "run", [assets() / f"{name}.safetensors"])
+    narrower = (heights(written.mapping) / heights(run.mapping)).median()
+    assert factor / 2 < narrower < factor * 2 and run.sharpened == factor  # training moves them a little
+    run.sharpen(2 * factor)
+    assert (heights(written.mapping) / heights(run.mapping)).median() == pytest.approx(2 * float(narrower), rel=1e-3)
+
+
 def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
     blank, run = training_run.Run.open(tmp_path / "blank"), training_run.Run.open(tmp_path / "run", [SHIPPED])
     shipped, z = load_generator("avatars-128"), torch.from_numpy(dataset.codes(7, 2))
@@ -150,7 +164,7 @@ def test_a_new_run_goes_on_from_the_shipped_weights(tmp_path):
                 each.ema["mapping"](z)[:, None].repeat(1, training_run.CONFIG.num_ws, 1), noise_mode="none"
             )[0]  # fmt: skip
             assert (float((image - wanted).abs().max()) < 1e-3) == same
-    assert run.sharpened == training_run.SHARPENED != blank.sharpened
+    assert run.sharpened == training_run.SHARPENED["avatars-128"] != blank.sharpened
     for name, network in (("mapping", run.mapping), ("synthesis", run.synthesis)):  # what is trained is what is shown
         averaged = run.ema[name].state_dict()
         assert all(torch.equal(value, averaged[key]) for key, value in network.state_dict().items())
