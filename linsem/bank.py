@@ -152,18 +152,19 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
     reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
     known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]
     digest = hashlib.sha256(json.dumps(known).encode())
-    _add(digest, extractor.weights)
+    add_tensors(digest, extractor.weights)
     if isinstance(generator, torch.nn.Module):
-        _add(digest, generator.state_dict())
+        add_tensors(digest, generator.state_dict())
     else:  # identified by its output
         with torch.no_grad():
             ws = mapped(generator, seeds[:1], psi)
             features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)[1]
-        _add(digest, {str(i): x for i, x in enumerate([ws, *features])})
+        add_tensors(digest, {str(i): x for i, x in enumerate([ws, *features])})
     return digest.hexdigest()[:24]
 
 
-def _add(digest: hashlib._Hash, tensors: Mapping[str, torch.Tensor]) -> None:
+def add_tensors(digest: hashlib._Hash, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Add tensors to a digest: names, shapes, types and data."""
     for name in sorted(tensors):
         x = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())

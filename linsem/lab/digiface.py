@@ -110,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--out", type=Path, help="a folder for the project, the sheet and the table")
     options = parser.parse_args(arguments)
+    if options.quick and options.out is None:
+        parser.error("--quick without --out leaves nothing to do")
     try:
         generator = load_generator(MODEL)
         labels = read_labels(assets() / "examples" / MODEL, generator)

@@ -65,25 +65,28 @@ CHAPTERS = (
     ),
     Chapter(
         "Which layers of the generator matter",
-        "Accuracy with only some of the feature maps, and what they cost.",
+        "Accuracy with only some of the feature maps, and what they cost; of the weights that shipped before these.",
         ("layers",),
         {"layers.png": "Accuracy against the layers that are read, from the coarsest on and from the finest on."},
     ),
     Chapter(
         "Editing an image by its labels",
-        "Scripted wishes, such as longer hair or no glasses; ours and the reference never ask the network that judges.",
+        "Scripted wishes, such as longer hair or no glasses; ours and the reference never ask the network that judges."
+        " Ours and nothing done are of the weights of now, the others of those that shipped before.",
         ("edit",),
         {"edits.png": "Each block, from above: the image, the labels that were asked for, the image afterwards."},
     ),
     Chapter(
         "Images from a layout",
-        "Layouts of drawings that no network has seen; the mIoU says how well the images obey them.",
+        "Layouts of drawings that no network has seen; the mIoU says how well the images obey them."
+        " Of the weights that shipped before these.",
         ("sample",),
         {"layouts.png": "Each row: the layout that was asked for, and four images that obey it, unlike each other."},
     ),
     Chapter(
         "Training another network with what is generated",
-        "A small segmentation network learns from exported images and labels, and is tested on drawings.",
+        "A small segmentation network learns from exported images and labels, and is tested on drawings. Of the weights "
+        "that shipped before these.",
         ("dataset",),
     ),
     Chapter(
@@ -156,7 +159,7 @@ def _layouts() -> tuple[str, str]:
     return f"{ours['seconds']:.1f}\N{NO-BREAK SPACE}s", (
         f"make an image from a layout that was drawn (four of each, from candidates drawn once for all layouts), with "
         f"an mIoU of {ours['miou']:.2f}; the paper's way takes {theirs['seconds']:.1f}\N{NO-BREAK SPACE}s for "
-        f"{theirs['miou']:.2f}."
+        f"{theirs['miou']:.2f}. (With the weights that shipped before these.)"
     )
 
 

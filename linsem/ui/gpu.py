@@ -120,7 +120,7 @@ class Accelerator:
     """
 
     def __init__(self, studio: Studio) -> None:
-        self._studio, self._seen = studio, Seen(studio.settings.cache_mb << 17)  # an eighth
+        self._studio, self._seen = studio, Seen((studio.settings.cache_mb << 20) // 8)
         jobs = {
             "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
             "fit_and_read": lambda *args: _fit_and_read(studio, *args), "overview": studio.overview,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from linsem.bank import add_tensors
 from linsem.extractor import Extractor
 from linsem.frames import Reading
 from linsem.recent import Recent
@@ -76,8 +77,5 @@ def _digest(extractor: Extractor) -> bytes:
     """A digest of all that determines what an extractor finds."""
     plain = (extractor.kind, extractor.layers, extractor.least, extractor.temperature, extractor.size)
     digest = hashlib.sha256(repr(plain).encode())
-    for name in sorted(extractor.weights):
-        weight = extractor.weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(weight.shape)}".encode())
-        digest.update(weight.numpy())
+    add_tensors(digest, extractor.weights)
     return digest.digest()
