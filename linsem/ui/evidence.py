@@ -85,8 +85,8 @@ CHAPTERS = (
     ),
     Chapter(
         "Training another network with what is generated",
-        "A small segmentation network learns from exported images and labels, and is tested on drawings. Of the weights "
-        "that shipped before these.",
+        "A small segmentation network learns from exported images and labels, and is tested on drawings."
+        " Of the weights that shipped before these.",
         ("dataset",),
     ),
     Chapter(
