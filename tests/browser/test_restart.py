@@ -34,8 +34,12 @@ def visitor(tmp_path):
 
 
 def restart(visitor):
-    """Kill the server, and start it again where it was."""
+    """Kill the server, and start it again where it was.
+
+    The page is left before: Gradio loads it anew when the server answers, which would break off the test's own loading.
+    """
     visitor.server.kill()
+    visitor.page.goto("about:blank")
     port = urllib.parse.urlsplit(visitor.server.address).port
     visitor.server = start(visitor.server.folder, port=port)
 
