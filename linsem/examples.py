@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from linsem.arguments import shown
 from linsem.categories import parse_categories
 from linsem.errors import InputError
 from linsem.generator import Generator
@@ -57,8 +58,16 @@ class Examples:
     coordinates: Coordinates
 
 
-def as_annotation(given: Annotation) -> Annotation:
-    """The annotation with ws as a tensor and labels as an array, whichever of the two was given."""
+def as_annotations(given: Sequence[Annotation]) -> list[Annotation]:
+    """The annotations with ws as tensors and labels as arrays, whichever of the two was given."""
+    if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
+        raise AnnotationError(f"annotations: expected a list of them, got {shown(given)}")
+    return [_as_annotation(each, f"image {i + 1}") for i, each in enumerate(given)]
+
+
+def _as_annotation(given: Annotation, name: str) -> Annotation:
+    if not isinstance(given, Annotation) or given.ws is None or given.labels is None:
+        raise AnnotationError(f"{name}: expected an Annotation of ws and labels, got {shown(given)}")
     ws, labels = torch.as_tensor(given.ws), given.labels
     labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     guessed = None if given.guessed is None else np.asarray(given.guessed)
@@ -67,6 +76,8 @@ def as_annotation(given: Annotation) -> Annotation:
 
 def as_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...]:
     """Parse categories to the form in which an extractor stores them; raises `AnnotationError`."""
+    if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
+        raise AnnotationError(f"categories: expected a list of at least two, got {shown(given)}")
     given = tuple(given)
     if len(given) < 2:
         raise AnnotationError(f"at least two categories are needed to tell apart, got {len(given)}")

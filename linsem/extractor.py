@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from linsem.agree import labels_of, margin_of
-from linsem.generator import Generator
+from linsem.arguments import shown
+from linsem.generator import Generator, check_generator
 from linsem.palette import Category, parse_categories
 from linsem.pixels import IGNORE
 from linsem.readout import FORWARD, KINDS, READS, ExtractorError, weight_shapes
@@ -71,6 +72,8 @@ class Extractor:
 
     def logits(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
         """Logits (N, K, *size) of features: a list of (N, C, h, w), of all layers up to `last_layer` at least."""
+        if not isinstance(features, (list, tuple)):
+            raise ExtractorError(f"features: expected a list of maps (N, C, h, w), got {type(features).__name__}")
         if len(features) <= self.last_layer:
             raise ExtractorError(f"features: expected at least {self.last_layer + 1} layers, got {len(features)}")
         chosen = [self._checked(k, features[i]) for k, i in enumerate(self.layers)]
@@ -203,7 +206,10 @@ def _numbers(tensor: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def check_fits(extractor: Extractor, generator: Generator) -> None:
-    """Raise `ExtractorError` unless the extractor was made for this generator."""
+    """Raise `ExtractorError` unless the extractor was made for this generator, and InputError if that is none."""
+    check_generator(generator)
+    if not isinstance(extractor, Extractor):
+        raise ExtractorError(f"extractor: expected one (see `linsem.load_extractor`), got {shown(extractor)}")
     if extractor.generator_id != generator.id:
         raise ExtractorError(
             f"this extractor was made for the generator {extractor.generator_id!r}, "

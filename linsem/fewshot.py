@@ -21,10 +21,10 @@ from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
 from linsem.device import without_autocast
 from linsem.errors import InputError
-from linsem.examples import Annotation, AnnotationError, as_annotation, as_categories, check_annotations, collect
+from linsem.examples import Annotation, AnnotationError, as_annotations, as_categories, check_annotations, collect
 from linsem.extractor import Extractor
 from linsem.fitting import POWERS, Fitting, evenly
-from linsem.generator import Generator, check_features, check_seed, checked_pass, chosen_layers
+from linsem.generator import Generator, check_features, check_generator, check_seed, checked_pass, chosen_layers
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 from linsem.pixels import IGNORE, to_rgb
@@ -103,7 +103,8 @@ def iter_few_shot(
 
     Guesses that the other images contradict are withdrawn (`linsem.doubt`). Raises `AnnotationError` (an InputError).
     """
-    categories, annotations = as_categories(categories), [as_annotation(each) for each in annotations]
+    check_generator(generator)
+    categories, annotations = as_categories(categories), as_annotations(annotations)
     if missing not in ("error", "keep"):
         raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
     if ridge is not None and not 0 <= ridge < math.inf:

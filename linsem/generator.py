@@ -18,6 +18,7 @@ from linsem.arguments import shown, whole_number
 from linsem.errors import InputError
 from linsem.seeds import MAX_SEED
 
+PROTOCOL = ("id", "size", "z_dim", "w_dim", "num_ws", "layers", "categories", "device", "map", "synthesize")
 PASS_NUMBERS = 1 << 27  # floats in the feature maps of one pass: 512 MB; a backward pass keeps about twice as much
 
 
@@ -63,11 +64,22 @@ class Generator(Protocol):
         ...
 
 
+def check_generator(generator: object) -> None:
+    """Raise InputError unless everything that the protocol names is there; the message lists what is missing."""
+    lacking = [name for name in PROTOCOL if not hasattr(generator, name)]
+    if isinstance(generator, type) or len(lacking) == len(PROTOCOL):
+        raise InputError(f"generator: expected one (see `linsem.load_generator`), got {shown(generator)}")
+    if lacking:
+        name = type(generator).__name__
+        raise InputError(f"generator: expected all of `linsem.Generator`, but {name} lacks {', '.join(lacking)}")
+
+
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
     """Draw one standard normal z per seed, (N, z_dim); it depends neither on the other seeds nor on the device.
 
     Seeds are limited to 0..2**32 - 1: torch ignores the higher bits, so larger seeds would repeat earlier samples.
     """
+    check_generator(generator)
     seeds = check_seeds(seeds)
     rows = [torch.randn(generator.z_dim, generator=seeded(seed), dtype=torch.float32) for seed in seeds]
     return torch.stack(rows).to(generator.device)

@@ -23,7 +23,7 @@ from linsem.basis import fit_basis
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_features, check_seed, checked_pass, seed_z, seeded
+from linsem.generator import Generator, check_features, check_generator, check_seed, checked_pass, seed_z, seeded
 
 PIXELS = 160  # sampled per image
 TARGETS = 10_000  # of the pixels of all images: those whose gaps are closed,
@@ -49,6 +49,7 @@ def suggest_next(
     `labelled` (n, num_ws, w_dim), or a list of arrays or tensors, are the images already labelled. The extractor, if
     given, is only checked to be of this generator. Raises InputError if seeds are repeated or too few.
     """
+    check_generator(generator)
     seeds = [check_seed(seed) for seed in seeds]
     if len(set(seeds)) != len(seeds):
         raise InputError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")

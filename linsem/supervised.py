@@ -18,7 +18,7 @@ import torch
 from linsem.errors import InputError
 from linsem.examples import as_categories
 from linsem.extractor import Extractor
-from linsem.generator import Generator, chosen_layers
+from linsem.generator import Generator, check_generator, chosen_layers
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import KINDS
@@ -78,6 +78,7 @@ def iter_supervised(
         accelerate: divide each batch among the processes of `accelerate launch`.
         seed: of the initial weights.
     """
+    check_generator(generator)
     if categories is None:
         categories = getattr(teacher, "categories", ()) or generator.categories
     named = recipes if isinstance(recipes, Mapping) else {kind: Recipe(kind) for kind in recipes}

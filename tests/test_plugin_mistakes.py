@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 import linsem
 from linsem.errors import InputError
+from linsem.examples import AnnotationError
 from linsem.extractor import ExtractorError
 from linsem.steer import SteerError
 from tests.test_plugin import Sunset, annotations, truth, ws_of
@@ -49,16 +50,17 @@ def teacher(rgb):
     return (rgb.float()[:, :, None] - colors[None, :, :, None, None]).square().sum(1).argmin(1)
 
 
-def doors(net, extractor, folder):
-    """All entry points that read images or features, by name."""
+def doors(net, extractor, folder, of=None):
+    """All entry points that read images or features, by name; the labels are those of the network `of`."""
     from linsem.export import iter_export
 
-    ws = ws_of(net, 0, 1)
-    wish = truth(net, ws)
-    fit = {"categories": net.categories}
+    of = net if of is None else of
+    ws = ws_of(of, 0, 1)
+    wish = truth(of, ws)
+    fit = {"categories": of.categories}
     return {
-        "dense fit": lambda: linsem.fit_few_shot(net, annotations(net, every=1), **fit),
-        "sparse fit": lambda: linsem.fit_few_shot(net, annotations(net), spread=True, **fit),
+        "dense fit": lambda: linsem.fit_few_shot(net, annotations(of, every=1), **fit),
+        "sparse fit": lambda: linsem.fit_few_shot(net, annotations(of), spread=True, **fit),
         "supervised": lambda: linsem.fit_supervised(net, teacher, recipes=["LSE"], images=4, batch=2, **fit),
         "suggest": lambda: linsem.suggest_next(net, None, range(6), 2),
         "edit": lambda: linsem.edit(net, extractor, ws[0], wish[1], steps=2),
@@ -196,3 +198,49 @@ def test_a_device_may_be_named(extractor):
     ws = ws_of(Named(), 0, 1)
     one, other = (linsem.edit(net(), extractor, ws[0], truth(net(), ws)[1], steps=20) for net in (Named, Sunset))
     assert torch.equal(one.ws, other.ws) and one.report["steps"] > 0
+
+
+def lacking(*names):
+    """A `Sunset` without some of what the protocol names."""
+
+    class Half:
+        def __getattr__(self, name):
+            if name in names:
+                raise AttributeError(name)
+            return getattr(whole, name)
+
+    whole = Sunset()
+    return Half()
+
+
+@pytest.mark.parametrize("door", ["dense fit", "sparse fit", "supervised", "suggest", "edit", "sample", "export"])
+def test_a_network_without_all_of_the_protocol_is_told_what_it_lacks(door, extractor, tmp_path):
+    usual = doors(lacking(), extractor, tmp_path)
+    usual[door]()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    for net, said in (
+        (lacking("num_ws", "synthesize"), "but Half lacks num_ws, synthesize$"),
+        (None, "expected one .*load_generator.*, got None$"),
+        ("avatars-128", "got 'avatars-128'$"),
+        (Sunset, "got <class "),
+    ):
+        with pytest.raises(InputError, match=f"^generator: .*{said}"):
+            doors(net, extractor, tmp_path, Sunset())[door]()
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [None, "avatars-128", 3], ids=repr)
+def test_what_is_no_extractor_no_annotation_and_no_category_is_refused(given, tmp_path):
+    net = Sunset()
+    for door in ("edit", "sample", "export"):
+        with pytest.raises(ExtractorError, match=r"^extractor: expected one .*, got "):
+            doors(net, given, tmp_path)[door]()
+    good = annotations(net)
+    for wrong, said in ((given, "^annotations: expected a list"), ([*good, given], "^image 4: expected an Annotation")):
+        with pytest.raises(AnnotationError, match=said):
+            linsem.fit_few_shot(net, wrong, net.categories)
+    with pytest.raises(AnnotationError, match=r"^categories: expected a list of at least two, got "):
+        linsem.fit_few_shot(net, good, given)
+    with pytest.raises(ExtractorError, match=r"^features: expected a list of maps"):
+        linsem.fit_few_shot(net, good, net.categories).predict(given)

@@ -19,6 +19,7 @@ from linsem.ui import show
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.editing import Editing
 from linsem.ui.examples import example_edits
+from linsem.ui.layouts import Layouts
 from linsem.ui.reader import SHIPPED, Reader, all_known, chosen_extractor, left_out, looks, own_chosen
 from linsem.ui.sampling import Sampling
 from linsem.ui.segment import whose
@@ -76,14 +77,14 @@ def test_the_choice_is_there_once_something_is_taught(services, session, fitted)
 
 
 def test_examples_that_ask_for_what_was_never_seen_are_not_offered(services, session, fitted):
-    editing, sampling = Editing(services), Sampling(services)
-    assert editing.examples(session, None) and sampling.examples(session, None)
+    editing, layouts = Editing(services), Layouts(services)
+    assert editing.examples(session, None) and layouts.examples(session, None)
     for each in editing.examples(session, fitted):
         assert all_known(fitted.extractor, each.labels)
     assert "a hat" not in {each.words for each in editing.examples(session, fitted)}
-    assert sampling.examples(session, fitted) == []  # each has eyes
+    assert layouts.examples(session, fitted) == []  # each has eyes
     other = Reader.choose(session, SHIPPED)
-    assert len(sampling.examples(other, fitted)) == len(sampling.examples(session, None))
+    assert len(layouts.examples(other, fitted)) == len(layouts.examples(session, None))
 
 
 def test_what_is_left_out_is_named(services, fitted):
@@ -112,7 +113,7 @@ def test_an_edit_and_a_sampling_say_what_they_left_out(services, session, fitted
     *_, (done, _, line) = editing.run(track, painted, 1, False, False, "#000000")
     assert "of your strokes are matched" in line and "hat&#x27; was left out" in line
     assert "hat&#x27; was left out" in editing.look(done)[1]  # and again when it is shown again
-    layout, _, _, line = sampling.painted(session, fitted, painted)
+    layout, _, _, line = Layouts(services).painted(session, fitted, painted)
     assert "hat&#x27; was left out" in line
     *_, (results, _, line) = sampling.run(session, fitted, layout, 1, 12, 0, 0)
     assert "hat&#x27; was left out" in line and len(results.frame.seeds) == 1
@@ -156,7 +157,7 @@ def test_a_photo_is_refused_in_a_line_and_the_layout_stays(services, session):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     path = folder / "photo.jpg"
     Image.fromarray(noise).save(path)
-    *kept, line, file = Sampling(services).upload(session, None, str(path))
+    *kept, line, file = Layouts(services).upload(session, None, str(path))
     assert "ls-bad" in line and "This looks like a photo, not a label map" in line and file is None
     assert len(line) < 260 and all(each == gr.skip() for each in kept)
 

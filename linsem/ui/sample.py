@@ -17,8 +17,9 @@ from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
 from linsem.ui.events import ALWAYS, BUSY, idle, on
 from linsem.ui.label import LabelTab, first_categories
+from linsem.ui.layouts import NO_LAYOUT, Layouts
 from linsem.ui.reader import Reader
-from linsem.ui.sampling import NO_LAYOUT, Results, Sampling
+from linsem.ui.sampling import Results, Sampling
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 
@@ -34,12 +35,13 @@ class _Layout:
         self.reader = Reader(services, "sample")
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=330):
-                with gr.Tabs(elem_id="sample-source"):
+                with gr.Tabs(elem_id="sample-source") as self.source:
                     self._sources(services)
                 self.line = gr.HTML(show.status(NO_LAYOUT), elem_id="sample-understood")
                 self.wanted = Thumbs(
                     label="The layout", empty="The layout appears here.", size=220, elem_id="sample-layout"
                 )
+                self.change = gr.Button("Paint on it", interactive=False, elem_id="sample-change", size="sm")
                 self.legend = gr.HTML("", elem_id="sample-legend")
             with gr.Column(scale=3, min_width=330):
                 self._settings(services.settings)
@@ -98,8 +100,9 @@ class _Wiring:
     """The events of this tab."""
 
     def __init__(self, services: Services, bench: LabelTab, editing: EditTab, at: _Layout) -> None:
-        self.services, self.editing, self.at, self.logic = services, editing, at, Sampling(services)
-        self.layout, self.results = gr.State(None), gr.State(None)
+        self.services, self.editing, self.at = services, editing, at
+        self.layouts, self.logic = Layouts(services), Sampling(services)
+        self.layout, self.base, self.results = gr.State(None), gr.State(None), gr.State(None)
         self.who = [bench.session, bench.fitted]
         self.quiet = {**services.short, "show_progress": "hidden"}
 
@@ -109,7 +112,7 @@ class _Wiring:
         self._wire_layout()
         self._wire_runs()
         other = on(at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet)
-        on(other.then, logic.canvas, self.who, [at.painter], **quiet)
+        on(other.then, self.layouts.canvas, [*self.who, self.base], [at.painter], **quiet)
         for seen in (tab.select, other.then):
             on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
@@ -119,14 +122,17 @@ class _Wiring:
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
 
     def _wire_layout(self) -> None:
-        at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
+        at, logic, who, quiet = self.at, self.layouts, self.who, self.quiet
         shown = [self.layout, at.wanted, at.legend, at.line]
         on(at.mask.upload, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
         on(at.mask.clear, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
         on(at.shelf.select, self.example, who, shown, **quiet)
         seed = partial(gr.on, [at.take.click, at.number.submit])
         on(seed, logic.from_seed, [*who, at.number, at.psi], shown, **quiet)
-        on(at.paint_tab.select, logic.canvas, who, [at.painter], **quiet)
+        on(at.paint_tab.select, logic.canvas, [*who, self.base], [at.painter], **quiet)
+        on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
+        taken = [self.base, at.painter, at.line, at.source]
+        on(at.change.click, self.paint_on, [*who, self.layout, self.base], taken, **quiet)
         on(at.painter.input, logic.painted, [*who, at.painter], shown, trigger_mode="always_last", **quiet)
 
     def _wire_runs(self) -> None:
@@ -162,13 +168,16 @@ class _Wiring:
         return now, self.logic.strip(now), self.logic.sides(now), free, free
 
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> tuple[object, ...]:
-        found, index = self.logic.examples(session, fitted), int(event.index)
+        found, index = self.layouts.examples(session, fitted), int(event.index)
         if not 0 <= index < len(found):
             raise InputError("this example is not there any more: choose another one")
-        return self.logic.example(session, fitted, found[index][0], found[index][1].title)
+        return self.layouts.example(session, fitted, found[index][0], found[index][1].title)
+
+    def paint_on(self, *asked: object) -> tuple[object, ...]:
+        return *self.layouts.paint_on(*asked), gr.Tabs(selected="paint")
 
     def visit(self, session: Session, fitted: Fitted | None) -> tuple[object, ...]:
-        found = self.logic.examples(session, fitted)
+        found = self.layouts.examples(session, fitted)
         shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
         return shelf, *self.at.reader.look(session, fitted)
 

@@ -1,0 +1,184 @@
+"""Layouts for sampling, from any source: a mask, an example, a generated image, or the painter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from linsem.errors import InputError
+from linsem.extractor import Extractor
+from linsem.masks import LabelMapError, read_layout
+from linsem.palette import Category, colorize, read_label_map
+from linsem.pixels import IGNORE, resize_labels
+from linsem.seeds import MAX_SEED
+from linsem.session import Fitted, Session
+from linsem.ui import show
+from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.examples import example_masks
+from linsem.ui.files import uploaded
+from linsem.ui.reader import all_known, chosen_extractor, left_out
+from linsem.ui.services import Services, real, shares, whole
+from linsem.ui.thumbs import Strip, Thumb
+
+NO_LAYOUT = "Click an example, upload a mask, take the layout of an image, or paint one."
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The layout that samples should match: labels (H, W) uint8 with 255 = free, their categories, and their origin."""
+
+    labels: np.ndarray
+    categories: tuple[Category, ...]
+    origin: str
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A layout to paint on; `serial` differs between the times at which one was taken to the painter."""
+
+    layout: Layout
+    serial: int
+
+
+class Layouts:
+    """The ways to a layout, as functions of values."""
+
+    def __init__(self, services: Services) -> None:
+        self.services, self.gpu = services, services.gpu
+
+    def upload(self, session: Session, fitted: Fitted | None, file: str | None) -> tuple[object, ...]:
+        """Load a mask from a file and report how it was interpreted; an invalid file is removed with an error line."""
+        if file is None:
+            return None, *self.show_layout(None), show.status(NO_LAYOUT), gr.skip()
+        extractor = chosen_extractor(self.services, session, fitted)
+        try:
+            layout, report = self._read(session.model, extractor, uploaded(file, "mask"), "your mask")
+        except LabelMapError as error:
+            return gr.skip(), gr.skip(), gr.skip(), show.status(_plain(error), "bad"), None
+        return *self._taken(extractor, layout, understood(report)), gr.skip()
+
+    def example(self, session: Session, fitted: Fitted | None, path: Path, name: str) -> tuple[object, ...]:
+        """Load a shipped mask."""
+        extractor = chosen_extractor(self.services, session, fitted)
+        layout, report = self._read(session.model, extractor, path, name)
+        return self._taken(extractor, layout, f"Layout '{name}': {_categories(len(report['counts']))}.")
+
+    def examples(self, session: Session, fitted: Fitted | None) -> list[tuple[Path, Thumb]]:
+        """The shipped masks whose categories the current extractor has learnt, each with its thumbnail."""
+        try:
+            extractor = chosen_extractor(self.services, session, fitted)
+        except InputError:  # no extractor yet
+            return []
+        return [
+            (path, thumb)
+            for path, thumb in example_masks(session.model, extractor.categories)
+            if all_known(extractor, read_label_map(path, extractor.categories).labels)
+        ]
+
+    def _read(self, model: str, extractor: Extractor, path: Path, origin: str) -> tuple[Layout, dict]:
+        """The layout in a file, and the report on how it was read."""
+        read = read_layout(path, extractor.categories, extractor.size)
+        return Layout(read_label_map(path, extractor.categories).labels, extractor.categories, origin), read.report
+
+    def _taken(self, extractor: Extractor, layout: Layout, line: str) -> tuple[object, ...]:
+        """The layout, its display, and a status line that also says which parts will be left out."""
+        try:
+            note = left_out(extractor, layout.labels)
+        except InputError as error:
+            return layout, *self.show_layout(layout), show.status(f"{_plain(error)}", "bad")
+        return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), "idle" if note else "good")
+
+    def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:
+        """Take the layout of a generated image."""
+        number = whole("seed", seed, 0, MAX_SEED)
+        extractor = chosen_extractor(self.services, session, fitted)
+        ws, _ = self.gpu.draw(session.model, [number], real("psi", psi, 0, 2))
+        labels = self.gpu.read(session.model, extractor, [ws[0]]).labels[0]
+        layout = Layout(labels, extractor.categories, f"the layout of seed {number}")
+        line = f"The layout of seed {number}: {_categories(len(np.unique(labels)))}."
+        return self._taken(extractor, layout, line)
+
+    def painted(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
+        """Take a layout from the painter; unpainted pixels are free."""
+        extractor = chosen_extractor(self.services, session, fitted)
+        if painted is None or (painted.labels == IGNORE).all():
+            return None, *self.show_layout(None), show.status("Paint where things should be; the rest is free.")
+        if painted.labels[painted.labels != IGNORE].max() >= len(extractor.categories):
+            raise InputError("the painter shows other categories than the extractor has: open this tab again")
+        layout = Layout(painted.labels, extractor.categories, "your painting")
+        share = 100 * float((painted.labels != IGNORE).mean())
+        return self._taken(extractor, layout, f"{share:.0f} % of the layout is painted, and the rest is free.")
+
+    def canvas(self, session: Session, fitted: Fitted | None, base: Base | None) -> PainterState:
+        """A painter state of the generator's size, with `base` painted on it, as far as the extractor knows it."""
+        extractor = chosen_extractor(self.services, session, fitted)
+        labels = np.full(extractor.size, IGNORE, np.uint8)
+        if base is not None:
+            labels = resize_labels(in_terms_of(base.layout, extractor.categories, strict=False), extractor.size)
+        rgb = np.full((*extractor.size, 3), 236, np.uint8)
+        names = "".join(category.name + category.color for category in extractor.categories)
+        key = f"layout-{session.token}-{abs(hash(names)):x}-{0 if base is None else base.serial}"
+        return PainterState(rgb, labels, None, None, extractor.categories, key)
+
+    def paint_on(
+        self, session: Session, fitted: Fitted | None, layout: Layout | None, base: Base | None
+    ) -> tuple[Base, PainterState, str]:
+        """Take a layout to the painter, whatever was painted on an earlier one; also returns a status line."""
+        if layout is None:
+            raise InputError(f"there is no layout yet: {NO_LAYOUT[:1].lower()}{NO_LAYOUT[1:]}")
+        base = Base(layout, 1 if base is None else base.serial + 1)
+        line = f"On the painter: {layout.origin}. What you paint or erase there changes the layout."
+        return base, self.canvas(session, fitted, base), show.status(line)
+
+    @staticmethod
+    def show_layout(layout: Layout | None) -> tuple[Strip, str]:
+        """The layout as a thumbnail, and its legend."""
+        if layout is None:
+            return Strip(()), ""
+        picture = Thumb(colorize(layout.labels, layout.categories), layout.origin, "", True)
+        asked = shares(layout.labels, layout.categories, of_all=True)
+        free = float((layout.labels == IGNORE).mean())
+        return Strip((picture,)), show.legend(layout.categories, asked, "Asked for", free)
+
+
+def in_terms_of(layout: Layout, categories: tuple[Category, ...], *, strict: bool = True) -> np.ndarray:
+    """The layout's labels as indices of the extractor's categories, matched by name.
+
+    Raises InputError for a category that the extractor does not know, or with `strict=False` leaves it free.
+    """
+    if layout.categories == categories:
+        return layout.labels
+    index = {category.name: k for k, category in enumerate(categories)}
+    table = np.full(256, IGNORE, np.uint8)
+    for k in np.unique(layout.labels[layout.labels != IGNORE]):
+        name = layout.categories[k].name
+        if strict and name not in index:
+            raise InputError(f"the layout asks for {name!r}, which the extractor does not know: load the layout again")
+        table[k] = index.get(name, IGNORE)
+    return table[layout.labels]
+
+
+def understood(report: dict) -> str:
+    """How a mask was interpreted, in a line of text."""
+    how = {
+        "names": "by the names in the file", "indexed": "by its indices", "grayscale": "by its gray values",
+        "colours": "by its colours",
+    }[report["mode"]]  # fmt: skip
+    found = ", ".join(report["counts"]) or "nothing"
+    line = f"{report['width']} × {report['height']}, read {how}: {found}."
+    if report["unlabelled"]:
+        line += f" {report['unlabelled']} pixels are free."
+    return " ".join([line, *(f"{note[:1].upper()}{note[1:]}." for note in report["notes"])])
+
+
+def _categories(count: int) -> str:
+    return f"{count} categor{'y' if count == 1 else 'ies'}"
+
+
+def _plain(error: Exception) -> str:
+    """The message of an error, as a sentence."""
+    sentence = str(error).removeprefix("label map: ")
+    return f"{sentence[:1].upper()}{sentence[1:]}."

@@ -1,0 +1,89 @@
+"""Layouts in the Sample tab: taken to the painter and back, and kept with what was sampled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from linsem.errors import InputError
+from linsem.looks import Looks
+from linsem.palette import Category, read_label_map
+from linsem.pixels import IGNORE
+from linsem.session import new_session
+from linsem.settings import Settings
+from linsem.ui.canvas import PainterLabels
+from linsem.ui.layouts import Layout, Layouts
+from linsem.ui.sampling import Sampling
+from linsem.ui.services import Services
+from tests.toys import CATEGORIES, ToyGenerator
+
+
+@pytest.fixture
+def services(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    made = Services.make(Settings(device="cpu", cache=str(tmp_path / "cache")))
+    made.studio._looks.get("avatars-64", lambda: Looks(ToyGenerator(id="avatars-64"), 64 << 20))
+    made.studio._shipped.get("avatars-64", lambda: ToyGenerator(id="avatars-64").known_extractor())
+    return made
+
+
+@pytest.fixture
+def session():
+    return new_session("avatars-64", CATEGORIES)
+
+
+def halves(size=(32, 32), categories=CATEGORIES):
+    labels = np.full(size, IGNORE, np.uint8)
+    labels[: size[0] // 2], labels[size[0] // 2 :, : size[1] // 2] = 0, 2
+    return Layout(labels, categories, "two halves")
+
+
+def test_a_layout_is_painted_on_as_it_is_and_what_is_not_known_is_free(services, session):
+    layouts, layout = Layouts(services), halves((64, 64))
+    base, state, line = layouts.paint_on(session, None, layout, None)
+    assert np.array_equal(state.labels, halves().labels) and "two halves" in line
+    other = (CATEGORIES[2], CATEGORIES[0], Category("a cat", "#123456"))
+    turned = layouts.paint_on(session, None, halves(categories=other), base)[1]
+    assert np.array_equal(turned.labels, np.where(halves().labels == 0, 2, IGNORE))  # the cat is left free
+    with pytest.raises(InputError, match="there is no layout yet"):
+        layouts.paint_on(session, None, None, base)
+
+
+def test_the_painter_keeps_its_strokes_until_a_layout_is_taken_to_it_again(services, session):
+    layouts = Layouts(services)
+    empty = layouts.canvas(session, None, None)
+    assert (empty.labels == IGNORE).all()
+    base, state, _ = layouts.paint_on(session, None, halves(), None)
+    assert layouts.canvas(session, None, base).key == state.key != empty.key
+    again, anew, _ = layouts.paint_on(session, None, halves(), base)
+    assert anew.key not in (state.key, empty.key) and layouts.canvas(session, None, again).key == anew.key
+
+
+def test_what_is_erased_from_a_layout_is_free(services, session):
+    layouts = Layouts(services)
+    _, state, _ = layouts.paint_on(session, None, halves(), None)
+    less = np.where(state.labels == 2, IGNORE, state.labels)
+    layout = layouts.painted(session, None, PainterLabels(state.key, less, 1))[0]
+    assert np.array_equal(layout.labels, less)
+
+
+def test_the_zip_of_results_holds_the_layout_and_the_scores(services, session):
+    layouts, sampling = Layouts(services), Sampling(services)
+    *_, (results, _, _) = sampling.run(session, None, halves(), 2, 12, 0, 0)
+    with zipfile.ZipFile(sampling.files(results)) as archive:
+        path = services.downloads.path("layout.png")
+        path.write_bytes(archive.read("layout.png"))
+        found = json.loads(archive.read("results.json"))["results"]
+    assert found == [{"seed": s, "score": x} for s, x in zip(results.frame.seeds, results.frame.scores, strict=True)]
+    assert np.array_equal(read_label_map(path, CATEGORIES).labels, halves().labels)
+    taken = layouts.upload(session, None, str(path))[0]
+    assert np.array_equal(taken.labels, halves().labels)
+
+
+def test_a_category_that_the_extractor_does_not_know_stops_a_run(services, session):
+    other = (CATEGORIES[0], CATEGORIES[1], Category("a cat", "#123456"))
+    with pytest.raises(InputError, match="'a cat', which the extractor does not know"):
+        list(Sampling(services).run(session, None, halves(categories=other), 2, 12, 0, 0))
