@@ -54,7 +54,7 @@ def setting(monkeypatch):
     monkeypatch.setattr(evidence_setting, "QUICK_FULL_IMAGES", 48)
     monkeypatch.setattr(reference_fewshot, "PASSES", 16)
     monkeypatch.setattr(reference_fewshot.fit_reference, "__kwdefaults__", {
-        "seed": 0, "epochs": 2, "always_regenerate": True})  # fmt: skip
+        "seed": 0, "epochs": 2, "always_regenerate": True, "lr": 1e-3})  # fmt: skip
     monkeypatch.setattr(evidence_fewshot, "SHOTS", (1, 2))
     monkeypatch.setattr(evidence_fewshot, "POOL", 6)
     monkeypatch.setattr(evidence_uncertainty, "SHOTS", (4, 8))
@@ -64,7 +64,7 @@ def setting(monkeypatch):
 
 KEYS = {
     "extractors": {"lse", "nse1", "nse2", "centroid"},
-    "few-shot": {"full", "ours", "reference", "suggested", "linear", "spread", "spread_reference"},
+    "few-shot": {"full", "ours", "reference", "reference_fast", "suggested", "linear", "spread", "spread_reference"},
     "scribbles": {"dense", "scribbles", "pixels", "page", "alone"},
     "uncertainty": {"auroc", "suggested", "random", "calibration_error", "auroc_border", "auroc_at_borders"},
     "layers": None,
@@ -82,7 +82,7 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
     assert {f"{table}-toy.{kind}" for kind in ("csv", "md", "json")} <= {path.name for path in tmp_path.iterdir()}
     if table == "few-shot":
         assert values["ours"].keys() == values["reference"].keys() == values["suggested"].keys() == {"1", "2"}
-        assert values["linear"].keys() == {"full", "full_at_psi", "ours", "reference", "suggested"}
+        assert values["linear"].keys() == {"full", "full_at_psi", "ours", "reference", "reference_fast", "suggested"}
         assert (tmp_path / "few-shot-toy.png").stat().st_size > 1000
         once = (tmp_path / "few-shot-toy.md").read_text().splitlines()
         evidence.main([table, "toy", "--quick", "--json", "--out", str(tmp_path), "--only", "ours"])  # the rest is kept

@@ -3,8 +3,9 @@
     python -m linsem.lab.dataset_value [MODEL] --cache CACHE [--quick] [--json] [--out assets/evidence]
 
 Eight generated images are labelled by the teacher (in place of a person); the extractor fitted to them labels 5,000
-generated images, as `export` would write them. A small U-Net is trained on these pairs alone; another one, otherwise
-identical, on as many drawings with exact label maps. Both are tested on 2,000 drawings that neither has seen.
+generated images, as `export` would write them. A small U-Net is trained on these pairs alone; two others, otherwise
+identical, on the eight labelled images alone and on as many drawings with exact label maps. They are tested on 2,000
+drawings that none has seen.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from linsem.generator import Generator, batches, seed_z
 from linsem.lab import dataset, drawings, steer_judge, tables
 from linsem.lab.judge import scores_of
 from linsem.lab.train_teacher import Run, as_teacher, train
-from linsem.teacher import TeacherConfig, load_teacher
+from linsem.teacher import Teacher, TeacherConfig, load_teacher
 from linsem.zoo import load_generator
 
 WIDTHS = (16, 32, 64, 96)
@@ -60,6 +61,14 @@ def exported(generator: Generator, extractor: Extractor, count: int, batch: int 
     return np.concatenate(rgb), np.concatenate(labels)
 
 
+@torch.no_grad()
+def labelled(generator: Generator, teacher: Teacher) -> Pairs:
+    """The images that the extractor was fitted to, and their labels."""
+    first = steer_judge.FIRST_SEED
+    image, _ = generator.synthesize(generator.map(seed_z(generator, range(first, first + SHOTS)), psi=PSI))
+    return pixels.to_rgb(image), teacher(image).cpu().numpy()
+
+
 def learnt(pairs: Pairs, tested: Pairs, shown: int) -> dict[str, float]:
     """The scores of the small network on the test drawings after training on the pairs."""
     with tempfile.TemporaryDirectory() as folder:
@@ -70,20 +79,23 @@ def learnt(pairs: Pairs, tested: Pairs, shown: int) -> dict[str, float]:
 
 
 def measure(model: str, cache: Path, sizes: Sizes) -> tables.Table:
-    """The table of the two networks."""
+    """The table of the three networks."""
     generator, teacher = load_generator(model), load_teacher(model)
     size = generator.size[0]
     few = steer_judge.few_shot(generator, teacher, shots=SHOTS, psi=PSI)
     sets = {
-        f"generated, from {SHOTS} labelled images": exported(generator, few, sizes.pairs),
-        "drawings with exact labels": dataset.cached(cache, FIRST_REAL, sizes.pairs, size, labels=True),
-    }
+        "generated": (f"generated, from {SHOTS} labelled images", exported(generator, few, sizes.pairs)),
+        "labelled": ("labelled images alone", labelled(generator, teacher)),
+        "real": (
+            "drawings with exact labels", dataset.cached(cache, FIRST_REAL, sizes.pairs, size, labels=True)
+        ),
+    }  # fmt: skip
     tested = dataset.cached(cache, drawings.HELD_OUT, sizes.tested, size, labels=True)
     rows, values = [], {}
-    for key, (name, pairs) in zip(("generated", "real"), sets.items(), strict=True):
+    for key, (name, pairs) in sets.items():
         scores = learnt(pairs, tested, sizes.shown)
         values[key] = {"miou": round(scores["miou"], 4), "dataset_miou": round(scores["dataset_miou"], 4)}
-        rows.append({"trained on": f"{sizes.pairs} {name}"} | {
+        rows.append({"trained on": f"{len(pairs[0])} {name}"} | {
             "mIoU": values[key]["miou"], "data set mIoU": values[key]["dataset_miou"]
         })  # fmt: skip
     title = f"A small network tested on {sizes.tested} held-out drawings ({model})"

@@ -30,7 +30,7 @@ TABLES = {
     "sample": "linsem.lab.evidence_sample",
 }
 COUNTED = ("few-shot", "edit", "sample")
-PARTIAL = ("few-shot", "edit")
+PARTIAL = ("few-shot", "edit", "sample")
 
 
 def named(table: Table, model: str) -> Table:
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="few-shot: how many repeats (5; quick: 2); edit, sample: how many edits or layouts (100; quick: 14, 6)",
     )
     parser.add_argument(
-        "--only", nargs="+", help="few-shot, edit: methods to run; the rest is kept from the table in --out"
+        "--only", nargs="+", help="few-shot, edit, sample: methods to run; the rest is kept from the table in --out"
     )
     args = parser.parse_args(arguments)
     keep_freed()  # as in the app

@@ -30,7 +30,9 @@ FIRST_SEED = 20_000
 _NAMES = {
     "ours_full": "ours, full LSE",
     "ours_as_teacher": "ours, on the same edits as through the teacher",
+    "ours_alone": "ours, no samples to start from",
     "reference": "reference, rate of its web app",
+    "reference_w": "reference, in w",
     "reference_slow": "reference, rate of its batch script",
     "nothing": "nothing done",
 }
@@ -72,8 +74,8 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
     full = load_extractor(generator.id, generator)
     segment = teacher_segmenter(teacher)
 
-    def ours(extractor: Extractor) -> Method:
-        atlas = make_atlas(generator, make_bank(generator, extractor, range(editing.SAMPLES)))
+    def ours(extractor: Extractor, alone: bool = False) -> Method:
+        atlas = not alone and make_atlas(generator, make_bank(generator, extractor, range(editing.SAMPLES)))
         return lambda case: (
             editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
         )
@@ -83,6 +85,13 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
             predicted = few.predict(generator.synthesize(case.ws)[1])[0]
         step = reference_steer.edit(generator, few, case.z, case.target, predicted, steps=steps, lr=lr)
         return _image(generator, step.ws)
+
+    def reference_in_w(case: Case) -> torch.Tensor:
+        with torch.no_grad():
+            predicted = few.predict(generator.synthesize(case.ws)[1])[0]
+        return _image(
+            generator, reference_steer.edit_in_w(generator, few, case.ws, case.target, predicted, steps=steps).ws
+        )
 
     def through_teacher(case: Case) -> torch.Tensor:
         predicted = teacher(case.before)[0].numpy()
@@ -97,8 +106,9 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
         return _image(generator, reference_steer.edit_by_color(generator, few, case.z, paint, mask, steps=steps).ws)
 
     return {
-        "ours": ours(few), "ours_full": ours(full), "reference": reference,
-        "reference_slow": partial(reference, lr=reference_steer.SLOW), "colour": by_color, "teacher": through_teacher,
+        "ours": ours(few), "ours_full": ours(full), "ours_alone": ours(few, alone=True), "reference": reference,
+        "reference_slow": partial(reference, lr=reference_steer.SLOW), "reference_w": reference_in_w,
+        "colour": by_color, "teacher": through_teacher,
         "nothing": lambda case: case.before,
     }  # fmt: skip
 

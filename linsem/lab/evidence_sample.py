@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from linsem import conditional, pixels
 from linsem.generator import Generator
 from linsem.lab import drawings, reference_steer, sheets, steer_judge
-from linsem.lab.tables import Table, stem
+from linsem.lab.tables import Table, kept, stem
 from linsem.metrics import class_iou, paper_iou
 from linsem.palette import colorize
 from linsem.steer import teacher_segmenter
@@ -25,7 +25,7 @@ RESULTS = 4
 FIRST_LAYOUT = drawings.HELD_OUT + 50_000
 BANK = 1000
 Method = Callable[[np.ndarray, int], torch.Tensor]
-_NAMES = {"ours_as_teacher": "ours, on the same layouts as through the teacher"}
+_NAMES = {"reference_w": "reference, in w", "ours_as_teacher": "ours, on the same layouts as through the teacher"}
 
 
 def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, bank: int) -> dict[str, Method]:
@@ -39,17 +39,20 @@ def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, b
         results = conditional.sample(generator, few, layout, RESULTS, bank=made[0])
         return torch.stack([each.image for each in results])
 
-    def by_reference(segmenter: object) -> Method:
+    def by_reference(segmenter: object, **how: bool) -> Method:
         def run(layout: np.ndarray, index: int) -> torch.Tensor:
             first = [(index * RESULTS + i) * inits for i in range(RESULTS)]
-            options = {"inits": inits, "steps": steps}
+            options = {"inits": inits, "steps": steps, **how}
             found = [reference_steer.sample(generator, segmenter, layout, seed, **options).ws for seed in first]
             with torch.no_grad():
                 return generator.synthesize(torch.cat(found))[0]
 
         return run
 
-    return {"ours": ours, "reference": by_reference(few), "teacher": by_reference(teacher_segmenter(teacher))}
+    return {
+        "ours": ours, "reference": by_reference(few), "reference_w": by_reference(few, in_w=True),
+        "teacher": by_reference(teacher_segmenter(teacher)),
+    }  # fmt: skip
 
 
 def diversity(images: torch.Tensor) -> float:
@@ -78,19 +81,28 @@ class _Tally:
         }
 
 
-def run(model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None) -> Table:
+def run(
+    model: str, *, quick: bool = False, out: Path | None = None, count: int | None = None,
+    only: Sequence[str] | None = None,
+) -> Table:  # fmt: skip
     """The table of `count` layouts (default: 100, `quick`: 6); with `out` also a sheet of 12 layouts by 4 results.
 
     Seconds are per result and include the bank's share. The slow optimisation through the teacher runs on the first
-    quarter of the layouts only (at least six), for which ours is reported as well.
+    quarter of the layouts only (at least six), for which ours is reported as well. With `only`, some methods are run,
+    and the others' rows are taken from the table in `out`.
     """
     generator, teacher = load_generator(model), load_teacher(model)
     count = count or (6 if quick else 100)
     fewer = min(count, max(6, count // 4))
     layouts = [drawings.render_seed(FIRST_LAYOUT + i, generator.size[0])[1] for i in range(count)]
     setting = {"steps": reference_steer.STEPS, "inits": 20 if quick else 100, "bank": 200 if quick else BANK}
+    title = f"{count} layouts of held-out drawings on {model}, {RESULTS} results each, judged by the teacher"
+    table = kept(out, stem("sample", model), title)[0] if only else {}
     tallies, rows = {}, []
-    for name, method in methods(generator, teacher, **setting).items():
+    ways = methods(generator, teacher, **setting)
+    for name, method in ways.items():
+        if only and name not in only:
+            continue
         tally = tallies[name] = _Tally()
         for index, layout in enumerate(layouts[: fewer if name == "teacher" else count]):
             clock = time.monotonic()
@@ -102,11 +114,11 @@ def run(model: str, *, quick: bool = False, out: Path | None = None, count: int 
             if name == "ours" and index < 12:
                 rows.append([colorize(layout, teacher.categories), *pixels.to_rgb(images)])
         print(f"{name}: {tally.row()}", flush=True)
-    table = {name: tally.row() for name, tally in tallies.items()}
-    if fewer < count:
+    table |= {name: tally.row() for name, tally in tallies.items()}
+    if fewer < count and "ours" in tallies:
         table["ours_as_teacher"] = tallies["ours"].row(fewer)
-    if out is not None:
+    if out is not None and rows:
         out.mkdir(parents=True, exist_ok=True)
         sheets.save(sheets.grid(rows), out / f"{stem('layouts', model)}.png")
-    title = f"{count} layouts of held-out drawings on {model}, {RESULTS} results each, judged by the teacher"
+    table = {name: table[name] for name in (*ways, "ours_as_teacher") if name in table}
     return Table("sample", title, table, [{"method": _NAMES.get(k, k), **values} for k, values in table.items()])

@@ -4,6 +4,9 @@
 predicted labels, 1e-3 * |z - z0|^2 + 1e-3 * |z|^2 / L, and the last iterate as the result. Editing optimises one z per
 layer; sampling draws starts one by one, keeps the one that agrees on most pixels, and optimises a single z. The
 learning rate is 0.01, as in the paper's web app and sampling code; its script for batches of edits has 0.002 (`SLOW`).
+
+The mapping of the avatars is a staircase, which handicaps whatever moves z. So the same objective can also be minimised
+in w (`IN_W`), at the rate of this library's own loop and without the prior, which is one of z.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator, seed_z
 from linsem.pixels import IGNORE
 
-STEPS, LR, SLOW, PENALTY = 50, 0.01, 0.002, 1e-3
+STEPS, LR, SLOW, IN_W, PENALTY = 50, 0.01, 0.002, 0.03, 1e-3
 
 
 def edit(
@@ -33,6 +36,21 @@ def edit(
     fused = np.where(target == IGNORE, predicted, target).astype(np.uint8)
     weights = loop.Weights(agree=1.0, prior=PENALTY / generator.num_ws, close=PENALTY)
     return _last(generator, segmenter, _per_layer(generator, z), loop.Wish(fused), "z_layers", steps, lr, weights)
+
+
+def edit_in_w(
+    generator: Generator,
+    segmenter: Extractor | loop.Segmenter,
+    ws: torch.Tensor,
+    target: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    steps: int = STEPS,
+) -> loop.SteerStep:
+    """As `edit`, but from ws (1, num_ws, w_dim), which are optimised themselves."""
+    fused = np.where(target == IGNORE, predicted, target).astype(np.uint8)
+    weights = loop.Weights(agree=1.0, close=PENALTY)
+    return _last(generator, segmenter, ws, loop.Wish(fused), "ws", steps, IN_W, weights)
 
 
 def edit_by_color(
@@ -62,7 +80,7 @@ def sample(
     *,
     inits: int = 100,
     steps: int = STEPS,
-    lr: float = LR,
+    in_w: bool = False,
 ) -> loop.SteerStep:
     """One sample for a layout (H, W): the best of `inits` starts, drawn and scored one at a time, then optimised."""
     best, most = None, -1
@@ -75,8 +93,11 @@ def sample(
         hits = int((labels == layout).sum())
         if hits > most:
             best, most = z, hits
+    if in_w:
+        weights = loop.Weights(agree=1.0, close=PENALTY)
+        return _last(generator, segmenter, generator.map(best), loop.Wish(layout), "ws", steps, IN_W, weights)
     weights = loop.Weights(agree=1.0, prior=PENALTY, close=PENALTY)
-    return _last(generator, segmenter, best, loop.Wish(layout), "z", steps, lr, weights)
+    return _last(generator, segmenter, best, loop.Wish(layout), "z", steps, LR, weights)
 
 
 def _per_layer(generator: Generator, z: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from linsem.teacher import Teacher
 
 DONE_AGREEMENT = 0.8
 DONE_CHANGE = 6.0  # of 255: the largest mean absolute difference outside that counts as unchanged
-SHOTS = 8
+SHOTS, FIRST_SEED = 8, 900
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def summary(verdicts: list[Verdict]) -> dict[str, float]:
 
 
 def few_shot(
-    generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = 900, psi: float = 0.5
+    generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = FIRST_SEED, psi: float = 0.5
 ) -> Extractor:
     """An extractor fitted to `shots` images labelled by the teacher."""
     ws = generator.map(seed_z(generator, range(first_seed, first_seed + shots)), psi)
