@@ -27,6 +27,7 @@ class Picture:
         seed, psi: what ws was drawn from (no seed: a latent from a project file).
         labels: (H, W) uint8, 255 = unknown.
         name: the first key, which stays.
+        stamp: of the painter's value that the labels are of; the painter's later ones have larger stamps.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Picture:
     psi: float
     labels: np.ndarray
     name: str = ""
+    stamp: int = 0
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -79,10 +79,7 @@ def add_pictures(
     session: Session, ws: np.ndarray, seeds: Sequence[int], psi: float, size: tuple[int, int], limit: int = 24
 ) -> Session:
     """Append new, unlabelled pictures; ws (N, num_ws, w_dim). Raises `SessionError` beyond `limit`."""
-    if len(session.pictures) + len(seeds) > limit:
-        raise SessionError(
-            f"there is room for {limit} images: {len(session.pictures)} are here and {len(seeds)} more were asked for"
-        )
+    check_room(session, len(seeds), limit)
     new = tuple(
         Picture(f"{session.token}-{session.serial + i}", row, int(seed), float(psi), np.full(size, IGNORE, np.uint8))
         for i, (row, seed) in enumerate(zip(ws, seeds, strict=True))
@@ -90,13 +87,21 @@ def add_pictures(
     return replace(session, pictures=session.pictures + new, serial=session.serial + len(new))
 
 
+def check_room(session: Session, count: int, limit: int) -> None:
+    """Raise `SessionError` unless so many more pictures fit on the bench."""
+    if len(session.pictures) + count > limit:
+        raise SessionError(
+            f"there is room for {limit} images: {len(session.pictures)} are here and {count} more were asked for"
+        )
+
+
 def keep_labelled(session: Session) -> Session:
     """The bench without the unlabelled pictures."""
     return replace(session, pictures=session.labelled)
 
 
-def paint(session: Session, key: str, labels: np.ndarray) -> Session:
-    """Take over the labels (H, W) uint8 of a picture from the painter; an outdated key changes nothing."""
+def paint(session: Session, key: str, labels: np.ndarray, stamp: int = 0) -> Session:
+    """Take over the labels (H, W) uint8 of a picture from the painter; an outdated key or stamp changes nothing."""
     index = session.find(key)
     if index is None:
         return session
@@ -106,9 +111,13 @@ def paint(session: Session, key: str, labels: np.ndarray) -> Session:
     known = labels[labels != IGNORE]
     if known.size and known.max() >= len(session.categories):
         raise SessionError(f"labels: label {known.max()}, but there are {len(session.categories)} categories")
-    if np.array_equal(labels, picture.labels):
+    if stamp < picture.stamp:  # a value that came late
         return session
-    return _put(session, index, replace(picture, labels=labels))
+    if not np.array_equal(labels, picture.labels):
+        return _put(session, index, replace(picture, labels=labels, stamp=stamp))
+    if stamp == picture.stamp:
+        return session
+    return replace(_put(session, index, replace(picture, stamp=stamp)), version=session.version)
 
 
 def set_labels(session: Session, index: int, labels: np.ndarray) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -99,7 +100,8 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     _, track = edited(services, session, fitted)
     projects, labelling = Projects(services, Bench(services)), Labelling(services)
     kept = projects.keep(session, None, track)
-    session, fitted, again, *_ = projects.resume([kept])
+    back = projects.resume([("mine", kept)])
+    session, fitted, again = back.session, back.fitted, back.track
     assert [p.caption for p in again.points] == [p.caption for p in track.points]
     first = labelling.first_fit(session, fitted, None)[0]
     fitted = first if isinstance(first, Fitted) else fitted
@@ -109,7 +111,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     for mine, theirs in zip(visited.points, track.points, strict=True):
         assert np.array_equal(mine.ws, theirs.ws) and np.array_equal(mine.rgb, theirs.rgb)
     assert np.array_equal(visited.now.labels, read_by(services, visited))
-    assert len(projects.resume([projects.keep(session, None, visited)])[2].points) == 3
+    assert len(projects.resume([("mine", projects.keep(session, None, visited))]).track.points) == 3
 
 
 @pytest.mark.parametrize(
@@ -156,20 +158,22 @@ def test_a_latent_of_no_seed_stays_itself_in_a_file_and_in_what_the_browser_keep
     session = replace(session, pictures=(other, session.pictures[1]))
     first = opened(services, session)
     projects = Projects(services, Bench(services))
-    kept = projects.resume([projects.keep(first, None, None)])[0]
+    kept = projects.resume([("mine", projects.keep(first, None, None))]).session
     for back in (first, kept, opened(services, kept)):
         assert [each.title for each in back.pictures] == ["own latent", session.pictures[1].title]
         assert all(np.array_equal(a.ws, b.ws) for a, b in zip(back.pictures, session.pictures, strict=True))
 
 
 def test_edits_of_another_generator_are_no_reason_to_keep_an_empty_bench(services):
-    """Else two empty copies push out the work that the browser keeps."""
+    """Else empty copies push out the work that the browser keeps."""
     session, fitted = bench_of(services)
     _, track = edited(services, session, fitted)
     projects, empty = Projects(services, Bench(services)), Bench(services).begin("avatars-64")
-    assert isinstance(projects.store(empty, None, track, ["older"]), list)
-    kept = projects.store(empty, None, replace(track, model="avatars-128"), ["older"])
-    assert not isinstance(kept, list) and projects.keep(empty, None, None) == kept
+    stored = json.loads(projects.store(empty, None, track, "former"))
+    assert stored == {"entry": [empty.token, projects.keep(empty, None, track)], "origin": "former"}
+    assert projects.keep(empty, None, replace(track, model="avatars-128")) is None
+    assert projects.keep(empty, None, None) is None
+    assert not isinstance(projects.store(empty, None, None, ""), str)  # what the browser keeps stays
 
 
 @pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")

@@ -11,13 +11,14 @@ import pytest
 
 from linsem.looks import Looks
 from linsem.offers import ModelError
+from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
 from linsem.session import Fitted, Session, add_category, add_pictures, new_session, set_labels
 from linsem.settings import Settings
-from linsem.ui.bench import POOL, SUGGESTED, Bench
+from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.labelling import Labelling
-from linsem.ui.projects import UNLABELLED, Projects
+from linsem.ui.projects import UNLABELLED, Opened, Projects, copies
 from linsem.ui.reader import chosen_extractor
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -138,24 +139,102 @@ def test_a_list_that_is_only_left_changes_nothing_and_one_that_fails_is_told(ser
     assert told == [text]
 
 
+def opened_by(services, session, **more):
+    return replace(Opened(session, None, None, Bench(services).show_picture(session, None, 0), ""), **more)
+
+
 def test_what_was_on_the_bench_is_offered_first_and_nothing_where_nothing_was(services, monkeypatch):
     monkeypatch.setattr(services.studio, "check_model", str)
+    projects, older, oldest = Projects(services, Bench(services)), ("o", "older"), ("p", "oldest")
+    new = opened_by(services, session_of(services, [3]))
+    assert projects.aside(Session(), None, None, [older], new) == [older]  # as after a restart
+    assert projects.aside(session_of(services, [1]), None, None, [], new) == []
+    session = session_of(services, [1, 2], [1])
+    mine, *others = projects.aside(session, None, None, [older, oldest], new)
+    assert others == [older, oldest] and mine[0] == session.token
+    back = projects.resume([mine, older])
+    assert [p.painted > 0 for p in back.session.pictures] == [False, True]
+    assert (back.origin, back.tried) == (session.token, (session.token,))
+
+
+def test_resuming_again_and_again_goes_round_and_no_copy_is_lost(services, monkeypatch):
+    monkeypatch.setattr(services.studio, "check_model", str)
     projects = Projects(services, Bench(services))
-    assert projects.aside(Session(), None, None, ["older"]) == ["older"]  # as after a restart
-    assert projects.aside(session_of(services, [1]), None, None, []) == []
-    mine, older = projects.aside(session_of(services, [1, 2], [1]), None, None, ["older", "oldest"])
-    assert older == "older" and [p.painted > 0 for p in projects.resume([mine])[0].pictures] == [False, True]
+    here = session_of(services, [9], [0])
+    benches = [session_of(services, [i, i + 1], [0]) for i in (1, 3, 5)]
+    found, seen = [(each.token, projects.keep(each, None, None)) for each in benches], []
+    for _ in range(4):
+        back = projects.resume(found)
+        found, here = projects.aside(here, None, None, found, back), back.session
+        seen.append([p.seed for p in here.pictures])
+        assert len(found) == 3
+    assert seen == [[1, 2], [3, 4], [5, 6], [9]]
+
+
+def test_a_copy_that_cannot_be_had_does_not_bar_the_one_behind_it(services, monkeypatch):
+    projects = Projects(services, Bench(services))
+    session = session_of(services, [1, 2], [1])
+    good = (session.token, projects.keep(session, None, None))
+    known = services.studio.check_model
+    monkeypatch.setattr(services.studio, "check_model", str)
+    back = projects.resume([("bad", "%%%"), ("far", "AAAA"), good])
+    assert back.session.pictures[0].seed == 1 and back.tried == ("bad", "far", session.token)
+    monkeypatch.setattr(services.studio, "check_model", known)
+    with pytest.raises(ValueError, match="toy"):  # a generator that is not offered
+        projects.resume([good])
+    with pytest.raises(ValueError, match="keeps no earlier work"):
+        projects.resume([])
+
+
+@pytest.mark.parametrize("said", ["", None, "{", "3", "[3]", '[["a"]]', '[["a", 3]]', '[["a", ""]]', "[" * 10_000])
+def test_what_the_browser_says_of_copies_is_not_trusted(said):
+    assert copies(said) == []
+    assert copies('[["a", "b"], 7, ["c", "d"]]') == [("a", "b"), ("c", "d")]
 
 
 def test_the_example_brings_images_that_nobody_labelled():
     services = Services.make(Settings(device="cpu"))
-    session = services.studio.default_model()
-    opened, _, _, state, line, model = Projects(services, Bench(services)).example(Session(session))
-    assert model == session and state.key == opened.pictures[0].key
-    assert len(opened.pictures) == len(opened.labelled) + UNLABELLED
-    seeds, _ = Labelling(services).arrived(opened)
-    assert parse_seeds(seeds) == tuple(picture.seed for picture in opened.pictures)
-    assert f"{len(opened.labelled)} labelled images teach {len(opened.categories)} categories" in line
+    model = services.studio.default_model()
+    opened = Projects(services, Bench(services)).example(Session(model))
+    session = opened.session
+    assert session.model == model and opened.painter.key == session.pictures[0].key
+    assert len(session.pictures) == len(session.labelled) + UNLABELLED
+    seeds, _ = Labelling(services).arrived(session)
+    assert parse_seeds(seeds) == tuple(picture.seed for picture in session.pictures)
+    assert f"{len(session.labelled)} labelled images teach {len(session.categories)} categories" in opened.line
+
+
+def test_strokes_made_while_images_are_drawn_are_kept(services):
+    """Drawing gives no session back: the strokes and the bench of the moment are joined with what was drawn."""
+    tab, session = Labelling(services), session_of(services, [1, 2, 3], [0])
+    fresh, seeds = tab.more(session, None, None, "", 0.7)
+    labels = np.full((32, 32), IGNORE, np.uint8)
+    labels[4:8] = 1
+    stroke = PainterLabels(session.pictures[1].key, labels, 5)
+    joined, state = tab.join(tab.keep(session, stroke), None, stroke, fresh)
+    assert seeds == "4-8" and [p.seed for p in joined.pictures] == [1, 2, 4, 5, 6, 7]  # as many as there is room for
+    assert np.array_equal(joined.pictures[1].labels, labels) and state.key == joined.pictures[2].key
+    late = PainterLabels(session.pictures[1].key, labels * 0 + 2, 4)  # sent before, and here only now
+    assert np.array_equal(absorb(joined, late).pictures[1].labels, labels)
+    assert tab.join(joined, None, None, fresh)[0].pictures[2:] != ()  # twice is once
+    assert [p.seed for p in tab.join(joined, None, None, fresh)[0].pictures] == [p.seed for p in joined.pictures]
+
+
+def test_images_drawn_for_a_bench_that_is_gone_change_nothing(services):
+    tab, session, other = Labelling(services), session_of(services, [1]), session_of(services, [2])
+    fresh = tab.draw(session, None, None, "7,8", 0.7)
+    assert [p.seed for p in tab.join(session, None, None, fresh)[0].pictures] == [7, 8]
+    for gone in (fresh, None):
+        assert not any(isinstance(each, Session) for each in tab.join(other, None, None, gone))
+
+
+def test_what_is_the_same_is_not_stored_again(services):
+    tab, session = Labelling(services), session_of(services, [1, 2])
+    labels = np.full((32, 32), IGNORE, np.uint8)
+    labels[4:8] = 1
+    stroke = PainterLabels(session.pictures[0].key, labels, 1)
+    kept = tab.keep(session, stroke)
+    assert isinstance(kept, Session) and not isinstance(tab.keep(kept, stroke), Session)
 
 
 def test_looking_for_images_is_said_and_so_is_its_failure(services):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,10 +65,49 @@ def test_the_painter_keeps_its_strokes_until_a_layout_is_taken_to_it_again(servi
 
 def test_what_is_erased_from_a_layout_is_free(services, session):
     layouts = Layouts(services)
-    _, state, _ = layouts.paint_on(session, None, halves(), None)
+    base, state, _ = layouts.paint_on(session, None, halves(), None)
     less = np.where(state.labels == 2, IGNORE, state.labels)
-    layout = layouts.painted(session, None, PainterLabels(state.key, less, 1))[0]
+    layout = layouts.painted(session, None, PainterLabels(state.key, less, 1), base)[0]
     assert np.array_equal(layout.labels, less)
+
+
+def test_strokes_of_other_categories_are_refused(services, session):
+    """Their indices would mean something else: the painter shows what it was given when it was opened."""
+    layouts, labels = Layouts(services), np.full((32, 32), 3, np.uint8)
+    state = layouts.canvas(session, None, None)
+    assert layouts.painted(session, None, PainterLabels(state.key, labels, 1))[0].labels.max() == 3
+    known = services.studio.shipped("avatars-64")
+    turned = replace(known, categories=known.categories[::-1])
+    services.studio._shipped._values["avatars-64"] = turned
+    with pytest.raises(InputError, match="categories have changed"):
+        layouts.painted(session, None, PainterLabels(state.key, labels, 1))
+    assert layouts.canvas(session, None, None).key != state.key
+
+
+def test_a_run_that_fails_says_so_and_keeps_what_was_there(services, session, monkeypatch):
+    sampling = Sampling(services)
+    *_, (results, _, _) = sampling.run(session, None, halves(), 1, 12, 0, 0)
+    whole = services.gpu.sample
+
+    def broken(*asked, **more):
+        yield next(whole(*asked, **more))
+        raise InputError("the quota is used up")
+
+    monkeypatch.setattr(services.gpu, "sample", broken)
+    frames, error = [], None
+    try:
+        for frame in sampling.run(session, None, halves(), 1, 12, 0, 0):
+            frames.append(frame)
+    except InputError as caught:
+        error = caught
+    assert "quota" in str(error) and "did not work" in frames[-1][2] and "ls-bad" in frames[-1][2]
+    assert not any(isinstance(frame[0], type(results)) or frame[0] is None for frame in frames)
+
+
+def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session):
+    run = Sampling(services).run(session, None, halves(), 1, 12, 5, 0)
+    next(run)
+    run.close()
 
 
 def test_the_zip_of_results_holds_the_layout_and_the_scores(services, session):

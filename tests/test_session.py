@@ -34,6 +34,17 @@ def labels(value=255, **at):
     return each
 
 
+def test_a_value_of_the_painter_that_came_late_changes_nothing(session):
+    key = session.pictures[0].key
+    second = bench.paint(session, key, labels(r1=1, r2=2), 2)
+    assert bench.paint(second, key, labels(r1=1), 1) is second  # the first stroke, which took longer
+    undone = bench.paint(second, key, labels(r1=1), 3)
+    assert undone.pictures[0].painted == 8 and undone.version == second.version + 1
+    same = bench.paint(undone, key, labels(r1=1), 4)
+    assert same.version == undone.version and bench.paint(same, key, labels(r2=2), 3) is same
+    assert bench.paint(session, key, labels(r2=2), 1).pictures[0].stamp == 1
+
+
 def test_strokes_are_kept_by_key_and_the_old_value_is_untouched(session):
     key = session.pictures[1].key
     after = bench.paint(session, key, labels(r2=1))

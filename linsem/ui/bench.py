@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import numpy as np
@@ -17,6 +18,7 @@ from linsem.session import (
     Picture,
     Session,
     add_pictures,
+    check_room,
     keep_labelled,
     names_of,
     new_session,
@@ -39,6 +41,17 @@ NOT_YET = show.empty(
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Fresh:
+    """Images drawn for the bench `token`: their ws (N, num_ws, w_dim), and the size (H, W) of each."""
+
+    token: str
+    seeds: tuple[int, ...]
+    psi: float
+    ws: np.ndarray
+    size: tuple[int, int]
+
+
 class Bench:
     """The actions of the Label tab, as functions of values; `linsem.ui.label` connects them to components."""
 
@@ -53,9 +66,25 @@ class Bench:
         session = new_session(model, self.services.studio.categories(model))
         return self.with_images(session, first_seeds(self.services.settings.max_pictures), FIRST_PSI)
 
-    def add(self, session: Session, painted: PainterLabels | None, seeds: str, psi: float) -> Session:
-        """Replace the unlabelled images by those of these seeds."""
-        return self.with_images(keep_labelled(absorb(session, painted)), seeds, psi)
+    def fresh(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
+    ) -> Fresh:
+        """Draw the images of these seeds that no labelled image has; `join` adds them to the bench.
+
+        Drawing may take seconds, so it returns no session: the visitor may paint meanwhile.
+        """
+        kept = keep_labelled(absorb(session, painted))
+        fresh = self._draw(kept, seeds, psi)
+        if fresh.seeds and usable(session, fitted):
+            self.gpu.read(session.model, fitted.extractor, [fresh.ws[0]])  # so that `join` finds it read
+        return fresh
+
+    def join(self, session: Session, painted: PainterLabels | None, fresh: Fresh) -> Session:
+        """Replace the unlabelled images by the fresh ones; nothing changes if another bench is here by now."""
+        session = absorb(session, painted)
+        if session.token != fresh.token:
+            return session
+        return self._joined(keep_labelled(session), fresh)
 
     def suggested(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
         """Suggest seeds that show what no labelled image shows, from those after the largest seed on the bench.
@@ -72,14 +101,22 @@ class Bench:
 
     def with_images(self, session: Session, seeds: str, psi: float) -> Session:
         """Append the images of these seeds that are not on the bench yet."""
-        settings = self.services.settings
-        chosen, psi = parse_seeds(seeds, settings.max_pictures), real("psi", psi, 0, 2)
-        here = {(picture.seed, picture.psi) for picture in session.pictures}
-        chosen = tuple(seed for seed in chosen if (seed, psi) not in here)
+        return self._joined(session, self._draw(session, seeds, psi))
+
+    def _draw(self, session: Session, seeds: str, psi: float) -> Fresh:
+        limit, psi = self.services.settings.max_pictures, real("psi", psi, 0, 2)
+        chosen = _not_here(session, parse_seeds(seeds, limit), psi)
+        check_room(session, len(chosen), limit)
         if not chosen:
-            return session
+            return Fresh(session.token, (), psi, np.zeros(0), (0, 0))
         ws, rgb = self.gpu.draw(session.model, chosen, psi)
-        return add_pictures(session, ws, chosen, psi, rgb.shape[1:3], settings.max_pictures)
+        return Fresh(session.token, chosen, psi, ws, rgb.shape[1:3])
+
+    def _joined(self, session: Session, fresh: Fresh) -> Session:
+        limit = self.services.settings.max_pictures
+        new = _not_here(session, fresh.seeds, fresh.psi)[: limit - len(session.pictures)]  # more may be labelled by now
+        rows = [fresh.seeds.index(seed) for seed in new]
+        return add_pictures(session, fresh.ws[rows], new, fresh.psi, fresh.size, limit) if rows else session
 
     # --- the live loop -----------------------------------------------------------------------------------------------
 
@@ -162,6 +199,11 @@ def first_seeds(limit: int) -> str:
     return format_seeds(range(1, 1 + min(FIRST_IMAGES, limit)))
 
 
+def _not_here(session: Session, seeds: Sequence[int], psi: float) -> tuple[int, ...]:
+    here = {(picture.seed, picture.psi) for picture in session.pictures}
+    return tuple(seed for seed in seeds if (seed, psi) not in here)
+
+
 def check_painted(session: Session) -> None:
     """Raise `AnnotationError` if less than two categories are painted, though something is."""
     count = np.zeros(256, np.int64)
@@ -177,7 +219,7 @@ def absorb(session: Session, painted: PainterLabels | None) -> Session:
         raise InputError(GONE)
     if painted is None or painted.stamp == 0:
         return session
-    return paint(session, painted.key, painted.labels)
+    return paint(session, painted.key, painted.labels, painted.stamp)
 
 
 def shown(session: Session, painted: PainterLabels | None) -> int:

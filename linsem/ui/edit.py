@@ -139,7 +139,7 @@ class _Wiring:
             self.arrive(taken)
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **quiet)
-            on(moved.then, self.settled, *self.settle, **quiet)
+            self.bench.store(on(moved.then, self.settled, *self.settle, **quiet).then)
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
@@ -170,9 +170,11 @@ class _Wiring:
             on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], self.changed, **long),
         ]
         for each in self.going:
-            self.idle(on(each.then, self.settled, *self.settle, **self.quiet).then)
-            self.idle(each.failure)  # a failed run does not trigger `then`
-        self._settle_after(at.stop.click(None, None, None, cancels=self.going, api_visibility="private"))
+            settled = on(each.then, self.settled, *self.settle, **self.quiet)
+            self.idle(settled.then)
+            self.bench.store(settled.then)
+            self._settle_after(each.failure)  # a failed run does not trigger `then`
+        self._settle_after(at.stop.click(None, None, None, cancels=self.going, api_visibility="private").then)
 
     def idle(self, after: Callable) -> None:
         """Set which buttons are enabled after a run, however it ended."""
@@ -186,16 +188,16 @@ class _Wiring:
     def arrive(self, source: object) -> None:
         """Show another image once it has been chosen, and scroll it into view."""
         on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
-        self._mark(self._settle_after(source).then)
+        self._mark(self._settle_after(source.then).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
-    def _settle_after(self, source: object) -> object:
+    def _settle_after(self, register: Callable) -> object:
         """Refresh everything that shows the track, and the buttons, after it has changed."""
 
         def look(now: Track | None) -> tuple[Strip, str]:
             return self.logic.look(now) if now else (Strip(()), show.status(READY))
 
-        looked = on(source.then, look, [self.track], [self.at.frames, self.at.line], **self.quiet)
+        looked = on(register, look, [self.track], [self.at.frames, self.at.line], **self.quiet)
         settled = on(looked.then, self.settled, *self.settle, **self.quiet)
         self.idle(settled.then)
         return settled

@@ -17,7 +17,7 @@ from linsem.ui.categories import CategoryEditor
 from linsem.ui.events import on
 from linsem.ui.examples import example_project
 from linsem.ui.labelling import START, Labelling
-from linsem.ui.projects import Projects, copies
+from linsem.ui.projects import Copy, Opened, Projects, copies
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
 
@@ -26,7 +26,21 @@ HINT = (
     "Within a second, every image is segmented."
 )
 MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # hidden on small screens
-KEPT_SECRET = "linsem"  # not confidential: the copy is the visitor's own, in their own browser
+# Copies of the work in this browser: [token of the bench, copy] each, newest first. A bench replaces only its own copy
+# and the one that it was resumed from, so that two pages do not overwrite each other's.
+PLACE, MOST = "linsem-benches", 2_000_000  # characters, of the about five million that a browser allows
+READ = f"() => {{ try {{ return [localStorage.getItem('{PLACE}') || '']; }} catch (error) {{ return ['']; }} }}"
+WRITE = f"""(said) => {{
+  if (!said) return;
+  const {{ entry, origin }} = JSON.parse(said);
+  let all = [];
+  try {{ all = JSON.parse(localStorage.getItem("{PLACE}")) || []; }} catch (error) {{ all = []; }}
+  all = (Array.isArray(all) ? all : []).filter((each) => each[0] !== entry[0] && each[0] !== origin);
+  for (all.unshift(entry); all.length; all.pop()) {{
+    const text = JSON.stringify(all);
+    try {{ if (text.length <= {MOST}) return void localStorage.setItem("{PLACE}", text); }} catch (error) {{}}
+  }}
+}}"""
 VIEWS = ("Overlay", "Image", "Uncertainty")
 DOWNLOAD = """(given) => {
   const file = Array.isArray(given) ? given[0] : given, link = document.createElement("a");
@@ -42,6 +56,8 @@ class LabelTab:
     fitted: gr.State
     track: gr.State  # of the Edit tab; kept here because projects include it
     arrived: gr.State  # the token of the bench: changes whenever another one replaces it
+    coming: gr.State  # the `Opened` that replaced the bench last
+    store: Callable  # stores a copy of the work in the browser after an event
 
 
 class _Layout:
@@ -50,6 +66,7 @@ class _Layout:
     def __init__(self, services: Services) -> None:
         with gr.Row(elem_id="label-top"):  # buttons that come and go share a row, so that nothing below moves
             gr.HTML(show.hint(HINT).replace("</p>", f' <span class="ls-roomy">{show.text(MORE)}</span></p>'))
+            self.copy = gr.Textbox("", visible="hidden", elem_id="label-copy")
             self.resume = gr.Button("Continue where you left off", visible=False, elem_id="resume", size="sm", scale=0)
             self.example = gr.Button(
                 "See a labelled example", size="sm", visible=has_example(services), elem_id="label-example", scale=0
@@ -110,8 +127,8 @@ class _Wiring:
         self.at, self.logic = at, Labelling(services)
         self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
-        self.kept = gr.BrowserState(None, storage_key="linsem-project", secret=KEPT_SECRET)
-        self.found = gr.State([])  # copies of the work before this bench, for `resume`
+        self.found, self.origin = gr.State([]), gr.State("")  # other work that the browser keeps; what this came from
+        self.fresh, self.coming = gr.State(None), gr.State(None)  # images, or a bench, that are there but not shown yet
         self.arrived = gr.State("")  # the token of the bench, which changes whenever another one replaces it
         self.short, self.long, self.loading = services.short, services.long, services.loading
         self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
@@ -129,76 +146,88 @@ class _Wiring:
     def _wire_benches(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register the events that replace the bench, and what follows them."""
         at, projects, logic = self.at, self.projects, self.logic
-        before = [self.session, at.painter, self.track, self.found]
-        after = [self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.arrived]
+        before = [self.session, at.painter, self.track, self.found, self.coming]
+        after = [
+            self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.origin,
+            self.arrived,
+        ]  # fmt: skip
         begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
         on(blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short)
-        on(blocks.load, lambda kept: (copies(kept), gr.Button(visible=bool(kept))), [self.kept],
-           [self.found, at.resume], **self.quick)  # fmt: skip
-        for register, opens, given, used, queue in (
+        on(blocks.load, lambda kept: ((found := copies(kept)), gr.Button(visible=bool(found))), [at.copy],
+           [self.found, at.resume], js=READ, **self.quick)  # fmt: skip
+        for register, opens, given, queue in (
             (
                 model.input,
                 lambda session, name: logic.switch(name, session),
                 [model],
-                0,
                 {**self.loading, "show_progress_on": at.line},
             ),
-            (at.load_file.upload, lambda _, file: projects.load(file), [at.load_file], 0, self.quiet),
-            (at.example.click, projects.example, [], 0, self.quiet),
-            (at.resume.click, lambda _, found: projects.resume(found), [self.found], 1, self.quiet),
+            (at.load_file.upload, lambda _, file: projects.load(file), [at.load_file], self.quiet),
+            (at.example.click, projects.example, [], self.quiet),
+            (at.resume.click, lambda _, found: projects.resume(found), [self.found], self.quiet),
         ):
-            on(register, self._replacing(opens, used), [*before, *given], after, **queue)
+            opened = on(register, _opening(opens), [self.session, *given], [self.coming, model], **queue)
+            on(opened.success, self._adopt, before, after, **self.quick)
         shown = on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick)
-        self._overview(on(self._present(shown).then, logic.first_fit, self.now, self.fits, **self.quiet))
+        presented = self._present(shown)
+        self.store(presented.then)
+        self._overview(on(presented.then, logic.first_fit, self.now, self.fits, **self.quiet))
 
-    def _replacing(self, opens: Callable, used: int) -> Callable:
-        """A handler that replaces the bench by what `opens` returns, or keeps it if that is None.
+    def _adopt(
+        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy],
+        coming: Opened | None,
+    ) -> tuple[object, ...]:  # fmt: skip
+        """Replace the bench by the one that was opened; the replaced work joins the copies to resume.
 
-        The replaced work joins the copies to resume, in place of the first `used`. If `opens` raises, nothing changes.
+        Its edits come when a run of the former bench has ended (`LabelTab.coming`), which would overwrite them.
         """
-
-        def handler(
-            session: Session, painted: PainterLabels | None, track: Track | None, found: list[str], *given: object
-        ) -> tuple[object, ...]:
-            opened = opens(session, *given)
-            if opened is None:  # reset the list of generators to the current one
-                return *[gr.skip()] * 5, session.model, *[gr.skip()] * 3
-            found = self.projects.aside(session, painted, track, found[used:])
-            return *opened, found, gr.Button(visible=bool(found)), opened[0].token
-
-        return handler
+        if coming is None:
+            return tuple([gr.skip()] * 10)
+        found = self.projects.aside(session, painted, track, found, coming)
+        new = coming.session
+        shown = (new, coming.fitted, None, coming.painter, coming.line, new.model)
+        return *shown, found, gr.Button(visible=bool(found)), coming.origin, new.token
 
     def _wire_strokes(self) -> None:
         at, logic = self.at, self.logic
-        on(at.painter.input, logic.keep, [self.session, at.painter], [self.session], trigger_mode="multiple",
-           **self.quick)  # fmt: skip
+        kept = on(at.painter.input, logic.keep, [self.session, at.painter], [self.session], trigger_mode="multiple",
+                  **self.quick)  # fmt: skip
+        self.store(kept.then)  # not after the fit, which may fail, as where a GPU's quota is used up
         self._learn(at.painter.input, trigger_mode="always_last")
         self._overview(on(at.fit.click, self.bench.fit, self.now, self.fits, **self.quiet))
         self._learn(at.live.input)
         on(at.live.input, lambda live: gr.Button(visible=not live), [at.live], [at.fit], **self.quick)
         self._see(at.view.input)
         for moved in (
-            on(at.strip.select, logic.choose, self.now, [at.painter], **self.quiet),
+            on(at.strip.select, logic.choose, self.now, [at.painter], trigger_mode="multiple", **self.quiet),
             on(at.next_one.click, logic.next_one, [*self.now, self.suggested], [at.painter], **self.quiet),
         ):
-            self._overview(on(moved.then, logic.refit, [*self.now, at.live], self.fits, **self.quiet))
+            self._overview(
+                on(moved.then, logic.refit, [*self.now, at.live], self.fits, trigger_mode="always_last", **self.quiet)
+            )
 
     def _wire_images(self) -> None:
         at, logic, changed = self.at, self.logic, [self.session, self.at.painter]
-        asked, drawn = [*self.now, at.seeds, at.psi], {**self.short, "show_progress_on": at.painter}
+        asked, slow = [*self.now, at.seeds, at.psi], {**self.short, "show_progress_on": at.painter}
         suggested = [self.session, at.painter, at.psi]
         worth = on(at.worth.click, logic.suggest, suggested, [at.seeds, at.line], **self.long, show_progress="hidden")
+        drawn = [
+            on(worth.success, logic.draw, asked, [self.fresh], **slow),
+            on(at.load.click, logic.draw, asked, [self.fresh], **slow),
+            on(at.seeds.submit, logic.draw, asked, [self.fresh], **slow),
+            on(at.more.click, logic.more, asked, [self.fresh, at.seeds], **slow),
+        ]
+        on(drawn[0].failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
         for done in (
-            on(worth.success, logic.add, asked, changed, **drawn),
-            on(at.load.click, logic.add, asked, changed, **drawn),
-            on(at.seeds.submit, logic.add, asked, changed, **drawn),
-            on(at.more.click, logic.more, asked, [*changed, at.seeds], **drawn),
+            *[on(each.success, logic.join, [*self.now, self.fresh], changed, **self.quick) for each in drawn],
             on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
             on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
             on(at.back.click, logic.back, self.now, [self.session, self.fitted, at.painter], **self.quiet),
             *at.editor.wire(self.now, [self.session, self.fitted, at.painter], self.bench, self.quiet),
         ):
-            self._learn(self._present(done).then)
+            presented = self._present(done)
+            self.store(presented.then)
+            self._learn(presented.then, trigger_mode="always_last")
         on(at.editor.which.input, at.editor.chosen, [self.session, at.editor.which], at.editor.edited, **self.quick)
 
     def _present(self, source: object) -> object:
@@ -225,10 +254,14 @@ class _Wiring:
         self._overview(on(register, self.logic.live, [*self.now, self.at.live], self.fits, **more, **self.quiet))
 
     def _overview(self, source: object) -> None:
-        """Segment all images, and store a copy of the project in the browser."""
-        seen = self._see(source.then, trigger_mode="always_last")
-        on(seen.then, self.projects.store, [self.session, self.at.painter, self.track, self.found], [self.kept],
-           trigger_mode="always_last", **self.quick)  # fmt: skip
+        """Segment all images."""
+        self._see(source.then, trigger_mode="always_last")
+
+    def store(self, register: Callable) -> None:
+        """Store a copy of the work in the browser."""
+        what = [self.session, self.at.painter, self.track, self.origin]
+        copied = on(register, self.projects.store, what, [self.at.copy], trigger_mode="always_last", **self.quick)
+        copied.success(None, [self.at.copy], None, js=WRITE, api_visibility="private")
 
     def _see(self, register: Callable, **more: object) -> object:
         at = self.at
@@ -240,7 +273,20 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     """Lay out the tab and register its events."""
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
-    return LabelTab(wiring.session, wiring.fitted, wiring.track, wiring.arrived)
+    return LabelTab(wiring.session, wiring.fitted, wiring.track, wiring.arrived, wiring.coming, wiring.store)
+
+
+def _opening(opens: Callable) -> Callable:
+    """A handler that holds what `opens` returns, an `Opened`, until `_adopt`: the visitor may paint meanwhile.
+
+    If it returns None, the list of generators is reset to the current one. If it raises, nothing changes.
+    """
+
+    def handler(session: Session, *given: object) -> tuple[object, ...]:
+        opened = opens(session, *given)
+        return opened, session.model if opened is None else gr.skip()
+
+    return handler
 
 
 def first_categories(services: Services) -> tuple:

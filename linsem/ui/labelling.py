@@ -12,10 +12,11 @@ from linsem.pixels import IGNORE
 from linsem.seeds import format_seeds, next_seeds
 from linsem.session import Fitted, Session, remove_picture, rename_fitted, set_labels, undo
 from linsem.ui import show
-from linsem.ui.bench import POOL, Bench, absorb, shown, usable
+from linsem.ui.bench import POOL, Bench, Fresh, absorb, shown, usable
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.errors import said
 from linsem.ui.examples import example_project
+from linsem.ui.projects import Opened
 from linsem.ui.services import Services
 
 START = "Draw strokes in two categories to see the segmentation."
@@ -31,7 +32,7 @@ class Labelling:
         session = self.bench.begin(model)
         return session, None, self.bench.show_picture(session, None, 0), show.status(START)
 
-    def switch(self, model: str, session: Session) -> tuple[object, ...] | None:
+    def switch(self, model: str, session: Session) -> Opened | None:
         """Switch to another generator; returns None if it is unavailable (with a warning) or the current one.
 
         The list also fires its event with the current one when it merely loses focus.
@@ -43,15 +44,16 @@ class Labelling:
         except (InputError, gr.Error) as error:
             gr.Warning(not_had(said(error).message, session.model))
             return None
-        return begun, fitted, gr.skip(), state, line, model
+        return Opened(begun, fitted, None, state, line)
 
     def arrived(self, session: Session) -> tuple[object, ...]:
         """The seeds of a new bench, and whether to offer an example project for its generator."""
         seeds = [picture.seed for picture in session.pictures if picture.seed is not None]
         return format_seeds(seeds), gr.Button(visible=example_project(session.model) is not None)
 
-    def keep(self, session: Session, painted: PainterLabels | None) -> Session:
-        return absorb(session, painted)
+    def keep(self, session: Session, painted: PainterLabels | None) -> Session | dict:
+        kept = absorb(session, painted)
+        return gr.skip() if kept is session else kept
 
     def live(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
@@ -103,22 +105,29 @@ class Labelling:
             raise
         yield seeds, gr.skip()
 
-    def add(
+    def draw(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
-    ) -> tuple[object, ...]:
-        before = absorb(session, painted)
-        session = self.bench.add(session, painted, seeds, psi)
-        fresh = len(before.labelled) if len(session.pictures) > len(before.labelled) else 0
-        return session, self.bench.show_picture(session, fitted, fresh)
+    ) -> Fresh:
+        return self.bench.fresh(session, fitted, painted, seeds, psi)
 
     def more(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, seeds: str, psi: float
-    ) -> tuple[object, ...]:
-        """Add the seeds that follow the largest one on the bench."""
+    ) -> tuple[Fresh, str]:
+        """Draw the seeds that follow the largest one on the bench."""
         kept = len(absorb(session, painted).labelled)
         count = max(1, min(8, self.services.settings.max_pictures - kept))
         seeds = format_seeds(next_seeds(session.last_seed, count))
-        return (*self.add(session, fitted, painted, seeds, psi), seeds)
+        return self.draw(session, fitted, painted, seeds, psi), seeds
+
+    def join(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, fresh: Fresh | None
+    ) -> tuple[object, ...]:
+        """Put what `draw` or `more` drew on the bench, and show the first of it."""
+        if fresh is None or fresh.token != session.token:  # another bench came meanwhile
+            return gr.skip(), gr.skip()
+        joined = self.bench.join(session, painted, fresh)
+        kept = len(absorb(session, painted).labelled)
+        return joined, self.bench.show_picture(joined, fitted, kept if len(joined.pictures) > kept else 0)
 
     def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
         session = absorb(session, painted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,13 +102,15 @@ class Layouts:
         line = f"The layout of seed {number}: {_categories(len(np.unique(labels)))}."
         return self._taken(extractor, layout, line)
 
-    def painted(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
+    def painted(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, base: Base | None = None
+    ) -> tuple[object, ...]:
         """Take a layout from the painter; unpainted pixels are free."""
         extractor = chosen_extractor(self.services, session, fitted)
+        if painted is not None and painted.key != _key(session, extractor, base):
+            raise InputError("the categories have changed since: open this tab again, then paint")
         if painted is None or (painted.labels == IGNORE).all():
             return None, *self.show_layout(None), show.status("Paint where things should be; the rest is free.")
-        if painted.labels[painted.labels != IGNORE].max() >= len(extractor.categories):
-            raise InputError("the painter shows other categories than the extractor has: open this tab again")
         layout = Layout(painted.labels, extractor.categories, "your painting")
         share = 100 * float((painted.labels != IGNORE).mean())
         return self._taken(extractor, layout, f"{share:.0f} % of the layout is painted, and the rest is free.")
@@ -119,9 +122,7 @@ class Layouts:
         if base is not None:
             labels = resize_labels(in_terms_of(base.layout, extractor.categories, strict=False), extractor.size)
         rgb = np.full((*extractor.size, 3), 236, np.uint8)
-        names = "".join(category.name + category.color for category in extractor.categories)
-        key = f"layout-{session.token}-{abs(hash(names)):x}-{0 if base is None else base.serial}"
-        return PainterState(rgb, labels, None, None, extractor.categories, key)
+        return PainterState(rgb, labels, None, None, extractor.categories, _key(session, extractor, base))
 
     def paint_on(
         self, session: Session, fitted: Fitted | None, layout: Layout | None, base: Base | None
@@ -142,6 +143,13 @@ class Layouts:
         asked = shares(layout.labels, layout.categories, of_all=True)
         free = float((layout.labels == IGNORE).mean())
         return Strip((picture,)), show.legend(layout.categories, asked, "Asked for", free)
+
+
+def _key(session: Session, extractor: Extractor, base: Base | None) -> str:
+    """What the painter knows its picture by: another for other categories, whose indices mean something else."""
+    said = repr([(c.name, c.color) for c in extractor.categories]).encode() + repr(extractor.size).encode()
+    digest = hashlib.sha256(said).hexdigest()[:16]
+    return f"layout-{session.token}-{digest}-{0 if base is None else base.serial}"
 
 
 def in_terms_of(layout: Layout, categories: tuple[Category, ...], *, strict: bool = True) -> np.ndarray:

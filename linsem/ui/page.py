@@ -61,10 +61,16 @@ def build(settings: Settings) -> gr.Blocks:
 
 
 def _return_on_change(default: str | None, bench: label.LabelTab, editing: edit.EditTab, tabs: gr.Tabs) -> None:
-    """When the bench of another generator has arrived, go back to it, and end the edit of the former one's image."""
+    """When another bench has arrived, end a run of the former one, and then take over its edits.
+
+    That of another generator is also gone back to.
+    """
     model = gr.State(default)  # not the list's own event, which comes too when the list merely loses focus
     on(bench.arrived.change, lambda session: session.model, [bench.session], [model], **ALWAYS)
-    on(model.change, lambda: gr.Tabs(selected="label"), [], [tabs], cancels=editing.going, **ALWAYS)
+    on(model.change, lambda: gr.Tabs(selected="label"), [], [tabs], **ALWAYS)
+    ended = bench.arrived.change(None, None, None, cancels=editing.going, api_visibility="private")
+    taken = on(ended.then, lambda now: now and now.track, [bench.coming], [bench.track], **ALWAYS)
+    bench.store(taken.then)
 
 
 def launch(demo: gr.Blocks, settings: Settings) -> None:

@@ -49,6 +49,7 @@ async function receive() {
   try {
     const picture = same && now.url === form.image.url ? null : await loadPicture(form.image.url);
     const [labels, prediction, heat] = await Promise.all([read(value.labels), read(form.prediction), read(form.uncertainty)]);
+    while (!same && stroke && mine === turn) await lifted(); // another image would take the stroke from under the pointer
     if (mine !== turn) return; // a newer value has arrived
     setCategories(form.categories);
     if (!same) open(form, labels);
@@ -316,12 +317,20 @@ function endStroke(tell = true) {
   const { before } = stroke;
   stroke = null;
   finish(before, tell);
+  release();
 }
 
 function dropStroke() {
   now.labels.set(stroke.before);
   stroke = null;
   drawStrokes();
+  release();
+}
+
+const waiting = [];
+const lifted = () => new Promise((resolve) => waiting.push(resolve));
+function release() { // later, so that the server gets the stroke before the value changes again
+  for (const resolve of waiting.splice(0)) setTimeout(resolve, 60);
 }
 
 // ---- the state of the controls --------------------------------------------------------------------------------------

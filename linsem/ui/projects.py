@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import gradio as gr
 import numpy as np
@@ -20,13 +21,32 @@ from linsem.session import Fitted, Picture, Session, new_session
 from linsem.track import EditPoint, Track, new_track, push
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, usable
-from linsem.ui.canvas import PainterLabels
+from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.examples import example_project
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services
 
 UNLABELLED = 4  # unlabelled images added to the example, to show that they are segmented too
 KEPT_BYTES = 1_500_000  # of the copy in the browser, which allows about 5 MB per site
+
+
+Copy = tuple[str, str]  # of the work on a bench: its token, and the project in base64
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A bench to replace the present one, and what is shown of it.
+
+    `origin` is the token of the copy that was resumed, "" for none, and `tried` those that need not be offered again.
+    """
+
+    session: Session
+    fitted: Fitted | None
+    track: Track | None
+    painter: PainterState
+    line: str
+    origin: str = ""
+    tried: tuple[str, ...] = ()
 
 
 class Projects:
@@ -48,40 +68,44 @@ class Projects:
         return str(path)
 
     def keep(self, session: Session, painted: PainterLabels | None, track: Track | None) -> str | None:
-        """The copy for the browser: seeds instead of latents, no extractor (it is fitted again); None if too large."""
+        """The copy for the browser: seeds instead of latents, no extractor (it is fitted again).
+
+        None if there is nothing to keep, or too much.
+        """
         session = absorb(session, painted)
         if not session.labelled and not edited(session, track):
-            return gr.skip()
+            return None
         target = io.BytesIO()
         save_project(_project(session, track, None, latents=False), target)
         data = target.getvalue()
         return base64.b64encode(data).decode("ascii") if len(data) <= KEPT_BYTES else None
 
-    def store(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[str]
-    ) -> list[str] | None:
-        """What the browser stores: this copy, followed by the earlier one until that has been resumed."""
+    def store(self, session: Session, painted: PainterLabels | None, track: Track | None, origin: str) -> str | dict:
+        """What the browser stores, as JSON: the `Copy` of this bench, and the token of the one it was resumed from."""
         copy = self.keep(session, painted, track)
-        if copy is not None and not isinstance(copy, str):
-            return copy  # nothing to store: leave the browser's copies unchanged
-        older = [each for each in found[:1] if len(each) + len(copy or "") <= KEPT_BYTES * 4 // 3]
-        return [*([copy] if copy else []), *older] or None
+        return gr.skip() if copy is None else json.dumps({"entry": [session.token, copy], "origin": origin})
 
     def aside(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[str]
-    ) -> list[str]:
-        """The copies to offer once another bench has replaced this one, starting with that of this bench."""
-        kept = self.store(session, painted, track, found) if session.token else None
-        return kept if isinstance(kept, list) else found
+        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy], opened: Opened
+    ) -> list[Copy]:
+        """The copies to offer once `opened` has replaced this bench.
 
-    def load(self, file: str | None) -> tuple[object, ...]:
-        """Load a project from a file; returns session, fit, track, painter state, status line and generator."""
+        The one of this bench is the first, so that it can be come back to; after a resumption the last, so that each
+        can be had in turn.
+        """
+        found = [each for each in found if each[0] not in (session.token, *opened.tried)]
+        copy = self.keep(session, painted, track) if session.token else None
+        own = [] if copy is None else [(session.token, copy)]
+        return found + own if opened.origin else own + found
+
+    def load(self, file: str | None) -> Opened:
+        """Load a project from a file."""
         path = uploaded(file, "project")
         if path is None:
             raise ProjectError("project: expected a file, got nothing")
         return self._opened(self._open(load_project(path)))
 
-    def example(self, session: Session) -> tuple[object, ...]:
+    def example(self, session: Session) -> Opened:
         """Load the project that ships with the generator, and add some unlabelled images."""
         path = example_project(session.model)
         if path is None:
@@ -98,24 +122,25 @@ class Projects:
             session = self.bench.with_images(session, format_seeds(range(1, 1 + min(UNLABELLED, room))), psi)
         return self._opened((session, fitted, track), line)
 
-    def resume(self, found: list[str]) -> tuple[object, ...]:
-        """Load the newest copy stored in the browser."""
-        if not found:
-            raise ProjectError("this browser keeps no earlier work")
-        try:
-            data = base64.b64decode(found[0], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ProjectError("the copy that this browser kept is damaged") from error
-        return self._opened(self._open(load_project(data)))
+    def resume(self, found: list[Copy]) -> Opened:
+        """Load the newest copy stored in the browser that can be loaded."""
+        error: Exception = ProjectError("this browser keeps no earlier work")
+        for i, (token, copy) in enumerate(found):
+            try:
+                opened = self._opened(self._open(load_project(base64.b64decode(copy, validate=True))))
+            except (binascii.Error, ValueError, gr.Error) as failed:  # as of a generator that is not offered any more
+                damaged = isinstance(failed, binascii.Error)
+                error = ProjectError("the copy that this browser kept is damaged") if damaged else failed
+                continue
+            return replace(opened, origin=token, tried=tuple(each for each, _ in found[: i + 1]))
+        raise error
 
-    def _opened(
-        self, opened: tuple[Session, Fitted | None, Track | None], line: str | None = None
-    ) -> tuple[object, ...]:
+    def _opened(self, opened: tuple[Session, Fitted | None, Track | None], line: str | None = None) -> Opened:
         session, fitted, track = opened
         pixels = sum(picture.painted for picture in session.pictures)
         line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels."
         painter = self.bench.show_picture(session, fitted, 0)
-        return session, fitted, track, painter, show.status(line, "good"), session.model
+        return Opened(session, fitted, track, painter, show.status(line, "good"))
 
     def _open(self, project: Project) -> tuple[Session, Fitted | None, Track | None]:
         model = self.services.studio.check_model(project.generator_id)
@@ -206,10 +231,14 @@ def edited(session: Session, track: Track | None) -> bool:
     return track is not None and track.model == session.model and len(track.points) > 1
 
 
-def copies(kept: object) -> list[str]:
-    """The copies stored in the browser, newest first; earlier versions stored a single one. Other data is ignored."""
-    kept = [kept] if isinstance(kept, str) else kept if isinstance(kept, list) else []
-    return [each for each in kept if isinstance(each, str) and each][:2]
+def copies(kept: str | None) -> list[Copy]:
+    """The copies stored in the browser, newest first; anything else that it says is ignored."""
+    try:
+        rows = json.loads(kept or "[]")
+    except (ValueError, RecursionError):
+        return []
+    pairs = [each for each in rows if isinstance(each, list) and len(each) == 2] if isinstance(rows, list) else []
+    return [(token, copy) for token, copy in pairs if isinstance(token, str) and isinstance(copy, str) and copy]
 
 
 def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:

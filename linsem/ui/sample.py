@@ -112,7 +112,8 @@ class _Wiring:
         self._wire_layout()
         self._wire_runs()
         other = on(at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet)
-        on(other.then, self.layouts.canvas, [*self.who, self.base], [at.painter], **quiet)
+        for seen in (tab.select, other.then):  # the categories may be others than before
+            on(seen, self.layouts.canvas, [*self.who, self.base], [at.painter], **quiet)
         for seen in (tab.select, other.then):
             on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
@@ -133,7 +134,7 @@ class _Wiring:
         on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base], taken, **quiet)
-        on(at.painter.input, logic.painted, [*who, at.painter], shown, trigger_mode="always_last", **quiet)
+        on(at.painter.input, logic.painted, [*who, at.painter, self.base], shown, trigger_mode="always_last", **quiet)
 
     def _wire_runs(self) -> None:
         at, asked = self.at, [*self.who, self.layout, self.at.count, self.at.candidates, self.at.steps, self.at.seed]
@@ -149,11 +150,11 @@ class _Wiring:
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
             on(ended, self.settled, [self.results], [self.results, at.strip, at.sides, at.send, at.pack], **ALWAYS)
-        on(stopped.then, lambda now: show.status("Stopped; what was found so far is kept." if now else "Stopped."),
+        on(stopped.then, lambda now: show.status("Stopped; what is shown is kept." if now else "Stopped."),
            [self.results], [at.state], **self.quiet)  # fmt: skip
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
-        """As `Sampling.run`, but the first frame also clears the results of the previous run."""
+        """As `Sampling.run`, but the first frame also clears what is shown of the previous results' chosen one."""
         first = Strip(()), gr.Button(interactive=False), gr.Button(interactive=False), gr.File(None, visible=False)
         for frame in self.logic.run(*asked):
             yield *frame, *first

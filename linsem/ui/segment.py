@@ -141,8 +141,12 @@ class Segment:
         path = self.services.downloads.path(f"{session.model}-{count}.zip")
         steps = write_dataset(path, batches, count, extractor.categories, generator=session.model, psi=psi)
         yield gr.File(visible=False), show.progress(0, "Starting ...")
-        for step in steps:
-            yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
+        try:
+            for step in steps:
+                yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
+        except Exception:  # not of Stop: then this generator is closed
+            yield gr.skip(), show.status("That did not work: nothing was kept.", "bad")
+            raise
         size = path.stat().st_size / 1e6
         line = show.status(f"{count} images with their label maps, {size:.1f} MB.", "good")
         yield gr.File(str(path), visible=True), line

@@ -28,8 +28,9 @@ def hint(sentence: str) -> str:
 
 
 def status(sentence: str, kind: str = "idle") -> str:
-    """A status line; `kind` is idle, busy, good or bad."""
-    return f'<p class="ls-status ls-{kind}" role="status">{text(sentence)}</p>'
+    """A status line; `kind` is idle, busy, good or bad. Screen readers are told how a run ends, not of each step."""
+    live = "off" if kind == "busy" else "polite"
+    return f'<p class="ls-status ls-{kind}" role="status" aria-live="{live}">{text(sentence)}</p>'
 
 
 def empty(title: str, sentence: str) -> str:
@@ -69,11 +70,12 @@ def sureness_bars(rows: Sequence[Sureness]) -> str:
 
 
 def progress(done: float, sentence: str) -> str:
-    """A progress bar, `done` in [0, 1], with a status line."""
+    """A status line with a progress bar, `done` in [0, 1]. The line comes first: it is the same element afterwards."""
     percent = 100 * min(max(done, 0.0), 1.0)
     return (
-        f'<div class="ls-progress" role="progressbar" aria-valuenow="{percent:.0f}" aria-valuemin="0" '
-        f'aria-valuemax="100"><u style="width:{percent:.1f}%"></u></div>{status(sentence, "busy")}'
+        f'{status(sentence, "busy")}<div class="ls-progress" role="progressbar" aria-label="Progress" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent:.0f}">'
+        f'<u style="width:{percent:.1f}%"></u></div>'
     )
 
 

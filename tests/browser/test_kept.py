@@ -1,0 +1,101 @@
+"""What a visitor made is kept, whatever happens at the same time, in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_app import Visitor, address, chromium, close_to, label_two, model, visitor
+
+__all__ = ["address", "chromium", "model", "visitor"]
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
+
+
+def benches(page):
+    """The tokens of the copies in this browser, newest first."""
+    return [token for token, _ in json.loads(page.evaluate("localStorage.getItem('linsem-benches')") or "[]")]
+
+
+def skin(visitor, model):
+    color = next(c["color"] for c in model["categories"] if c["name"] == "skin")
+    return close_to(visitor.canvas("label-painter", "strokes"), color)
+
+
+def test_two_pages_of_a_browser_keep_their_work_apart(visitor, chromium, address, model):
+    label_two(visitor)
+    mine = skin(visitor, model)
+    visitor.until(lambda: len(benches(visitor.page)) == 1)
+    other = Visitor.__new__(Visitor)
+    other.context, other.width, other.wrong = visitor.context, visitor.width, []
+    other.page = visitor.context.new_page()
+    other.page.set_default_timeout(90_000)
+    other.page.goto(address)
+    other.page.locator("#label-strip .th button").first.wait_for()
+    other.page.locator("#label-painter [data-part=view]").wait_for()
+    other.category("label-painter", "skin")
+    other.stroke("label-painter", [(0.5, 0.6), (0.6, 0.6)])
+    other.until(lambda: len(benches(other.page)) == 2)
+    both = benches(other.page)
+    visitor.page.bring_to_front()
+    visitor.category("label-painter", "clothes")
+    visitor.stroke("label-painter", [(0.45, 0.97), (0.55, 0.97)])
+    visitor.until(lambda: benches(visitor.page) == both[::-1])
+    other.page.close()
+    visitor.page.reload()
+    visitor.page.locator("#label-strip .th button").first.wait_for()
+    visitor.page.locator("#resume").click()
+    visitor.until(lambda: np.array_equal(skin(visitor, model), mine))
+
+
+def test_edits_are_kept_without_a_stroke_in_label(visitor):
+    visitor.tab("Edit")
+    expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
+    visitor.category("edit-painter", "hair")
+    visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
+    visitor.page.locator("#edit-run").click()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Done")
+    visitor.until(lambda: len(benches(visitor.page)) == 1)
+    visitor.page.reload()
+    visitor.page.locator("#label-strip .th button").first.wait_for()
+    visitor.page.locator("#resume").click()
+    expect(visitor.page.locator("#label-status")).to_contain_text("Loaded")
+    visitor.page.wait_for_timeout(1000)
+    visitor.tab("Edit")
+    expect(visitor.page.locator("#edit-undo")).to_be_enabled()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("More hair")
+
+
+def test_a_stroke_under_the_pointer_is_not_taken_by_an_image_that_arrives(visitor, model):
+    """Another image is asked for, and a stroke is begun before it comes: it ends on its image, and is kept there."""
+    page = visitor.page
+    visitor.category("label-painter", "skin")
+    box = page.locator("#label-painter [data-part=view]").bounding_box()
+    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.4, 0.5, 0.6)]
+    page.mouse.move(*at[0])
+    page.evaluate("document.querySelectorAll('#label-strip .th button')[2].click()")
+    page.mouse.down()
+    page.mouse.move(*at[1], steps=5)
+    page.wait_for_timeout(2500)  # the other image is here
+    page.mouse.move(*at[2], steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(2500)
+    assert skin(visitor, model).sum() == 0  # the other image, without a stroke
+    badges = page.locator("#label-strip").inner_text()
+    assert badges.count(" px") == 1
+    page.locator("#label-strip .th button").first.click()
+    visitor.until(lambda: skin(visitor, model).sum() > 40)
+
+
+def test_strokes_go_on_while_new_images_are_drawn(visitor, model):
+    label_two(visitor)
+    before = skin(visitor, model).sum()
+    visitor.category("label-painter", "skin")
+    visitor.page.locator("#label-more").click()
+    visitor.stroke("label-painter", [(0.3, 0.62), (0.7, 0.62)])
+    expect(visitor.page.locator("#label-strip")).to_contain_text("seed 9")
+    visitor.page.wait_for_timeout(2500)
+    visitor.page.locator("#label-strip .th button").first.click()
+    visitor.until(lambda: skin(visitor, model).sum() > before)
