@@ -32,9 +32,9 @@ BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update
 
 @dataclass(frozen=True, eq=False)
 class EditTab:
-    """What other tabs need to send an image here: `arrive` takes an event that outputs `track` and cancels `going`."""
+    """What other tabs need to send an image here: `arrive` takes an event that outputs `wanted`."""
 
-    track: gr.State
+    wanted: gr.State
     logic: Editing
     arrive: Callable[[object], object]
     going: list
@@ -116,6 +116,7 @@ class _Wiring:
         # whose change draws it, because the painter must be no output of what leaves it as it is (Gradio would forget
         # its options).
         self.shown, self.drawn = gr.State(""), gr.State(0)
+        self.wanted = gr.State(None)  # a track to show once the run of the present one has ended, which writes to it
         self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown])
         self.changed = [self.track, at.frames, at.line]
         self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
@@ -126,15 +127,16 @@ class _Wiring:
         at, logic, who, quiet = self.at, self.logic, self.who, self.quiet
         self._wire_runs()
         on(self.drawn.change, self.settled, *self.settle, **quiet)
-        more = {**quiet, "cancels": self.going}
         self._open(tab.select)
-        other = on(at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], **more)
+        other = on(
+            at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], cancels=self.going, **quiet
+        )
         self.idle(self._open(other.then).then)
         seed = partial(gr.on, [at.take.click, at.seed.submit])
         for taken in (
-            on(at.strip.select, self.choose, who, [self.track], **more),
-            on(at.shelf.select, self.example, who, [self.track], **more),
-            on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.track], **more),
+            on(at.strip.select, self.choose, who, [self.wanted], **quiet),
+            on(at.shelf.select, self.example, who, [self.wanted], **quiet),
+            on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.wanted], **quiet),
         ):
             self.arrive(taken)
         for button, by in ((at.undo, -1), (at.redo, 1)):
@@ -186,9 +188,11 @@ class _Wiring:
         on(after, states, [self.track], self.busy, **ALWAYS)
 
     def arrive(self, source: object) -> None:
-        """Show another image once it has been chosen, and scroll it into view."""
+        """End a run once another image has been chosen, then show that one, and scroll it into view."""
         on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
-        self._mark(self._settle_after(source.then).then)
+        ended = source.success(None, None, None, cancels=self.going, api_visibility="private")
+        taken = on(ended.then, lambda wanted: wanted, [self.wanted], [self.track], **ALWAYS)
+        self._mark(self._settle_after(taken.then).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
     def _settle_after(self, register: Callable) -> object:
@@ -235,4 +239,4 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
     logic = Editing(services)
     wiring = _Wiring(services, logic, bench, _Layout(services))
     wiring.wire(tab)
-    return EditTab(bench.track, logic, wiring.arrive, wiring.going)
+    return EditTab(wiring.wanted, logic, wiring.arrive, wiring.going)

@@ -117,8 +117,7 @@ class _Wiring:
         for seen in (tab.select, other.then):
             on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
         on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
-        more = {**quiet, "cancels": self.editing.going}
-        sent = on(at.send.click, self.to_edit, [*self.who, self.results], [self.editing.track, tabs], **more)
+        sent = on(at.send.click, self.to_edit, [*self.who, self.results], [self.editing.wanted, tabs], **quiet)
         self.editing.arrive(sent)
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
 
