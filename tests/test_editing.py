@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from linsem.looks import Looks
+from linsem.pixels import IGNORE
 from linsem.project import ProjectError, load_project
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
-from linsem.track import EditPoint, push
+from linsem.track import EditPoint, painted_here, push, step
 from linsem.ui.bench import Bench
-from linsem.ui.editing import Editing, _report_line
+from linsem.ui.canvas import PainterLabels
+from linsem.ui.editing import Editing, _report_line, painted_since
 from linsem.ui.labelling import Labelling
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
@@ -194,3 +196,21 @@ def test_stopping_a_removal_tells_of_the_removal():
     report = {"agreement_after": 0.4, "steps": 7, "of": 50}
     assert "40 % of your strokes are matched" in _report_line(report)
     assert "40 % of 'hat' is gone" in html.unescape(_report_line(report | {"removed": "hat"}))
+
+
+def test_what_is_painted_during_a_run_is_there_after_it_and_what_was_asked_for_is_not(services):
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    asked, more = np.full((32, 32), IGNORE, np.uint8), np.full((32, 32), IGNORE, np.uint8)
+    asked[2:5], more[20:22] = 1, 2
+    begun = painted_here(track, asked)
+    done = push(begun, replace(begun.now, wish=None))
+    painted = PainterLabels(begun.key, np.where(more != IGNORE, more, asked), 3)
+    assert np.array_equal(painted_since(done, painted), more)
+    assert (painted_since(done, replace(painted, labels=asked)) == IGNORE).all()
+    stopped = push(begun, replace(begun.now, wish=asked))  # Stop keeps what was asked for
+    assert np.array_equal(painted_since(stopped, painted), painted.labels)
+    for other in (None, PainterLabels(done.key, more, 3), PainterLabels("x.1", more, 3)):
+        assert (painted_since(done, other) == IGNORE).all()
+    back = step(done, -1)  # undone: the strokes that led away from it
+    assert np.array_equal(painted_since(back, PainterLabels(done.key, more, 4)), asked)

@@ -113,7 +113,9 @@ def test_an_edit_and_a_sampling_say_what_they_left_out(services, session, fitted
     *_, (done, _, line) = editing.run(track, painted, 1, False, False, "#000000")
     assert "of your strokes are matched" in line and "hat&#x27; was left out" in line
     assert "hat&#x27; was left out" in editing.look(done)[1]  # and again when it is shown again
-    layout, _, _, line = Layouts(services).painted(session, fitted, painted)
+    layouts = Layouts(services)
+    painted = PainterLabels(layouts.canvas(session, fitted, None).key, labels, 1)
+    layout, _, _, line = layouts.painted(session, fitted, painted)
     assert "hat&#x27; was left out" in line
     *_, (results, _, line) = sampling.run(session, fitted, layout, 1, 12, 0, 0)
     assert "hat&#x27; was left out" in line and len(results.frame.seeds) == 1

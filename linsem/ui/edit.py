@@ -12,7 +12,7 @@ from linsem.errors import InputError
 from linsem.session import Fitted, Session
 from linsem.track import Track
 from linsem.ui import show
-from linsem.ui.canvas import LabelPainter
+from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing
 from linsem.ui.events import ALWAYS, on
@@ -117,7 +117,10 @@ class _Wiring:
         # its options).
         self.shown, self.drawn = gr.State(""), gr.State(0)
         self.wanted = gr.State(None)  # a track to show once the run of the present one has ended, which writes to it
-        self.settle = ([self.track], [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown])
+        self.settle = (
+            [self.track, at.painter],
+            [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown],
+        )
         self.changed = [self.track, at.frames, at.line]
         self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
         self.quiet = {**services.short, "show_progress": "hidden"}
@@ -212,11 +215,11 @@ class _Wiring:
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
         return self.logic.from_example(session, fitted, int(event.index))
 
-    def settled(self, now: Track | None) -> tuple[object, ...]:
+    def settled(self, now: Track | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """The values of `Editing.settle`, and which track they are of."""
         if now is None:
             return tuple([gr.skip()] * len(self.settle[1]))
-        return (*self.logic.settle(now), now.name)
+        return (*self.logic.settle(now, painted), now.name)
 
     def visit(
         self, session: Session, fitted: Fitted | None, now: Track | None, shown: str, drawn: int

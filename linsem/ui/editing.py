@@ -180,11 +180,14 @@ class Editing:
 
     # --- what is shown of a track ------------------------------------------------------------------------------------
 
-    def settle(self, track: Track | None) -> tuple[object, ...]:
-        """Values for the painter, the slider, undo and redo, the list of removable categories and the downloads."""
+    def settle(self, track: Track | None, painted: PainterLabels | None = None) -> tuple[object, ...]:
+        """Values for the painter, the slider, undo and redo, the list of removable categories and the downloads.
+
+        What was painted while the run that made this state was going on is painted on it too.
+        """
         track = _needed(track)
         now, first, categories = track.now, track.points[0], track.extractor.categories
-        wish = np.full(now.labels.shape, IGNORE, np.uint8) if now.wish is None else now.wish
+        wish = painted_since(track, painted)
         state = PainterState(now.rgb, wish, now.labels, None, categories, track.key)
         present = [(categories[k].name, int(k)) for k in np.unique(now.labels) if k < len(categories)]
         files = self._files(track)
@@ -224,6 +227,17 @@ class Editing:
         track = step(_needed(track), by)
         track = self._read(track, track.extractor)
         return track, *self.look(track)
+
+
+def painted_since(track: Track, painted: PainterLabels | None) -> np.ndarray:
+    """The wish (H, W) of the state shown, with the strokes that were painted on the state before it during its run."""
+    now, before = track.now, track.points[track.position - 1] if track.position else None
+    blank = np.full(now.labels.shape, IGNORE, np.uint8)
+    wish = blank if now.wish is None else now.wish
+    if before is None or painted is None or painted.key != f"{track.name}.{before.number}":
+        return wish
+    known = blank if before.wish is None else before.wish
+    return np.where(painted.labels != known, painted.labels, wish).astype(np.uint8)
 
 
 def _needed(track: Track | None) -> Track:
