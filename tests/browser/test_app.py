@@ -368,11 +368,16 @@ def test_another_image_chosen_during_an_edit_is_the_one_that_stays(visitor):
     visitor.page.locator("#edit-strip .th button").nth(3).click()
     expect(visitor.page.locator("#edit-run")).to_be_enabled()
     chosen = picture(visitor, "edit-strip", 3)
-    visitor.page.wait_for_timeout(2500)  # in which the run would have gone on
-    shown = np.asarray(Image.fromarray(visitor.canvas("edit-painter", "image")[..., :3]).resize(chosen.shape[1::-1]))
     others = [picture(visitor, "edit-strip", i) for i in (0, 1, 2)]
-    distance = [np.abs(shown.astype(int) - each).mean() for each in (chosen, *others)]
-    assert distance[0] == min(distance) < 12
+
+    def is_shown():
+        shown = Image.fromarray(visitor.canvas("edit-painter", "image")[..., :3]).resize(chosen.shape[1::-1])
+        distance = [np.abs(np.asarray(shown).astype(int) - each).mean() for each in (chosen, *others)]
+        return distance[0] == min(distance) < 12
+
+    visitor.until(is_shown)
+    visitor.page.wait_for_timeout(2500)  # in which the run would have gone on
+    assert is_shown()
     expect(visitor.page.locator("#edit-undo")).to_be_disabled()
 
 
