@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 CANDIDATES = 200
-STEPS = 18  # more raise the agreement by the extractor, but hardly that by other judges
+STEPS = 18  # more raise the agreement further, by other judges too, but the results get more alike
 DIVERSITY = 1.0
 LEAST_BANK = 32  # seeds from which the principal directions of w can be estimated
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)

@@ -179,7 +179,8 @@ def test_command_prints_one_json_line_last(
     assert quality.main(["avatars-128", "--quick", "--json", "--cache", str(folder)]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(found) == [
-        "frechet", "frechet_floor", "frechet_blur", "precision", "recall", "part_sanity", "part_sanity_drawings",
+        "frechet", "frechet_floor", "frechet_blur", "precision", "recall", "precision_drawings", "recall_drawings",
+        "part_sanity", "part_sanity_psi_1", "part_sanity_drawings",
         "teacher_miou", "teacher_miou_degraded",
     ]  # fmt: skip
     assert list(found) == [field.name for field in fields(quality.Quality)]

@@ -5,8 +5,8 @@
 Generated images (seeds from 0) and held-out drawings (seeds from 1,000,000) are compared at the generator's own size,
 in the teacher's deep features: by the Fréchet distance at psi 1, beside that between two disjoint sets of drawings (a
 lower bound) and that of drawings to themselves under the strongest blur that the teacher is evaluated on (for scale; it
-was trained on somewhat stronger ones); and by precision and recall. Part sanity (see `linsem.lab.parts`) is measured at
-psi 0.7 and on drawings, and the teacher's own mIoU, as the paper computes it, on drawings clean and degraded. All
+was trained on somewhat stronger ones); and by precision and recall, beside those of other drawings (an upper bound).
+Part sanity (see `linsem.lab.parts`) is measured at psi 0.7, at psi 1 and on drawings, and the teacher's own mIoU, as the paper computes it, on drawings clean and degraded. All
 figures are computed here; drawings are rendered once and kept in `--cache`.
 """
 
@@ -43,7 +43,10 @@ class Quality:
     frechet_blur: float
     precision: float
     recall: float
+    precision_drawings: float
+    recall_drawings: float
     part_sanity: float
+    part_sanity_psi_1: float
     part_sanity_drawings: float
     teacher_miou: float
     teacher_miou_degraded: float
@@ -74,13 +77,17 @@ def measure(generator: Generator, teacher: Teacher, cache: Path, sizes: Sizes = 
     blurred = features(teacher, (degrade.blurred(image, degrade.BLUR) for image in _drawn(rgb[: sizes.images])))
     generated = features(teacher, generated_images(generator, sizes.images, 1.0))
     precision, recall = precision_recall(generated, real)
+    most = precision_recall(other, real)
     return Quality(
         frechet=frechet_distance(generated, real),
         frechet_floor=frechet_distance(other, real),
         frechet_blur=frechet_distance(blurred, real),
         precision=precision,
         recall=recall,
+        precision_drawings=most[0],
+        recall_drawings=most[1],
         part_sanity=part_sanity(teacher, generated_images(generator, sizes.parts, 0.7)),
+        part_sanity_psi_1=part_sanity(teacher, generated_images(generator, sizes.parts, 1.0)),
         part_sanity_drawings=part_sanity(teacher, _drawn(rgb[: sizes.parts])),
         teacher_miou=table_miou(judged(teacher, known, labels, degraded=False)[0]),
         teacher_miou_degraded=table_miou(judged(teacher, known, labels, degraded=True)[0]),
@@ -138,7 +145,9 @@ def _lines(quality: Quality) -> list[tuple[str, str]]:
         ("  distance of blurred drawings (scale)", f"{q.frechet_blur:.4f}"),
         ("  distance as a share of the scale", f"{q.frechet / q.frechet_blur:.3f}" if q.frechet_blur else "-"),
         ("precision, recall", f"{q.precision:.3f}, {q.recall:.3f}"),
+        ("  of other drawings", f"{q.precision_drawings:.3f}, {q.recall_drawings:.3f}"),
         ("part sanity, psi 0.7", f"{q.part_sanity:.3f}"),
+        ("  part sanity, psi 1", f"{q.part_sanity_psi_1:.3f}"),
         ("  part sanity of drawings", f"{q.part_sanity_drawings:.3f}"),
         ("teacher's mIoU on drawings", f"{q.teacher_miou:.4f}"),
         ("  teacher's mIoU, blurred and warped", f"{q.teacher_miou_degraded:.4f}"),
