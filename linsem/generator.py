@@ -79,7 +79,6 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
     Seeds are limited to 0..2**32 - 1: torch ignores the higher bits, so larger seeds would repeat earlier samples.
     """
-    check_generator(generator)
     seeds = check_seeds(seeds)
     rows = [torch.randn(generator.z_dim, generator=seeded(seed), dtype=torch.float32) for seed in seeds]
     return torch.stack(rows).to(generator.device)

@@ -3,8 +3,8 @@
 Gradients alone often miss the way from hair to a hat. Over a bank of labelled seeds, the share of a wish that a sample
 meets is a function of its w, and regressing w on that share gives the direction in which the wish comes true and little
 else changes (compare the boundaries of InterFaceGAN, Shen et al., CVPR 2020; here there is one for each wish, including
-its position, and no classifier). The samples also give the principal directions of w:
-an optimisation confined to them changes the image's content rather than fooling the extractor.
+its position, and no classifier). The samples also give the principal directions of w: an optimisation confined to them
+changes the image's content rather than fooling the extractor.
 """
 
 from __future__ import annotations

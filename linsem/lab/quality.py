@@ -6,8 +6,9 @@ Generated images (seeds from 0) and held-out drawings (seeds from 1,000,000) are
 in the teacher's deep features: by the Fréchet distance at psi 1, beside that between two disjoint sets of drawings (a
 lower bound) and that of drawings to themselves under the strongest blur that the teacher is evaluated on (for scale; it
 was trained on somewhat stronger ones); and by precision and recall, beside those of other drawings (an upper bound).
-Part sanity (see `linsem.lab.parts`) is measured at psi 0.7, at psi 1 and on drawings, and the teacher's own mIoU, as the paper computes it, on drawings clean and degraded. All
-figures are computed here; drawings are rendered once and kept in `--cache`.
+Part sanity (see `linsem.lab.parts`) is measured at psi 0.7, at psi 1 and on drawings, and the teacher's own mIoU, as
+the paper computes it, on drawings clean and degraded. All figures are computed here; drawings are rendered once and
+kept in `--cache`.
 """
 
 from __future__ import annotations
