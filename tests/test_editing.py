@@ -54,7 +54,7 @@ def bench_of(services):
 def edited(services, session, fitted):
     """A track with an image and two others as its edits."""
     editing = Editing(services)
-    track = editing.from_bench(session, fitted, 0)
+    track = editing.from_bench(session, fitted)
     for seed in parse_seeds(SEEDS)[:2]:
         ws = services.gpu.draw("avatars-64", [seed], 0.7)[0][0]
         read = services.gpu.read("avatars-64", track.extractor, [ws])

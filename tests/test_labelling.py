@@ -17,6 +17,7 @@ from linsem.session import Fitted, Session, add_category, add_pictures, new_sess
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb
 from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
 from linsem.ui.projects import UNLABELLED, Opened, Projects, copies
 from linsem.ui.reader import chosen_extractor
@@ -92,7 +93,9 @@ def test_the_button_names_the_image_least_like_the_labelled(services):
     first, labelled, third, last = session.pictures
     session = replace(session, pictures=(first, labelled, replace(third, ws=labelled.ws), last))
     fitted = Fitted(ToyGenerator().known_extractor(), session.version, 0.1)
-    strip, _, button, position = Bench(services).overview(session, fitted, None, "labels")
+    strip, _, button, key = Bench(services).overview(session, fitted, None, "labels")
+    position = session.find(key)
+    assert [thumb.key for thumb in strip.items] == [picture.key for picture in session.pictures]
     assert position in (0, 3) and f"seed {session.pictures[position].seed} next" in button.value and button.interactive
     assert [thumb.badge for thumb in strip.items].count("label next") == 1
     full = session_of(services, [1, 2], [0, 1])
@@ -254,13 +257,26 @@ def test_a_stroke_that_ends_while_another_image_is_loaded_is_kept(services):
     labels = np.full((32, 32), 255, np.uint8)
     labels[3:5] = 1
     stroke = PainterLabels(session.pictures[0].key, labels, 1)
-    other = tab.choose(session, None, None, SimpleNamespace(index=1))
-    following = tab.next_one(session, None, None, 1)
+    other = tab.choose(session, None, None, SimpleNamespace(value=session.pictures[1].key))
+    following = tab.next_one(session, None, None, session.pictures[1].key)
     assert isinstance(other, PainterState) and isinstance(following, PainterState)
     assert other.key == following.key == session.pictures[1].key
     assert tab.keep(session, stroke).pictures[0].painted == 64
-    again = tab.choose(session, None, stroke, SimpleNamespace(index=0))  # whichever of both events arrives first
+    again = tab.choose(session, None, stroke, SimpleNamespace(value=session.pictures[0].key))  # before `keep`, or after
     assert np.array_equal(again.labels, labels)
+
+
+def test_a_strip_that_is_older_than_the_bench_opens_what_it_shows(services):
+    tab, session = Labelling(services), session_of(services, [1, 2, 3], [0])
+    first, second, third = (picture.key for picture in session.pictures)
+    painted = PainterLabels(second, session.pictures[1].labels, 0)
+    fewer, _ = tab.remove(session, None, painted)
+    assert tab.choose(fewer, None, None, SimpleNamespace(value=third)).key == third  # at another position by now
+    here = PainterLabels(third, session.pictures[2].labels, 0)
+    assert tab.choose(fewer, None, here, SimpleNamespace(value=second)).key == third  # it is gone: nothing happens
+    assert tab.next_one(fewer, None, here, None).key == third
+    with pytest.raises(ValueError, match="not on the bench any more"):
+        Editing(services).from_bench(fewer, None, second)
 
 
 def test_the_image_that_is_shown_is_not_the_next_one(services):
@@ -270,8 +286,8 @@ def test_the_image_that_is_shown_is_not_the_next_one(services):
     first = bench.overview(session, fitted, None, "labels")[3]
     for index in (0, 2):
         shown = PainterLabels(session.pictures[index].key, session.pictures[index].labels, 0)
-        assert bench.overview(session, fitted, shown, "labels")[3] == 2 - index
-    assert first == 2  # without a painter, the first image is taken to be shown
+        assert bench.overview(session, fitted, shown, "labels")[3] == session.pictures[2 - index].key
+    assert first == session.pictures[2].key  # without a painter, the first image is taken to be shown
     few = session_of(services, [1, 2], [1])
     _, _, button, position = bench.overview(few, replace(fitted, version=few.version), None, "labels")
     assert position is None and button.value == "All other images here are labelled"

@@ -147,13 +147,13 @@ class Bench:
 
     def overview(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
-    ) -> tuple[Strip, str, gr.Button, int | None]:
-        """The thumbnails, the certainty bars, the button for the next image to label, and that image's position."""
+    ) -> tuple[Strip, str, gr.Button, str | None]:
+        """The thumbnails, the certainty bars, the button for the next image to label, and that image's key."""
         session = absorb(session, painted)
         index = shown(session, painted)
         if not usable(session, fitted):
             rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
-            items = tuple(Thumb(rgb[i], *caption(p)) for i, p in enumerate(session.pictures))
+            items = tuple(Thumb(rgb[i], *caption(p), key=p.key) for i, p in enumerate(session.pictures))
             return Strip(items, index), NOT_YET, gr.Button(NEXT_LATER, interactive=False), None
         # The image shown counts as labelled: what is asked for is the one after it.
         known = [i for i, picture in enumerate(session.pictures) if picture.painted or i == index]
@@ -161,7 +161,7 @@ class Bench:
             session.model, fitted.extractor, [picture.ws for picture in session.pictures], known
         )
         items = tuple(
-            Thumb(show.view(view, reading, i, session.categories), *caption(p, i == suggestion))
+            Thumb(show.view(view, reading, i, session.categories), *caption(p, i == suggestion), key=p.key)
             for i, p in enumerate(session.pictures)
         )
         bars = show.sureness_bars(sureness(session, reading.labels, reading.uncertainty))
@@ -172,7 +172,7 @@ class Bench:
             title = session.pictures[suggestion].title
             text = f"Label {title} next: it differs most from what you have labelled"
             button = gr.Button(text, interactive=True)
-        return Strip(items, index), bars, button, suggestion
+        return Strip(items, index), bars, button, None if suggestion is None else session.pictures[suggestion].key
 
     def show_picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState:
         """The image at a position, with its prediction if there is a fit."""

@@ -210,7 +210,7 @@ class _Wiring:
         return settled
 
     def choose(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
-        return self.logic.from_bench(session, fitted, int(event.index))
+        return self.logic.from_bench(session, fitted, event.value)
 
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
         return self.logic.from_example(session, fitted, int(event.index))

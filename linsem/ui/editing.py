@@ -54,11 +54,14 @@ class Editing:
         ws, _ = self.gpu.draw(session.model, [number], real("psi", psi, 0, 2))
         return self.start(session, fitted, ws[0], f"seed {number}")
 
-    def from_bench(self, session: Session, fitted: Fitted | None, index: int) -> Track:
-        """Start from an image of the bench."""
+    def from_bench(self, session: Session, fitted: Fitted | None, key: object = None) -> Track:
+        """Start from the image of the bench with this key (None: the first)."""
         if not session.pictures:
             raise InputError("there is no image on the bench: open the tab Label first")
-        picture = session.pictures[min(max(index, 0), len(session.pictures) - 1)]
+        index = 0 if key is None else session.find(key)
+        if index is None:
+            raise InputError("this image is not on the bench any more: choose another one")
+        picture = session.pictures[index]
         return self.start(session, fitted, picture.ws, picture.title)
 
     def examples(self, session: Session, fitted: Fitted | None) -> list[ExampleEdit]:
@@ -90,7 +93,7 @@ class Editing:
         if not session.pictures:
             return Strip(())
         rgb = self.gpu.render(session.model, [picture.ws for picture in session.pictures])
-        items = tuple(Thumb(rgb[i], caption(p)[0]) for i, p in enumerate(session.pictures))
+        items = tuple(Thumb(rgb[i], caption(p)[0], key=p.key) for i, p in enumerate(session.pictures))
         first = None if track is None else track.points[0]
         begun = [
             i for i, p in enumerate(session.pictures)
@@ -113,7 +116,7 @@ class Editing:
         While there is none, because the categories have changed, the track keeps its own.
         """
         if track is None or track.model != session.model:
-            return self.from_bench(session, fitted, 0)
+            return self.from_bench(session, fitted)
         try:
             extractor = chosen_extractor(self.services, session, fitted)
         except ExtractorError:

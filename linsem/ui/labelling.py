@@ -13,7 +13,7 @@ from linsem.seeds import format_seeds, next_seeds
 from linsem.session import Fitted, Session, remove_picture, rename_fitted, set_labels, undo
 from linsem.ui import show
 from linsem.ui.bench import POOL, Bench, Fresh, absorb, shown, usable
-from linsem.ui.canvas import PainterLabels
+from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.errors import said
 from linsem.ui.examples import example_project
 from linsem.ui.projects import Opened
@@ -64,14 +64,22 @@ class Labelling:
 
     def choose(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, event: gr.SelectData
-    ) -> object:
+    ) -> PainterState:
         """The painter with another image; not the session, which `keep` stores: a stroke may have ended meanwhile."""
-        return self.bench.show_picture(absorb(session, painted), fitted, int(event.index))
+        return self._open(session, fitted, painted, event.value)
 
     def next_one(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, suggested: int | None
-    ) -> object:
-        return self.bench.show_picture(absorb(session, painted), fitted, suggested or 0)
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, suggested: str | None
+    ) -> PainterState:
+        return self._open(session, fitted, painted, suggested)
+
+    def _open(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, key: object
+    ) -> PainterState:
+        """The image with this key, or the one shown if it is not there any more."""
+        session = absorb(session, painted)
+        index = session.find(key)
+        return self.bench.show_picture(session, fitted, shown(session, painted) if index is None else index)
 
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool

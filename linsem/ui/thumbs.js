@@ -58,7 +58,7 @@ list.addEventListener("click", (event) => {
   const index = [...list.children].indexOf(button);
   [...list.children].forEach((each, i) => mark(each, i === index));
   stop(index);
-  trigger("select", { index, value: index });
+  trigger("select", { index, value: props.value?.items?.[index]?.key || index });
 });
 list.addEventListener("keydown", (event) => {
   const all = [...list.children], from = all.indexOf(document.activeElement), last = all.length - 1;

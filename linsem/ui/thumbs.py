@@ -20,12 +20,17 @@ LARGEST = 384  # pixels per side
 
 @dataclass(frozen=True, eq=False)
 class Thumb:
-    """One thumbnail: rgb (H, W, 3) uint8, a title, a badge ("" for none); `crisp` avoids smoothing, for label maps."""
+    """One thumbnail: rgb (H, W, 3) uint8, a title, a badge ("" for none).
+
+    `crisp` avoids smoothing, for label maps. `key` is what its choice gives as `gr.SelectData.value` ("": its position),
+    since what it shows may have another position by the time of a click.
+    """
 
     rgb: np.ndarray
     title: str
     badge: str = ""
     crisp: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +68,12 @@ class Thumbs(Html):
         if value is None:
             return None
         items = [
-            {"image": data_url(each.rgb, each.crisp), "title": each.title, "badge": each.badge, "crisp": each.crisp}
+            {
+                "image": data_url(each.rgb, each.crisp), "title": each.title, "badge": each.badge, "crisp": each.crisp,
+                "key": each.key,
+            }
             for each in value.items
-        ]
+        ]  # fmt: skip
         return {"items": items, "current": value.current}
 
 
