@@ -268,7 +268,7 @@ def test_a_stroke_that_ends_while_another_image_is_loaded_is_kept(services):
 
 def test_a_strip_that_is_older_than_the_bench_opens_what_it_shows(services):
     tab, session = Labelling(services), session_of(services, [1, 2, 3], [0])
-    first, second, third = (picture.key for picture in session.pictures)
+    _, second, third = (picture.key for picture in session.pictures)
     painted = PainterLabels(second, session.pictures[1].labels, 0)
     fewer, _ = tab.remove(session, None, painted)
     assert tab.choose(fewer, None, None, SimpleNamespace(value=third)).key == third  # at another position by now

@@ -142,7 +142,8 @@ def test_the_strips_mark_what_the_edits_began_with_and_nothing_else(services, se
     ws, rgb = services.gpu.draw(MODEL, [1, 2], 0.7)
     session = add_pictures(session, ws, (1, 2), 0.7, rgb.shape[1:3])
     where = {
-        "bench": editing.from_bench(session, None, session.pictures[1].key), "example": editing.from_example(session, None, 0),
+        "bench": editing.from_bench(session, None, session.pictures[1].key),
+        "example": editing.from_example(session, None, 0),
         "seed": editing.from_seed(session, None, 20, 0.7),
     }  # fmt: skip
     marks = {
