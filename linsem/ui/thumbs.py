@@ -22,8 +22,8 @@ LARGEST = 384  # pixels per side
 class Thumb:
     """One thumbnail: rgb (H, W, 3) uint8, a title, a badge ("" for none).
 
-    `crisp` avoids smoothing, for label maps. `key` is what its choice gives as `gr.SelectData.value` ("": its position):
-    what it shows may have another position by the time of a click.
+    `crisp` avoids smoothing, for label maps. `key` is what its choice gives as `gr.SelectData.value` (if it is "", its
+    position is): what it shows may have another position by the time of a click.
     """
 
     rgb: np.ndarray
