@@ -37,7 +37,8 @@ def run(
 ) -> Table:  # fmt: skip
     """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and of the full LSE.
 
-    With `only`, some of WAYS are run, and the others' rows are taken from the table in `out`, without whiskers.
+    With `only`, some of WAYS are run, and the others' rows are taken from the table in `out`; their whiskers are as long
+    as their spread to both sides.
     """
     setting = common.setting_of(model, quick=quick)
     repeats = SEEDS[: count or (2 if quick else len(SEEDS))]
@@ -91,7 +92,9 @@ def _table(
         if f"{way} {SHOTS[0]} {SEEDS[0]}" not in seconds:
             if way not in before[0]:  # a table of before this way was there
                 continue
-            rows += [row for row in before[1] if row["fit"] == said]
+            old = [row for row in before[1] if row["fit"] == said]
+            rows += old
+            whiskers[said] = [(row["mIoU"] - row["spread"], row["mIoU"] + row["spread"]) for row in old]
             means[way], linear[way] = before[0][way], before[0]["linear"][way]
             spread[way] = before[0].get({"ours": "spread"}.get(way, f"spread_{way}"), {})
             lines[said] = [(float(shots), means[way][str(shots)]) for shots in SHOTS]

@@ -71,8 +71,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Editing an image by its labels",
-        "Scripted wishes, such as longer hair or no glasses; ours and the reference never ask the network that judges."
-        " Ours and nothing done are of the weights of now, the others of those that shipped before.",
+        "Scripted wishes, such as longer hair or no glasses; ours and the reference never ask the network that judges.",
         ("edit",),
         {"edits.png": "Each block, from above: the image, the labels that were asked for, the image afterwards."},
     ),
