@@ -37,8 +37,8 @@ def run(
 ) -> Table:  # fmt: skip
     """mIoU with 1, 4, 8 and 16 labelled images, `count` repeats (default: 5, `quick`: 2), and of the full LSE.
 
-    With `only`, some of WAYS are run, and the others' rows are taken from the table in `out`; their whiskers are as long
-    as their spread to both sides.
+    With `only`, some of WAYS are run, and the others' rows are taken from the table in `out`; their whiskers then are
+    their spread, to both sides.
     """
     setting = common.setting_of(model, quick=quick)
     repeats = SEEDS[: count or (2 if quick else len(SEEDS))]
