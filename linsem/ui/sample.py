@@ -81,7 +81,8 @@ class _Layout:
             )
         with gr.Accordion("Options", open=False), gr.Row(elem_classes="ls-tight"):
             steps, many = reach(0, limits.max_steps, STEPS), reach(12, min(limits.max_candidates, 1000), 200, 4)
-            self.steps = gr.Slider(**steps, label="Maximum steps", min_width=200)
+            told = "More follow the layout more closely, take longer, and end more alike."
+            self.steps = gr.Slider(**steps, label="Maximum steps", info=told, min_width=200, elem_id="sample-steps")
             self.candidates = gr.Slider(**many, label="Candidates", min_width=200, elem_id="sample-candidates")
 
     def _results(self) -> None:
