@@ -77,6 +77,11 @@ def push(track: Track, point: EditPoint) -> Track:
     return replace(track, points=points, position=len(points) - 1, made=track.made + 1)
 
 
+def goes_on(track: Track | None, made: Track | None) -> bool:
+    """Whether `made` is `track` with more states, and not another track, or what it was before an undo."""
+    return track is not None and made is not None and made.name == track.name and made.made > track.made
+
+
 def painted_here(track: Track, wish: np.ndarray) -> Track:
     """The track with strokes (H, W) on the state shown, so that they are there again when an edit is undone."""
     points = (*track.points[: track.position], replace(track.now, wish=wish), *track.points[track.position + 1 :])

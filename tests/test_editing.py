@@ -15,7 +15,7 @@ from linsem.project import ProjectError, load_project
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
-from linsem.track import EditPoint, painted_here, push, step
+from linsem.track import EditPoint, goes_on, painted_here, push, step
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.editing import Editing, _report_line, painted_since
@@ -214,3 +214,13 @@ def test_what_is_painted_during_a_run_is_there_after_it_and_what_was_asked_for_i
         assert (painted_since(done, other) == IGNORE).all()
     back = step(done, -1)  # undone: the strokes that led away from it
     assert np.array_equal(painted_since(back, PainterLabels(done.key, more, 4)), asked)
+
+
+def test_what_a_run_has_made_is_taken_over_once_and_only_by_its_own_track(services):
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    made = push(track, track.now)
+    assert goes_on(track, made) and goes_on(track, push(made, made.now))
+    assert not goes_on(made, made) and not goes_on(step(made, -1), made)  # it is there, or was undone
+    other = Editing(services).from_bench(session, fitted)
+    assert not goes_on(other, made) and not goes_on(None, made) and not goes_on(track, None)

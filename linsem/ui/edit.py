@@ -10,7 +10,7 @@ import gradio as gr
 
 from linsem.errors import InputError
 from linsem.session import Fitted, Session
-from linsem.track import Track
+from linsem.track import Track, goes_on
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.compare import Compare
@@ -116,7 +116,9 @@ class _Wiring:
         # whose change draws it, because the painter must be no output of what leaves it as it is (Gradio would forget
         # its options).
         self.shown, self.drawn = gr.State(""), gr.State(0)
-        self.wanted = gr.State(None)  # a track to show once the run of the present one has ended, which writes to it
+        # A run has a state of its own, since a last frame may come after another image has been chosen; and that image
+        # waits in one until the run has ended.
+        self.made, self.wanted = gr.State(None), gr.State(None)
         self.settle = (
             [self.track, at.painter],
             [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown],
@@ -170,16 +172,26 @@ class _Wiring:
         for button in (at.run, at.remove):
             # In the browser, and before the run: a later listener of the same click would wait for the run to end.
             button.click(None, None, self.busy, js=BUSY, api_visibility="private")
+        made = [self.made, at.frames, at.line]
         self.going = [
-            on(at.run.click, logic.run, wishes, self.changed, **long),
-            on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], self.changed, **long),
+            on(at.run.click, logic.run, wishes, made, **long),
+            on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], made, **long),
         ]
         for each in self.going:
-            settled = on(each.then, self.settled, *self.settle, **self.quiet)
+            settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet)
             self.idle(settled.then)
             self.bench.store(settled.then)
-            self._settle_after(each.failure)  # a failed run does not trigger `then`
-        self._settle_after(at.stop.click(None, None, None, cancels=self.going, api_visibility="private").then)
+            self._settle_after(self._adopt(each.failure).then)  # a failed run does not trigger `then`
+        stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
+        self._settle_after(self._adopt(stopped.then).then)
+
+    def _adopt(self, register: Callable) -> object:
+        """Take over what a run has made, unless another image has been chosen since."""
+
+        def adopt(now: Track | None, made: Track | None) -> Track | dict:
+            return made if goes_on(now, made) else gr.skip()
+
+        return on(register, adopt, [self.track, self.made], [self.track], **ALWAYS)
 
     def idle(self, after: Callable) -> None:
         """Set which buttons are enabled after a run, however it ended."""
@@ -194,8 +206,9 @@ class _Wiring:
         """End a run once another image has been chosen, then show that one, and scroll it into view."""
         on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
         ended = source.success(None, None, None, cancels=self.going, api_visibility="private")
-        taken = on(ended.then, lambda wanted: wanted, [self.wanted], [self.track], **ALWAYS)
-        self._mark(self._settle_after(taken.then).then)
+        for _ in range(2):  # again, should the end of the run have come in between
+            ended = on(ended.then, lambda wanted: wanted, [self.wanted], [self.track], **ALWAYS)
+        self._mark(self._settle_after(ended.then).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
     def _settle_after(self, register: Callable) -> object:

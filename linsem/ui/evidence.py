@@ -158,7 +158,10 @@ def _edits() -> tuple[str, str]:
 
 def _layouts() -> tuple[str, str]:
     rows = values("sample")
-    ours, theirs = rows["ours"], max((rows[name] for name in ("reference", "reference_w")), key=lambda row: row["miou"])
+    ours, theirs = (
+        rows["ours"],
+        max((rows[name] for name in ("reference", "reference_w") if name in rows), key=lambda row: row["miou"]),
+    )
     return f"{ours['seconds']:.1f}\N{NO-BREAK SPACE}s", (
         f"make an image from a layout that was drawn (four of each, from candidates drawn once for all layouts), with "
         f"an mIoU of {ours['miou']:.2f}; the paper's way takes {theirs['seconds']:.1f}\N{NO-BREAK SPACE}s for "
