@@ -84,8 +84,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Training another network with what is generated",
-        "A small segmentation network learns from exported images and labels, and is tested on drawings."
-        " Of the weights that shipped before these.",
+        "A small segmentation network learns from exported images and labels, and is tested on drawings.",
         ("dataset",),
     ),
     Chapter(
@@ -130,12 +129,9 @@ def _linear() -> tuple[str, str]:
 def _few() -> tuple[str, str]:
     score = values("few-shot")["linear"]  # largest logits on all sides, and the stricter of both full extractors
     full = max(score["full"], score["full_at_psi"])
-    theirs = max(
-        each["8"] for name, each in score.items() if name.startswith("reference")
-    )  # at its rate, and at ten times
     return percent(score["suggested"]["8"] / full), (
         f"of the accuracy of thousands of labelled images is reached with eight that it suggests; with eight at random "
-        f"{percent(score['ours']['8'] / full)}, and {percent(theirs / full)} as the paper fits them, at best."
+        f"{percent(score['ours']['8'] / full)}, and {percent(score['reference']['8'] / full)} as the paper fits them."
     )
 
 
