@@ -90,7 +90,7 @@ CHAPTERS = (
     Chapter(
         "The generators themselves",
         "How close the avatars are to the drawings that they were trained on.",
-        ("quality", "digiface"),
+        ("quality", "quality-avatars-64", "digiface"),
         {
             "avatars-128-psi-0.7.png": "avatars-128, seeds 0 to 63, none left out, at variety 0.7.",
             "avatars-128-psi-1.png": "The same seeds at variety 1.",
