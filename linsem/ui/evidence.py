@@ -77,8 +77,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Images from a layout",
-        "Layouts of drawings that no network has seen; the mIoU says how well the images obey them."
-        " Of the weights that shipped before these.",
+        "Layouts of drawings that no network has seen; the mIoU says how well the images obey them.",
         ("sample",),
         {"layouts.png": "Each row: the layout that was asked for, and four images that obey it, unlike each other."},
     ),
