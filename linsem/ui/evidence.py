@@ -65,7 +65,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Which layers of the generator matter",
-        "Accuracy with only some of the feature maps, and what they cost; of the weights that shipped before these.",
+        "Accuracy with only some of the feature maps, and what they cost.",
         ("layers",),
         {"layers.png": "Accuracy against the layers that are read, from the coarsest on and from the finest on."},
     ),
