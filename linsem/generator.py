@@ -18,7 +18,6 @@ from linsem.arguments import shown, whole_number
 from linsem.errors import InputError
 from linsem.seeds import MAX_SEED
 
-PROTOCOL = ("id", "size", "z_dim", "w_dim", "num_ws", "layers", "categories", "device", "map", "synthesize")
 PASS_NUMBERS = 1 << 27  # floats in the feature maps of one pass: 512 MB; a backward pass keeps about twice as much
 
 
@@ -62,6 +61,9 @@ class Generator(Protocol):
         into `layers`) nothing beyond that layer is computed, and `image` must be False unless it is the last one.
         """
         ...
+
+
+PROTOCOL = (*Generator.__annotations__, *(name for name in vars(Generator) if not name.startswith("_")))
 
 
 def check_generator(generator: object) -> None:

@@ -10,25 +10,17 @@ import numpy as np
 import pytest
 
 from linsem.errors import InputError
-from linsem.looks import Looks
 from linsem.palette import Category, read_label_map
 from linsem.pixels import IGNORE
 from linsem.session import new_session
-from linsem.settings import Settings
+from linsem.ui import sampling as sampling_tab
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.layouts import Layout, Layouts
 from linsem.ui.sampling import Sampling
-from linsem.ui.services import Services
-from tests.toys import CATEGORIES, ToyGenerator
+from tests.test_segment import services
+from tests.toys import CATEGORIES
 
-
-@pytest.fixture
-def services(monkeypatch, tmp_path):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    made = Services.make(Settings(device="cpu", cache=str(tmp_path / "cache")))
-    made.studio._looks.get("avatars-64", lambda: Looks(ToyGenerator(id="avatars-64"), 64 << 20))
-    made.studio._shipped.get("avatars-64", lambda: ToyGenerator(id="avatars-64").known_extractor())
-    return made
+__all__ = ["services"]
 
 
 @pytest.fixture
@@ -104,10 +96,13 @@ def test_a_run_that_fails_says_so_and_keeps_what_was_there(services, session, mo
     assert not any(isinstance(frame[0], type(results)) or frame[0] is None for frame in frames)
 
 
-def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session):
+def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session, monkeypatch):
+    """What is closed must not yield a frame more: Python raises RuntimeError for that."""
+    monkeypatch.setattr(sampling_tab, "EVERY", 0)
     run = Sampling(services).run(session, None, halves(), 1, 12, 5, 0)
-    next(run)
+    frames = [next(run), next(run)]  # the second is of the run itself
     run.close()
+    assert "did not work" not in frames[-1][2] and next(run, None) is None
 
 
 def test_the_zip_of_results_holds_the_layout_and_the_scores(services, session):

@@ -33,9 +33,9 @@ def edit(
     lr: float = LR,
 ) -> loop.SteerStep:
     """Semantic editing (paper §4): z (1, z_dim), target (H, W) with 255 = keep the predicted label (H, W)."""
-    fused = np.where(target == IGNORE, predicted, target).astype(np.uint8)
     weights = loop.Weights(agree=1.0, prior=PENALTY / generator.num_ws, close=PENALTY)
-    return _last(generator, segmenter, _per_layer(generator, z), loop.Wish(fused), "z_layers", steps, lr, weights)
+    wish = _fused(target, predicted)
+    return _last(generator, segmenter, _per_layer(generator, z), wish, "z_layers", steps, lr, weights)
 
 
 def edit_in_w(
@@ -48,9 +48,8 @@ def edit_in_w(
     steps: int = STEPS,
 ) -> loop.SteerStep:
     """As `edit`, but from ws (1, num_ws, w_dim), which are optimised themselves."""
-    fused = np.where(target == IGNORE, predicted, target).astype(np.uint8)
     weights = loop.Weights(agree=1.0, close=PENALTY)
-    return _last(generator, segmenter, ws, loop.Wish(fused), "ws", steps, IN_W, weights)
+    return _last(generator, segmenter, ws, _fused(target, predicted), "ws", steps, IN_W, weights)
 
 
 def edit_by_color(
@@ -98,6 +97,10 @@ def sample(
         return _last(generator, segmenter, generator.map(best), loop.Wish(layout), "ws", steps, IN_W, weights)
     weights = loop.Weights(agree=1.0, prior=PENALTY, close=PENALTY)
     return _last(generator, segmenter, best, loop.Wish(layout), "z", steps, LR, weights)
+
+
+def _fused(target: np.ndarray, predicted: np.ndarray) -> loop.Wish:
+    return loop.Wish(np.where(target == IGNORE, predicted, target).astype(np.uint8))
 
 
 def _per_layer(generator: Generator, z: torch.Tensor) -> torch.Tensor:

@@ -80,11 +80,8 @@ class Bench:
         return fresh
 
     def join(self, session: Session, painted: PainterLabels | None, fresh: Fresh) -> Session:
-        """Replace the unlabelled images by the fresh ones; nothing changes if another bench is here by now."""
-        session = absorb(session, painted)
-        if session.token != fresh.token:
-            return session
-        return self._joined(keep_labelled(session), fresh)
+        """Replace the unlabelled images by the fresh ones, which are of this bench."""
+        return self._joined(keep_labelled(absorb(session, painted)), fresh)
 
     def suggested(self, session: Session, painted: PainterLabels | None, psi: float) -> str:
         """Suggest seeds that show what no labelled image shows, from those after the largest seed on the bench.

@@ -7,7 +7,7 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import gradio as gr
@@ -36,7 +36,7 @@ class Results:
     """The results so far, with the extractor that scored them and the layout (H, W) that was asked for."""
 
     model: str
-    frame: SampleFrame | None
+    frame: SampleFrame
     extractor: Extractor
     asked: np.ndarray
     current: int | None = None
@@ -66,13 +66,15 @@ class Sampling:
         yield gr.skip(), gr.skip(), show.progress(0, f"Looking at {candidates} candidates ...")
         try:
             frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
-            yield from self._frames(frames, Results(session.model, None, extractor, labels), candidates, note)
+            yield from self._frames(
+                frames, lambda frame: Results(session.model, frame, extractor, labels), candidates, note
+            )
         except Exception:  # not of Stop: then this generator is closed
             yield gr.skip(), gr.skip(), show.status("That did not work; what is shown is kept.", "bad")
             raise
 
     def _frames(
-        self, frames: Iterator[SampleFrame], empty: Results, candidates: int, note: str
+        self, frames: Iterator[SampleFrame], results_of: Callable[[SampleFrame], Results], candidates: int, note: str
     ) -> Iterator[tuple[object, ...]]:
         """The results so far, in frames for the page; earlier results stay until there are new ones."""
         clock, last, seen, frame, shown = time.monotonic(), 0.0, 0, None, None
@@ -84,10 +86,10 @@ class Sampling:
             if not frame.seeds:
                 yield gr.skip(), gr.skip(), show.progress(0.3 * seen * 8 / candidates, f"{candidates} candidates ...")
                 continue
-            results = replace(empty, frame=frame)
+            results = results_of(frame)
             line = f"Step {frame.index} of {frame.total}: best match {_percent(frame.scores[0])}."
             yield results, self.strip(results), show.progress(0.3 + 0.7 * frame.index / max(frame.total, 1), line)
-        results = replace(empty, frame=frame)
+        results = results_of(frame)
         line = f"{len(frame.seeds)} results in {time.monotonic() - clock:.1f} s, best first."
         far = ""
         if far_off(frame.nearest, candidates):
