@@ -23,9 +23,7 @@ from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
 
 EPOCHS, PASSES, LR, DECAY_AT = 50, 128, 1e-3, 20
-FAST = (
-    1e-2  # not the protocol's rate, which leaves off far from the minimum where features are as small as the avatars'
-)
+FAST = 1e-2  # not the protocol's rate, which leaves off far from the minimum where features are small
 SEEDS = (19961116, 1997816, 1116, 816, 19980903)  # of the five repeats
 
 
