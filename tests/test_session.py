@@ -15,6 +15,7 @@ from linsem.palette import parse_categories
 from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.session import SessionError
 from linsem.settings import Settings, SettingsError, settings_table
+from linsem.sureness import ONE_PICTURE, sureness
 from linsem.track import EditPoint, new_track, push, reread, step
 
 CATEGORIES = parse_categories(["sky", "tree", "road"])
@@ -242,10 +243,10 @@ def test_sureness_is_the_mean_where_a_category_is_found(session):
     predicted = np.zeros((3, *SIZE), np.uint8)
     predicted[:, 3:] = 1
     uncertainty = np.where(predicted == 0, 0.02, 0.6)
-    rows = bench.sureness(painted, predicted, uncertainty)
+    rows = sureness(painted, predicted, uncertainty)
     assert rows[0].words == "seen on one image only" and rows[0].share == 0.5  # painted on one of three pictures
-    assert rows[0].value == bench.ONE_PICTURE < 0.98
-    twice = bench.sureness(bench.paint(painted, session.pictures[1].key, labels(r0=0)), predicted, uncertainty)[0]
+    assert rows[0].value == ONE_PICTURE < 0.98
+    twice = sureness(bench.paint(painted, session.pictures[1].key, labels(r0=0)), predicted, uncertainty)[0]
     assert twice.words == "very sure" and twice.value == pytest.approx(0.98)
     assert rows[1].value == pytest.approx(0.4) and rows[1].words == "guessing"
     assert rows[2].value is None and rows[2].words == "not painted yet"

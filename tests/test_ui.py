@@ -14,8 +14,8 @@ from gradio.utils import get_upload_folder
 from linsem.errors import InputError
 from linsem.palette import parse_categories
 from linsem.seeds import parse_seeds
-from linsem.session import Sureness
 from linsem.settings import Settings
+from linsem.sureness import Sureness
 from linsem.ui import files, gpu, page, show
 from linsem.ui.categories import hex_color
 from linsem.ui.errors import OURS, Refusal, in_words, said

@@ -23,9 +23,9 @@ from linsem.session import (
     names_of,
     new_session,
     paint,
-    sureness,
 )
 from linsem.studio import Reading
+from linsem.sureness import sureness
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.errors import GONE, Refusal

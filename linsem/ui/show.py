@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from linsem.palette import UNLABELLED_COLOR, Category, colorize, gray, heat, overlay
-from linsem.session import Sureness
 from linsem.studio import Reading
+from linsem.sureness import Sureness
 
 ALL_VIEWS = ("Overlay", "Image", "Labels", "Uncertainty")
 
