@@ -1,4 +1,7 @@
-"""Banks: seeds of a generator with the labels that an extractor predicts for them, made once and cached on disk."""
+"""Banks: seeds of a generator with the labels that an extractor predicts for them, and the colours of their images.
+
+They are made once and cached on disk.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from linsem.arguments import number, whole_number
 from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.generator import Generator, batches, check_seeds, checked_pass, fitting, mapped
+from linsem.pixels import to_rgb
 from linsem.whole import whole
 
 BANK_SIZE = 64  # label maps in a bank are at most this high: enough to rank, small enough to scan
-FORMAT = 2  # version of the files and of their keys; changing it invalidates older files
+COLORS = 8  # cells a side of an image's colours: enough to tell images apart by
+FORMAT = 3  # version of the files and of their keys; changing it invalidates older files
 KEPT_FILES, KEPT_BYTES = 32, 256 << 20  # of the banks on disk; the least recently used are deleted first
 KEPT_HERE = 4  # in memory, if the folder cannot be written
 ABANDONED = 3600  # seconds after which an unfinished file is taken to be left by a process that died
@@ -32,12 +38,17 @@ ABANDONED = 3600  # seconds after which an unfinished file is taken to be left b
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Seeds with their labels, (N, h, w) uint8, for one generator (None: unknown), extractor and psi."""
+    """Seeds with their labels, (N, h, w) uint8, for one generator (None: unknown), extractor and psi.
+
+    `colors` (N, 8, 8, 3) uint8: the images' mean colours in each cell of a grid. None: not known, for an extractor that
+    reads the first layers only, since then no image is drawn.
+    """
 
     seeds: tuple[int, ...]
     labels: np.ndarray
     psi: float
     generator_id: str | None = None
+    colors: np.ndarray | None = None
 
 
 def make_bank(
@@ -54,19 +65,22 @@ def iter_bank(
 ) -> Iterator[Bank]:
     """Yield the bank as it grows, batch by batch; only the layers that the extractor reads are computed.
 
-    The labels of all steps share one array, whose rows are never written again.
+    The labels of all steps share one array, whose rows are never written again; so do the colours.
     """
     check_fits(extractor, generator)
     seeds, psi, batch = check_seeds(seeds), number("psi", psi), whole_number("batch", batch, 1)
-    size = bank_size(generator)
+    size, drawn = bank_size(generator), extractor.last_layer == len(generator.layers) - 1
     labels = np.empty((len(seeds), *size), np.uint8)
-    extractor = extractor.to(generator.device)
-    for part in batches(len(seeds), fitting(generator, batch, extractor.last_layer)):
+    colors = np.empty((len(seeds), COLORS, COLORS, 3), np.uint8)
+    extractor, last_layer = extractor.to(generator.device), None if drawn else extractor.last_layer
+    for part in batches(len(seeds), fitting(generator, batch, last_layer)):
         with torch.no_grad():
             ws = mapped(generator, seeds[part], psi)
-            _, features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)
+            image, features = checked_pass(generator, ws, image=drawn, last_layer=last_layer)
             labels[part] = extractor.predict(features, size)
-        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id)
+            if drawn:
+                colors[part] = to_rgb(F.adaptive_avg_pool2d(image.float().clamp(-1, 1), COLORS))
+        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, colors[: part.stop] if drawn else None)
 
 
 def check_bank(bank: Bank, generator: Generator, least: int = 1) -> None:
@@ -122,7 +136,8 @@ class Banks:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole(self.folder / name) as partial, partial.open("wb") as file:
-                np.savez_compressed(file, seeds=np.array(bank.seeds), labels=bank.labels, psi=bank.psi)
+                colors = {} if bank.colors is None else {"colors": bank.colors}
+                np.savez_compressed(file, seeds=np.array(bank.seeds), labels=bank.labels, psi=bank.psi, **colors)
             _sweep(self.folder)
         except OSError:  # replaced rather than modified: another thread may be reading it
             self._here = dict(list({**self._here, name: bank}.items())[-KEPT_HERE:])
@@ -175,13 +190,15 @@ def _read(path: Path, generator: Generator, seeds: Sequence[int], psi: float) ->
     """The bank in a file; None if there is none or it is damaged."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]), generator.id)
+            colors = file["colors"] if "colors" in file else None
+            bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]), generator.id, colors)
     except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
         return None
     with contextlib.suppress(OSError):  # the folder may be read-only
         os.utime(path)  # marks it as recently used
     expected = (len(seeds), *bank_size(generator))
     fits = bank.labels.dtype == np.uint8 and bank.labels.shape == expected and bank.psi == psi
+    fits = fits and (colors is None or (colors.dtype == np.uint8 and colors.shape == (len(seeds), COLORS, COLORS, 3)))
     return bank if fits and bank.seeds == tuple(map(int, seeds)) else None
 
 

@@ -1,7 +1,7 @@
 """Semantic-conditional sampling (paper §4, SCS): images that match a layout.
 
 Candidates are generated and labelled once, in batches, as a *bank* of seeds; a layout is matched against the bank in
-milliseconds; the best starts that differ from each other are then optimised together in the latent loop.
+milliseconds; the best starts whose images differ from each other are then optimised together in the latent loop.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from linsem import steer as loop
 from linsem.arguments import number, whole_number
 from linsem.bank import Bank, Banks, bank_key, cached_bank, check_bank, iter_bank, make_bank
+from linsem.candidates import DIVERSITY, choose_starts, rank_starts
 from linsem.device import without_autocast
 from linsem.extractor import Extractor, check_fits, findable
 from linsem.generator import Generator, batches, checked_pass, fitting, mapped
@@ -31,8 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 CANDIDATES = 200
-STEPS = 18  # more raise the agreement further, by other judges too, but the results get more alike
-DIVERSITY = 1.0
+STEPS, LR = 30, 0.05  # more of either raise the agreement little, and the results get more alike
 LEAST_BANK = 32  # seeds from which the principal directions of w can be estimated
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
 RESEMBLES = 0.25  # the least score of a start that resembles its layout: images reach 0.4 and more
@@ -80,45 +80,6 @@ def far_off(nearest: float | None, candidates: int) -> str:
     return f"No image of {candidates} resembles this layout: the nearest reaches {nearest:.2f}."
 
 
-def rank_starts(bank: Bank, layout: np.ndarray) -> np.ndarray:
-    """The score of every seed of the bank for a layout (H, W) uint8 with 255 = free: (N,) mean IoU in [0, 1].
-
-    All zeros if the layout is so thin that nothing of it remains at the bank's size.
-    """
-    small = resize_labels(layout, bank.labels.shape[1:]).ravel()
-    where = np.flatnonzero(small != IGNORE)
-    where = where[np.argsort(small[where], kind="stable")]  # makes each category's pixels contiguous
-    wanted, maps = small[where], np.take(bank.labels.reshape(len(bank.labels), -1), where, axis=1)
-    categories, first = np.unique(wanted, return_index=True)
-    scores = []
-    for category, begin, end in zip(categories, first, np.append(first, len(wanted))[1:], strict=True):
-        found = maps == category
-        both = np.count_nonzero(found[:, begin:end], axis=1)
-        scores.append(both / (end - begin + np.count_nonzero(found, axis=1) - both))
-    return np.mean(scores, axis=0) if scores else np.zeros(len(bank.labels))
-
-
-def choose_starts(
-    bank: Bank, layout: np.ndarray, count: int, *, diversity: float = DIVERSITY, scores: np.ndarray | None = None
-) -> list[int]:
-    """Positions in the bank of `count` starts that match the layout and differ from each other in their labels.
-
-    Greedy: the score minus `diversity` times the largest agreement with a start already chosen. `scores` are those of
-    `rank_starts`, if already known.
-    """
-    scores = rank_starts(bank, layout) if scores is None else scores
-    flat = bank.labels.reshape(len(bank.labels), -1)
-    alike = np.zeros(len(scores))
-    chosen: list[int] = []
-    for _ in range(min(count, len(scores))):
-        value = scores - diversity * alike
-        value[chosen] = -np.inf
-        best = int(value.argmax())
-        chosen.append(best)
-        alike = np.maximum(alike, np.count_nonzero(flat == flat[best], axis=1) / flat.shape[1])
-    return chosen
-
-
 def sample(
     generator: Generator, extractor: Extractor, layout: np.ndarray, count: int = 4, **options: object
 ) -> tuple[SampleResult, ...]:
@@ -138,7 +99,7 @@ def iter_sample(
     steps: int = STEPS,
     seed: int = 0,
     psi: float = 1.0,
-    lr: float = 0.03,
+    lr: float = LR,
     bank: Bank | None = None,
     diversity: float = DIVERSITY,
     draw_every: int = 1,

@@ -15,6 +15,7 @@ from linsem.bank import Banks, bank_key, cache_folder
 from linsem.errors import InputError
 from linsem.generator import seed_z
 from linsem.jump import make_atlas
+from linsem.pixels import to_rgb
 from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -208,6 +209,22 @@ def test_the_steps_of_a_bank_share_their_labels(toy, extractor):
     for step in steps:
         assert np.shares_memory(step.labels, steps[-1].labels)
         assert np.array_equal(step.labels, banking.make_bank(toy, extractor, step.seeds).labels)
+
+
+def test_a_bank_knows_the_colours_of_its_images_where_they_are_drawn_anyway(toy, extractor, tmp_path):
+    bank = Banks(tmp_path).make(toy, extractor, SEEDS)
+    with torch.no_grad():
+        rgb = to_rgb(toy.synthesize(toy.map(seed_z(toy, SEEDS)))[0]).astype(float)
+    means = rgb.reshape(len(SEEDS), 8, 4, 8, 4, 3).mean((2, 4))
+    assert bank.colors.shape == means.shape and np.abs(bank.colors - means).max() <= 1
+    assert np.array_equal(Banks(tmp_path).make(toy, extractor, SEEDS).colors, bank.colors)  # from the file
+    path = tmp_path / files(tmp_path)[0]
+    np.savez_compressed(path, seeds=np.array(SEEDS), labels=bank.labels, psi=1.0, colors=bank.colors[:, :4])
+    assert np.array_equal(Banks(tmp_path).make(toy, extractor, SEEDS).colors, bank.colors)
+    weights = {"layer0.weight": toy.matrices()[1], "bias": torch.zeros(len(extractor.categories))}
+    early = replace(extractor, layers=(1,), weights=weights)
+    first = Banks(tmp_path).make(toy, early, SEEDS)
+    assert first.colors is None and Banks(tmp_path).make(toy, early, SEEDS).colors is None
 
 
 def test_a_bank_knows_its_generator_and_is_refused_by_another(toy, extractor, tmp_path):

@@ -47,24 +47,6 @@ def test_a_cached_bank_is_read_back_and_another_extractor_has_another(toy, extra
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_seed_that_drew_the_layout_ranks_first(toy, bank):
-    own = toy.truth(toy.map(seed_z(toy, [bank.seeds[42]])))[0]
-    scores = conditional.rank_starts(bank, own)
-    assert scores.argmax() == 42 and scores[42] == pytest.approx(1.0)
-    assert np.median(scores) < 0.7
-
-
-def test_starts_are_unlike_each_other_when_that_is_asked(bank, layout):
-    def alike(chosen):
-        maps = bank.labels[chosen].reshape(len(chosen), -1)
-        return np.mean([(a == b).mean() for i, a in enumerate(maps) for b in maps[i + 1 :]])
-
-    greedy = conditional.choose_starts(bank, layout, 6, diversity=0.0)
-    spread = conditional.choose_starts(bank, layout, 6, diversity=1.0)
-    assert len(set(spread)) == 6 and greedy[0] == spread[0]
-    assert alike(spread) < alike(greedy)
-
-
 def test_results_obey_better_than_their_starts_and_than_chance(toy, extractor, bank, layout):
     steps = list(conditional.iter_sample(toy, extractor, layout, 4, bank=bank, steps=40))
     first, last = steps[0].results, steps[-1].results

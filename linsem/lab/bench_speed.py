@@ -46,7 +46,8 @@ def bank_ms(model: str, quick: bool) -> float:
     """Milliseconds from a new layout to the four best starts that are unlike each other, of a bank of 1,000 seeds."""
     rng = np.random.default_rng(0)
     maps = rng.integers(0, 11, (BANK, 8, 8), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
-    bank = conditional.Bank(tuple(range(BANK)), maps, 1.0)
+    colors = rng.integers(0, 256, (BANK, 8, 8, 3), dtype=np.uint8)
+    bank = conditional.Bank(tuple(range(BANK)), maps, 1.0, None, colors)
     layouts = rng.integers(0, 11, (12, 16, 16), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
     clocks = [_seconds(lambda layout=layout: conditional.choose_starts(bank, layout, 4)) for layout in layouts]
     return median(clocks) * 1e3
