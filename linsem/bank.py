@@ -13,18 +13,18 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from linsem.arguments import number, whole_number
+from linsem.arguments import number, shown, whole_number
 from linsem.device import without_autocast
 from linsem.errors import InputError
-from linsem.extractor import Extractor, check_fits
-from linsem.generator import Generator, batches, check_seeds, checked_pass, fitting, mapped
+from linsem.extractor import Extractor, ExtractorError, check_fits
+from linsem.generator import Generator, batches, check_finite, check_seeds, checked_pass, fitting, mapped
 from linsem.pixels import to_rgb
 from linsem.whole import whole
 
@@ -41,7 +41,7 @@ class Bank:
     """Seeds with their labels, (N, h, w) uint8, for one generator (None: unknown), extractor and psi.
 
     `colors` (N, 8, 8, 3) uint8: the images' mean colours in each cell of a grid. None: not known, for an extractor that
-    reads the first layers only, since then no image is drawn.
+    reads the first layers only, since then no image is drawn. `categories` are the names of the labels (None: unknown).
     """
 
     seeds: tuple[int, ...]
@@ -49,6 +49,7 @@ class Bank:
     psi: float
     generator_id: str | None = None
     colors: np.ndarray | None = None
+    categories: tuple[str, ...] | None = None
 
 
 def make_bank(
@@ -77,20 +78,39 @@ def iter_bank(
         with torch.no_grad():
             ws = mapped(generator, seeds[part], psi)
             image, features = checked_pass(generator, ws, image=drawn, last_layer=last_layer)
-            labels[part] = extractor.predict(features, size)
+            try:
+                labels[part] = extractor.predict(features, size)
+            except ExtractorError:
+                check_finite(features, seeds[part], generator.id)  # names the seed
+                raise
             if drawn:
-                colors[part] = to_rgb(F.adaptive_avg_pool2d(image.float().clamp(-1, 1), COLORS))
-        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, colors[: part.stop] if drawn else None)
+                colors[part] = to_rgb(F.adaptive_avg_pool2d(image.clamp(-1, 1), COLORS))
+        seen = colors[: part.stop] if drawn else None
+        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, seen, names_of(extractor))
 
 
-def check_bank(bank: Bank, generator: Generator, least: int = 1) -> None:
-    """Raise InputError unless this is a bank of the generator, of at least so many seeds."""
+def names_of(extractor: Extractor) -> tuple[str, ...]:
+    """The names of an extractor's categories."""
+    return tuple(category.name for category in extractor.categories)
+
+
+def check_bank(bank: Bank, generator: Generator, extractor: Extractor | None = None, *, least: int = 1) -> None:
+    """Raise InputError unless this is a bank of the generator and the extractor's categories, of so many seeds."""
     if not isinstance(bank, Bank):
         raise InputError(f"bank: expected a Bank, as make_bank gives it, got {type(bank).__name__}")
     if bank.generator_id is not None and bank.generator_id != generator.id:
         raise InputError(f"bank: expected one of the generator {generator.id!r}, got one of {bank.generator_id!r}")
+    if extractor is not None:
+        check_categories("bank", bank.categories, extractor)
     if len(bank.seeds) < least:
         raise InputError(f"bank: expected at least {least} seeds, got {len(bank.seeds)}")
+
+
+def check_categories(what: str, found: tuple[str, ...] | None, extractor: Extractor) -> None:
+    """Raise InputError if labels made earlier are of other categories than the extractor's, or in another order."""
+    wanted = names_of(extractor)
+    if found is not None and found != wanted:
+        raise InputError(f"{what}: its labels are of {shown(list(found))}, the extractor's of {shown(list(wanted))}")
 
 
 def bank_size(generator: Generator) -> tuple[int, int]:
@@ -112,15 +132,19 @@ class Banks:
 
     @without_autocast
     def grow(
-        self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0
-    ) -> Iterator[Bank]:
-        """As `iter_bank`, or the complete bank at once if it is cached; incomplete banks are not cached."""
+        self, generator: Generator, extractor: Extractor, seeds: Sequence[int], *, psi: float = 1.0,
+        key: str | None = None,
+    ) -> Iterator[Bank]:  # fmt: skip
+        """As `iter_bank`, or the complete bank at once if it is cached; incomplete banks are not cached.
+
+        `key` is what `bank_key` gives for these arguments, if already known.
+        """
         check_fits(extractor, generator)
         seeds, psi = check_seeds(seeds), number("psi", psi)
-        name = f"bank-{bank_key(generator, extractor, seeds, psi)}.npz"
+        name = f"bank-{key or bank_key(generator, extractor, seeds, psi)}.npz"
         bank = self._here.get(name) or _read(self.folder / name, generator, seeds, psi)
         if bank is not None:
-            yield bank
+            yield replace(bank, categories=names_of(extractor))  # they may have been renamed since
             return
         for bank in iter_bank(generator, extractor, seeds, psi=psi):
             if len(bank.seeds) == len(seeds):
@@ -169,13 +193,21 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
     digest = hashlib.sha256(json.dumps(known).encode())
     add_tensors(digest, extractor.weights)
     if isinstance(generator, torch.nn.Module):
-        add_tensors(digest, generator.state_dict())
+        add_tensors(digest, _all_tensors(generator))
     else:  # identified by its output
         with torch.no_grad():
             ws = mapped(generator, seeds[:1], psi)
-            features = checked_pass(generator, ws, image=False, last_layer=extractor.last_layer)[1]
-        add_tensors(digest, {str(i): x for i, x in enumerate([ws, *features])})
+            image, features = checked_pass(generator, ws)
+        add_tensors(digest, {str(i): x for i, x in enumerate([ws, image, *features])})
     return digest.hexdigest()[:24]
+
+
+def _all_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters and buffers of a network by name, also those that are not saved with it, and plain attributes."""
+    found = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    for name, part in network.named_modules():
+        found |= {f"{name}.{k}": x for k, x in vars(part).items() if isinstance(x, torch.Tensor)}
+    return found
 
 
 def add_tensors(digest: hashlib._Hash, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -134,7 +134,7 @@ def iter_sample(
     draw_every = whole_number("draw_every", draw_every, 1, error=LayoutError)
     diversity = number("diversity", diversity, error=LayoutError)
     if bank is not None:
-        check_bank(bank, generator)
+        check_bank(bank, generator, extractor)
         if len(bank.seeds) < count:
             raise LayoutError(f"count: expected at most the {len(bank.seeds)} seeds of the bank, got {count}")
     else:

@@ -177,6 +177,14 @@ def check_features(
             raise InputError(f"{generator.id!r}: layer {i}: expected maps of {count} images, got {len(x)}")
 
 
+def check_finite(features: Sequence[torch.Tensor], seeds: Sequence[int], name: str) -> None:
+    """Raise InputError naming the first seed whose features are not finite; a sum is, unless one of its numbers is."""
+    total = sum(x.flatten(1).sum(1, dtype=torch.float64) for x in features)
+    wrong = (~torch.isfinite(total)).nonzero()[:, 0].tolist()
+    if wrong:
+        raise InputError(f"{name!r}: seed {seeds[wrong[0]]}: its features hold numbers that are not finite")
+
+
 def _described(value: object) -> str:
     """A tensor by its shape, a tuple or list by its length, anything else by its type."""
     if isinstance(value, torch.Tensor):

@@ -6,6 +6,7 @@ frozen values. It holds no user state, and no request modifies a network.
 
 from __future__ import annotations
 
+from collections.abc import Generator as Yielding
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from linsem import zoo
 from linsem.bank import Banks, bank_key, cache_folder
 from linsem.conditional import CANDIDATES, STEPS, iter_sample
 from linsem.device import device_of, precision_of
-from linsem.edit import SAMPLES, affordable, iter_edit, removal_target
+from linsem.edit import SAMPLES, EditPlan, iter_planned, plan_edit, removal_target, wants_atlas
 from linsem.errors import InputError
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
@@ -28,7 +29,8 @@ from linsem.looks import Looks
 from linsem.offers import with_assets
 from linsem.once import Once
 from linsem.palette import Category
-from linsem.pixels import resize_labels
+from linsem.pixels import resize_labels, to_rgb
+from linsem.recent import Recent
 from linsem.settings import Settings
 from linsem.spread import PIXELS, Spreads, guess, is_sparse
 from linsem.suggest import least_like, suggest_next
@@ -37,7 +39,7 @@ from linsem.zoo import ModelError
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
 
 BATCH = 8
-KEPT = 16  # atlases in memory, a megabyte each
+ATLAS_BYTES = 16 << 20  # of atlases in memory, a megabyte each
 DRAW_EVERY = 3  # moves between the images of a sampling
 
 
@@ -53,7 +55,7 @@ class Studio:
         self._fetched: dict[str, Path] = {}
         self._spreads = Spreads()
         self._banks = Banks(cache_folder(self.settings.cache))
-        self._atlases: dict[str, Atlas] = {}
+        self._atlases: Recent[Atlas] = Recent(ATLAS_BYTES)
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -224,20 +226,18 @@ class Studio:
         target: np.ndarray,
         region: np.ndarray | None = None,
         steps: int = 50,
-        **options: object,
+        **wish: object,
     ) -> Iterator[EditFrame]:
         """Semantic editing, one frame per step; the last one is the result.
 
         With an extractor that has not been edited with before, there are frames before the first step (`EditFrame`).
+        `wish` are the colours and the `enough` of `linsem.iter_edit`.
         """
         looks, ready = self._ready(model, extractor)
         start = torch.from_numpy(self._checked_ws(looks.generator, ws))
-        if "atlas" not in options:
-            here = self.read(model, extractor, [ws])
-            for sampled in self._sampled(model, ready):
-                yield EditFrame(here.rgb[0], here.labels[0], start.numpy(), {}, sampled)
-            options = {"atlas": self._atlas_of(model, ready), **options}
-        for each in iter_edit(looks.generator, ready, start, target, region, steps=steps, **options):
+        plan = plan_edit(looks.generator, ready, start, target, region, **wish)
+        atlas = (yield from self._atlas(model, plan)) if wants_atlas(plan, steps) else False
+        for each in iter_planned(plan, steps=steps, atlas=atlas):
             yield EditFrame.of(each)
 
     def removal(
@@ -290,21 +290,18 @@ class Studio:
         name = zoo.split_label(model)[0]
         return self._looks.get(name, load)
 
-    def _sampled(self, model: str, extractor: Extractor) -> Iterator[int]:
-        """Draw the samples of `_atlas_of`, unless it has them, yielding how many there are."""
+    def _atlas(self, model: str, plan: EditPlan) -> Yielding[EditFrame, None, Atlas]:
+        """The atlas for an edit, the most recent ones cached; yields frames while its samples are drawn."""
         generator = self.generator(model)
-        if affordable(generator) and bank_key(generator, extractor, range(SAMPLES), 1.0) not in self._atlases:
-            for bank in self._banks.grow(generator, extractor, range(SAMPLES)):
-                yield len(bank.seeds)
-
-    def _atlas_of(self, model: str, extractor: Extractor) -> Atlas | bool:
-        """The atlas for edits, the most recent ones cached; False if it would take too long to make."""
-        generator = self.generator(model)
-        if not affordable(generator):
-            return False
-        key = bank_key(generator, extractor, range(SAMPLES), 1.0)
-        atlas = self._atlases.get(key) or make_atlas(generator, self._banks.make(generator, extractor, range(SAMPLES)))
-        self._atlases = dict(list({**self._atlases, key: atlas}.items())[-KEPT:])  # replaced: others may be reading it
+        key = bank_key(generator, plan.extractor, range(SAMPLES), 1.0)
+        atlas = self._atlases.find(key.encode())
+        if atlas is not None:
+            return atlas
+        rgb, ws = to_rgb(plan.image)[0], plan.ws[0].cpu().numpy()
+        for bank in self._banks.grow(generator, plan.extractor, range(SAMPLES), key=key):
+            yield EditFrame(rgb, plan.labels, ws, {}, len(bank.seeds))
+        atlas = make_atlas(generator, bank)
+        self._atlases.keep(key.encode(), atlas, bank.labels.nbytes + atlas.w.nbytes + atlas.basis.nbytes)
         return atlas
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:

@@ -15,7 +15,7 @@ from linsem.calibrate import temperature_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, checked_pass, chosen_layers, seed_z
+from linsem.generator import Generator, check_finite, checked_pass, chosen_layers, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import FORWARD, READS, initial_weights
@@ -68,7 +68,7 @@ class Training:
         squares = None
         for each in seeds:
             _, features = checked_pass(self.generator, self._ws([each]), image=False)
-            _check_finite(features, [each], self.generator.id)
+            check_finite(features, [each], self.generator.id)
             new = [x.square().mean(dim=(0, 2, 3)) for x in features]
             squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
         self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
@@ -99,7 +99,7 @@ class Training:
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
         """Train every extractor on one batch."""
         features, labels = self.examples(seeds)
-        _check_finite(features, seeds, self.generator.id)
+        check_finite(features, seeds, self.generator.id)
         self._measure_areas(labels)
         for name, recipe in self.recipes.items():
             if recipe.kind == "centroid":
@@ -237,14 +237,6 @@ class Training:
         if state["index"] == self.total:
             self.losses = dict(state["losses"])
         return state["index"]
-
-
-def _check_finite(features: Sequence[torch.Tensor], seeds: Sequence[int], name: str) -> None:
-    """Raise InputError naming the first seed whose features are not finite; a sum is, unless one of its numbers is."""
-    total = sum(x.flatten(1).sum(1, dtype=torch.float64) for x in features)
-    wrong = (~torch.isfinite(total)).nonzero()[:, 0].tolist()
-    if wrong:
-        raise InputError(f"{name!r}: seed {seeds[wrong[0]]}: its features hold numbers that are not finite")
 
 
 def _optimizer(weights: dict[str, torch.Tensor], lr: float) -> torch.optim.Adam:

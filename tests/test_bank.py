@@ -12,9 +12,11 @@ import torch
 from linsem import bank as banking
 from linsem import conditional
 from linsem.bank import Banks, bank_key, cache_folder
+from linsem.edit import WORTH, edit
 from linsem.errors import InputError
 from linsem.generator import seed_z
 from linsem.jump import make_atlas
+from linsem.palette import parse_categories
 from linsem.pixels import to_rgb
 from linsem.settings import Settings
 from linsem.studio import Studio
@@ -106,6 +108,20 @@ def test_a_network_of_one_s_own_is_told_by_its_plain_attributes_too(toy, extract
     assert bank_key(other, extractor, SEEDS, 1.0) != bank_key(toy, extractor, SEEDS, 1.0)
 
 
+@pytest.mark.parametrize("kept", ["attribute", "buffer"])
+def test_a_network_is_told_by_tensors_that_its_state_does_not_hold(toy, extractor, kept):
+    keys = []
+    for shift in (0.0, 0.0, 1.0):
+        other, value = ToyGenerator(toy.size), torch.tensor(shift)
+        if kept == "attribute":
+            other.shift = value
+        else:
+            other.register_buffer("shift", value, persistent=False)
+        assert "shift" not in other.state_dict()
+        keys.append(bank_key(other, extractor, SEEDS, 1.0))
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_a_network_without_parameters_is_told_by_what_it_draws(extractor):
     class Plain:
         def __init__(self, seed):
@@ -114,8 +130,14 @@ def test_a_network_without_parameters_is_told_by_what_it_draws(extractor):
         def __getattr__(self, name):
             return getattr(self.__dict__["_net"], name)
 
+    class Dark(Plain):
+        def synthesize(self, ws, **options):
+            image, features = super().__getattr__("synthesize")(ws, **options)
+            return None if image is None else image - 0.1, features
+
     keys = [bank_key(Plain(seed), extractor, SEEDS, 1.0) for seed in (0, 1, 0)]
     assert keys[0] != keys[1] and keys[0] == keys[2]
+    assert bank_key(Dark(0), extractor, SEEDS, 1.0) != keys[0]  # the bank's colours are others
 
 
 def test_weights_that_were_replaced_under_the_same_name_find_no_old_bank(extractor, tmp_path):
@@ -178,7 +200,8 @@ def test_the_studio_keeps_the_banks_of_samplings_and_of_edits(monkeypatch, tmp_p
         frames = list(studio.sample(model, extractor, layout, 2, candidates=16, steps=0))
         assert len(files(tmp_path)) == 1
     assert len(frames) == 2  # the kept bank, and the starts
-    studio._atlas_of(model, extractor)
+    ws, wish = studio.latents(model, [1], 0.7)[0], np.where(layout == 2, 3, 255).astype(np.uint8)
+    list(studio.edit(model, extractor, ws, wish, None, WORTH))
     assert len(files(tmp_path)) == 2
 
 
@@ -241,3 +264,41 @@ def test_a_bank_knows_its_generator_and_is_refused_by_another(toy, extractor, tm
     assert conditional.sample(toy, extractor, layout, 1, bank=replace(bank, generator_id=None), steps=1)
     with pytest.raises(InputError, match="bank: expected a Bank, as make_bank gives it, got int"):
         conditional.sample(toy, extractor, layout, 1, bank=5, steps=1)
+
+
+def test_a_bank_of_other_categories_is_refused(toy, extractor, tmp_path):
+    """Its labels would be taken for others; what was fitted anew to the same categories may use it."""
+    layout = toy.truth(toy.map(seed_z(toy, [1007])))[0]
+    order = [1, 0, 2, 3]
+    turned = replace(
+        extractor,
+        categories=tuple(extractor.categories[k] for k in order),
+        weights={name: w[order] for name, w in extractor.weights.items()},
+    )
+    banks = Banks(tmp_path)
+    bank = banks.make(toy, extractor, range(40))
+    assert bank.categories == ("background", "large", "middle", "small") == make_atlas(toy, bank).categories
+    with pytest.raises(
+        InputError, match="bank: its labels are of .*'background', 'large'.*extractor's of .*'large', 'b"
+    ):
+        conditional.sample(toy, turned, layout, 1, bank=bank, steps=1)
+    with pytest.raises(InputError, match="atlas: its labels are of"):
+        edit(toy, turned, toy.map(seed_z(toy, [5]))[0], layout, steps=1, atlas=make_atlas(toy, bank))
+    fitted = replace(extractor, weights={name: w * 1.1 for name, w in extractor.weights.items()})
+    assert conditional.sample(toy, fitted, layout, 1, bank=bank, steps=1)
+    assert conditional.sample(toy, turned, layout, 1, bank=replace(bank, categories=None), steps=1)
+    renamed = replace(extractor, categories=parse_categories(list("abcd")))
+    assert banks.make(toy, renamed, range(40)).categories == tuple("abcd") and len(files(tmp_path)) == 1
+
+
+def test_a_seed_that_is_not_finite_is_named(extractor):
+    """One such seed would bar every sampling, so a caller must know which to leave out."""
+
+    class Broken(ToyGenerator):
+        def map(self, z, psi=1.0):
+            ws = super().map(z, psi)
+            ws[(z[:, 0] - seed_z(self, [11])[0, 0]).abs() < 1e-9] = torch.nan
+            return ws
+
+    with pytest.raises(InputError, match="'toy': seed 11: its features hold numbers that are not finite"):
+        banking.make_bank(Broken(32), extractor, range(4, 20))

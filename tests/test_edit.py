@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from linsem import edit_maps
 from linsem.conditional import LayoutError, sample
 from linsem.extractor import ExtractorError
 from linsem.fewshot import fit_few_shot
@@ -129,6 +130,42 @@ def test_color_wish_is_pursued_beside_labels(toy, extractor):
     wish = 200 / 127.5 - 1
     error = [float((image[0, :, :6] - wish).abs().mean()) for image in (before, result.image)]
     assert error[1] < error[0] - 0.01
+
+
+def test_colours_outside_the_region_are_not_pursued(toy, extractor):
+    """They would be held and recoloured at once, and those inside would hardly count."""
+    ws = toy.map(seed_z(toy, [5]))
+    region = np.zeros(toy.size, bool)
+    region[:8] = True
+    inside, color = region.copy(), np.full((*toy.size, 3), 200, np.uint8)
+    inside[6:] = False
+    outside = inside.copy()
+    outside[20:] = True
+    free = np.full(toy.size, IGNORE, np.uint8)
+    given = {"color": color, "steps": 30}
+    one, other = (
+        editing.edit(toy, extractor, ws[0], free, region, color_mask=mask, **given) for mask in (inside, outside)
+    )
+    assert torch.equal(one.ws, other.ws) and not torch.equal(one.ws, ws[0])
+    labels = np.where(region, toy.truth(ws)[0] ^ 1, IGNORE).astype(np.uint8)
+    plan = editing.plan_edit(toy, extractor, ws[0], labels, region, color=color, color_mask=~region)
+    assert not plan.colored and plan.labelled
+
+
+@pytest.mark.parametrize("size", [(33, 20), (64, 64)])
+def test_the_maps_of_an_edit_are_those_of_a_square_window(size):
+    """They are made one axis after the other."""
+    region = np.random.default_rng(0).random(size) > 0.98
+    region[2:9, 3:7] = True
+    grown = np.zeros(size, bool)
+    for row, column in np.argwhere(region):
+        grown[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4] = True
+    assert np.array_equal(edit_maps.region_of(region, 3), grown)
+    feather = max(1, round(edit_maps.FEATHER * size[0]))
+    padded = np.pad(region.astype(float), feather, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * feather + 1,) * 2)
+    expected = np.where(region, 0, 1 - windows.mean((2, 3)))
+    assert np.allclose(edit_maps.outside_weight(region), expected, atol=1e-6)
 
 
 def test_removal_asks_for_what_the_extractor_expects_next(toy, extractor):

@@ -99,18 +99,31 @@ def test_what_holds_is_the_anchor_and_not_the_start(toy, extractor):
     assert loss["own"] == 0 and loss["other"] > 0.01
 
 
-def test_the_studio_makes_an_atlas_once(monkeypatch):
+def test_the_studio_makes_an_atlas_once_and_only_for_edits_that_use_it(monkeypatch):
     made = []
     monkeypatch.setattr("linsem.studio.SAMPLES", 20)
     monkeypatch.setattr("linsem.studio.make_atlas", lambda *a: made.append(1) or jump.make_atlas(*a))
-    studio = Studio()
-    model = studio.default_model()
-    first, second = studio.shipped(model), studio.shipped("avatars-64")
-    atlas = studio._atlas_of(model, first)
-    assert studio._atlas_of(model, first) is atlas and len(made) == 1
-    assert studio._atlas_of("avatars-64", second) is not atlas and len(made) == 2
-    monkeypatch.setattr(importlib.import_module("linsem.edit"), "QUICK", 32)
-    assert studio._atlas_of(model, first) is False  # so large that it would take long
+    monkeypatch.setattr(editing, "WORTH", 2)
+    studio, drawn = Studio(), []
+
+    def edit(model, steps=2, **wish):
+        ws = studio.latents(model, [1], 0.7)[0]
+        extractor = studio.shipped(model)
+        target = studio.read(model, extractor, [ws]).labels[0]
+        target = np.where(target == 2, 3, IGNORE).astype(np.uint8)  # a hat for hair
+        frames = list(studio.edit(model, extractor, ws, target, None, steps, **wish))
+        drawn.append([frame.sampled for frame in frames if frame.sampled is not None])
+
+    for _ in range(2):
+        edit("avatars-128")
+    edit("avatars-64")
+    assert len(made) == 2 and [bool(each) for each in drawn] == [True, False, True] and drawn[0][-1] == 20
+    studio = Studio()  # whose banks are on disk, but which has no atlas yet
+    edit("avatars-128", steps=1)  # too few steps for it to be worth while
+    edit("avatars-128", enough=0.0)  # met already
+    monkeypatch.setattr(editing, "QUICK", 32)
+    edit("avatars-128")  # so large that it would take long
+    assert len(made) == 2 and drawn[3:] == [[], [], []]
 
 
 def test_labels_that_are_held_stay_where_nothing_is_wished(toy, extractor):

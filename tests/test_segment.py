@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from linsem.edit import SAMPLES
+from linsem.edit import SAMPLES, WORTH
 from linsem.errors import InputError
 from linsem.frames import SampleFrame
 from linsem.looks import Looks
@@ -75,8 +75,8 @@ def test_an_edit_tells_of_the_samples_that_it_may_start_from_once_and_keeps_its_
     wish = np.full((32, 32), IGNORE, np.uint8)
     wish[2:6, 2:6] = 1
     painted = PainterLabels(track.key, wish, 1)
-    told = [[frame.sampled for frame in services.gpu.edit("avatars-64", track.extractor, track.now.ws, wish, None, 2)]
-            for _ in range(2)]  # fmt: skip
+    asked = ("avatars-64", track.extractor, track.now.ws, wish, None, WORTH)
+    told = [[frame.sampled for frame in services.gpu.edit(*asked)] for _ in range(2)]
     assert told[0][:2] == [8, 16] and SAMPLES in told[0] and told[0][-1] is None
     assert set(told[1]) == {None}
     frames = editing.run(track, painted, 5, False, False, "#000000")
