@@ -156,18 +156,19 @@ def iter_sample(
     basis = make_atlas(generator, bank).basis if len(bank.seeds) >= LEAST_BANK else None
     basis = None if basis is None or len(basis) == 0 else basis  # all samples are one image
     results: tuple[SampleResult, ...] = ()
-    first: loop.SteerStep | None = None
+    least: _Scored | None = None  # what no sample falls below
     for step in together_then_apart(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
     ):
-        first = step if first is None else first
-        step = _never_below(first, step, layout, 0.0 if look is None else GIVEN_UP)
+        now = _scored(step, layout)
+        now = now if least is None else _never_below(least, now, 0.0 if look is None else GIVEN_UP)
+        least = now if least is None or look is None else least
         if step.done and look is not None:
             agreed = partial(score, layout=layout)
-            ws, image, labels = with_look(generator, extractor, step.ws, look, bank.psi, agreed)
-            step = replace(step, ws=ws, image=image, labels=labels)
+            ws, image, labels = with_look(generator, extractor, now.step.ws, look, bank.psi, agreed)
+            now = _scored(replace(now.step, ws=ws, image=image, labels=labels), layout)
         if step.done or step.index % draw_every == 0:
-            results = _results(generator, step, layout, seeds)
+            results = _results(generator, now, seeds)
         yield SampleStep(step.index, steps, results, nearest, note)
 
 
@@ -179,28 +180,38 @@ def _candidates(seed: int, count: int) -> range:
     return range(seed, seed + count)
 
 
-def _never_below(first: loop.SteerStep, step: loop.SteerStep, layout: np.ndarray, given_up: float) -> loop.SteerStep:
-    """The step, with samples that match the layout less than their start did, by more than `given_up`, replaced by it.
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """A step of the loop, with the score of each sample (N,)."""
+
+    step: loop.SteerStep
+    scores: np.ndarray
+
+
+def _scored(step: loop.SteerStep, layout: np.ndarray) -> _Scored:
+    return _Scored(step, np.array([score(labels, layout) for labels in step.labels]))
+
+
+def _never_below(before: _Scored, now: _Scored, given_up: float) -> _Scored:
+    """What is now, with samples that match the layout less than before, by more than `given_up`, replaced by those.
 
     The loop minimises the loss, which is not the score.
     """
-    worse = [
-        score(now, layout) < score(then, layout) - given_up for now, then in zip(step.labels, first.labels, strict=True)
-    ]
-    if not any(worse):
-        return step
-    where = torch.tensor(worse, device=step.ws.device)
-    ws = torch.where(where[:, None, None], first.ws, step.ws)
-    image = None if step.image is None else torch.where(where[:, None, None, None], first.image, step.image)
-    return replace(step, ws=ws, image=image, labels=np.where(np.array(worse)[:, None, None], first.labels, step.labels))
+    worse, then, step = now.scores < before.scores - given_up, before.step, now.step
+    if not worse.any():
+        return now
+    where = torch.from_numpy(worse).to(step.ws.device)
+    ws = torch.where(where[:, None, None], then.ws, step.ws)
+    image = None if step.image is None else torch.where(where[:, None, None, None], then.image, step.image)
+    labels = np.where(worse[:, None, None], then.labels, step.labels)
+    return _Scored(replace(step, ws=ws, image=image, labels=labels), np.where(worse, before.scores, now.scores))
 
 
-def _results(
-    generator: Generator, step: loop.SteerStep, layout: np.ndarray, seeds: list[int]
-) -> tuple[SampleResult, ...]:
+def _results(generator: Generator, now: _Scored, seeds: list[int]) -> tuple[SampleResult, ...]:
+    step = now.step
     image = _draw(generator, step.ws) if step.image is None else step.image
     results = (
-        SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), score(step.labels[i], layout), seeds[i])
+        SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), float(now.scores[i]), seeds[i])
         for i in range(len(seeds))
     )
     return tuple(sorted(results, key=lambda each: -each.score))
@@ -213,13 +224,13 @@ def _draw(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
 
 
 def score(labels: np.ndarray, layout: np.ndarray) -> float:
-    """The mean IoU of labels (H, W) with a layout, over the layout's categories and where it is not free."""
+    """The mean IoU of labels (H, W) uint8 with a layout, over the layout's categories and where it is not free."""
     asked = layout != IGNORE
-    ious = []
-    for category in np.unique(layout[asked]):
-        ours, theirs = labels[asked] == category, layout[asked] == category
-        ious.append((ours & theirs).sum() / (ours | theirs).sum())
-    return float(np.mean(ious))
+    pairs = (layout[asked].astype(np.int64) << 8) | labels[asked]
+    both = np.bincount(pairs, minlength=1 << 16).reshape(256, 256)
+    wanted, found, met = both.sum(1), both.sum(0), both.diagonal()
+    named = wanted > 0
+    return float(np.mean((met / np.maximum(wanted + found - met, 1))[named]))
 
 
 def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray) -> tuple[np.ndarray, str]:

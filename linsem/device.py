@@ -42,8 +42,9 @@ def _is_here(device: torch.device) -> bool:
     if device.type == "cuda":  # only counted, since a server that forks must not initialise CUDA before
         return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     try:
-        torch.zeros(1, device=device).cpu()  # "meta" has no data to copy back
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):  # depends on the backend
+        # "meta" has no data to copy back, and "mps" no double precision, in which some sums are computed
+        torch.zeros(1, dtype=torch.float64, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError):  # depends on the backend
         return False
     return True
 

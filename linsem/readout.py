@@ -187,9 +187,9 @@ def initial_weights(kind: str, channels: Sequence[int], classes: int, seed: int 
     weights = {}
     for name, shape in weight_shapes(kind, channels, classes).items():
         if kind in ("LSE", "centroid") or name == "mix":
-            weights[name] = torch.zeros(shape)
+            weights[name] = torch.zeros(shape, dtype=torch.float32)
             continue
         source = shape if len(shape) > 1 else weight_shapes(kind, channels, classes)[name.replace("bias", "weight")]
         bound = 1 / math.sqrt(math.prod(source[1:]))
-        weights[name] = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+        weights[name] = (torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1) * bound
     return weights

@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
+from linsem.arguments import number
 from linsem.basis import fit_basis
+from linsem.device import own_modes
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
@@ -35,6 +37,7 @@ NEAR = 1 / 8  # of the median squared distance: the scale of similarity between 
 _PART = 4_096  # pixels compared with the crowd at a time
 
 
+@own_modes()
 def suggest_next(
     generator: Generator,
     extractor: Extractor | None,
@@ -55,15 +58,17 @@ def suggest_next(
         raise InputError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
     if not isinstance(count, Integral) or not 1 <= count <= len(seeds):
         raise InputError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
-    if not math.isfinite(psi):
-        raise InputError(f"psi: expected a finite number, got {psi}")
+    psi = number("psi", psi)
     if extractor is not None:
         check_fits(extractor, generator)
     with torch.no_grad():
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
     before = 0
     if labelled is not None and len(labelled):
-        labelled = torch.stack([torch.as_tensor(each) for each in labelled])
+        try:
+            labelled = torch.stack([torch.as_tensor(each) for each in labelled])
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"labelled: expected the ws of images, of one shape each: {error}") from None
         if labelled.shape[1:] != ws.shape[1:]:
             raise InputError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
         ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)
@@ -72,6 +77,7 @@ def suggest_next(
     return [seeds[i - before] for i in covering(places, rarity(places), count, range(before))]
 
 
+@own_modes()
 def least_like(
     generator: Generator,
     ws: torch.Tensor,

@@ -15,16 +15,21 @@ from pathlib import Path
 
 import torch
 
+from linsem.arguments import number, whole_number
+from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.examples import as_categories
 from linsem.extractor import Extractor
-from linsem.generator import Generator, check_generator, chosen_layers
+from linsem.generator import Generator, check_generator, check_seed, chosen_layers
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import KINDS
+from linsem.seeds import MAX_SEED
 from linsem.training import Recipe, Training
 
 FIRST_SEED = 20_000_000  # training images; evaluation uses other seeds
+HELD_OUT = 8  # images after the training images, on which the temperatures are set
+FORMAT = 4  # version of the state files
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +54,13 @@ def fit_supervised(
     return last.extractors
 
 
+@without_autocast
 def iter_supervised(
     generator: Generator,
     teacher: Callable[[torch.Tensor], torch.Tensor],
     *,
     categories: Sequence[Category] | None = None,
-    recipes: Mapping[str, Recipe] | Sequence[str] = KINDS,
+    recipes: Mapping[str, Recipe | str] | Sequence[str] = KINDS,
     images: int = 4096,
     batch: int = 8,
     psi: float = 0.5,
@@ -69,7 +75,7 @@ def iter_supervised(
     Args:
         teacher: maps images (N, 3, H, W) in [-1, 1] to labels (N, H, W) in 0..K-1.
         categories: of the teacher's labels (default: the teacher's own, else the generator's).
-        recipes: a mapping of names to recipes, or a list of kinds.
+        recipes: a mapping of names to recipes or kinds, or a list of kinds.
         images, batch, psi: number of images, batch size, and truncation.
         first_seed: image i has seed `first_seed` + i.
         report: batches between steps.
@@ -81,8 +87,14 @@ def iter_supervised(
     check_generator(generator)
     if categories is None:
         categories = getattr(teacher, "categories", ()) or generator.categories
-    named = recipes if isinstance(recipes, Mapping) else {kind: Recipe(kind) for kind in recipes}
-    _check(generator, categories, named, images, batch, report)
+    images, batch = whole_number("images", images, 1), whole_number("batch", batch, 1)
+    report, psi, seed = whole_number("report", report, 1), number("psi", psi), check_seed(seed)
+    first_seed = whole_number("first_seed", first_seed, 0, MAX_SEED + 1 - images - HELD_OUT)
+    named = _named(generator, recipes)
+    if len(categories) < 2:
+        raise InputError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
+    if not callable(teacher):
+        raise InputError(f"teacher: expected a function of images, got {type(teacher).__name__}")
     categories = as_categories(categories)
     if state is not None and not Path(state).parent.is_dir():
         raise InputError(f"state: there is no folder {str(Path(state).parent)!r}")
@@ -90,7 +102,7 @@ def iter_supervised(
     run = Training(generator, teacher, categories, named, math.ceil(images / batch), psi, seed)
     run.measure_scales([first_seed + i for i in range(min(images, 16))])
     what = f"{generator.id} {[each.name for each in categories]} {sorted(named.items())}"
-    label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} 4"
+    label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} {FORMAT}"
     probe = None if state is None else run.probe([first_seed + i for i in range(min(images, 2))])
     done = run.load(Path(state), label, probe, processes) if state is not None and Path(state).exists() else 0
     for index in range(done, run.total):
@@ -98,36 +110,34 @@ def iter_supervised(
         run.step(index, processes.share(seeds), processes)
         last = index + 1 == run.total
         if last:
-            run.calibrate([first_seed + images + i for i in range(8)], processes)
+            run.calibrate([first_seed + images + i for i in range(HELD_OUT)], batch, processes)
         if last or (index + 1) % report == 0:
+            seen = min((index + 1) * batch, images)
+            run.check_losses(seen)  # before the state of a run that goes wrong replaces the last good one
             if state is not None:
                 run.save(Path(state), label, index + 1, probe, processes)
-            seen = min((index + 1) * batch, images)
             yield SupervisedStep(index + 1, run.total, seen, *run.report(seen, processes))
     if done == run.total:
         yield SupervisedStep(done, run.total, images, *run.report(images, processes))
 
 
-def _check(
-    generator: Generator,
-    categories: Sequence[Category],
-    recipes: Mapping[str, Recipe],
-    images: int,
-    batch: int,
-    report: int,
-) -> None:
-    if len(categories) < 2:
-        raise InputError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
-    if not recipes or images < 1 or batch < 1 or report < 1:
-        got = f"{recipes}, {images}, {batch}, {report}"
-        raise InputError(f"expected recipes, and images, batch, report >= 1, got {got}")
+def _named(generator: Generator, recipes: Mapping[str, Recipe | str] | Sequence[str]) -> dict[str, Recipe]:
+    """The recipes by name, checked."""
+    if not isinstance(recipes, Mapping):
+        recipes = {kind: kind for kind in recipes}
+    if not recipes:
+        raise InputError("expected recipes by name, or a list of kinds, got none")
+    named = {}
     for name, recipe in recipes.items():
+        recipe = recipe if isinstance(recipe, Recipe) else Recipe(recipe)
         if recipe.kind not in KINDS:
             raise InputError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")
-        layers = recipe.layers
         try:
-            chosen = chosen_layers(generator, layers)
+            chosen = chosen_layers(generator, recipe.layers)
+            number("lr", recipe.lr, 0)
         except InputError as error:
             raise InputError(f"recipe {name!r}: {error}") from None
-        if layers is not None and len(chosen) < len(layers):
-            raise InputError(f"recipe {name!r}: layers: expected each once, got {layers}")
+        if recipe.layers is not None and len(chosen) < len(recipe.layers):
+            raise InputError(f"recipe {name!r}: layers: expected each once, got {recipe.layers}")
+        named[name] = recipe
+    return named

@@ -15,7 +15,7 @@ from linsem.calibrate import temperature_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_finite, checked_pass, chosen_layers, seed_z
+from linsem.generator import Generator, batches, check_finite, checked_pass, chosen_layers, seed_z
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.readout import FORWARD, READS, initial_weights
@@ -54,7 +54,9 @@ class Training:
         self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
         self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
         self.counted = 0
-        self.areas = torch.zeros(2, len(categories), device=generator.device)  # summed shares; images that have any
+        self.areas = torch.zeros(
+            2, len(categories), dtype=torch.float32, device=generator.device
+        )  # summed shares; images that have any
         for name, recipe in recipes.items():
             channels = [generator.layers[i].channels for i in self.layers[name]]
             weights = initial_weights(recipe.kind, channels, len(categories), seed)
@@ -90,10 +92,14 @@ class Training:
 
     def _checked(self, labels: object, count: int) -> torch.Tensor:
         """The teacher's labels, (N, H, W) int64; raises InputError if they are of another size or no whole numbers."""
-        labels = torch.as_tensor(labels, device=self.generator.device)
-        expected, got = (count, *self.generator.size), tuple(labels.shape)
-        if got != expected or labels.is_floating_point() or labels.dtype == torch.bool:
-            raise InputError(f"teacher: expected labels {expected}, whole numbers, got {got}, {labels.dtype}")
+        expected = (count, *self.generator.size)
+        try:
+            labels = torch.as_tensor(labels, device=self.generator.device)
+        except (RuntimeError, TypeError, ValueError):  # None, text, rows of different lengths
+            raise InputError(f"teacher: expected labels {expected}, got {type(labels).__name__}") from None
+        if tuple(labels.shape) != expected or labels.is_floating_point() or labels.dtype == torch.bool:
+            got = f"{tuple(labels.shape)}, {labels.dtype}"
+            raise InputError(f"teacher: expected labels {expected}, whole numbers, got {got}")
         return labels.long()
 
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
@@ -151,22 +157,34 @@ class Training:
                 part.index_add_(0, y, block)
 
     @torch.no_grad()
-    def calibrate(self, seeds: Sequence[int], processes: Processes) -> None:
-        """Set the temperatures on images that were not trained on."""
-        features, labels = self.examples(seeds)
-        for name in self.recipes:
-            logits = self._extractor(name, processes).logits(features, tuple(labels.shape[-2:]))
-            self.temperatures[name] = temperature_of(logits.movedim(1, -1).flatten(0, 2)[::7], labels.flatten()[::7])
+    def calibrate(self, seeds: Sequence[int], batch: int, processes: Processes) -> None:
+        """Set the temperatures on some pixels of images that were not trained on, `batch` images at a time."""
+        found: dict[str, list[torch.Tensor]] = {name: [] for name in self.recipes}
+        known = []
+        extractors = {name: self._extractor(name, processes) for name in self.recipes}
+        for part in batches(len(seeds), batch):
+            features, labels = self.examples(seeds[part])
+            known.append(labels.flatten()[::7])
+            for name, extractor in extractors.items():
+                logits = extractor.logits(features, tuple(labels.shape[-2:]))
+                found[name].append(logits.movedim(1, -1).flatten(0, 2)[::7])
+        for name, logits in found.items():
+            self.temperatures[name] = temperature_of(torch.cat(logits), torch.cat(known))
 
     def report(self, images: int, processes: Processes) -> tuple[dict[str, float], dict[str, Extractor]]:
         """The mean losses since the last report, and the current extractors."""
+        losses = self.check_losses(images)
+        self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
+        extractors = {name: self._extractor(name, processes) for name in self.recipes}
+        return losses, extractors
+
+    def check_losses(self, images: int) -> dict[str, float]:
+        """The mean losses since the last report; raises InputError unless all are finite."""
         losses = self._mean_losses()
         wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if wrong:
             raise InputError(f"recipe {wrong[0]!r}: its loss is no longer finite after {images} images")
-        self.losses, self.counted = dict.fromkeys(self.losses, 0.0), 0
-        extractors = {name: self._extractor(name, processes) for name in self.recipes}
-        return losses, extractors
+        return losses
 
     def _mean_losses(self) -> dict[str, float]:
         return {name: float(total) / max(self.counted, 1) for name, total in self.losses.items()}

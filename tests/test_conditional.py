@@ -97,6 +97,38 @@ def test_no_result_obeys_less_than_the_image_that_it_starts_from(toy, extractor,
     assert falls().max() > 0
 
 
+def test_no_result_obeys_less_than_a_step_before(toy, extractor, bank, monkeypatch):
+    """What was shown would be taken away again."""
+
+    def falls():
+        most = 0.0
+        for i in range(6):
+            layout = extractor.predict(toy.synthesize(toy.map(seed_z(toy, [bank.seeds[i]])))[1])[0]
+            scores: dict[int, float] = {}
+            for step in conditional.iter_sample(toy, extractor, layout, 3, bank=bank, steps=16):
+                for each in step.results:
+                    most = max(most, scores.get(each.seed, 0.0) - each.score)
+                    scores[each.seed] = each.score
+        return most
+
+    assert falls() <= 0
+    monkeypatch.setattr(conditional, "_never_below", lambda before, now, *rest: now)
+    assert falls() > 0
+
+
+def test_the_score_is_the_mean_iou_over_what_is_asked_for():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        labels, layout = rng.integers(0, 5, (2, 12, 9)).astype(np.uint8)
+        layout[rng.random(layout.shape) < 0.3] = IGNORE
+        layout[layout == 4] = 3
+        asked, ious = layout != IGNORE, []
+        for k in np.unique(layout[asked]):
+            ours, theirs = labels[asked] == k, layout[asked] == k
+            ious.append((ours & theirs).sum() / (ours | theirs).sum())
+        assert conditional.score(labels, layout) == pytest.approx(np.mean(ious))
+
+
 def test_a_free_area_is_free(toy, extractor, bank, layout):
     partial = layout.copy()
     partial[:, 16:] = IGNORE

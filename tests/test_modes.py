@@ -16,6 +16,7 @@ from linsem.generator import freeze, seed_z
 from linsem.pixels import IGNORE
 from linsem.steer import Wish, steer
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from linsem.suggest import least_like
 from linsem.teacher import load_teacher
 
 
@@ -44,7 +45,15 @@ def results(toy, extractor, ws, layout):
     edited = linsem.edit(toy, extractor, ws, target, steps=20)
     sampled = linsem.sample(toy, extractor, layout, 1, bank=bank, steps=4, look=3)[0]
     *_, steered = steer(toy, extractor, ws[None], Wish(target), steps=2)
+
+    def teacher(image):
+        return (image[:, 0] > 0).long() + 1
+
+    fitted = linsem.fit_supervised(toy, teacher, recipes=["LSE", "centroid"], images=16, batch=8)
+    asked = np.array(linsem.suggest_next(toy, None, range(30), 5))
     return {
+        "suggested": asked, "next": np.array(least_like(toy, ws[None].repeat(3, 1, 1), [1])),
+        **{f"{kind} {name}": w for kind, each in fitted.items() for name, w in each.weights.items()},
         "bank": bank.labels, "atlas": linsem.make_atlas(toy, bank).basis, "steer": steered.ws, "edit": edited.ws,
         "edited": edited.image, "sample": sampled.ws, "sampled": sampled.image, "labels": sampled.labels,
     }  # fmt: skip

@@ -15,6 +15,7 @@ from linsem.generator import seed_z
 from linsem.metrics import paper_miou
 from linsem.palette import Category
 from linsem.parallel import Processes
+from linsem.seeds import MAX_SEED
 from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
 from linsem.training import Training
 from tests.toys import CATEGORIES, ToyGenerator
@@ -217,6 +218,18 @@ def test_the_centroid_is_the_mean_direction_of_each_class(toy):
         ({"categories": (*CATEGORIES[:3], CATEGORIES[0])}, "each name once"),
         ({"recipes": {"x": Recipe("LSE", (0.5,))}}, "recipe 'x': layers"),
         ({"state": "nowhere/at/all.pt"}, "no folder 'nowhere/at'"),
+        ({"recipes": {"x": "SVM"}}, "recipe 'x': kind: expected one of LSE"),
+        (
+            {"recipes": {"x": Recipe("LSE", lr=float("nan"))}},
+            "recipe 'x': lr: expected a number of at least 0, got nan",
+        ),
+        ({"recipes": {"x": Recipe("LSE", lr=-1.0)}}, "recipe 'x': lr: expected"),
+        ({"images": 24.5}, "images: expected a whole number of at least 1, got 24.5"),
+        ({"batch": 8.0}, "batch: expected a whole number"),
+        ({"report": 0}, "report: expected a whole number"),
+        ({"psi": "x"}, "psi: expected a number, got 'x'"),
+        ({"psi": float("nan")}, "psi: expected a number, got nan"),
+        ({"first_seed": MAX_SEED - 40, "images": 40}, "first_seed: expected a whole number in 0..4294967248"),
     ],
 )
 def test_bad_input_is_told(toy, options, says):
@@ -281,3 +294,40 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     for shared in ("cuda", "cuda:0"):
         with pytest.raises(InputError, match=f"expected on cuda:1, got {shared}"):
             Processes(8, torch.device(shared))
+
+
+def test_a_recipe_may_be_a_kind(toy):
+    options = {"images": 8, "batch": 4}
+    named = fit_supervised(*toy, recipes={"mine": "LSE"}, **options)["mine"]
+    assert torch.equal(named.weights["bias"], fit_supervised(*toy, recipes=["LSE"], **options)["LSE"].weights["bias"])
+
+
+@pytest.mark.parametrize("teacher", [None, lambda image: None, lambda image: [[1], [1, 2]], lambda image: "sky"])
+def test_a_teacher_that_is_none_is_told(toy, teacher):
+    with pytest.raises(InputError, match="teacher: expected"):
+        fit_supervised(toy[0], teacher, images=8, recipes=["LSE"], categories=CATEGORIES)
+
+
+def test_no_pass_is_larger_than_the_batch(toy, monkeypatch):
+    """Also of the images that set the temperatures; the memory is chosen by the batch."""
+    generator, teacher = toy
+    sizes, synthesize = [], generator.synthesize
+    monkeypatch.setattr(generator, "synthesize", lambda ws, **more: sizes.append(len(ws)) or synthesize(ws, **more))
+    fit_supervised(generator, teacher, images=6, batch=2, recipes=["LSE"])
+    assert max(sizes) == 2
+
+
+def test_a_run_that_goes_wrong_leaves_the_state_before(toy, tmp_path):
+    """Else it could never go on from where it was still right."""
+    generator, teacher = toy
+    options = {"images": 12, "batch": 2, "recipes": ["LSE"], "report": 1, "state": tmp_path / "s.pt"}
+    steps = iter_supervised(generator, teacher, **options)
+    next(steps)
+    kept = (tmp_path / "s.pt").read_bytes()
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr("linsem.training.F.cross_entropy", lambda logits, labels: logits.sum() * torch.inf)
+        with pytest.raises(InputError, match="recipe 'LSE': its loss is no longer finite after 4 images"):
+            next(steps)
+    assert (tmp_path / "s.pt").read_bytes() == kept
+    rest = list(iter_supervised(generator, teacher, **options))
+    assert [step.index for step in rest] == [2, 3, 4, 5, 6] and all(np.isfinite(s.losses["LSE"]) for s in rest)
