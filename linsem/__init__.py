@@ -1,5 +1,6 @@
 """Linear semantics in GANs: label a few generated images, segment, edit and sample everything the GAN can draw."""
 
+from linsem import metrics
 from linsem.bank import Bank, make_bank
 from linsem.conditional import LayoutError, SampleResult, SampleStep, iter_sample, sample
 from linsem.edit import EditError, EditResult, edit, iter_edit
@@ -19,6 +20,7 @@ from linsem.spread import spread
 from linsem.suggest import suggest_next
 from linsem.supervised import fit_supervised, iter_supervised
 from linsem.teacher import load_teacher
+from linsem.training import Recipe
 from linsem.zoo import load_generator
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Layer",
     "LayoutError",
     "ModelError",
+    "Recipe",
     "SampleResult",
     "SampleStep",
     "edit",
@@ -54,6 +57,7 @@ __all__ = [
     "load_teacher",
     "make_atlas",
     "make_bank",
+    "metrics",
     "overlay",
     "parse_categories",
     "push_extractor",

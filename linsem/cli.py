@@ -267,7 +267,7 @@ def _add_readings(command: Command) -> None:
 def _add_searches(command: Command) -> None:
     each = command(edit, "edited")
     each.add_argument("--seed", type=int, default=0, help="of the image to edit")
-    each.add_argument("--latent", help="a latent file, instead of a seed; of several latents that of --seed")
+    each.add_argument("--latent", help="a latent file, instead of a seed; of several that of --seed, else the first")
     each.add_argument("--target", required=True, help="a label map; 255 or transparent: no wish")
     each.add_argument("--region", help="white: may change")
     each.add_argument("--extractor", help=READS)

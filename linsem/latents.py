@@ -31,14 +31,9 @@ def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Seq
 
 
 def load_latent(path: str | Path, generator_id: str, seed: int | None = None) -> np.ndarray:
-    """The ws (num_ws, w_dim) of the only latent in a file, or of the one that started from `seed`."""
+    """The ws (num_ws, w_dim) of the latent in a file that started from `seed`, else of the first, which is the best."""
     ws, seeds = _read(path, generator_id)
-    if len(ws) == 1:
-        return ws[0]
-    if seed not in seeds:
-        listed = ", ".join(map(str, seeds[:12])) or "not named"
-        raise LatentsError(f"latent: the file holds {len(ws)}, of the seeds {listed}: say which by its seed")
-    return ws[seeds.index(seed)]
+    return ws[seeds.index(seed) if seed in seeds else 0]
 
 
 def load_latents(path: str | Path, generator_id: str) -> np.ndarray:

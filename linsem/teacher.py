@@ -147,8 +147,16 @@ class Teacher(FrozenTeacher):
 
 
 def _checked(image: torch.Tensor) -> torch.Tensor:
-    if image.ndim != 4 or image.shape[1] != 3 or any(side < MULTIPLE or side % MULTIPLE for side in image.shape[2:]):
+    if not isinstance(image, torch.Tensor) or not image.is_floating_point():
+        got = str(image.dtype) if isinstance(image, torch.Tensor) else type(image).__name__
+        raise InputError(
+            f"image: expected a tensor of floats in [-1, 1], got {got} (`linsem.to_image` makes one of rgb)"
+        )
+    sides = image.shape[2:]
+    if image.ndim != 4 or image.shape[1] != 3 or not len(image) or any(n < MULTIPLE or n % MULTIPLE for n in sides):
         raise InputError(f"image: expected (N, 3, H, W) with H and W multiples of {MULTIPLE}, got {tuple(image.shape)}")
+    if not torch.isfinite(image).all():
+        raise InputError("image: holds numbers that are not finite")
     return image.float().clamp(-1, 1)
 
 
@@ -197,8 +205,8 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
 def _find(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     places = [Path(name), assets() / f"{name}{_SUFFIX}"]
-    stem = name.rpartition("-")[0]
-    if stem and Path(name).name == name:  # "avatars-64" uses the teacher of "avatars-128"
+    stem, _, side = name.rpartition("-")
+    if stem and side.isdecimal() and Path(name).name == name:  # "avatars-64" uses the teacher of "avatars-128"
         places += sorted(path for path in assets().glob(f"*{_SUFFIX}") if path.name.rpartition("-")[0] == stem)
     for path in places:
         if path.is_file():

@@ -27,3 +27,8 @@ def test_the_table_says_what_each_figure_is(monkeypatch, tmp_path, capsys):
 def test_every_figure_says_what_it_is():
     sentences = [bench.meaning(name) for name in bench.FIGURES]
     assert len(set(sentences)) == len(sentences) and all(len(sentence) > 20 for sentence in sentences)
+
+
+def test_a_model_that_is_not_there_is_told(capsys):
+    assert bench.main(["nonsense", "--only", "fit_speedup", "--quick"]) == 2
+    assert "nonsense" in capsys.readouterr().err

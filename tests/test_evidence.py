@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,8 @@ from linsem.lab.scribble import scribble
 from linsem.lab.tables import markdown
 from linsem.pixels import IGNORE
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
+from linsem.teacher import load_teacher
+from linsem.zoo import load_generator
 from tests.toys import CATEGORIES, ToyGenerator
 
 
@@ -93,6 +96,30 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
             evidence.main([table, "toy", "--out", str(tmp_path / "none"), "--only", "ours"])
     if table == "extractors":
         assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["few-shot", "--count", "0"], "--count: expected at least 1"),
+        (["sample", "--count", "-1"], "--count: expected at least 1"),
+        (["layers", "--count", "3"], "--count: expected at least 1, for few-shot, edit, sample, got 3 for layers"),
+        (["edit", "--only", "ours", "our"], "--only: expected some of ours, ours_full, .*, got our"),
+        (["scribbles", "--only", "ours"], "--only: expected some of nothing, got ours"),
+    ],
+)
+def test_what_would_run_for_hours_for_nothing_is_refused_at_once(arguments, says, monkeypatch, capsys):
+    for module in evidence.TABLES.values():
+        monkeypatch.setattr(f"{module}.run", lambda *a, **k: pytest.fail("it ran"))
+    with pytest.raises(SystemExit) as refused:
+        evidence.main(arguments)
+    assert refused.value.code == 2 and re.search(says, capsys.readouterr().err)
+
+
+def test_the_methods_that_can_be_chosen_are_those_there_are(setting):
+    generator, teacher = load_generator("avatars-64"), load_teacher("avatars-64")
+    assert tuple(evidence_sample.methods(generator, teacher, steps=1, inits=1, bank=1)) == evidence_sample.WAYS
+    assert tuple(evidence_edit.methods(generator, teacher, 1)) == evidence_edit.WAYS
 
 
 def test_the_judge_counts_each_image_once_and_knows_the_teacher_from_noise(setting):

@@ -203,3 +203,17 @@ def test_a_generator_or_teacher_that_does_not_fit_is_refused(
         quality.measure(faces, teacher, folder, SIZES)
     assert quality.main(["no-such-model"]) == 2
     assert "no-such-model" in capsys.readouterr().err
+
+
+def test_without_the_lab_s_packages_it_says_how_to_get_them(tmp_path, monkeypatch, capsys):
+    def missing(name):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(drawings, "import_module", missing)
+    drawings._style.cache_clear()
+    drawings.choices.cache_clear()
+    try:
+        assert quality.main(["avatars-64", "--quick", "--cache", str(tmp_path)]) == 2
+    finally:
+        drawings._style.cache_clear()
+    assert 'pip install ".[lab]"' in capsys.readouterr().err

@@ -98,6 +98,23 @@ def test_images_of_other_shapes_are_refused(path: Path, shape: tuple[int, ...]) 
         load_teacher(path)(torch.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), r"a tensor of floats in \[-1, 1\], got torch.uint8"),
+        (np.zeros((1, 3, 32, 32), np.float32), "a tensor of floats in .*, got ndarray"),
+        (torch.full((1, 3, 32, 32), torch.nan), "not finite"),
+        (torch.zeros(0, 3, 32, 32), r"got \(0, 3, 32, 32\)"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(path: Path, image: object, says: str) -> None:
+    """It would be labelled all the same, as anything."""
+    teacher = load_teacher(path)
+    for judge in (teacher, teacher.features):
+        with pytest.raises(InputError, match=f"image: .*{says}"):
+            judge(image)
+
+
 def _rewritten(path: Path, state: dict | None = None, **metadata: str) -> Path:
     good = {
         "format": "linsem-teacher", "version": "1", "config": json.dumps({"categories": 3, "widths": [8, 8, 8, 8]}),
@@ -128,6 +145,9 @@ def test_files_are_checked(path: Path, tmp_path: Path) -> None:
         load_teacher(tmp_path / "text")
     with pytest.raises(TeacherError, match="nowhere"):
         load_teacher("nowhere")
+    for name in ("avatars-big", "avatars-"):
+        with pytest.raises(TeacherError, match="teacher: expected a file or one of"):
+            load_teacher(name)
 
 
 def test_training_learns_and_resumes_exactly(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import freeze
@@ -148,8 +149,8 @@ FIGURES: dict[str, Callable[[str, bool], float]] = {
 } | bench_speed.FIGURES
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure from the command line."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measure from the command line; returns 2 with a message for a model that cannot be had."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="avatars-128")
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
@@ -162,7 +163,11 @@ def main(arguments: list[str] | None = None) -> None:
     keep_freed()
     found = {}
     for name in args.only:
-        found[name] = round(FIGURES[name](args.model, args.quick), 3)
+        try:
+            found[name] = round(FIGURES[name](args.model, args.quick), 3)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            return 2
         print(f"{name}: {found[name]}", flush=True)
     if args.out is not None:
         rows = [{"figure": name, "value": value, "what": meaning(name)} for name, value in found.items()]
@@ -170,6 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables.write(tables.Table(tables.stem("bench", args.model), title, found, rows), args.out)
     if args.json:
         print(json.dumps(found), flush=True)
+    return 0
 
 
 def meaning(name: str) -> str:
@@ -178,4 +184,4 @@ def meaning(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

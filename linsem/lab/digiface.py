@@ -1,7 +1,8 @@
 """`digiface-64` with a dozen hand-made label maps: evaluation of the extractor fitted to them, on fresh seeds.
 
-    python -m linsem.lab.digiface                  # leave-one-image-out IoU, the sheet, the example project
-    python -m linsem.lab.digiface --quick          # the sheet and the project only
+    python -m linsem.lab.digiface                       # leave-one-image-out IoU
+    python -m linsem.lab.digiface --out assets          # and its table, the sheet and the example project
+    python -m linsem.lab.digiface --quick --out assets  # the sheet and the project only
 
 This generator has no teacher, so the hand labels are the only ground truth: each labelled image is evaluated with an
 extractor fitted to the others. The labels were drawn as polygons on enlarged images at psi 1; brows, beards, ears and

@@ -17,13 +17,15 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
+from types import ModuleType
 from xml.etree import ElementTree
 
 import numpy as np
-import resvg_py
-from dicebear import Avatar, Style
 from PIL import Image
+
+from linsem.errors import InputError
 
 CODE_DIM = 64
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
@@ -61,10 +63,20 @@ class Drawing:
     shift: tuple[float, float]
 
 
+def _package(name: str) -> ModuleType:
+    """A package that only the lab needs, imported when a drawing is asked for; raises InputError if it is missing."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise InputError(f'drawings need the package {name}, which is missing: pip install ".[lab]"') from error
+
+
 @cache
-def _style() -> tuple[Style, dict]:
+def _style() -> tuple[object, dict]:
+    style = _package("dicebear").Style
+    _package("dicebear_styles")
     definition = json.loads(files("dicebear_styles").joinpath("avataaars.json").read_text("utf-8"))
-    return Style(definition), definition
+    return style(definition), definition
 
 
 @cache
@@ -154,7 +166,7 @@ def _svg(drawing: Drawing) -> ElementTree.Element:
     options["facialHairColor"] = drawing.colors["hair"]
     options["accessoriesProbability"] = 100 if drawing.glasses else 0
     options["facialHairProbability"] = 100 if drawing.facial_hair else 0
-    return ElementTree.fromstring(Avatar(_style()[0], options).to_string())
+    return ElementTree.fromstring(_package("dicebear").Avatar(_style()[0], options).to_string())
 
 
 def _framed(root: ElementTree.Element, drawing: Drawing, background: str) -> str:
@@ -224,5 +236,6 @@ def _flat_color(category: int) -> str:
 
 
 def _raster(svg: str, size: int) -> np.ndarray:
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True))
+    drawn = _package("resvg_py").svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
+    png = bytes(drawn)
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))

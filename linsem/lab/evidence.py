@@ -63,6 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     keep_freed()  # as in the app
     module = importlib.import_module(TABLES[args.table])
+    if args.count is not None and (args.table not in COUNTED or args.count < 1):
+        parser.error(f"--count: expected at least 1, for {', '.join(COUNTED)}, got {args.count} for {args.table}")
+    unknown = sorted(set(args.only or ()) - set(getattr(module, "WAYS", ())))
+    if unknown:
+        parser.error(f"--only: expected some of {', '.join(getattr(module, 'WAYS', ['nothing']))}, got {unknown[0]}")
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
     more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
     more = more | {"only": args.only} if args.table in PARTIAL else more

@@ -66,6 +66,9 @@ def cases(generator: Generator, teacher: Teacher, count: int) -> list[Case]:
 
 
 Method = Callable[[Case], torch.Tensor]
+WAYS = (
+    "ours", "ours_full", "ours_alone", "reference", "reference_slow", "reference_w", "colour", "teacher", "nothing",
+)  # fmt: skip
 
 
 def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Method]:

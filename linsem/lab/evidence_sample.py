@@ -25,6 +25,7 @@ RESULTS = 4
 FIRST_LAYOUT = drawings.HELD_OUT + 50_000
 BANK = 1000
 Method = Callable[[np.ndarray, int], torch.Tensor]
+WAYS = ("ours", "reference", "reference_w", "teacher")
 _NAMES = {"reference_w": "reference, in w", "ours_as_teacher": "ours, on the same layouts as through the teacher"}
 
 
