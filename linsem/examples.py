@@ -68,7 +68,10 @@ def as_annotations(given: Sequence[Annotation]) -> list[Annotation]:
 def _as_annotation(given: Annotation, name: str) -> Annotation:
     if not isinstance(given, Annotation) or given.ws is None or given.labels is None:
         raise AnnotationError(f"{name}: expected an Annotation of ws and labels, got {shown(given)}")
-    ws, labels = torch.as_tensor(given.ws), given.labels
+    try:
+        ws, labels = torch.as_tensor(given.ws).float(), given.labels
+    except (RuntimeError, TypeError, ValueError):  # text, rows of different lengths
+        raise AnnotationError(f"{name}: ws: expected numbers (num_ws, w_dim), got {shown(given.ws)}") from None
     labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     guessed = None if given.guessed is None else np.asarray(given.guessed)
     return Annotation(ws, labels, guessed, given.generator_id)

@@ -10,20 +10,20 @@ unlabelled pixels (255) are ignored.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from linsem.arguments import whole_number
+from linsem.arguments import number, whole_number
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
 from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.examples import Annotation, AnnotationError, as_annotations, as_categories, check_annotations, collect
 from linsem.extractor import Extractor
-from linsem.fitting import POWERS, Fitting, evenly
+from linsem.fitting import POWER, Fitting, evenly
 from linsem.generator import Generator, check_features, check_generator, check_seed, checked_pass, chosen_layers
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
@@ -84,8 +84,10 @@ def iter_few_shot(
 
     Args:
         layers: indices of the layers to read (None: all).
-        ridge, power: strength and shape of the prior (`linsem.basis`). None: those of `start` if it was fitted on as
-            many images, else chosen by leaving images out, where every category counts the same (or as `balance` says).
+        ridge: strength of the prior. None: that of `start` if it was fitted on as many images and at least half as many
+            pixels, else chosen by leaving images out, where every category counts the same (or as `balance` says); with
+            one image it is fixed, since leaving parts of it out chooses no better.
+        power: shape of the prior (`linsem.basis`). None: that of `start`, likewise, else 0.5.
         balance: exponent by which the pixels of a category are weighted down with its share (0: every pixel counts the
             same, 1: every category does).
         rank: the most directions kept per layer (`linsem.basis`).
@@ -107,10 +109,11 @@ def iter_few_shot(
     categories, annotations = as_categories(categories), as_annotations(annotations)
     if missing not in ("error", "keep"):
         raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
-    if ridge is not None and not 0 <= ridge < math.inf:
-        raise InputError(f"ridge: expected a number of at least 0, got {ridge}")
-    if not 0 <= balance <= 1 or (power is not None and not 0 <= power <= 1):
-        raise InputError(f"expected balance and power in 0..1, got {balance} and {power}")
+    ridge = None if ridge is None else number("ridge", ridge, 0, sys.float_info.max)
+    power = None if power is None else number("power", power, 0, 1)
+    balance = number("balance", balance, 0, 1)
+    if start is not None and not isinstance(start, Extractor):
+        raise InputError(f"start: expected an Extractor or None, got {type(start).__name__}")
     iterations, noise = whole_number("iterations", iterations, 1), whole_number("noise", noise, 0)
     seed = check_seed(seed)
     rank = None if rank is None else whole_number("rank", rank, 1)
@@ -193,6 +196,6 @@ def _views(
             yield features
 
     def basis_of(rest: torch.Tensor) -> Basis:
-        return fit_basis(rest, [each.channels for each in chosen], power=POWERS[0], rank=ranks_of(chosen, rank))
+        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks_of(chosen, rank))
 
     return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank)

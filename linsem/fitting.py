@@ -22,8 +22,9 @@ from linsem.specks import SHARE, areas, least_areas
 
 CHOICE_PIXELS = 1_500  # used to choose the prior
 RIDGES = (0.1, 0.03, 0.01)  # weaker ones suit images like the labelled ones, but are worse for editing and sampling
-POWERS = (0.5,)
-ONE_IMAGE_RIDGE, ONE_IMAGE_POWER = 0.01, 0.5  # a single image cannot be cross-validated over images
+POWER = 0.5
+ONE_IMAGE_RIDGE = 0.01  # chosen by leaving out parts of the only image, the ridge is no better
+GROWN = 2  # times the pixels of an earlier fit: with more than that, the prior is chosen anew
 DENSE = 0.5  # if labels or guesses cover less than this, they do not tell how common a category is
 LEAST_SHARE = 1e-3
 KEPT = 0.9  # of the area on which a category is found where it is labelled: not more than this is a speck
@@ -121,24 +122,18 @@ class Fitting:
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None, even: bool) -> None:
         """Set the prior and the temperature: as given, those of `start`, or by cross-validation (`cross_validate`)."""
-        known = None if start is None else _prior_of(start, self.images)
+        known = None if start is None else _prior_of(start, self.images, len(self.problem.y))
         if known is not None:
             self.ridge = known[0] if ridge is None else ridge
             self._rescale(known[1] if power is None else power)
             self.temperature = start.temperature
             return
-        several = self.images > 1
-        ridges = RIDGES if several and ridge is None else (ONE_IMAGE_RIDGE if ridge is None else ridge,)
-        powers = POWERS if several and power is None else (ONE_IMAGE_POWER if power is None else power,)
+        self._rescale(POWER if power is None else power)
+        given = ONE_IMAGE_RIDGE if ridge is None and self.images == 1 else ridge
         rows = evenly(len(self.problem.y), CHOICE_PIXELS, self.problem.y.device)
-        part, choices = self.problem.part(rows), {}
-        for each in powers:
-            turned = replace(part, x=part.x * self.basis.factors(each))
-            choices[each] = cross_validate(turned, self.group[rows], ridges, even=even)
-        best = min(choices, key=lambda each: choices[each].loss)
-        choice = choices[best]
+        ridges = RIDGES if given is None else (given,)
+        choice = cross_validate(self.problem.part(rows), self.group[rows], ridges, even=even)
         self.ridge = choice.ridge
-        self._rescale(best)
         if len(choice.rows):
             of = rows[choice.rows]
             found = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
@@ -199,14 +194,18 @@ class Fitting:
         )  # fmt: skip
 
 
-def _prior_of(start: Extractor, images: int) -> tuple[float, float] | None:
-    """Ridge and power of an earlier fit on as many images; None if it does not say, or something else than we write."""
+def _prior_of(start: Extractor, images: int, pixels: int) -> tuple[float, float] | None:
+    """Ridge and power of an earlier fit on as many images and not many fewer pixels.
+
+    None if it was on others, or does not say, or says something else than we write.
+    """
     try:
-        known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWERS[0]))
+        known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWER))
+        before = int(start.notes["pixels"])
     except (KeyError, ValueError):
         return None
-    fits = start.notes.get("images") == str(images) and 0 <= known < math.inf and 0 <= power <= 1
-    return (known, power) if fits else None
+    fits = start.notes.get("images") == str(images) and GROWN * before >= pixels
+    return (known, power) if fits and 0 <= known < math.inf and 0 <= power <= 1 else None
 
 
 def evenly(count: int, most: int, device: torch.device) -> torch.Tensor:

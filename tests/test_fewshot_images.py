@@ -10,7 +10,7 @@ import torch
 
 from linsem.basis import fit_basis
 from linsem.errors import InputError
-from linsem.fewshot import fit_few_shot
+from linsem.fewshot import AnnotationError, fit_few_shot
 from linsem.generator import Layer, seed_z
 from linsem.metrics import paper_miou
 from linsem.pixels import IGNORE
@@ -86,15 +86,49 @@ def test_a_start_whose_notes_are_nonsense_is_a_start_all_the_same(toy, dense, ri
     assert all(torch.isfinite(w).all() for w in found.weights.values())
     kept = fit_few_shot(toy, dense[:2], CATEGORIES, start=replace(first, notes=first.notes | {"ridge": "0.07"}))
     assert kept.notes["ridge"] == "0.07"
+    count = int(first.notes["pixels"])
+    for before, goes_on in ((count, True), (count // 2 + 1, True), (count // 2 - 1, False)):
+        notes = first.notes | {"ridge": "0.07", "pixels": str(before)}
+        found = fit_few_shot(toy, dense[:2], CATEGORIES, start=replace(first, notes=notes))
+        assert (found.notes["ridge"] == "0.07") == goes_on  # chosen on much less, it is chosen anew
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"balance": np.nan}, {"balance": 2}, {"power": np.nan}, {"power": -1}, {"rank": 0}, {"rank": -3}, {"noise": -1}],
+    [
+        {"balance": np.nan},
+        {"balance": 2},
+        {"power": np.nan},
+        {"power": -1},
+        {"rank": 0},
+        {"rank": -3},
+        {"noise": -1},
+        {"ridge": "x"},
+        {"ridge": np.inf},
+        {"balance": "x"},
+        {"balance": None},
+        {"power": "x"},
+        {"start": "x"},
+    ],
 )
 def test_options_that_mean_nothing_are_told(toy, dense, options):
     with pytest.raises(InputError, match="expected"):
         fit_few_shot(toy, dense, CATEGORIES, **options)
+
+
+@pytest.mark.parametrize("ws", ["sky", [[1.0], [1.0, 2.0]], object()])
+def test_ws_that_are_no_numbers_are_told(toy, dense, ws):
+    with pytest.raises(AnnotationError, match=r"image 2: ws: expected numbers \(num_ws, w_dim\)"):
+        fit_few_shot(toy, [dense[0], replace(dense[1], ws=ws)], CATEGORIES)
+
+
+def test_ws_of_any_precision_are_taken(toy, dense):
+    found = [
+        fit_few_shot(toy, [replace(each, ws=each.ws.to(dtype)) for each in dense[:2]], CATEGORIES, iterations=2)
+        for dtype in (torch.float32, torch.float64, torch.bfloat16)
+    ]
+    assert torch.equal(found[0].weights["bias"], found[1].weights["bias"])
+    assert torch.isfinite(found[2].weights["bias"]).all()
 
 
 def test_the_twin_options_are_taken(toy, dense):
