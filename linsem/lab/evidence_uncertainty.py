@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from linsem.suggest import suggest_next
 POOL = 60  # images that suggestions are chosen from
 SHOTS = (4, 8)
 NEAR = 16  # pixels: the largest distance from a border that is told apart
+PIXELS = 1_000_000  # of all judged images together, on a grid
 _BINS = 10
 
 
@@ -36,7 +38,7 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
         pool = common.random_seeds(repeat, POOL + 1)
         fitted = {"random": _random(setting, pool, repeat), "suggested": _suggested(setting, pool, repeat)}
         extractors |= {f"{way} {n} {repeat}": e for way, each in fitted.items() for n, e in each.items()}
-        measures.append(_measure(setting, fitted["random"][8], 40 if quick else 200))
+        measures.append(_measure(setting, fitted["random"][8]))
         print(f"repeat {repeat}: AUROC {measures[-1][0]:.4f}, calibration error {measures[-1][3]:.4f}", flush=True)
     scores = common.judge(setting, extractors)
     means = {
@@ -56,7 +58,10 @@ def run(model: str, *, quick: bool = False, out: Path | None = None) -> Table:
     plot = Plot("What the probability says, and what is so", "probability of the label", "share of right pixels",
                 {"8 images": line, "exact": [(line[0][0],) * 2, (line[-1][0],) * 2]})  # fmt: skip
     values = {"auroc": auroc, **means, "calibration_error": error, "auroc_border": near, "auroc_at_borders": at}
-    title = f"Uncertainty and suggested images on {model}, {len(repeats)} repeats, pool of {POOL}"
+    title = (
+        f"Uncertainty and suggested images on {model}, {len(repeats)} repeats, pool of {POOL}, "
+        f"{setting.images} judged images"
+    )
     return Table("uncertainty", title, values, rows, {"calibration": plot})
 
 
@@ -80,20 +85,22 @@ def _fit(setting: common.Setting, annotations: list, repeat: int) -> Extractor:
 
 @torch.no_grad()
 def _measure(
-    setting: common.Setting, extractor: Extractor, count: int
+    setting: common.Setting, extractor: Extractor
 ) -> tuple[float, float, float, float, np.ndarray, np.ndarray]:
     """Three AUROCs for wrong pixels (`run`), the expected calibration error, and right pixels and pixels per bin."""
     unsure, wrong, sure, away = [], [], [], []
-    for part in batches(count, setting.batch):
+    step = max(1, round((setting.images * math.prod(setting.generator.size) / PIXELS) ** 0.5))
+    grid = np.s_[:, step // 2 :: step, step // 2 :: step]
+    for part in batches(setting.images, setting.batch):
         ws = common.latents(setting, range(common.JUDGED_SEED + part.start, common.JUDGED_SEED + part.stop))
         image, features = setting.generator.synthesize(ws)
         truth = setting.teacher(image).long()
         size = tuple(truth.shape[-2:])
         probability, label = extractor.probabilities(features, size).max(1)
-        unsure.append(extractor.uncertainty(features, size)[:, ::2, ::2].ravel())
-        wrong.append((label != truth)[:, ::2, ::2].cpu().numpy().ravel())
-        sure.append(probability[:, ::2, ::2].cpu().numpy().ravel())
-        away.append(from_border(label)[:, ::2, ::2].cpu().numpy().ravel())
+        unsure.append(extractor.uncertainty(features, size)[grid].ravel())
+        wrong.append((label != truth)[grid].cpu().numpy().ravel())
+        sure.append(probability[grid].cpu().numpy().ravel())
+        away.append(from_border(label)[grid].cpu().numpy().ravel())
     unsure, wrong, sure, away = (np.concatenate(each) for each in (unsure, wrong, sure, away))
     at = away == 0
     bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
