@@ -11,9 +11,13 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Values by key, each made on first use. Making one may take minutes, and does not block other keys."""
+    """Values by key, each made on first use. Making one may take minutes, and does not block other keys.
 
-    def __init__(self) -> None:
+    With `most`, no more than so many are kept: the least recently used are dropped, and made again when asked for.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
         self._values: dict[str, T] = {}
         self._making: dict[str, ForkLock] = {}
         self._lock = ForkLock()
@@ -23,13 +27,29 @@ class Once(Generic[T]):
 
     def get(self, key: str, make: Callable[[], T]) -> T:
         """The value, made by `make` if there is none; if that fails, the next caller tries again."""
-        if key in self._values:
-            return self._values[key]
+        found = self._found(key)
+        if found:
+            return found[0]
         with self._lock:
             making = self._making.setdefault(key, ForkLock())
         with making:
-            if key not in self._values:
-                self._values[key] = make()
+            found = self._found(key) or (make(),)
+            self._keep(key, found[0])
         with self._lock:  # not earlier: after a failure waiting threads still use this lock, and new ones must too
             self._making.pop(key, None)
-        return self._values[key]
+        return found[0]
+
+    def _found(self, key: str) -> tuple[T] | None:
+        """The value of a key, in a tuple, since it may be None; marked as used last."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            value = self._values[key]
+            self._keep(key, value)
+            return (value,)
+
+    def _keep(self, key: str, value: T) -> None:
+        with self._lock:
+            rest = [(k, v) for k, v in self._values.items() if k != key]
+            rest = rest if self.most is None else rest[max(0, len(rest) + 1 - self.most) :]
+            self._values = {**dict(rest), key: value}  # replaced at once: a process may be forked at any moment

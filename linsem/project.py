@@ -16,6 +16,7 @@ import json
 import math
 import re
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,7 @@ from linsem.project_value import (
     ProjectEdit,
     ProjectError,
     ProjectImage,
+    Scalar,
     check_project,
 )  # fmt: skip
 
@@ -63,7 +65,7 @@ def save_project(project: Project, target: str | Path | BinaryIO) -> None:
     head = {
         "format": FORMAT, "version": VERSION, "generator": project.generator_id, "psi": float(project.psi),
         "categories": [asdict(category) for category in project.categories],
-        "settings": dict(project.settings), "images": images, "edits": edits,
+        "settings": {name: _plain(value) for name, value in project.settings.items()}, "images": images, "edits": edits,
     }  # fmt: skip
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, indent=1)
     parts = {"project.json": text.encode(), **parts}
@@ -89,6 +91,11 @@ def load_project(source: str | Path | bytes | BinaryIO) -> Project:
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Scalar) -> Scalar:
+    """A whole number of any type as JSON writes it."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def _image_row(parts: dict[str, bytes], index: int, image: ProjectImage, categories: tuple[Category, ...]) -> dict:

@@ -100,7 +100,7 @@ def steer(
         loop.hold(anchor)
     stale = 0
     for index in range(steps + 1):
-        with torch.enable_grad():
+        with torch.set_grad_enabled(index < steps):  # the last evaluation needs no graph
             finite, improved = loop.evaluate(gradient=index < steps)
         stale = 0 if improved else stale + 1
         reached = bool((loop.best_agreement >= enough - ROUNDING).all())

@@ -39,6 +39,7 @@ from linsem.zoo import ModelError
 __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
 
 BATCH = 8
+MODELS = 8  # generators in memory, each with its features; the least recently used are loaded again when needed
 ATLAS_BYTES = 16 << 20  # of atlases in memory, a megabyte each
 DRAW_EVERY = 3  # moves between the images of a sampling
 
@@ -50,7 +51,7 @@ class Studio:
         self.settings = settings or Settings()
         self.device = device_of(self.settings.device)
         self.dtype = precision_of(self.settings.precision)
-        self._looks: Once[Looks] = Once()
+        self._looks: Once[Looks] = Once(MODELS)
         self._shipped: Once[Extractor | None] = Once()
         self._fetched: dict[str, Path] = {}
         self._spreads = Spreads()

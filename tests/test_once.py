@@ -47,6 +47,20 @@ def test_one_that_takes_long_holds_up_no_other():
     assert results == ["slow"] and "a" in once
 
 
+def test_the_least_recently_used_are_dropped_and_made_again():
+    made: list[str] = []
+
+    def get(key):
+        return once.get(key, lambda: made.append(key) or key.upper())
+
+    once = Once(2)
+    assert [get(key) for key in "abaca"] == list("ABACA")
+    assert made == ["a", "b", "c"] and "b" not in once  # a was used after it
+    assert get("b") == "B" and made[3:] == ["b"] and "c" not in once
+    nothing = Once(1)
+    assert [nothing.get("n", lambda: made.append("n")) for _ in range(2)] == [None, None] and made[4:] == ["n"]
+
+
 def test_whoever_asks_for_the_same_waits_for_it_and_it_is_made_once():
     once, slow = Once(), Slow()
     threads = [started(lambda: once.get("a", slow)) for _ in range(3)]

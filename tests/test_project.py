@@ -75,6 +75,11 @@ def test_it_comes_back_exactly(whole, tmp_path):
         assert_same(load_project(path), replace(whole, psi=0.71))
 
 
+def test_whole_numbers_of_any_type_are_saved(whole):
+    odd = replace(whole, settings={"steps": np.int64(5), "live": True})
+    assert load_project(saved(odd)).settings == {"steps": 5, "live": True}
+
+
 def test_the_same_project_is_the_same_bytes(whole):
     assert saved(whole) == saved(load_project(saved(whole)))
 
