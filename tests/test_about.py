@@ -11,6 +11,7 @@ from PIL import Image
 
 from linsem import hub
 from linsem.generators import GENERATORS
+from linsem.headlines import headlines
 from linsem.ui import about, evidence
 from linsem.ui.page import pictures
 
@@ -73,21 +74,21 @@ def folder(monkeypatch, tmp_path):
 
 
 def test_the_shipped_findings_are_all_there():
-    assert len(evidence.headlines()) == 5
+    assert len(headlines()) == 5
     titles = [title for title, _ in evidence.chapters("")]
     assert titles == [chapter.title for chapter in evidence.CHAPTERS]  # nothing shipped is without a chapter
 
 
 def test_a_finding_says_the_numbers_of_its_file(folder):
     (folder / "extractors.json").write_text(json.dumps({"lse": 0.3, "nse1": 0.5, "nse2": 0.4}))
-    assert [number for number, _ in evidence.headlines()] == ["60\N{NO-BREAK SPACE}%"]
-    assert "mIoU 0.30 against 0.50" in evidence.headlines()[0][1]
+    assert [number for number, _ in headlines()] == ["60\N{NO-BREAK SPACE}%"]
+    assert "mIoU 0.30 against 0.50" in headlines()[0][1]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"lse": "x", "nse1": 0, "nse2": 0}', '{"lse":1,"nse1":0,"nse2":0}'])
 def test_a_file_of_another_kind_is_no_finding(folder, text):
     (folder / "extractors.json").write_text(text)
-    assert evidence.headlines() == []
+    assert headlines() == []
 
 
 def test_without_evidence_there_is_nothing_of_it(folder):

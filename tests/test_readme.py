@@ -11,6 +11,8 @@ import torch
 import linsem
 from linsem.export import export
 from linsem.generator import seed_z
+from linsem.headlines import headlines
+from linsem.lab import readme_tables
 from linsem.settings import settings_table
 from tests.readme import README, block, blocks
 from tests.toys import CATEGORIES, ToyGenerator
@@ -31,6 +33,16 @@ def test_the_files_it_names_are_there():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text) + re.findall(r"`((?:assets|linsem|tests)/[\w./]*)`", text)
     assert links
     assert [link for link in links if not (README.parent / link).exists()] == []
+
+
+def test_its_tables_and_findings_are_those_of_the_evidence(tmp_path):
+    assert readme_tables.main(["--check"]) == 0
+    other = tmp_path / "README.md"
+    other.write_text(README.read_text(encoding="utf-8").replace("| ours |", "| 0urs |", 1), encoding="utf-8")
+    assert readme_tables.main(["--check", "--readme", str(other)]) == 1
+    other.write_text("<!-- headlines -->\n<!-- end of headlines -->\n", encoding="utf-8")
+    assert readme_tables.main(["--readme", str(other)]) == 0
+    assert other.read_text(encoding="utf-8").count("\n- **") == len(headlines()) == 5
 
 
 def test_the_data_set_snippet_reads_an_export(tmp_path, monkeypatch):

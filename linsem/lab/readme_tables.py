@@ -2,7 +2,8 @@
 
     python -m linsem.lab.readme_tables [--check]
 
-The tables are those written by the evidence commands with `--out`; a marker without a table is left unchanged.
+The tables are those written by the evidence commands with `--out`; a marker without a table is left unchanged. The main
+findings (`linsem.headlines`) come after `<!-- headlines -->`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from pathlib import Path
 
+from linsem.headlines import headlines
 from linsem.zoo import assets
 
+WIDTH = 120
+_FINDINGS = re.compile(r"(<!-- headlines -->\n).*?(<!-- end of headlines -->\n)", re.DOTALL)
 _MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n)(?:.*?<!-- end of \2 -->\n)?", re.DOTALL)
 
 
@@ -27,7 +32,13 @@ def filled(text: str, folder: Path) -> str:
         title, _, body = path.read_text(encoding="utf-8").partition("\n")
         return f"{match[1]}\n{title.lstrip('# ')}:\n\n{body.strip()}\n\n<!-- end of {match[2]} -->\n"
 
-    return _MARK.sub(table, text)
+    return _FINDINGS.sub(lambda match: f"{match[1]}\n{_findings()}\n\n{match[2]}", _MARK.sub(table, text))
+
+
+def _findings() -> str:
+    """The headlines as a list."""
+    rows = (f"**{number}** {says}".replace("\N{NO-BREAK SPACE}", " ") for number, says in headlines())
+    return "\n".join(textwrap.fill(row, WIDTH, initial_indent="- ", subsequent_indent="  ") for row in rows)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from linsem.headlines import headlines
 from linsem.settings import Settings
 from linsem.ui import evidence
 from linsem.ui.show import text
@@ -22,19 +23,20 @@ HOW = """
   after each stroke, and all images are read with it.
 - **Segment**: the same matrix reads images that nobody has labelled.
 - **Edit**: the latent is moved until the labels of the image are the ones that you painted, while the rest is held.
-- **Sample**: many candidates are matched with your layout; the best, unlike each other, are then moved until they obey.
+- **Sample**: many candidates are matched with your layout; the best, in various colours, are moved until they obey.
 """
 PRIVACY = """
 ### What happens to your work
 
-Your strokes stay on this server only during your visit; your own browser keeps a copy so that you can continue later.
-No other visitor sees them. Files that you have made here, such as a project or a zip, are deleted {hours} later.
+Your strokes stay on this server during your visit and up to an hour after it; your own browser keeps a copy so that you
+can continue later. No other visitor sees them. Files that you have made here, such as a project or a zip, are deleted
+{hours} later. What an extractor of yours finds in images that it samples from may stay in a cache that nobody can see.
 """
 API = """
 ### From a program
 
-Everything here is a named endpoint too (*Use via API*, at the foot of the page), and a command line:
-`python -m linsem --help`.
+Generate, fit, segment, edit, sample and export can also be called from a program (*Use via API*, at the foot of the
+page) and from a shell (`python -m linsem --help`).
 """
 JUDGED = "On avatars-128, judged by a network that was trained apart, on drawings with exact labels."
 OWN = """
@@ -90,7 +92,7 @@ def state(spec: GeneratorSpec) -> str:
 
 def _facts() -> str:
     """The findings, each as a number and a sentence."""
-    items = "".join(f"<li><b>{text(number)}</b><span>{text(says)}</span></li>" for number, says in evidence.headlines())
+    items = "".join(f"<li><b>{text(number)}</b><span>{text(says)}</span></li>" for number, says in headlines())
     return f'<h3>What was found</h3><ul class="ls-facts">{items}</ul><p class="ls-says">{JUDGED}</p>' if items else ""
 
 

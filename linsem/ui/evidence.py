@@ -1,4 +1,4 @@
-"""The experimental results in the About tab: sentences with key numbers, tables and figures.
+"""The experimental results in the About tab: tables and figures, beside the `headlines`.
 
 Everything is read from the folder `evidence` of the assets when the page is built; missing files are skipped. The
 figures are not part of the page: the browser requests each from `WHERE` when it scrolls into view.
@@ -6,16 +6,14 @@ figures are not part of the page: the browser requests each from `WHERE` when it
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from PIL import Image
 
+from linsem.headlines import folder
 from linsem.ui.show import text
-from linsem.zoo import assets
 
 WHERE = "/evidence"  # path on this server
 LONG = 40  # characters; longer cells are sentences, and wrap
@@ -103,80 +101,6 @@ HEADS = {
     "of it, seen": "of it, categories seen",
 }  # fmt: skip
 NOT_SHOWN = {"bench": ("figure",)}  # columns meant for programs
-
-
-def headlines() -> list[tuple[str, str]]:
-    """(number, sentence) for each finding whose file is available."""
-    found = []
-    for make in (_linear, _few, _strokes, _edits, _layouts):
-        try:
-            found.append(make())
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # no such file, or another format
-            continue
-    return found
-
-
-def _linear() -> tuple[str, str]:
-    score = values("extractors")
-    best = max(score["nse1"], score["nse2"])
-    return percent(score["lse"] / best), (
-        f"of what the best network with hidden layers finds is found by one matrix "
-        f"(mIoU {score['lse']:.2f} against {best:.2f})."
-    )
-
-
-def _few() -> tuple[str, str]:
-    score = values("few-shot")["linear"]  # largest logits on all sides, and the stricter of both full extractors
-    full = max(score["full"], score["full_at_psi"])
-    return percent(score["suggested"]["8"] / full), (
-        f"of the accuracy of thousands of labelled images is reached with eight that it suggests; with eight at random "
-        f"{percent(score['ours']['8'] / full)}, and {percent(score['reference']['8'] / full)} as the paper fits them."
-    )
-
-
-def _strokes() -> tuple[str, str]:
-    score = values("scribbles")
-    return percent(score["page"] / score["dense"]), (  # as a visitor's strokes are fitted
-        f"of the accuracy of images painted all over is reached with strokes over {percent(score['pixels'])} of "
-        "their pixels."
-    )
-
-
-def _edits() -> tuple[str, str]:
-    rows = values("edit")
-    theirs = max(row["done"] for name, row in rows.items() if name.startswith("reference"))  # however it is helped
-    return f"{rows['ours']['done'] * rows['ours']['edits']:.0f} of {rows['ours']['edits']}", (
-        f"scripted edits are done: at least four fifths of what was asked for, and little changed elsewhere. As the "
-        f"paper edits, {percent(theirs)} are at best, and with nothing done {percent(rows['nothing']['done'])}."
-    )
-
-
-def _layouts() -> tuple[str, str]:
-    rows = values("sample")
-    ours, theirs = (
-        rows["ours"],
-        max((rows[name] for name in ("reference", "reference_w") if name in rows), key=lambda row: row["miou"]),
-    )
-    return f"{ours['seconds']:.1f}\N{NO-BREAK SPACE}s", (
-        f"make an image from a layout that was drawn (four of each, from candidates drawn once for all layouts), with "
-        f"an mIoU of {ours['miou']:.2f}; the paper's way takes {theirs['seconds']:.1f}\N{NO-BREAK SPACE}s for "
-        f"{theirs['miou']:.2f} at best."
-    )
-
-
-def values(name: str) -> dict:
-    """The numbers of a table, from its JSON file."""
-    return json.loads((folder() / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def percent(share: float) -> str:
-    """A share in whole percent, with a no-break space."""
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
-
-
-def folder() -> Path:
-    """The folder of the tables and figures."""
-    return assets() / "evidence"
 
 
 def chapters(root: str) -> Iterator[tuple[str, str]]:

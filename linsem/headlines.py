@@ -1,0 +1,84 @@
+"""The main findings in sentences, with the numbers of the tables in the folder `evidence` of the assets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from linsem.zoo import assets
+
+
+def headlines() -> list[tuple[str, str]]:
+    """(number, sentence) for each finding whose file is available."""
+    found = []
+    for make in (_linear, _few, _strokes, _edits, _layouts):
+        try:
+            found.append(make())
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # no such file, or another format
+            continue
+    return found
+
+
+def _linear() -> tuple[str, str]:
+    score = values("extractors")
+    best = max(score["nse1"], score["nse2"])
+    return percent(score["lse"] / best), (
+        f"of what the best network with hidden layers finds is found by one matrix "
+        f"(mIoU {score['lse']:.2f} against {best:.2f})."
+    )
+
+
+def _few() -> tuple[str, str]:
+    score = values("few-shot")["linear"]  # largest logits on all sides, and the stricter of both full extractors
+    full = max(score["full"], score["full_at_psi"])
+    return percent(score["suggested"]["8"] / full), (
+        f"of the accuracy of thousands of labelled images is reached with eight that it suggests; with eight at random "
+        f"{percent(score['ours']['8'] / full)}, and {percent(score['reference']['8'] / full)} as the paper fits "
+        "them, at a rate that is low for these features."
+    )
+
+
+def _strokes() -> tuple[str, str]:
+    score = values("scribbles")
+    return percent(score["page"] / score["dense"]), (  # as a visitor's strokes are fitted
+        f"of the accuracy of images painted all over is reached with strokes over {percent(score['pixels'])} of "
+        "their pixels."
+    )
+
+
+def _edits() -> tuple[str, str]:
+    rows = values("edit")
+    theirs = max(row["done"] for name, row in rows.items() if name in ("reference", "reference_slow"))
+    moved = f", or {percent(rows['reference_w']['done'])} with its objective moved to w" * ("reference_w" in rows)
+    return f"{rows['ours']['done'] * rows['ours']['edits']:.0f} of {rows['ours']['edits']}", (
+        f"scripted edits are done: at least four fifths of what was asked for, and little changed elsewhere. As the "
+        f"paper edits, {percent(theirs)} are{moved}, and with nothing done {percent(rows['nothing']['done'])}."
+    )
+
+
+def _layouts() -> tuple[str, str]:
+    rows = values("sample")
+
+    def cost(row: dict) -> str:
+        return f"{row['seconds']:.1f}\N{NO-BREAK SPACE}s for {row['miou']:.2f}"
+
+    moved = f", or {cost(rows['reference_w'])} with its objective moved to w" * ("reference_w" in rows)
+    return f"{rows['ours']['seconds']:.1f}\N{NO-BREAK SPACE}s", (
+        f"make an image from a layout that was drawn (four of each, from candidates drawn once for all layouts), with "
+        f"an mIoU of {rows['ours']['miou']:.2f}; the paper's way takes {cost(rows['reference'])}{moved}."
+    )
+
+
+def values(name: str) -> dict:
+    """The numbers of a table, from its JSON file."""
+    return json.loads((folder() / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def percent(share: float) -> str:
+    """A share in whole percent, with a no-break space."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def folder() -> Path:
+    """The folder of the tables and figures."""
+    return assets() / "evidence"
