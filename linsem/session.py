@@ -31,7 +31,8 @@ class Session:
     """The labelling bench.
 
     `version` increases with each change that affects a fit; `serial` numbers the keys, which begin with `token`, unique
-    to each bench. `built_in`: the shipped extractor is used although the visitor has fitted one.
+    to each bench. `built_in`: the shipped extractor is used although the visitor has fitted one. `dropped`: the
+    unlabelled pictures that made room for others last.
     """
 
     model: str = ""
@@ -42,6 +43,7 @@ class Session:
     serial: int = 0
     past: tuple[Change, ...] = ()
     built_in: bool = False
+    dropped: tuple[Picture, ...] = ()
 
     def find(self, key: str | None) -> int | None:
         """The position of the picture with this key, or None."""
@@ -65,11 +67,12 @@ def new_session(model: str, categories: tuple[Category, ...]) -> Session:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fitted extractor, the `version` of the session it was fitted to, and the duration of the fit."""
+    """A fitted extractor, the `version` and the `token` ("": unknown) of its session, and the duration of the fit."""
 
     extractor: Extractor
     version: int
     seconds: float
+    token: str = ""
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -96,15 +99,19 @@ def check_room(session: Session, count: int, limit: int) -> None:
 
 
 def keep_labelled(session: Session) -> Session:
-    """The bench without the unlabelled pictures."""
-    return replace(session, pictures=session.labelled)
+    """The bench without the unlabelled pictures; a stroke that was under way on one brings it back (`paint`)."""
+    dropped = tuple(picture for picture in session.pictures if not picture.painted)
+    return replace(session, pictures=session.labelled, dropped=dropped)
 
 
 def paint(session: Session, key: str, labels: np.ndarray, stamp: int = 0) -> Session:
     """Take over the labels (H, W) uint8 of a picture from the painter; an outdated key or stamp changes nothing."""
     index = session.find(key)
     if index is None:
-        return session
+        back = tuple(picture for picture in session.dropped if picture.key == key)
+        if not back or (labels == IGNORE).all():
+            return session
+        session, index = replace(session, pictures=session.pictures + back, dropped=()), len(session.pictures)
     picture = session.pictures[index]
     if labels.shape != picture.labels.shape:
         raise SessionError(f"labels: expected {picture.labels.shape}, got {labels.shape}")

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from linsem.errors import InputError
 from linsem.looks import Looks
 from linsem.pixels import IGNORE
 from linsem.project import ProjectError, load_project
 from linsem.seeds import parse_seeds
-from linsem.session import Fitted, paint
+from linsem.session import Fitted, new_session, paint
 from linsem.settings import Settings
 from linsem.track import EditPoint, goes_on, painted_here, push, step
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.editing import Editing, _report_line, painted_since
 from linsem.ui.labelling import Labelling
+from linsem.ui.layouts import Layouts
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -80,7 +83,7 @@ def test_a_fit_between_two_visits_keeps_all_edits_and_each_is_read_anew_when_it_
     assert visited.extractor is later.extractor and visited.position == 2
     assert not np.array_equal(visited.now.labels, track.now.labels)
     for by in (-1, -1, 1, 1):
-        visited, *_ = editing.move(visited, by)
+        visited, *_ = editing.move(visited, None, by)
         assert np.array_equal(visited.now.labels, read(track.model, later.extractor, [visited.now.ws]).labels[0])
     assert seen == [1, 1, 1] and not visited.stale  # the way forth needs none
     assert visited.position == 2 and np.array_equal(editing.settle(visited)[1][0], track.points[0].rgb)
@@ -214,6 +217,47 @@ def test_what_is_painted_during_a_run_is_there_after_it_and_what_was_asked_for_i
         assert (painted_since(done, other) == IGNORE).all()
     back = step(done, -1)  # undone: the strokes that led away from it
     assert np.array_equal(painted_since(back, PainterLabels(done.key, more, 4)), asked)
+
+
+def test_what_is_painted_on_a_state_is_there_again_after_undo_and_redo_and_only_there(services):
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    wish = np.full(track.now.labels.shape, IGNORE, np.uint8)
+    wish[:3] = 1
+    painted = PainterLabels(track.key, wish, 4)
+    before, *_ = editing.move(track, painted, -1)
+    assert before.now.wish is None
+    other = np.where(wish == 1, 2, IGNORE).astype(np.uint8)
+    again, *_ = editing.move(before, PainterLabels(before.key, other, 5), 1)
+    assert np.array_equal(again.now.wish, wish) and np.array_equal(again.points[1].wish, other)
+    assert np.array_equal(editing.settle(again)[0].labels, wish)
+    late, *_ = editing.move(again, replace(painted, key="another"), -1)  # the painter does not show this state yet
+    assert np.array_equal(late.now.wish, other) and np.array_equal(late.points[2].wish, wish)
+
+
+def test_the_bar_of_an_edit_never_goes_back(services, monkeypatch):
+    """The samples that are drawn first take a part of it."""
+    session, fitted = bench_of(services)
+    editing = Editing(services)
+    track = editing.from_bench(session, fitted)
+    wish = np.full(track.now.labels.shape, IGNORE, np.uint8)
+    wish[:3] = 1
+    monkeypatch.setattr("linsem.ui.editing.EVERY", 0.0)
+    lines = [f[2] for f in editing.run(track, PainterLabels(track.key, wish, 1), 20, False, False, "#000000")]
+    bar = [float(each) for line in lines for each in re.findall(r'aria-valuenow="(\d+)"', line)]
+    assert any("samples drawn" in line for line in lines) and any("Step" in line for line in lines)
+    assert bar == sorted(bar) and bar[-1] <= 100
+
+
+def test_without_an_extractor_the_former_image_and_its_downloads_are_taken_away(services):
+    editing = Editing(services)
+    painter, slider, undo, redo, gone, *files = editing.nothing()
+    assert painter is None and slider is None and gone.choices == []
+    assert not any(button.interactive for button in (undo, redo, *files))
+    session = new_session("digiface-64", CATEGORIES)
+    with pytest.raises(InputError):
+        editing.visit(session, None, None)
+    assert Layouts(services).canvas(session, None, None) is None
 
 
 def test_what_a_run_has_made_is_taken_over_once_and_only_by_its_own_track(services):

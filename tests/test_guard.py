@@ -160,6 +160,14 @@ def test_what_came_in_is_not_kept_with_the_session(loop, blocks):
     assert "xxx" in repr(state.config_values)  # the twin: this is where Gradio keeps it
 
 
+def test_nor_is_what_goes_out(loop, blocks):
+    """It would stay for an hour after the visitor has left."""
+    answer, state = called(loop, blocks, "own", ["x" * 1000])
+    outputs = next(f for f in blocks.fns.values() if f.api_name == "own").outputs
+    assert answer == [JsonData({"n": 1000})] and outputs
+    assert all("value" not in state.config_values[b._id]["props"] for b in outputs if b._id in state.config_values)
+
+
 def test_a_programs_call_leaves_no_session_and_a_visitors_stays(loop, blocks):
     """Each call of curl or JavaScript comes under a name of its own."""
     holder = gr.state_holder.StateHolder()

@@ -15,7 +15,7 @@ from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
 from linsem.session import Fitted, Session, add_category, add_pictures, new_session, set_labels
 from linsem.settings import Settings
-from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb
+from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
@@ -101,6 +101,13 @@ def test_the_button_names_the_image_least_like_the_labelled(services):
     full = session_of(services, [1, 2], [0, 1])
     _, _, button, position = Bench(services).overview(full, replace(fitted, version=full.version), None, "labels")
     assert position is None and not button.interactive
+
+
+def test_a_fit_of_another_bench_is_not_used(services):
+    """It may end after another project of the same categories has been opened."""
+    one, other = (session_of(services, [1, 2], [0]) for _ in range(2))
+    fitted = Fitted(ToyGenerator().known_extractor(), one.version, 0.1, one.token)
+    assert usable(one, fitted) and not usable(other, fitted)
 
 
 @pytest.mark.parametrize("psi", [-1, float("nan"), "much", None])

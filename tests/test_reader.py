@@ -119,7 +119,7 @@ def test_an_edit_and_a_sampling_say_what_they_left_out(services, session, fitted
     assert "hat&#x27; was left out" in line
     *_, (results, _, line) = sampling.run(session, fitted, layout, 1, 12, 0, 0)
     assert "hat&#x27; was left out" in line and len(results.frame.seeds) == 1
-    assert sampling.sides(results).items == () and len(sampling.sides(sampling.chosen(results, 0)).items) == 3
+    assert sampling.sides(results, None).items == () and len(sampling.sides(results, 0).items) == 3
 
 
 def test_stop_says_how_far_an_edit_came(services, session):

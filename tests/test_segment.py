@@ -47,11 +47,11 @@ def test_no_more_images_are_shown_at_once_than_a_visitor_may_keep(services, monk
 def test_results_of_another_generator_are_not_sent_to_edit():
     """Their latents may fit the chosen one, and would draw another image."""
     frame = SampleFrame(1, 1, np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4)), np.zeros((1, 5, 24)), (1.0,), (7,))
-    results, wiring = Results("one", frame, None, None, 0), object.__new__(_Wiring)
+    results, wiring = Results("one", frame, None, None), object.__new__(_Wiring)
     with pytest.raises(InputError, match="these results are of one, and other is chosen now"):
-        wiring.to_edit(new_session("other", CATEGORIES), None, results)
+        wiring.to_edit(new_session("other", CATEGORIES), None, results, None)
     with pytest.raises(InputError, match="choose a result first"):
-        wiring.to_edit(new_session("one", CATEGORIES), None, replace(results, current=None))
+        wiring.to_edit(new_session("one", CATEGORIES), None, None, None)
 
 
 def test_coming_back_to_the_tab_changes_nothing_and_another_extractor_is_followed(services):

@@ -238,6 +238,17 @@ def test_new_images_keep_the_labelled_ones_and_there_is_a_limit(session):
         bench.remove_picture(kept, 0)
 
 
+def test_a_stroke_that_ends_on_an_image_that_made_room_brings_it_back(session):
+    """The images come while the finger is still down."""
+    kept = bench.keep_labelled(bench.paint(session, session.pictures[2].key, labels(r0=0)))
+    assert [p.seed for p in kept.pictures] == [7]
+    gone = session.pictures[0]
+    assert bench.paint(kept, gone.key, gone.labels) is kept  # nothing is painted on it
+    back = bench.paint(kept, gone.key, labels(r3=1), 5)
+    assert [p.seed for p in back.pictures] == [7, gone.seed] and (back.pictures[1].labels[3] == 1).all()
+    assert back.version > kept.version and bench.paint(kept, "none-of-these", labels(r3=1)) is kept
+
+
 def test_sureness_is_the_mean_where_a_category_is_found(session):
     painted = bench.paint(session, session.pictures[0].key, labels(r0=0, r1=1))
     predicted = np.zeros((3, *SIZE), np.uint8)

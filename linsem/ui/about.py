@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import gradio as gr
 
 from linsem.headlines import headlines
@@ -63,12 +65,13 @@ def build(settings: Settings) -> None:
             gr.Markdown(API)
         with gr.Column(scale=1, min_width=330):
             gr.HTML(_facts())
-    gr.HTML(_front(settings.root_path))
+    root = settings.root_path or os.environ.get("GRADIO_ROOT_PATH", "")
+    gr.HTML(_front(root))
     gr.HTML(f"<h3>Generators and their licences</h3>{_models(True)}")
     gr.HTML('<h3 class="ls-more">In detail</h3>')
     with gr.Accordion("How it works", open=False):
         gr.Markdown(HOW)
-    for title, html in evidence.chapters(settings.root_path):
+    for title, html in evidence.chapters(root):
         with gr.Accordion(title, open=False):
             gr.HTML(html)
     with gr.Accordion("Bring your own generator", open=False):

@@ -140,7 +140,7 @@ class Bench:
         images = f"{len(labelled)} image{'s' if len(labelled) > 1 else ''}"
         line = show.status(f"Learnt from {pixels} pixels on {images} in {seconds:.2f} s.", "good")
         state = replace(painter_state(session, index, reading), opens=False)
-        return Fitted(extractor, session.version, seconds), state, line
+        return Fitted(extractor, session.version, seconds, session.token), state, line
 
     def overview(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
@@ -226,9 +226,10 @@ def shown(session: Session, painted: PainterLabels | None) -> int:
 
 
 def usable(session: Session, fitted: Fitted | None) -> bool:
-    """Whether there is a fit, and it belongs to this generator and has these categories."""
+    """Whether there is a fit, and it belongs to this bench and its generator, and has its categories."""
     return (
         fitted is not None
+        and fitted.token in ("", session.token)
         and fitted.extractor.generator_id == split_label(session.model)[0]
         and names_of(fitted.extractor.categories) == names_of(session.categories)
     )

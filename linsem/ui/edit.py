@@ -15,7 +15,7 @@ from linsem.ui import show
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing
-from linsem.ui.events import ALWAYS, on
+from linsem.ui.events import ALWAYS, LAST, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.reader import Reader
 from linsem.ui.services import Services, reach
@@ -134,7 +134,13 @@ class _Wiring:
         on(self.drawn.change, self.settled, *self.settle, **quiet)
         self._open(tab.select)
         other = on(
-            at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], cancels=self.going, **quiet
+            at.reader.radio.input,
+            at.reader.choose,
+            [who[0], at.reader.radio],
+            [who[0]],
+            cancels=self.going,
+            **quiet,
+            **LAST,
         )
         self.idle(self._open(other.then).then)
         seed = partial(gr.on, [at.take.click, at.seed.submit])
@@ -145,15 +151,18 @@ class _Wiring:
         ):
             self.arrive(taken)
         for button, by in ((at.undo, -1), (at.redo, 1)):
-            moved = on(button.click, lambda now, by=by: logic.move(now, by), [self.track], self.changed, **quiet)
-            self.bench.store(on(moved.then, self.settled, *self.settle, **quiet).then)
+            moved = on(
+                button.click, lambda now, painted, by=by: logic.move(now, painted, by), [self.track, at.painter],
+                self.changed, **quiet,
+            )  # fmt: skip
+            self.bench.store(on(moved.then, self.moved, *self.settle, **quiet, **LAST).then)
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
         asked = [*self.who, self.track, self.shown, self.drawn]
-        opened = on(register, self.visit, asked, [*self.changed, self.drawn], **self.quiet)
+        opened = on(register, self.visit, asked, [*self.changed, self.drawn], **self.quiet, **LAST)
         self._mark(opened.then)
-        on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet)
+        on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet, **LAST)
         return opened
 
     def _mark(self, register: Callable) -> None:
@@ -164,7 +173,7 @@ class _Wiring:
             return gr.Column(visible=bool(shelf.items)), shelf, self.logic.strip(session, now)
 
         shown = [self.at.offered, self.at.shelf, self.at.strip]
-        on(register, marked, [*self.who, self.track], shown, **self.quiet)
+        on(register, marked, [*self.who, self.track], shown, **self.quiet, **LAST)
 
     def _wire_runs(self) -> None:
         at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
@@ -178,7 +187,7 @@ class _Wiring:
             on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], made, **long),
         ]
         for each in self.going:
-            settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet)
+            settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet, **LAST)
             self.idle(settled.then)
             self.bench.store(settled.then)
             self._settle_after(self._adopt(each.failure).then)  # a failed run does not trigger `then`
@@ -217,8 +226,8 @@ class _Wiring:
         def look(now: Track | None) -> tuple[Strip, str]:
             return self.logic.look(now) if now else (Strip(()), show.status(READY))
 
-        looked = on(register, look, [self.track], [self.at.frames, self.at.line], **self.quiet)
-        settled = on(looked.then, self.settled, *self.settle, **self.quiet)
+        looked = on(register, look, [self.track], [self.at.frames, self.at.line], **self.quiet, **LAST)
+        settled = on(looked.then, self.settled, *self.settle, **self.quiet, **LAST)
         self.idle(settled.then)
         return settled
 
@@ -230,9 +239,13 @@ class _Wiring:
 
     def settled(self, now: Track | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """The values of `Editing.settle`, and which track they are of."""
-        if now is None:
-            return tuple([gr.skip()] * len(self.settle[1]))
+        if now is None:  # the generator has no extractor, say
+            return (*self.logic.nothing(), "")
         return (*self.logic.settle(now, painted), now.name)
+
+    def moved(self, now: Track | None, painted: PainterLabels | None) -> tuple[object, ...]:
+        """As `settled`, after an undo or redo: strokes stay on the state that they were painted on (`Editing.move`)."""
+        return self.settled(now, None)
 
     def visit(
         self, session: Session, fitted: Fitted | None, now: Track | None, shown: str, drawn: int
@@ -244,7 +257,7 @@ class _Wiring:
         try:
             visited = self.logic.visit(session, fitted, now)
         except InputError as error:
-            return None, Strip(()), show.status(str(error), "bad"), drawn
+            return None, Strip(()), show.status(str(error), "bad"), drawn + 1
         if visited is now and now.name == shown:
             return gr.skip(), gr.skip(), gr.skip(), drawn
         return visited, *self.logic.look(visited), drawn + 1

@@ -30,6 +30,7 @@ from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between the frames sent to the browser
+SAMPLING = 0.3  # of the progress bar: the samples that are drawn before the first step, if any
 READY = "Paint what should be there, then press Run."
 PAINTED = "This is painted already: press Run, or add strokes."
 
@@ -168,7 +169,7 @@ class Editing:
         wish: np.ndarray | None = None,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Frames for the page. While it runs the track keeps the strokes, so that a run that is stopped can go on."""
-        before, frame, last, clock = track.now, None, 0.0, time.monotonic()
+        before, frame, last, clock, begun = track.now, None, 0.0, time.monotonic(), 0.0
         yield track, Strip((Thumb(before.rgb, "before"), Thumb(before.rgb, "now"))), show.progress(0, "Starting ...")
         for frame in frames:
             if time.monotonic() - last < EVERY:
@@ -176,9 +177,10 @@ class Editing:
             last = time.monotonic()
             if frame.sampled is not None:
                 line = f"Your labels are new to editing: {frame.sampled} of {SAMPLES} samples drawn to start from."
-                yield gr.skip(), gr.skip(), show.progress(frame.sampled / SAMPLES, line)
+                begun = SAMPLING
+                yield gr.skip(), gr.skip(), show.progress(begun * frame.sampled / SAMPLES, line)
                 continue
-            yield _frame(track, frame, caption, {**more, "of": steps}, wish)
+            yield _frame(track, frame, caption, {**more, "of": steps}, wish, begun)
         yield _frame(track, frame, caption, {**more, "seconds": time.monotonic() - clock})
 
     # --- what is shown of a track ------------------------------------------------------------------------------------
@@ -203,6 +205,12 @@ class Editing:
             *[gr.DownloadButton(value=file, interactive=True) for file in files],
         )
 
+    @staticmethod
+    def nothing() -> tuple[object, ...]:
+        """The same where there is no track."""
+        buttons = [gr.Button(interactive=False)] * 2
+        return None, None, *buttons, gr.Dropdown([], value=None), *[gr.DownloadButton(interactive=False)] * 3
+
     def _files(self, track: Track) -> list[str]:
         now, downloads = track.now, self.services.downloads
         buffer = io.BytesIO()
@@ -225,9 +233,12 @@ class Editing:
         what = READY if now.wish is None else PAINTED
         return strip, show.status(f"{now.caption[:1].upper()}{now.caption[1:]}. {what}")
 
-    def move(self, track: Track | None, by: int) -> tuple[object, ...]:
-        """Undo or redo."""
-        track = step(_needed(track), by)
+    def move(self, track: Track | None, painted: PainterLabels | None, by: int) -> tuple[object, ...]:
+        """Undo or redo; what is painted on the state shown is there again when it is shown again."""
+        track = _needed(track)
+        if painted is not None and painted.key == track.key:
+            track = painted_here(track, painted.labels)
+        track = step(track, by)
         track = self._read(track, track.extractor)
         return track, *self.look(track)
 
@@ -263,8 +274,9 @@ def _target(track: Track, painted: PainterLabels | None) -> np.ndarray:
 
 
 def _frame(
-    track: Track, frame: EditFrame, caption: str, more: dict[str, object], wish: np.ndarray | None = None
-) -> tuple[object, ...]:
+    track: Track, frame: EditFrame, caption: str, more: dict[str, object], wish: np.ndarray | None = None,
+    begun: float = 0.0,
+) -> tuple[object, ...]:  # fmt: skip
     """What the tab shows of a frame; `more` is added to its report, and `wish` stays painted.
 
     It has `left_out`, a note; `removed`, the name of the category to remove; and in each frame but the last `of`, the
@@ -277,7 +289,7 @@ def _frame(
         return track, strip, _report_line(report)
     matched = f"{_percent(report['agreement_after'])} matched ({_percent(report['agreement_before'])} at the start)"
     line = f"Step {report['steps']} of {more['of']}: {matched}."
-    return track, strip, show.progress(report["steps"] / more["of"], line)
+    return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], line)
 
 
 def _report_line(report: dict[str, object]) -> str:

@@ -17,7 +17,7 @@ from linsem.errors import InputError
 
 SWEEP_SECONDS = 60  # between two searches for expired files
 MAX_NAME = 160  # bytes of a file name: file systems allow 255
-_OF_GRADIO = re.compile(r"[0-9a-f]{64}")  # the names of Gradio's folders, one per file
+_CACHED = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")  # the names of folders of one file: Gradio's, and the painter's
 _UNSAFE = re.compile(r"[^\w.~+@-]+")
 
 
@@ -88,7 +88,7 @@ class Downloads:
                 old = time.time() - entry.stat().st_ctime > self.keep_seconds
             except OSError:  # another process has deleted it
                 continue
-            if old and _OF_GRADIO.fullmatch(entry.name):
+            if old and _CACHED.fullmatch(entry.name):
                 shutil.rmtree(entry, ignore_errors=True)
 
     def _sweep(self) -> None:

@@ -2,7 +2,7 @@
 
 Gradio answers unreadable input with an uninformative error, and a call of an unknown endpoint with a bare 500. Here
 both become sentences. Gradio also reads JSON bodies of any size, and keeps the values of an event's inputs in the
-visitor's session. Here the size of a body is limited and inputs are not kept.
+visitor's session, and those of its outputs. Here the size of a body is limited and neither is kept.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class GuardedBlocks(gr.Blocks):
             log.error("around a request", exc_info=error)
             raise gr.Error(OURS, print_exception=False) from None
         finally:
+            forget(block_fn, state)
             if ends and is_public(block_fn):
                 leave(getattr(self, "state_holder", None), state)
 
@@ -119,9 +120,12 @@ def unread(block_fn: Any, inputs: list[Any]) -> str:
 
 
 def forget(block_fn: Any, state: Any) -> None:
-    """Drop the copies of an event's inputs that Gradio keeps for links to a page's state, unused here."""
+    """Drop the copies of an event's inputs and outputs that Gradio keeps for links to a page's state, unused here.
+
+    They would stay as long as the session does, after the visitor has left: label maps, and whole projects.
+    """
     values = getattr(state, "config_values", {})
-    for block in block_fn.inputs:
+    for block in (*block_fn.inputs, *block_fn.outputs):
         if block._id in values:
             values[block._id].get("props", {}).pop("value", None)
 

@@ -14,7 +14,7 @@ from linsem.ui import show
 from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
-from linsem.ui.events import on
+from linsem.ui.events import LAST, on
 from linsem.ui.examples import example_project
 from linsem.ui.labelling import START, Labelling
 from linsem.ui.projects import Copy, Opened, Projects, copies
@@ -197,7 +197,7 @@ class _Wiring:
         self._overview(on(at.fit.click, self.bench.fit, self.now, self.fits, **self.quiet))
         self._learn(at.live.input)
         on(at.live.input, lambda live: gr.Button(visible=not live), [at.live], [at.fit], **self.quick)
-        self._see(at.view.input)
+        self._see(at.view.input, **LAST)
         for moved in (
             on(at.strip.select, logic.choose, self.now, [at.painter], trigger_mode="multiple", **self.quiet),
             on(at.next_one.click, logic.next_one, [*self.now, self.suggested], [at.painter], **self.quiet),

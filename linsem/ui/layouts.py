@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from linsem.errors import InputError
-from linsem.extractor import Extractor
+from linsem.extractor import Extractor, ExtractorError
 from linsem.masks import LabelMapError, read_layout
 from linsem.palette import Category, colorize, read_label_map
 from linsem.pixels import IGNORE, resize_labels
@@ -24,6 +24,7 @@ from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb
 
+MASK = "your mask"  # where the layout of an uploaded file is from
 NO_LAYOUT = "Click an example, upload a mask, take the layout of an image, or paint one."
 
 
@@ -50,13 +51,17 @@ class Layouts:
     def __init__(self, services: Services) -> None:
         self.services, self.gpu = services, services.gpu
 
+    def cleared(self, layout: Layout | None) -> tuple[object, ...]:
+        """Remove the layout together with the file of a mask, unless it has come from elsewhere since."""
+        if layout is not None and layout.origin != MASK:
+            return (gr.skip(),) * 4
+        return None, *self.show_layout(None), show.status(NO_LAYOUT)
+
     def upload(self, session: Session, fitted: Fitted | None, file: str | None) -> tuple[object, ...]:
         """Load a mask from a file and report how it was interpreted; an invalid file is removed with an error line."""
-        if file is None:
-            return None, *self.show_layout(None), show.status(NO_LAYOUT), gr.skip()
         extractor = chosen_extractor(self.services, session, fitted)
         try:
-            layout, report = self._read(session.model, extractor, uploaded(file, "mask"), "your mask")
+            layout, report = self._read(session.model, extractor, uploaded(file, "mask"), MASK)
         except LabelMapError as error:
             return gr.skip(), gr.skip(), gr.skip(), show.status(_plain(error), "bad"), None
         return *self._taken(extractor, layout, understood(report)), gr.skip()
@@ -115,9 +120,15 @@ class Layouts:
         share = 100 * float((painted.labels != IGNORE).mean())
         return self._taken(extractor, layout, f"{share:.0f} % of the layout is painted, and the rest is free.")
 
-    def canvas(self, session: Session, fitted: Fitted | None, base: Base | None) -> PainterState:
-        """A painter state of the generator's size, with `base` painted on it, as far as the extractor knows it."""
-        extractor = chosen_extractor(self.services, session, fitted)
+    def canvas(self, session: Session, fitted: Fitted | None, base: Base | None) -> PainterState | None:
+        """A painter state of the generator's size, with `base` painted on it, as far as the extractor knows it.
+
+        None, an empty painter, while there is no extractor.
+        """
+        try:
+            extractor = chosen_extractor(self.services, session, fitted)
+        except ExtractorError:
+            return None
         labels = np.full(extractor.size, IGNORE, np.uint8)
         if base is not None:
             labels = resize_labels(in_terms_of(base.layout, extractor.categories, strict=False), extractor.size)

@@ -60,7 +60,9 @@ async function receive() {
     refresh();
   } catch (error) {
     console.error("LabelPainter:", error);
-    if (mine === turn) say("The image could not be shown.");
+    if (mine !== turn) return;
+    goal = now?.key ?? null; // values for the image that is still shown count again
+    say("The image could not be shown.");
   }
 }
 

@@ -179,16 +179,18 @@ function listens() {
 }
 
 function onKeyDown(event) {
-  if (event.defaultPrevented || event.altKey || !listens()) return;
+  if (event.defaultPrevented || !listens()) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (event.ctrlKey || event.metaKey) {
+  const typed = event.altKey && (key === "[" || key === "]"); // on many keyboards with AltGr, which counts as Ctrl and Alt
+  if (event.altKey && !typed) return;
+  if ((event.ctrlKey || event.metaKey) && !typed) {
     if (key === "z") event.shiftKey ? redo() : undo();
     else if (key === "y") redo();
     else return;
   } else if (key === " " && (view.matches(":hover") || document.activeElement === view)) { ui.space = true; moveCursor(); }
   else if (document.activeElement === view && ARROWS[key]) walk(ARROWS[key], event.shiftKey);
   else if (document.activeElement === view && key === "Enter") stampHere();
-  else if (/^[0-9]$/.test(key) && !event.shiftKey) choose((Number(key) + 9) % 10);
+  else if (/^[0-9]$/.test(key)) choose((Number(key) + 9) % 10);
   else if (keys[key]) keys[key]();
   else return;
   event.preventDefault();

@@ -187,7 +187,7 @@ class Projects:
         loaded = self.services.studio.extractor(session.model, load_extractor(path))
         if [c.name for c in loaded.categories] != [c.name for c in session.categories]:
             raise ProjectError("project: its extractor has other categories than its labels")
-        return Fitted(replace(loaded, categories=session.categories), session.version, 0.0)
+        return Fitted(replace(loaded, categories=session.categories), session.version, 0.0, session.token)
 
     def _fit_for(self, session: Session, edits: tuple[ProjectEdit, ...]) -> Fitted | None:
         """Fit immediately if there are edits that no other extractor could read."""
@@ -233,6 +233,8 @@ def edited(session: Session, track: Track | None) -> bool:
 
 def copies(kept: str | None) -> list[Copy]:
     """The copies stored in the browser, newest first; anything else that it says is ignored."""
+    if kept is not None and len(kept) > 4 * KEPT_BYTES:  # of two copies in base64
+        return []
     try:
         rows = json.loads(kept or "[]")
     except (ValueError, RecursionError):

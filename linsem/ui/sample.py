@@ -15,7 +15,7 @@ from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
-from linsem.ui.events import ALWAYS, BUSY, idle, on
+from linsem.ui.events import ALWAYS, BUSY, LAST, idle, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.layouts import NO_LAYOUT, Layouts
 from linsem.ui.reader import Reader
@@ -104,6 +104,7 @@ class _Wiring:
         self.services, self.editing, self.at = services, editing, at
         self.layouts, self.logic = Layouts(services), Sampling(services)
         self.layout, self.base, self.results = gr.State(None), gr.State(None), gr.State(None)
+        self.picked = gr.State(None)  # the seed of the result that was clicked; a run writes `results` meanwhile
         self.who = [bench.session, bench.fitted]
         self.quiet = {**services.short, "show_progress": "hidden"}
 
@@ -112,13 +113,16 @@ class _Wiring:
         at, logic, quiet = self.at, self.logic, self.quiet
         self._wire_layout()
         self._wire_runs()
-        other = on(at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet)
+        other = on(
+            at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet, **LAST
+        )
         for seen in (tab.select, other.then):  # the categories may be others than before
-            on(seen, self.layouts.canvas, [*self.who, self.base], [at.painter], **quiet)
+            on(seen, self.layouts.canvas, [*self.who, self.base], [at.painter], **quiet, **LAST)
         for seen in (tab.select, other.then):
-            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet)
-        on(at.strip.select, logic.choose, [self.results], [self.results, at.sides], **quiet)
-        sent = on(at.send.click, self.to_edit, [*self.who, self.results], [self.editing.wanted, tabs], **quiet)
+            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet, **LAST)
+        on(at.strip.select, logic.choose, [self.results], [self.picked, at.sides], **quiet)
+        asked = [*self.who, self.results, self.picked]
+        sent = on(at.send.click, self.to_edit, asked, [self.editing.wanted, tabs], **quiet)
         self.editing.arrive(sent)
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
 
@@ -126,11 +130,11 @@ class _Wiring:
         at, logic, who, quiet = self.at, self.layouts, self.who, self.quiet
         shown = [self.layout, at.wanted, at.legend, at.line]
         on(at.mask.upload, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
-        on(at.mask.clear, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
+        on(at.mask.clear, logic.cleared, [self.layout], shown, **quiet)
         on(at.shelf.select, self.example, who, shown, **quiet)
         seed = partial(gr.on, [at.take.click, at.number.submit])
         on(seed, logic.from_seed, [*who, at.number, at.psi], shown, **quiet)
-        on(at.paint_tab.select, logic.canvas, [*who, self.base], [at.painter], **quiet)
+        on(at.paint_tab.select, logic.canvas, [*who, self.base], [at.painter], **quiet, **LAST)
         on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base], taken, **quiet)
@@ -141,7 +145,7 @@ class _Wiring:
         asked.append(self.at.look)
         begun = [at.run.click, at.seed.submit, at.look.submit]
         gr.on(begun, None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
-        old = [at.sides, at.send, at.pack, at.file]  # cleared when a new run starts
+        old = [at.sides, at.send, at.pack, at.file, self.picked]  # cleared when a new run starts
         going = on(
             partial(gr.on, begun), self.run, asked, [self.results, at.strip, at.state, *old],
             **self.services.long, show_progress="hidden",
@@ -149,24 +153,24 @@ class _Wiring:
         stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
-            on(ended, self.settled, [self.results], [self.results, at.strip, at.sides, at.send, at.pack], **ALWAYS)
+            on(ended, self.settled, [self.results, self.picked], [at.strip, at.sides, at.send, at.pack], **ALWAYS)
         on(stopped.then, lambda now: show.status("Stopped; what is shown is kept." if now else "Stopped."),
            [self.results], [at.state], **self.quiet)  # fmt: skip
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
         """As `Sampling.run`, but the first frame also clears what is shown of the previous results' chosen one."""
-        first = Strip(()), gr.Button(interactive=False), gr.Button(interactive=False), gr.File(None, visible=False)
+        off = gr.Button(interactive=False)
+        first = Strip(()), off, off, gr.File(None, visible=False), None
         for frame in self.logic.run(*asked):
             yield *frame, *first
-            first = (gr.skip(),) * 4
+            first = (gr.skip(),) * 5
 
-    def settled(self, now: Results | None) -> tuple[object, ...]:
-        """After a run, however it ended: choose the best result unless one is chosen, and enable its actions."""
+    def settled(self, now: Results | None, picked: int | None) -> tuple[object, ...]:
+        """After a run, however it ended: show the chosen result, or else the best, and enable its actions."""
         if now is None or not now.frame.seeds:
-            return gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False), gr.Button(interactive=False)
-        now = self.logic.chosen(now, now.current or 0)
-        free = gr.Button(interactive=True)
-        return now, self.logic.strip(now), self.logic.sides(now), free, free
+            return gr.skip(), gr.skip(), gr.Button(interactive=False), gr.Button(interactive=False)
+        i, free = now.index(picked), gr.Button(interactive=True)
+        return self.logic.strip(now, i), self.logic.sides(now, i), free, free
 
     def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> tuple[object, ...]:
         found, index = self.layouts.examples(session, fitted), int(event.index)
@@ -182,12 +186,14 @@ class _Wiring:
         shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
         return shelf, *self.at.reader.look(session, fitted)
 
-    def to_edit(self, session: Session, fitted: Fitted | None, now: Results | None) -> tuple[Track, gr.Tabs]:
-        if now is None or now.current is None:
+    def to_edit(
+        self, session: Session, fitted: Fitted | None, now: Results | None, picked: int | None
+    ) -> tuple[Track, gr.Tabs]:
+        if now is None or not now.frame.seeds:
             raise InputError("choose a result first")
         if now.model != session.model:
             raise InputError(f"these results are of {now.model}, and {session.model} is chosen now: sample again")
-        i = now.current
+        i = now.index(picked)
         caption = f"sample of seed {now.frame.seeds[i]}"
         return self.editing.logic.start(session, fitted, now.frame.ws[i], caption), gr.Tabs(selected="edit")
 

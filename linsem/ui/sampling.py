@@ -8,7 +8,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gradio as gr
 import numpy as np
@@ -39,7 +39,14 @@ class Results:
     frame: SampleFrame
     extractor: Extractor
     asked: np.ndarray
-    current: int | None = None
+
+    def index(self, seed: int | None) -> int | None:
+        """The position of the result that started from a seed: their order changes during a run. None if there is none.
+
+        Without a seed, or if it is none of theirs, the position of the best.
+        """
+        seeds = list(self.frame.seeds)
+        return (seeds.index(seed) if seed in seeds else 0) if seeds else None
 
 
 class Sampling:
@@ -84,7 +91,8 @@ class Sampling:
                 continue
             last, shown = time.monotonic(), frame.index if frame.seeds else None
             if not frame.seeds:
-                yield gr.skip(), gr.skip(), show.progress(0.3 * seen * 8 / candidates, f"{candidates} candidates ...")
+                done = 0.3 * min(seen * 8 / candidates, 1)
+                yield gr.skip(), gr.skip(), show.progress(done, f"{candidates} candidates ...")
                 continue
             results = results_of(frame)
             line = f"Step {frame.index} of {frame.total}: best match {_percent(frame.scores[0])}."
@@ -99,8 +107,8 @@ class Sampling:
         yield results, self.strip(results), show.status(" ".join(filter(None, (far, line, note))), kind)
 
     @staticmethod
-    def strip(results: Results | None) -> Strip:
-        """The results, best first."""
+    def strip(results: Results | None, current: int | None = None) -> Strip:
+        """The results, best first, one of them marked."""
         if results is None:
             return Strip(())
         frame = results.frame
@@ -111,26 +119,22 @@ class Sampling:
                 )
                 for i in range(len(frame.seeds))
             ),
-            results.current,
+            current,
         )
 
     def choose(self, results: Results | None, event: gr.SelectData) -> tuple[object, ...]:
-        """Choose a result and show its views."""
-        results = self.chosen(results, int(event.index))
-        return results, self.sides(results)
+        """Choose a result: its seed, by which it is known, and its views."""
+        i = int(event.index)
+        if results is None or not 0 <= i < len(results.frame.seeds):
+            return gr.skip(), gr.skip()
+        return results.frame.seeds[i], self.sides(results, i)
 
     @staticmethod
-    def chosen(results: Results | None, index: int) -> Results | None:
-        """The results with the one at `index` chosen, if there is one."""
-        known = results is not None and 0 <= index < len(results.frame.seeds)
-        return replace(results, current=index) if known else results
-
-    @staticmethod
-    def sides(results: Results | None) -> Strip:
-        """The chosen result as image, labels and overlay."""
-        if results is None or results.current is None:
+    def sides(results: Results | None, i: int | None) -> Strip:
+        """A result as image, labels and overlay."""
+        if results is None or i is None:
             return Strip(())
-        i, frame, categories = results.current, results.frame, results.extractor.categories
+        frame, categories = results.frame, results.extractor.categories
         reading = Reading(frame.rgb, frame.labels, np.zeros(frame.labels.shape, np.float32))
         return Strip(
             tuple(

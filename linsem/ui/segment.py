@@ -16,7 +16,7 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
-from linsem.ui.events import ALWAYS, BUSY, idle, on
+from linsem.ui.events import ALWAYS, BUSY, LAST, idle, on
 from linsem.ui.label import LabelTab
 from linsem.ui.reader import Reader, chosen_extractor, own_chosen
 from linsem.ui.services import Services, real, shares, whole
@@ -206,18 +206,20 @@ class _Wiring:
         """Register all events."""
         at, logic, quiet, picture = self.at, self.logic, self.quiet, [self.at.grid, self.at.legend, self.at.sides]
         inputs, outputs = [*self.who, at.seeds, at.psi, at.view], [self.shown, *picture, at.line]
-        other = on(at.reader.radio.input, at.reader.choose, [self.session, at.reader.radio], [self.session], **quiet)
+        other = on(
+            at.reader.radio.input, at.reader.choose, [self.session, at.reader.radio], [self.session], **quiet, **LAST
+        )
         for read in (
             on(at.run.click, logic.run, inputs, outputs, **quiet),
             on(at.seeds.submit, logic.run, inputs, outputs, **quiet),
             on(at.fresh.click, logic.fresh, inputs, [*outputs, at.seeds], **quiet),
-            on(tab.select, logic.visit, [*inputs, self.shown], outputs, **quiet),
-            on(other.then, logic.visit, [*inputs, self.shown], outputs, **quiet),
+            on(tab.select, logic.visit, [*inputs, self.shown], outputs, **quiet, **LAST),
+            on(other.then, logic.visit, [*inputs, self.shown], outputs, **quiet, **LAST),
         ):
             on(read.failure, lambda: NOT_DONE, [], [at.line], **quiet)
         for seen in (tab.select, other.then):
-            on(seen, at.reader.look, self.who, at.reader.parts, **quiet)
-        on(at.view.input, logic.draw, [self.shown, at.view], picture, **quiet)
+            on(seen, at.reader.look, self.who, at.reader.parts, **quiet, **LAST)
+        on(at.view.input, logic.draw, [self.shown, at.view], picture, **quiet, **LAST)
         chosen = on(at.grid.select, logic.choose, [self.shown, at.view], [self.shown, *picture], **quiet)
         chosen.success(None, None, None, js=REVEAL, api_visibility="private")
         self._wire_export()
