@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 
+from linsem.errors import InputError
 from linsem.looks import Looks
 from linsem.offers import ModelError
 from linsem.pixels import IGNORE
@@ -123,14 +125,32 @@ def test_undo_shows_the_picture_that_got_something_back_and_what_is_fitted_follo
     shown = tab.bench.show_picture(session, fitted, 1)
     removed, _ = tab.remove(session, fitted, PainterLabels(shown.key, shown.labels, 1))
     assert [p.seed for p in removed.pictures] == [1, 3]
-    back, still, state = tab.back(removed, fitted, None)
-    assert [p.seed for p in back.pictures] == [1, 2, 3] and state.key == back.pictures[1].key
+    back, still, goal = tab.back(removed, fitted, None)
+    state, reached = tab.show(back, still, None, goal)
+    assert [p.seed for p in back.pictures] == [1, 2, 3] and state.key == goal == back.pictures[1].key
+    assert reached is None and tab.show(back, still, None, None) == (gr.skip(), None)
     assert np.array_equal(state.labels, session.pictures[1].labels)
     assert still.extractor.categories == fitted.extractor.categories
     more = add_category(session, "more")
     assert tab.back(more, fitted, None)[1] is not None
     fitted = replace(fitted, extractor=replace(fitted.extractor, categories=more.categories))
     assert tab.back(more, fitted, None)[1] is None  # of five categories, and there are four again
+
+
+def test_clear_and_remove_are_for_the_image_shown_and_read_none(services, monkeypatch):
+    """What takes time comes after the bench has changed, so that strokes of the meantime are not undone by it."""
+    tab, session = Labelling(services), session_of(services, [1, 2, 3], [0, 1])
+    monkeypatch.setattr(tab.bench, "show_picture", None)
+    second = session.pictures[1]
+    cleared, goal = tab.clear(session, None, PainterLabels(second.key, second.labels, 0))
+    assert goal == cleared.pictures[1].key != second.key and cleared.pictures[1].painted == 0
+    assert cleared.pictures[0] is session.pictures[0]
+    for act in (tab.clear, tab.remove):  # the painter still shows what it was
+        with pytest.raises(InputError, match="the image is about to change"):
+            act(cleared, None, PainterLabels(second.key, second.labels, 0))
+    last = session.pictures[2]
+    removed, goal = tab.remove(session, None, PainterLabels(last.key, last.labels, 0))
+    assert goal == removed.pictures[1].key and len(removed.pictures) == 2
 
 
 def test_a_list_that_is_only_left_changes_nothing_and_one_that_fails_is_told(services, monkeypatch):
@@ -221,9 +241,9 @@ def test_strokes_made_while_images_are_drawn_are_kept(services):
     labels = np.full((32, 32), IGNORE, np.uint8)
     labels[4:8] = 1
     stroke = PainterLabels(session.pictures[1].key, labels, 5)
-    joined, state = tab.join(tab.keep(session, stroke), None, stroke, fresh)
+    joined, goal = tab.join(tab.keep(session, stroke), None, stroke, fresh)
     assert seeds == "4-8" and [p.seed for p in joined.pictures] == [1, 2, 4, 5, 6, 7]  # as many as there is room for
-    assert np.array_equal(joined.pictures[1].labels, labels) and state.key == joined.pictures[2].key
+    assert np.array_equal(joined.pictures[1].labels, labels) and goal == joined.pictures[2].key
     late = PainterLabels(session.pictures[1].key, labels * 0 + 2, 4)  # sent before, and here only now
     assert np.array_equal(absorb(joined, late).pictures[1].labels, labels)
     assert tab.join(joined, None, None, fresh)[0].pictures[2:] != ()  # twice is once

@@ -16,7 +16,7 @@ from linsem.session import (
     merge_categories,
     rename_fitted,
 )
-from linsem.ui.bench import Bench, absorb, shown
+from linsem.ui.bench import absorb, shown
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.events import on
 from linsem.ui.services import Services
@@ -58,14 +58,14 @@ class CategoryEditor:
             return "", FIRST_COLOR
         return session.categories[which].name, session.categories[which].color
 
-    def wire(self, now: list, outputs: list, bench: Bench, queue: dict) -> Iterator[object]:
-        """Have each button change the session and the fit; yields the events, for chaining."""
+    def wire(self, now: list, outputs: list, queue: dict) -> Iterator[object]:
+        """Have each button change the session, the fit, and the key of the image to show; yields the events."""
 
         def finish(
             before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None, *ours: object
         ) -> tuple[object, ...]:
             fitted = rename_fitted(fitted, before, after)
-            return after, fitted, bench.show_picture(after, fitted, shown(before, painted)), *ours
+            return after, fitted, after.pictures[shown(before, painted)].key, *ours
 
         def add(session: Session, fitted: Fitted | None, painted: PainterLabels | None, name: str, color: str) -> tuple:
             session = absorb(session, painted)

@@ -207,7 +207,7 @@ class _Wiring:
             )
 
     def _wire_images(self) -> None:
-        at, logic, changed = self.at, self.logic, [self.session, self.at.painter]
+        at, logic, quick, goal = self.at, self.logic, self.quick, gr.State(None)  # the key of the image to show
         asked, slow = [*self.now, at.seeds, at.psi], {**self.short, "show_progress_on": at.painter}
         suggested = [self.session, at.painter, at.psi]
         worth = on(at.worth.click, logic.suggest, suggested, [at.seeds, at.line], **self.long, show_progress="hidden")
@@ -219,15 +219,16 @@ class _Wiring:
         ]
         on(drawn[0].failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
         for done in (
-            *[on(each.success, logic.join, [*self.now, self.fresh], changed, **self.quick) for each in drawn],
-            on(at.clear.click, logic.clear, self.now, changed, **self.quiet),
-            on(at.remove.click, logic.remove, self.now, changed, **self.quiet),
-            on(at.back.click, logic.back, self.now, [self.session, self.fitted, at.painter], **self.quiet),
-            *at.editor.wire(self.now, [self.session, self.fitted, at.painter], self.bench, self.quiet),
+            *[on(each.success, logic.join, [*self.now, self.fresh], [self.session, goal], **quick) for each in drawn],
+            on(at.clear.click, logic.clear, self.now, [self.session, goal], **quick),
+            on(at.remove.click, logic.remove, self.now, [self.session, goal], **quick),
+            on(at.back.click, logic.back, self.now, [self.session, self.fitted, goal], **quick),
+            *at.editor.wire(self.now, [self.session, self.fitted, goal], quick),
         ):
             presented = self._present(done)
             self.store(presented.then)
-            self._learn(presented.then, trigger_mode="always_last")
+            reached = on(presented.then, logic.show, [*self.now, goal], [at.painter, goal], **self.quiet, **LAST)
+            self._learn(reached.then, trigger_mode="always_last")
         on(at.editor.which.input, at.editor.chosen, [self.session, at.editor.which], at.editor.edited, **self.quick)
 
     def _present(self, source: object) -> object:

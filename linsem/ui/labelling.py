@@ -127,36 +127,54 @@ class Labelling:
         seeds = format_seeds(next_seeds(session.last_seed, count))
         return self.draw(session, fitted, painted, seeds, psi), seeds
 
+    # What changes the bench returns it at once, and the key of the image to show, which `show` may have to read first:
+    # strokes that are kept meanwhile would be lost with a session that came after them.
+
     def join(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, fresh: Fresh | None
     ) -> tuple[object, ...]:
-        """Put what `draw` or `more` drew on the bench, and show the first of it."""
+        """Put what `draw` or `more` drew on the bench, and go to the first of it."""
         if fresh is None or fresh.token != session.token:  # another bench came meanwhile
             return gr.skip(), gr.skip()
         joined = self.bench.join(session, painted, fresh)
         kept = len(absorb(session, painted).labelled)
-        return joined, self.bench.show_picture(joined, fitted, kept if len(joined.pictures) > kept else 0)
+        return joined, joined.pictures[kept if len(joined.pictures) > kept else 0].key
 
-    def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        index = shown(session, painted)
+    def clear(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[Session, str]:
+        session, index = _there(session, painted)
         session = set_labels(session, index, session.pictures[index].labels * 0 + IGNORE)
-        return session, self.bench.show_picture(session, fitted, index)
+        return session, session.pictures[index].key
 
-    def remove(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        session = absorb(session, painted)
-        index = shown(session, painted)
+    def remove(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[Session, str]:
+        session, index = _there(session, painted)
         session = remove_picture(session, index)
-        return session, self.bench.show_picture(session, fitted, index)
+        return session, session.pictures[min(index, len(session.pictures) - 1)].key
 
-    def back(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """Undo, and show the image that was restored; the categories of the fit are renamed accordingly."""
+    def back(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None
+    ) -> tuple[Session, Fitted | None, str]:
+        """Undo, and go to the image that was restored; the categories of the fit are renamed accordingly."""
         before = absorb(session, painted)
         session = undo(before, self.services.settings.max_pictures)
         changed = [i for i, picture in enumerate(session.pictures) if before.find(picture.key) is None]
-        index = changed[0] if len(changed) == 1 else shown(before, painted)
-        fitted = rename_fitted(fitted, before, session)
-        return session, fitted, self.bench.show_picture(session, fitted, index)
+        index = changed[0] if len(changed) == 1 else min(shown(before, painted), len(session.pictures) - 1)
+        return session, rename_fitted(fitted, before, session), session.pictures[index].key
+
+    def show(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, goal: str | None
+    ) -> tuple[object, None]:
+        """The image with the key `goal`, if there is one; and no goal, as it is reached."""
+        session = absorb(session, painted)
+        index = session.find(goal)
+        return gr.skip() if index is None else self.bench.show_picture(session, fitted, index), None
+
+
+def _there(session: Session, painted: PainterLabels | None) -> tuple[Session, int]:
+    """The session with what is painted, and the position of the image that the painter shows; refuses a former one."""
+    session = absorb(session, painted)
+    if painted is not None and session.find(painted.key) is None:
+        raise InputError("the image is about to change: wait a moment, then press again")
+    return session, shown(session, painted)
 
 
 def not_had(reason: str, here: str) -> str:

@@ -99,3 +99,68 @@ def test_strokes_go_on_while_new_images_are_drawn(visitor, model):
     visitor.page.wait_for_timeout(2500)
     visitor.page.locator("#label-strip .th button").first.click()
     visitor.until(lambda: skin(visitor, model).sum() > before)
+
+
+def test_a_stroke_that_ends_after_its_image_has_made_room_brings_the_image_back(visitor, model):
+    """The new images come while the button is down, and the unlabelled ones make room for them."""
+    page = visitor.page
+    visitor.category("label-painter", "skin")
+    box = page.locator("#label-painter [data-part=view]").bounding_box()
+    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.4, 0.5, 0.6)]
+    page.mouse.move(*at[0])
+    page.evaluate("document.querySelector('#label-more').click()")
+    page.mouse.down()
+    page.mouse.move(*at[1], steps=5)
+    expect(page.locator("#label-strip")).to_contain_text("seed 9")
+    expect(page.locator("#label-strip")).not_to_contain_text("seed 1\n")
+    page.mouse.move(*at[2], steps=5)
+    page.mouse.up()
+    visitor.until(lambda: page.locator("#label-strip").inner_text().count(" px") == 1)
+    names = page.locator("#label-strip .th span").all_inner_texts()
+    assert names.count("seed 1") == 1 and "seed 9" in names
+    page.locator("#label-strip .th button").nth(names.index("seed 1")).click()
+    visitor.until(lambda: skin(visitor, model).sum() > 40)
+
+
+def test_strokes_of_an_edit_are_on_their_state_after_undo_and_redo(visitor):
+    visitor.tab("Edit")
+    page = visitor.page
+    visitor.category("edit-painter", "hair")
+    visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
+    page.locator("#edit-run").click()
+    expect(page.locator("#edit-undo")).to_be_enabled()
+    visitor.until(lambda: visitor.canvas("edit-painter", "strokes")[..., 3].max() == 0)  # the result is on the painter
+    visitor.stroke("edit-painter", [(0.5, 0.1), (0.6, 0.12)])
+    page.wait_for_timeout(800)
+    painted = visitor.canvas("edit-painter", "strokes")
+    assert painted[..., 3].max() > 0
+    page.locator("#edit-undo").click()
+    expect(page.locator("#edit-redo")).to_be_enabled()
+    visitor.until(lambda: not np.array_equal(visitor.canvas("edit-painter", "strokes"), painted))
+    page.locator("#edit-redo").click()
+    expect(page.locator("#edit-redo")).to_be_disabled()
+    visitor.until(lambda: np.array_equal(visitor.canvas("edit-painter", "strokes"), painted))
+
+
+def test_two_steps_back_at_once_are_all_followed(visitor):
+    """What shows a state is not skipped while it is at work on the one before."""
+    visitor.tab("Edit")
+    page = visitor.page
+    for place in (0.55, 0.7):
+        visitor.category("edit-painter", "hair")
+        visitor.stroke("edit-painter", [(0.25, place), (0.3, place + 0.1)])
+        page.locator("#edit-run").click()
+        expect(page.locator("#edit-stop")).to_be_enabled()
+        expect(page.locator("#edit-run")).to_be_enabled()
+        visitor.until(lambda: visitor.canvas("edit-painter", "strokes")[..., 3].max() == 0)
+    page.locator("#edit-undo").click()
+    page.wait_for_timeout(250)
+    page.locator("#edit-undo").click()
+    expect(page.locator("#edit-undo")).to_be_disabled()
+    expect(page.locator("#edit-frames .th button")).to_have_count(0)  # the image without an edit
+    page.wait_for_timeout(1500)
+    visitor.category("edit-painter", "hair")
+    visitor.stroke("edit-painter", [(0.7, 0.6), (0.72, 0.7)])
+    page.locator("#edit-run").click()
+    expect(page.locator("#edit-stop")).to_be_enabled()  # and not "the painter does not show this image yet"
+    expect(page.locator("#edit-status")).to_contain_text("matched")

@@ -304,6 +304,28 @@ def test_a_stroke_is_crisp_connected_and_one_small_post(hand):
     assert hand.desk.seen[0].key == "one" and hand.desk.seen[0].stamp == 1
 
 
+def test_keys_of_other_keyboards_do_the_same(hand):
+    """Digits take Shift on a French keyboard, brackets AltGr (which counts as Ctrl and Alt) on a German one."""
+    type_key = """([key, how]) => window.dispatchEvent(new KeyboardEvent("keydown",
+        {key, bubbles: true, cancelable: true, ...how}))"""
+
+    def size():
+        return int(hand.page.locator(".lp [data-part=size]").first.input_value())
+
+    hand.press("3")
+    three = hand.stroke((20, 20))[20, 20]
+    hand.page.evaluate(type_key, ["2", {"shiftKey": True}])
+    assert hand.stroke((40, 20))[20, 40] == three - 1
+    before = size()
+    hand.page.evaluate(type_key, ["]", {"ctrlKey": True, "altKey": True}])
+    wider = size()
+    hand.page.evaluate(type_key, ["[", {"altKey": True}])
+    assert wider > before == size()
+    hand.page.evaluate(type_key, ["[", {"ctrlKey": True}])  # the browser's own
+    hand.page.evaluate(type_key, ["3", {"altKey": True}])
+    assert size() == before and hand.stroke((60, 20))[20, 60] == three - 1
+
+
 def test_nothing_is_sent_until_the_user_paints(hand):
     hand.click("refresh")
     hand.press("2", "e", "f", "b", "p", "u", "]", "[", "+", "-", "l", "l", "Control+z", "Control+y")

@@ -47,3 +47,37 @@ def test_an_example_is_painted_on_and_what_is_asked_for_comes_with_the_results(v
     example = read_label_map(example_masks(model["id"], categories)[0][0], categories).labels
     added = asked != example
     assert added.sum() > 50 and {categories[k].name for k in asked[added]} == {"hair"} and len(found) == 4
+
+
+def test_a_result_that_is_chosen_during_a_run_stays_chosen(visitor):
+    page = visitor.page
+    visitor.tab("Sample")
+    page.locator("#sample-examples .th button").first.click()
+    expect(page.locator("#sample-understood")).to_contain_text("categories")
+    page.locator("#sample-run").click()
+    expect(page.locator("#sample-results .th button")).to_have_count(4)
+    expect(page.locator("#sample-status")).to_contain_text("Step")
+    worst = page.locator("#sample-results .th button").nth(3)
+    seed = worst.inner_text().split("seed ")[1].split()[0]
+    worst.click()
+    expect(page.locator("#sample-status")).to_contain_text("results in")
+    chosen = page.locator("#sample-results [aria-selected=true]")
+    expect(chosen).to_have_count(1)
+    expect(chosen).to_contain_text(f"seed {seed}")
+    expect(page.locator("#sample-sides .th button")).to_have_count(3)
+    page.locator("#sample-send").click()
+    expect(page.locator("#edit-status")).to_contain_text(f"Sample of seed {seed}")
+
+
+def test_removing_the_file_of_a_mask_leaves_a_layout_from_elsewhere(visitor, model):
+    page = visitor.page
+    visitor.tab("Sample")
+    mask = example_masks(model["id"], parse_categories(model["categories"]))[0][0]
+    page.locator("#sample-mask input[type=file]").set_input_files(str(mask))
+    expect(page.locator("#sample-layout")).to_contain_text("your mask")
+    page.locator("#sample-examples .th button").nth(1).click()
+    expect(page.locator("#sample-understood")).to_contain_text("Layout '")
+    page.locator("#sample-mask button[aria-label='Clear'], #sample-mask [aria-label='Remove this file']").first.click()
+    page.wait_for_timeout(1500)
+    expect(page.locator("#sample-layout .th button, #sample-layout .th img")).not_to_have_count(0)
+    expect(page.locator("#sample-layout")).not_to_contain_text("The layout appears here")
