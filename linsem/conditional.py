@@ -32,7 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 CANDIDATES = 200
-STEPS, LR = 30, 0.05  # more of either raise the agreement little, and the results get more alike
+STEPS, LR = 24, 0.05  # more of either raise the agreement little, and the results get more alike
 LEAST_BANK = 32  # seeds from which the principal directions of w can be estimated
 WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
 RESEMBLES = 0.25  # the least score of a start that resembles its layout: images reach 0.4 and more
