@@ -260,7 +260,8 @@ class _Wiring:
             return None, Strip(()), show.status(str(error), "bad"), drawn + 1
         if visited is now and now.name == shown:
             return gr.skip(), gr.skip(), gr.skip(), drawn
-        return visited, *self.logic.look(visited), drawn + 1
+        kept = gr.skip() if visited is now else visited  # which a run may have gone on from meanwhile
+        return kept, *self.logic.look(visited), drawn + 1
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
