@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.arguments import number, shown, whole_number
+from linsem.categories import names_of
 from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError, check_fits
@@ -86,12 +87,7 @@ def iter_bank(
             if drawn:
                 colors[part] = to_rgb(F.adaptive_avg_pool2d(image.clamp(-1, 1), COLORS))
         seen = colors[: part.stop] if drawn else None
-        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, seen, names_of(extractor))
-
-
-def names_of(extractor: Extractor) -> tuple[str, ...]:
-    """The names of an extractor's categories."""
-    return tuple(category.name for category in extractor.categories)
+        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, seen, names_of(extractor.categories))
 
 
 def check_bank(bank: Bank, generator: Generator, extractor: Extractor | None = None, *, least: int = 1) -> None:
@@ -108,7 +104,7 @@ def check_bank(bank: Bank, generator: Generator, extractor: Extractor | None = N
 
 def check_categories(what: str, found: tuple[str, ...] | None, extractor: Extractor) -> None:
     """Raise InputError if labels made earlier are of other categories than the extractor's, or in another order."""
-    wanted = names_of(extractor)
+    wanted = names_of(extractor.categories)
     if found is not None and found != wanted:
         raise InputError(f"{what}: its labels are of {shown(list(found))}, the extractor's of {shown(list(wanted))}")
 
@@ -144,7 +140,7 @@ class Banks:
         name = f"bank-{key or bank_key(generator, extractor, seeds, psi)}.npz"
         bank = self._here.get(name) or _read(self.folder / name, generator, seeds, psi)
         if bank is not None:
-            yield replace(bank, categories=names_of(extractor))  # they may have been renamed since
+            yield replace(bank, categories=names_of(extractor.categories))  # they may have been renamed since
             return
         for bank in iter_bank(generator, extractor, seeds, psi=psi):
             if len(bank.seeds) == len(seeds):

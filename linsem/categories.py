@@ -37,6 +37,11 @@ class Category:
     color: str
 
 
+def names_of(categories: Sequence[Category]) -> tuple[str, ...]:
+    """The names of categories, in order."""
+    return tuple(category.name for category in categories)
+
+
 def parse_categories(
     data: str | dict | Sequence[Category | dict | str] | None, default: Sequence[Category] = ()
 ) -> tuple[Category, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from linsem.categories import names_of
 from linsem.changes import SAME, Change, Picture, make_room, old_categories, old_pictures, taken_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor
@@ -273,8 +274,3 @@ def rename_fitted(fitted: Fitted | None, before: Session, after: Session) -> Fit
     if not renamed and names != names_of(after.categories):
         return None
     return replace(fitted, extractor=replace(fitted.extractor, categories=after.categories))
-
-
-def names_of(categories: Sequence[Category]) -> list[str]:
-    """The names of categories, in order."""
-    return [category.name for category in categories]

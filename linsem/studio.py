@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator as Yielding
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from linsem import zoo
 from linsem.bank import Banks, bank_key, cache_folder
+from linsem.categories import names_of
 from linsem.conditional import CANDIDATES, STEPS, iter_sample
 from linsem.device import device_of, precision_of
 from linsem.edit import SAMPLES, EditPlan, iter_planned, plan_edit, removal_target, wants_atlas
@@ -296,8 +298,8 @@ class Studio:
         generator = self.generator(model)
         key = bank_key(generator, plan.extractor, range(SAMPLES), 1.0)
         atlas = self._atlases.find(key.encode())
-        if atlas is not None:
-            return atlas
+        if atlas is not None:  # the key is of labels, not of their names, which may have been changed since
+            return replace(atlas, categories=names_of(plan.extractor.categories))
         rgb, ws = to_rgb(plan.image)[0], plan.ws[0].cpu().numpy()
         for bank in self._banks.grow(generator, plan.extractor, range(SAMPLES), key=key):
             yield EditFrame(rgb, plan.labels, ws, {}, len(bank.seeds))

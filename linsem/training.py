@@ -54,9 +54,8 @@ class Training:
         self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
         self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
         self.counted = 0
-        self.areas = torch.zeros(
-            2, len(categories), dtype=torch.float32, device=generator.device
-        )  # summed shares; images that have any
+        # the categories' summed shares, and the number of images that have any of them
+        self.areas = torch.zeros(2, len(categories), dtype=torch.float32, device=generator.device)
         for name, recipe in recipes.items():
             channels = [generator.layers[i].channels for i in self.layers[name]]
             weights = initial_weights(recipe.kind, channels, len(categories), seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,12 @@ def test_the_studio_makes_an_atlas_once_and_only_for_edits_that_use_it(monkeypat
 
     for _ in range(2):
         edit("avatars-128")
+    own = studio.shipped("avatars-128")  # a visitor renames a category: the samples are the same
+    renamed = replace(own, categories=(replace(own.categories[0], name="behind"), *own.categories[1:]))
+    studio.shipped = lambda model: renamed
+    edit("avatars-128")
+    assert drawn.pop() == [] and len(made) == 1
+    del studio.shipped
     edit("avatars-64")
     assert len(made) == 2 and [bool(each) for each in drawn] == [True, False, True] and drawn[0][-1] == 20
     studio = Studio()  # whose banks are on disk, but which has no atlas yet

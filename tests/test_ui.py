@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import time
@@ -234,3 +235,24 @@ def test_a_port_that_is_taken_is_named_by_its_setting(monkeypatch):
         monkeypatch.setattr(page, name, lambda: None)
     with pytest.raises(InputError, match=r"LINSEM_PORT: cannot serve on 127\.0\.0\.1:7: the port is in use$"):
         page.launch(None, Settings(port=7))
+
+
+def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before():
+    """Gradio drops an event, and what follows it, while an earlier one of the same kind is pending, unless told not to.
+
+    The page would stay behind: after a second step back, say, or a switch to and fro.
+    """
+
+    async def build():  # in a running loop, since Gradio would otherwise create one and leave it open
+        return page.build(Settings(device="cpu"))
+
+    demo, modes = asyncio.run(build()), {}
+    for each in demo.config["dependencies"]:
+        name = getattr(demo.fns[each["id"]].fn, "__qualname__", "").split(".<locals>.")[-1]
+        modes.setdefault(name, set()).add(each["trigger_mode"])
+    shows = (
+        "Bench.overview", "Labelling.show", "Labelling.refit", "present", "Segment.visit", "Segment.draw",
+        "_Wiring.visit", "marked", "look", "states", "Layouts.canvas", "Reader.look", "Reader.choose",
+    )  # fmt: skip
+    assert [(name, modes.get(name)) for name in shows if modes.get(name) != {"always_last"}] == []
+    assert modes["Editing.run"] == {"once"}  # the twin: what a button begins

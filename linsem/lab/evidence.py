@@ -29,8 +29,7 @@ TABLES = {
     "edit": "linsem.lab.evidence_edit",
     "sample": "linsem.lab.evidence_sample",
 }
-COUNTED = ("few-shot", "edit", "sample")
-PARTIAL = ("few-shot", "edit", "sample")
+COMPARED = ("few-shot", "edit", "sample")  # methods: some of them may be run, on so many cases
 
 
 def named(table: Table, model: str) -> Table:
@@ -63,14 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     keep_freed()  # as in the app
     module = importlib.import_module(TABLES[args.table])
-    if args.count is not None and (args.table not in COUNTED or args.count < 1):
-        parser.error(f"--count: expected at least 1, for {', '.join(COUNTED)}, got {args.count} for {args.table}")
-    unknown = sorted(set(args.only or ()) - set(getattr(module, "WAYS", ())))
+    if args.count is not None and (args.table not in COMPARED or args.count < 1):
+        parser.error(f"--count: expected at least 1, for {', '.join(COMPARED)}, got {args.count} for {args.table}")
+    ways = module.WAYS if args.table in COMPARED else ()
+    unknown = sorted(set(args.only or ()) - set(ways))
     if unknown:
-        parser.error(f"--only: expected some of {', '.join(getattr(module, 'WAYS', ['nothing']))}, got {unknown[0]}")
+        parser.error(f"--only: expected some of {', '.join(ways) or 'nothing'}, got {unknown[0]}")
     more = {"save": args.save, "state": args.state, "accelerate": args.accelerate}
-    more = more if args.table == "extractors" else {"count": args.count} if args.table in COUNTED else {}
-    more = more | {"only": args.only} if args.table in PARTIAL else more
+    more = more if args.table == "extractors" else {"count": args.count, "only": args.only} if ways else {}
     try:
         result = module.run(args.model, quick=args.quick, out=args.out, **more)
     except (InputError, OSError) as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 import numpy as np
 
+from linsem.categories import names_of
 from linsem.errors import InputError
 from linsem.examples import check_counts
 from linsem.extractor import save_extractor
@@ -20,7 +21,6 @@ from linsem.session import (
     add_pictures,
     check_room,
     keep_labelled,
-    names_of,
     new_session,
     paint,
 )

@@ -134,14 +134,9 @@ class _Wiring:
         on(self.drawn.change, self.settled, *self.settle, **quiet)
         self._open(tab.select)
         other = on(
-            at.reader.radio.input,
-            at.reader.choose,
-            [who[0], at.reader.radio],
-            [who[0]],
-            cancels=self.going,
-            **quiet,
-            **LAST,
-        )
+            at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], cancels=self.going,
+            **quiet, **LAST,
+        )  # fmt: skip
         self.idle(self._open(other.then).then)
         seed = partial(gr.on, [at.take.click, at.seed.submit])
         for taken in (
@@ -155,7 +150,9 @@ class _Wiring:
                 button.click, lambda now, painted, by=by: logic.move(now, painted, by), [self.track, at.painter],
                 self.changed, **quiet,
             )  # fmt: skip
-            self.bench.store(on(moved.then, self.moved, *self.settle, **quiet, **LAST).then)
+            # Without the painter: strokes stay on the state that they were painted on (`Editing.move`).
+            shown = on(moved.then, lambda now: self.settled(now, None), [self.track], self.settle[1], **quiet, **LAST)
+            self.bench.store(shown.then)
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
@@ -209,7 +206,7 @@ class _Wiring:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
             return [gr.Button(interactive=free) for free in (True, True, position > 0, position < last, False)]
 
-        on(after, states, [self.track], self.busy, **ALWAYS)
+        on(after, states, [self.track], self.busy, **ALWAYS, **LAST)
 
     def arrive(self, source: object) -> None:
         """End a run once another image has been chosen, then show that one, and scroll it into view."""
@@ -242,10 +239,6 @@ class _Wiring:
         if now is None:  # the generator has no extractor, say
             return (*self.logic.nothing(), "")
         return (*self.logic.settle(now, painted), now.name)
-
-    def moved(self, now: Track | None, painted: PainterLabels | None) -> tuple[object, ...]:
-        """As `settled`, after an undo or redo: strokes stay on the state that they were painted on (`Editing.move`)."""
-        return self.settled(now, None)
 
     def visit(
         self, session: Session, fitted: Fitted | None, now: Track | None, shown: str, drawn: int

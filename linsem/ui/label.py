@@ -238,7 +238,8 @@ class _Wiring:
         def present(session: Session, which: int | None) -> tuple[object, ...]:
             return *at.editor.choices(session, which), gr.Button(interactive=bool(session.past))
 
-        return on(source.then, present, [self.session, at.editor.which], [*at.editor.lists, at.back], **self.quick)
+        shown = [*at.editor.lists, at.back]
+        return on(source.then, present, [self.session, at.editor.which], shown, **self.quick, **LAST)
 
     def _wire_files(self) -> None:
         at, quick = self.at, self.quick

@@ -57,11 +57,14 @@ class Layouts:
             return (gr.skip(),) * 4
         return None, *self.show_layout(None), show.status(NO_LAYOUT)
 
-    def upload(self, session: Session, fitted: Fitted | None, file: str | None) -> tuple[object, ...]:
+    def upload(self, session: Session, fitted: Fitted | None, file: str) -> tuple[object, ...]:
         """Load a mask from a file and report how it was interpreted; an invalid file is removed with an error line."""
         extractor = chosen_extractor(self.services, session, fitted)
+        path = uploaded(file, "mask")
+        if path is None:
+            raise InputError("mask: expected a file, got none")
         try:
-            layout, report = self._read(session.model, extractor, uploaded(file, "mask"), MASK)
+            layout, report = self._read(session.model, extractor, path, MASK)
         except LabelMapError as error:
             return gr.skip(), gr.skip(), gr.skip(), show.status(_plain(error), "bad"), None
         return *self._taken(extractor, layout, understood(report)), gr.skip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,6 +24,22 @@ def benches(page):
 def skin(visitor, model):
     color = next(c["color"] for c in model["categories"] if c["name"] == "skin")
     return close_to(visitor.canvas("label-painter", "strokes"), color)
+
+
+@contextmanager
+def stroke_after(visitor, script):
+    """A stroke of skin that begins right after a script has run, and ends with the block."""
+    page = visitor.page
+    visitor.category("label-painter", "skin")
+    box = page.locator("#label-painter [data-part=view]").bounding_box()
+    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.4, 0.5, 0.6)]
+    page.mouse.move(*at[0])
+    page.evaluate(script)
+    page.mouse.down()
+    page.mouse.move(*at[1], steps=5)
+    yield
+    page.mouse.move(*at[2], steps=5)
+    page.mouse.up()
 
 
 def test_two_pages_of_a_browser_keep_their_work_apart(visitor, chromium, address, model):
@@ -72,16 +89,8 @@ def test_edits_are_kept_without_a_stroke_in_label(visitor):
 def test_a_stroke_under_the_pointer_is_not_taken_by_an_image_that_arrives(visitor, model):
     """Another image is asked for, and a stroke is begun before it comes: it ends on its image, and is kept there."""
     page = visitor.page
-    visitor.category("label-painter", "skin")
-    box = page.locator("#label-painter [data-part=view]").bounding_box()
-    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.4, 0.5, 0.6)]
-    page.mouse.move(*at[0])
-    page.evaluate("document.querySelectorAll('#label-strip .th button')[2].click()")
-    page.mouse.down()
-    page.mouse.move(*at[1], steps=5)
-    page.wait_for_timeout(2500)  # the other image is here
-    page.mouse.move(*at[2], steps=5)
-    page.mouse.up()
+    with stroke_after(visitor, "document.querySelectorAll('#label-strip .th button')[2].click()"):
+        page.wait_for_timeout(2500)  # the other image is here
     page.wait_for_timeout(2500)
     assert skin(visitor, model).sum() == 0  # the other image, without a stroke
     badges = page.locator("#label-strip").inner_text()
@@ -105,17 +114,9 @@ def test_strokes_go_on_while_new_images_are_drawn(visitor, model):
 def test_a_stroke_that_ends_after_its_image_has_made_room_brings_the_image_back(visitor, model):
     """The new images come while the button is down, and the unlabelled ones make room for them."""
     page = visitor.page
-    visitor.category("label-painter", "skin")
-    box = page.locator("#label-painter [data-part=view]").bounding_box()
-    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.4, 0.5, 0.6)]
-    page.mouse.move(*at[0])
-    page.evaluate("document.querySelector('#label-more').click()")
-    page.mouse.down()
-    page.mouse.move(*at[1], steps=5)
-    expect(page.locator("#label-strip")).to_contain_text("seed 9")
-    assert "seed 1" not in page.locator("#label-strip .th span").all_inner_texts()
-    page.mouse.move(*at[2], steps=5)
-    page.mouse.up()
+    with stroke_after(visitor, "document.querySelector('#label-more').click()"):
+        expect(page.locator("#label-strip")).to_contain_text("seed 9")
+        assert "seed 1" not in page.locator("#label-strip .th span").all_inner_texts()
     visitor.until(lambda: page.locator("#label-strip").inner_text().count(" px") == 1)
     names = page.locator("#label-strip .th span").all_inner_texts()
     assert names.count("seed 1") == 1 and "seed 9" in names
@@ -144,8 +145,7 @@ def test_strokes_of_an_edit_are_on_their_state_after_undo_and_redo(visitor):
     visitor.until(lambda: np.array_equal(visitor.canvas("edit-painter", "strokes"), painted))
 
 
-def test_two_steps_back_at_once_are_all_followed(visitor):
-    """What shows a state is not skipped while it is at work on the one before."""
+def test_two_steps_back_are_followed_and_an_edit_goes_on_from_there(visitor):
     visitor.tab("Edit")
     an_image_to_edit(visitor)
     page = visitor.page
