@@ -25,9 +25,9 @@ from linsem.lab import (
     tables,
 )
 from linsem.lab.evidence_layers import choices
-from linsem.lab.evidence_setting import Setting, annotate, judge, random_seeds
+from linsem.lab.evidence_setting import Score, Setting, annotate, judge, random_seeds
 from linsem.lab.scribble import scribble
-from linsem.lab.tables import markdown
+from linsem.lab.tables import kept, markdown
 from linsem.pixels import IGNORE
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.teacher import load_teacher
@@ -94,6 +94,9 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
         assert [line.rsplit("|", 2)[0] for line in again] == [line.rsplit("|", 2)[0] for line in once]  # but seconds
         with pytest.raises(SystemExit, match="--only needs --out with this table"):
             evidence.main([table, "toy", "--out", str(tmp_path / "none"), "--only", "ours"])
+        _, rows = kept(tmp_path, "few-shot-toy", once[0].removeprefix("# "))
+        most = {(row["fit"], row["images"]): row["at most"] for row in rows if row["images"]}
+        assert all(most["ours", shots] == most["reference", shots] <= 1 for shots in (1, 2))  # of the same images
     if table == "extractors":
         assert load_extractor(tmp_path / "lse.safetensors", setting.generator).notes["supervision"] == "teacher"
 
@@ -324,3 +327,12 @@ def test_methods_that_are_left_out_keep_their_rows_if_these_are_of_as_many_edits
     ):
         with pytest.raises(SystemExit, match="needs --out with this table"):
             evidence_edit.run(out=folder, only=["ours"], **other)
+
+
+def test_a_fit_can_reach_only_the_share_of_the_categories_that_its_images_show():
+    full = Score(0.5, 0.5, (), (float("nan"), 0.8, 0.6, 0.6))
+    ours = Score(0.5, 0.5, (), (float("nan"), 0.8, 0.3, 0.0))
+    seen = {"ours": np.array([0, 1, 2]), "not run": np.array([0, 1])}
+    shares = evidence_fewshot._shares({"full": full, "ours": ours}, seen)
+    assert shares["ours"] == pytest.approx((0.7, 11 / 14))
+    assert shares["not run"][0] == pytest.approx(0.4)

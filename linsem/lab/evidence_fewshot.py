@@ -1,11 +1,12 @@
 """`evidence few-shot`: this library's fit and the reference protocol on the same images (paper, table 2).
 
 The images are random, and a category that none of them shows counts as zero, as in the paper. "of the full LSE" is
-relative to the one that ships, which saw untruncated images; "of it, seen" is the same ratio over the categories that
-the labelled images show, which the fits could learn. Both are for `predict`, where our fits and the full LSE remove
-specks. "linear alone" is for the largest logits, as in the paper, and beside it its ratios to the same of the full LSE
-and of one that is trained here at the psi of the labelled and judged images, as in the paper. "ours, suggested" is our
-fit on images that `suggest_next` chose from a pool of others, without any labels; its seconds are those of the fit.
+relative to the one that ships, which saw untruncated images; "at most" is what it would be if a fit were as good as the
+full LSE on the categories that its images show, and zero on the others, which it cannot learn; "of it, seen" is the
+ratio over the shown ones alone. All three are for `predict`, where our fits and the full LSE remove specks. "linear
+alone" is for the largest logits, as in the paper, and beside it its ratios to the same of the full LSE and of one that
+is trained here at the psi of the labelled and judged images, as in the paper. "ours, suggested" is our fit on images
+that `suggest_next` chose from a pool of others, without any labels; its seconds are those of the fit.
 """
 
 from __future__ import annotations
@@ -44,29 +45,36 @@ def run(
     repeats = SEEDS[: count or (2 if quick else len(SEEDS))]
     title = f"Few-shot extractors on {setting.model}, {len(repeats)} repeats, {setting.images} judged images"
     before = kept(out, stem("few-shot", model), title) if only else ({}, [])
-    ways = [way for way in WAYS if not only or way in only]
     extractors, seconds, seen = {"full": common.full_lse(setting), "full, psi": common.trained_lse(setting)}, {}, {}
     for repeat in repeats:
         seeds = common.random_seeds(repeat, max(SHOTS) + POOL)
         random = common.annotate(setting, seeds[: max(SHOTS)])
         pool = seeds[max(SHOTS) :]
         chosen = common.annotate(setting, suggest_next(setting.generator, None, pool, max(SHOTS), psi=setting.psi))
-        for way, shots in product(ways, SHOTS):
+        for way, shots in product(WAYS, SHOTS):
             annotations = (chosen if way == "suggested" else random)[:shots]
             name, start = f"{way} {shots} {repeat}", time.perf_counter()
+            seen[name] = np.unique([a.labels for a in annotations])
+            if only and way not in only:
+                continue
             extractors[name] = _fit(setting, way, annotations, repeat)
             seconds[name] = time.perf_counter() - start
-            seen[name] = np.unique([a.labels for a in annotations])
             print(f"{way} {shots} shots, repeat {repeat}: {seconds[name]:.1f} s", flush=True)
     scores = common.judge(setting, extractors)
-    known = {name: _relation(scores[name], scores["full"], labels) for name, labels in seen.items()}
-    return _table(setting, scores, known, seconds, title, before)
+    return _table(setting, scores, _shares(scores, seen), seconds, title, before)
 
 
-def _relation(score: common.Score, full: common.Score, labels: np.ndarray) -> float:
-    """The mean IoU of some categories relative to that of the full LSE."""
-    ours, theirs = (np.nanmean(np.array(each.predicted)[labels]) for each in (score, full))
-    return float(ours / theirs)
+def _shares(scores: dict[str, common.Score], seen: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Of each fit: the categories that its images show as a share of the full LSE's IoU, and its IoU in them of that.
+
+    The second is not a number for fits without a score.
+    """
+    full, found = np.array(scores["full"].predicted), {}
+    for name, labels in seen.items():
+        shown = np.nansum(full[labels])
+        ours = np.nansum(np.array(scores[name].predicted)[labels]) if name in scores else np.nan
+        found[name] = (float(shown / np.nansum(full)), float(ours / shown))
+    return found
 
 
 def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repeat: int) -> Extractor:
@@ -78,8 +86,8 @@ def _fit(setting: common.Setting, way: str, annotations: list[Annotation], repea
 
 
 def _table(
-    setting: common.Setting, scores: dict[str, common.Score], known: dict[str, float], seconds: dict[str, float],
-    title: str, before: tuple[dict[str, Any], list[dict[str, object]]],
+    setting: common.Setting, scores: dict[str, common.Score], shares: dict[str, tuple[float, float]],
+    seconds: dict[str, float], title: str, before: tuple[dict[str, Any], list[dict[str, object]]],
 ) -> Table:  # fmt: skip
     mious = {name: score.predicted_miou for name, score in scores.items()}
     full, alone, strict = mious["full"], scores["full"].miou, scores["full, psi"].miou
@@ -93,7 +101,7 @@ def _table(
             if way not in before[0]:  # a table of before this way was there
                 continue
             old = [row for row in before[1] if row["fit"] == said]
-            rows += old
+            rows += [_with_most(row, _mean(shares, f"{way} {row['images']} ")[0]) for row in old]
             whiskers[said] = [(row["mIoU"] - row["spread"], row["mIoU"] + row["spread"]) for row in old]
             means[way], linear[way] = before[0][way], before[0]["linear"][way]
             spread[way] = before[0].get({"ours": "spread"}.get(way, f"spread_{way}"), {})
@@ -104,23 +112,25 @@ def _table(
             found = np.array([m for name, m in mious.items() if name.startswith(f"{way} {shots} ")])
             took = np.mean([s for name, s in seconds.items() if name.startswith(f"{way} {shots} ")])
             bare = np.mean([s.miou for name, s in scores.items() if name.startswith(f"{way} {shots} ")])
-            seen = np.mean([k for name, k in known.items() if name.startswith(f"{way} {shots} ")])
-            mean, most = float(found.mean()), float(np.abs(found - found.mean()).max())
-            means[way][str(shots)], spread[way][str(shots)] = common.rounded(mean), common.rounded(most)
+            most, seen = _mean(shares, f"{way} {shots} ")
+            mean, wide = float(found.mean()), float(np.abs(found - found.mean()).max())
+            means[way][str(shots)], spread[way][str(shots)] = common.rounded(mean), common.rounded(wide)
             linear[way][str(shots)] = common.rounded(bare)
             lines[said].append((float(shots), mean))
             whiskers[said].append((float(found.min()), float(found.max())))
-            rows.append({"fit": said, "images": shots, "mIoU": common.rounded(mean), "spread": common.rounded(most),
-                         "of the full LSE": common.rounded(mean / full), "of it, seen": common.rounded(seen),
+            rows.append({"fit": said, "images": shots, "mIoU": common.rounded(mean), "spread": common.rounded(wide),
+                         "of the full LSE": common.rounded(mean / full), "at most": common.rounded(most),
+                         "of it, seen": common.rounded(seen),
                          "linear alone": common.rounded(bare), "of the full one": common.rounded(bare / alone),
                          "of one at this psi": common.rounded(bare / strict),
                          "seconds": round(float(took), 2)})  # fmt: skip
     lines["full LSE"] = [(float(s), full) for s in (SHOTS[0], SHOTS[-1])]
     rows.append({"fit": "full LSE", "images": "", "mIoU": common.rounded(full), "spread": "", "of the full LSE": 1.0,
-                 "of it, seen": 1.0, "linear alone": common.rounded(alone), "of the full one": 1.0,
+                 "at most": 1.0, "of it, seen": 1.0, "linear alone": common.rounded(alone), "of the full one": 1.0,
                  "of one at this psi": common.rounded(alone / strict), "seconds": ""})  # fmt: skip
     rows.append({"fit": f"LSE at psi {setting.psi:g}", "images": "", "mIoU": common.rounded(mious["full, psi"]),
-                 "spread": "", "of the full LSE": common.rounded(mious["full, psi"] / full), "of it, seen": "",
+                 "spread": "", "of the full LSE": common.rounded(mious["full, psi"] / full), "at most": "",
+                 "of it, seen": "",
                  "linear alone": common.rounded(strict), "of the full one": common.rounded(strict / alone),
                  "of one at this psi": 1.0, "seconds": ""})  # fmt: skip
     values = {
@@ -132,3 +142,15 @@ def _table(
     }
     plot = Plot("Few labelled images", "labelled images", "mIoU", lines, whiskers)
     return Table("few-shot", title, values, rows, {"few-shot": plot})
+
+
+def _mean(shares: dict[str, tuple[float, float]], start: str) -> np.ndarray:
+    """The mean pair of the fits whose names start so."""
+    return np.mean([pair for name, pair in shares.items() if name.startswith(start)], axis=0)
+
+
+def _with_most(row: dict[str, object], most: float) -> dict[str, object]:
+    """A row of an earlier table with "at most" in its place."""
+    parts = [(name, value) for name, value in row.items() if name != "at most"]
+    at = [name for name, _ in parts].index("of it, seen")
+    return dict([*parts[:at], ("at most", common.rounded(most)), *parts[at:]])

@@ -98,7 +98,7 @@ CHAPTERS = (
 )
 HEADS = {
     "outside_mae": "change elsewhere, of 255", "outside_feature": "change elsewhere, features", "miou": "mIoU",
-    "of it, seen": "of it, categories seen",
+    "of it, seen": "of it, categories seen", "at most": "at most, with these categories",
 }  # fmt: skip
 NOT_SHOWN = {"bench": ("figure",)}  # columns meant for programs
 
