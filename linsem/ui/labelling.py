@@ -18,6 +18,7 @@ from linsem.ui.errors import said
 from linsem.ui.examples import example_project
 from linsem.ui.projects import Opened
 from linsem.ui.services import Services
+from linsem.ui.turns import Turns
 
 START = "Draw strokes in two categories to see the segmentation."
 
@@ -26,7 +27,7 @@ class Labelling:
     """Handlers of component values; none returns an unchanged state, so that a slow one never restores an old value."""
 
     def __init__(self, services: Services) -> None:
-        self.services, self.bench = services, Bench(services)
+        self.services, self.bench, self.opened = services, Bench(services), Turns()
 
     def begin(self, model: str) -> tuple[object, ...]:
         session = self.bench.begin(model)
@@ -64,22 +65,27 @@ class Labelling:
 
     def choose(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, event: gr.SelectData
-    ) -> PainterState:
+    ) -> PainterState | dict:
         """The painter with another image; not the session, which `keep` stores: a stroke may have ended meanwhile."""
         return self._open(session, fitted, painted, event.value)
 
     def next_one(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, suggested: str | None
-    ) -> PainterState:
+    ) -> PainterState | dict:
         return self._open(session, fitted, painted, suggested)
 
     def _open(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, key: object
-    ) -> PainterState:
-        """The image with this key, or the one shown if it is not there any more."""
+    ) -> PainterState | dict:
+        """The image with this key, or the one shown if it is not there any more; nothing if another is on its way."""
         session = absorb(session, painted)
         index = session.find(key)
-        return self.bench.show_picture(session, fitted, shown(session, painted) if index is None else index)
+        return self._picture(session, fitted, shown(session, painted) if index is None else index)
+
+    def _picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState | dict:
+        turn = self.opened.take(session.token)
+        state = self.bench.show_picture(session, fitted, index)
+        return state if self.opened.is_last(session.token, turn) else gr.skip()
 
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool
@@ -166,7 +172,7 @@ class Labelling:
         """The image with the key `goal`, if there is one; and no goal, as it is reached."""
         session = absorb(session, painted)
         index = session.find(goal)
-        return gr.skip() if index is None else self.bench.show_picture(session, fitted, index), None
+        return gr.skip() if index is None else self._picture(session, fitted, index), None
 
 
 def _there(session: Session, painted: PainterLabels | None) -> tuple[Session, int]:
