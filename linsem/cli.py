@@ -129,7 +129,7 @@ def edit(args: argparse.Namespace) -> dict:
         ws = load_latent(args.latent, model, args.seed)
         rgb = studio.render(model, [ws])[0]
     else:
-        drawn = studio.draw(model, [args.seed], args.psi)
+        drawn = studio.draw(model, [args.seed or 0], args.psi)
         ws, rgb = drawn[0][0], drawn[1][0]
     wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
     target, notes = wish.labels, notes_of([args.target], [wish])
@@ -266,8 +266,8 @@ def _add_readings(command: Command) -> None:
 
 def _add_searches(command: Command) -> None:
     each = command(edit, "edited")
-    each.add_argument("--seed", type=int, default=0, help="of the image to edit")
-    each.add_argument("--latent", help="a latent file, instead of a seed; of several that of --seed, else the first")
+    each.add_argument("--seed", type=int, help="of the image to edit (default: 0)")
+    each.add_argument("--latent", help="a latent file, instead of a seed; of several the best, or that of --seed")
     each.add_argument("--target", required=True, help="a label map; 255 or transparent: no wish")
     each.add_argument("--region", help="white: may change")
     each.add_argument("--extractor", help=READS)

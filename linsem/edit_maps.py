@@ -26,10 +26,11 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 
 
 def opened_by(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
-    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, only those that differ."""
+    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, only those that differ, if any."""
     wished = target != IGNORE
-    if wished.mean() > WHOLE and (wished & (target != before)).any():
-        wished &= target != before
+    differs = wished & (target != before)
+    if wished.mean() > WHOLE and (differs.any() or painted is not None):
+        wished = differs
     wished = wished if painted is None else wished | painted
     return _grown(wished)
 

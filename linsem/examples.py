@@ -45,7 +45,8 @@ class Examples:
 
     A group is what cross-validation leaves out together: a labelled image, counted from 0, or a block of the only one.
     `stands` (n,) is the number of labelled pixels that a row represents, whatever its category; `covered` is the
-    labelled share of the pixels of the labelled images; `guessed` (n,) bool marks inferred labels.
+    labelled share of the pixels of the labelled images; `guessed` (n,) bool marks inferred labels. Each pixel is read
+    `times` times, under as many draws of the noise.
     """
 
     x: torch.Tensor
@@ -56,6 +57,7 @@ class Examples:
     covered: float
     guessed: torch.Tensor
     coordinates: Coordinates
+    times: int
 
 
 def as_annotations(given: Sequence[Annotation]) -> list[Annotation]:
@@ -216,7 +218,7 @@ def collect(
     weight = _weights(y, stand, len(categories), balance)
     covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(maps[i].size for i in labelled)
     x = _join([rows for each in seen for rows in each])
-    return Examples(x, y, group, weight, stand / stand.sum(), covered, guessed, coordinates)
+    return Examples(x, y, group, weight, stand / stand.sum(), covered, guessed, coordinates, len(seen[0]))
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:

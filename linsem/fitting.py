@@ -53,7 +53,7 @@ class Fitting:
         self.group, self.stands, self.guessed = examples.group, examples.stands, examples.guessed
         self.problem = Problem(examples.x, index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
-        self.covered = examples.covered
+        self.covered, self.times = examples.covered, examples.times
         self.recalled: Solutions = {}
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
@@ -122,7 +122,7 @@ class Fitting:
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None, even: bool) -> None:
         """Set the prior and the temperature: as given, those of `start`, or by cross-validation (`cross_validate`)."""
-        known = None if start is None else _prior_of(start, self.images, len(self.problem.y))
+        known = None if start is None else _prior_of(start, self.images, len(self.problem.y) / self.times)
         if known is not None:
             self.ridge = known[0] if ridge is None else ridge
             self._rescale(known[1] if power is None else power)
@@ -186,7 +186,7 @@ class Fitting:
         weights = {f"layer{i}.weight": part.clone() for i, part in enumerate(matrix.split(self.channels, dim=1))}
         notes = {
             "ridge": repr(float(self.ridge)), "power": repr(float(self.basis.power)),
-            "images": str(self.images), "pixels": str(len(self.problem.y)),
+            "images": str(self.images), "pixels": str(len(self.problem.y)), "times": str(self.times),
         }  # fmt: skip
         return Extractor(
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
@@ -194,15 +194,16 @@ class Fitting:
         )  # fmt: skip
 
 
-def _prior_of(start: Extractor, images: int, pixels: int) -> tuple[float, float] | None:
+def _prior_of(start: Extractor, images: int, pixels: float) -> tuple[float, float] | None:
     """Ridge and power of an earlier fit on as many images and not many fewer pixels.
 
-    None if it was on others, or does not say, or says something else than we write.
+    None if it was on others, or does not say, or says something else than we write. A fit from nothing counts each
+    pixel once for each draw of the noise.
     """
     try:
         known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWER))
-        before = int(start.notes["pixels"])
-    except (KeyError, ValueError):
+        before = int(start.notes["pixels"]) / int(start.notes.get("times", 1))
+    except (KeyError, ValueError, ZeroDivisionError):
         return None
     fits = start.notes.get("images") == str(images) and GROWN * before >= pixels
     return (known, power) if fits and 0 <= known < math.inf and 0 <= power <= 1 else None

@@ -9,13 +9,14 @@ are divided by the root mean square of each channel, which is folded into the fi
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from linsem.arguments import number, whole_number
+from linsem.arguments import number, shown, whole_number
 from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.examples import as_categories
@@ -91,11 +92,13 @@ def iter_supervised(
     report, psi, seed = whole_number("report", report, 1), number("psi", psi), check_seed(seed)
     first_seed = whole_number("first_seed", first_seed, 0, MAX_SEED + 1 - images - HELD_OUT)
     named = _named(generator, recipes)
-    if len(categories) < 2:
-        raise InputError(f"categories: expected at least two, from the caller or the teacher, got {len(categories)}")
+    if not categories:
+        raise InputError("categories: expected at least two, from the caller or the teacher, got none")
     if not callable(teacher):
         raise InputError(f"teacher: expected a function of images, got {type(teacher).__name__}")
     categories = as_categories(categories)
+    if state is not None and not isinstance(state, (str, os.PathLike)):
+        raise InputError(f"state: expected a path, got {shown(state)}")
     if state is not None and not Path(state).parent.is_dir():
         raise InputError(f"state: there is no folder {str(Path(state).parent)!r}")
     processes = Processes(batch, generator.device) if accelerate else Processes.alone(generator.device)
@@ -123,10 +126,12 @@ def iter_supervised(
 
 def _named(generator: Generator, recipes: Mapping[str, Recipe | str] | Sequence[str]) -> dict[str, Recipe]:
     """The recipes by name, checked."""
+    if not isinstance(recipes, (Mapping, Sequence)) or isinstance(recipes, str):
+        raise InputError(f"recipes: expected recipes by name, or a list of kinds, got {shown(recipes)}")
     if not isinstance(recipes, Mapping):
         recipes = {kind: kind for kind in recipes}
     if not recipes:
-        raise InputError("expected recipes by name, or a list of kinds, got none")
+        raise InputError("recipes: expected recipes by name, or a list of kinds, got none")
     named = {}
     for name, recipe in recipes.items():
         recipe = recipe if isinstance(recipe, Recipe) else Recipe(recipe)

@@ -132,6 +132,16 @@ def test_color_wish_is_pursued_beside_labels(toy, extractor):
     assert error[1] < error[0] - 0.01
 
 
+def test_a_colour_beside_labels_that_are_met_opens_what_it_is_painted_on_alone(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    labels = extractor.predict(toy.synthesize(ws)[1])[0]
+    mask = np.zeros((32, 32), bool)
+    mask[4:8, 4:8] = True
+    color = np.full((32, 32, 3), 200, np.uint8)
+    plan = editing.plan_edit(toy, extractor, ws[0], labels, None, color=color, color_mask=mask)
+    assert plan.region[4:8, 4:8].all() and plan.region.mean() < 0.2  # the rest of the image is held
+
+
 def test_colours_outside_the_region_are_not_pursued(toy, extractor):
     """They would be held and recoloured at once, and those inside would hardly count."""
     ws = toy.map(seed_z(toy, [5]))

@@ -215,6 +215,26 @@ def test_fresh_noise_is_seen_where_the_generator_has_it():
     assert pixels == {(0.0, 0): 256, (0.0, 2): 256, (0.3, 0): 256, (0.3, 2): 768}
 
 
+def test_twice_as_many_pixels_are_counted_without_the_draws_of_the_noise():
+    """A fit from nothing counts each pixel once for each draw, one that goes on has none."""
+    categories = (Category("left", "#ff0000"), Category("right", "#0000ff"))
+    generator, rows = small_stylegan2(0.3), np.arange(16)
+    some = np.where(rows[:, None] % 4 == 0, rows >= 8, IGNORE).astype(np.uint8)  # every fourth row
+    more = np.where(rows[:, None] % 2 == 0, rows >= 8, IGNORE).astype(np.uint8)
+    most = np.where(rows[:, None] % 4 > 0, rows >= 8, IGNORE).astype(np.uint8)
+    latents = generator.map(torch.randn(2, 8))
+    options = {"spread": False, "categories": categories, "noise": 3}
+
+    def fitted(labels, start=None):
+        return fit_few_shot(generator, [Annotation(ws, labels) for ws in latents], start=start, **options)
+
+    first = fitted(some)
+    assert (first.notes["pixels"], first.notes["times"]) == ("512", "4")
+    known = replace(first, notes=first.notes | {"ridge": "0.07"})
+    assert fitted(more, known).notes["ridge"] == "0.07"  # twice as many
+    assert fitted(most, known).notes["ridge"] != "0.07"  # three times
+
+
 def test_no_two_images_share_their_noise(monkeypatch):
     generator, drawn = small_stylegan2(0.3), []
     plain = fewshot.synthesize_noisy

@@ -181,7 +181,7 @@ class Api:
         if path is None:
             drawn = self.gpu.draw(model, [whole("seed", seed, 0, MAX_SEED)], real("psi", psi, 0, 2))
             return drawn[0][0], drawn[1][0]
-        ws = load_latent(path, model, seed)  # which matters only if the file holds several
+        ws = load_latent(path, model)
         return ws, self.gpu.render(model, [ws])[0]
 
 
