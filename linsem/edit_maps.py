@@ -26,7 +26,7 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 
 
 def opened_by(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
-    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, only those that differ, if any."""
+    """The default region, (H, W) bool: the wished pixels, grown; of a complete label map, those that differ, if any."""
     wished = target != IGNORE
     differs = wished & (target != before)
     if wished.mean() > WHOLE and (differs.any() or painted is not None):
