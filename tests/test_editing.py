@@ -147,13 +147,24 @@ def opened(services, session):
 
 
 @pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
-def test_a_project_of_more_images_than_there_is_room_for_is_refused_whole(services):
+def test_a_project_of_more_labelled_images_than_there_is_room_for_is_refused_whole(services):
     session, _ = bench_of(services)
-    most = services.settings.max_pictures
-    pictures = tuple(replace(session.pictures[0], key=str(i)) for i in range(most + 1))
+    most, painted = services.settings.max_pictures, np.zeros_like(session.pictures[0].labels)
+    pictures = tuple(replace(session.pictures[0], labels=painted, key=str(i)) for i in range(most + 1))
     assert len(opened(services, replace(session, pictures=pictures[:most])).pictures) == most
-    with pytest.raises(ProjectError, match=f"it has {most + 1} images, and there is room for {most}"):
+    with pytest.raises(ProjectError, match=f"it has {most + 1} labelled images, and there is room for {most}"):
         opened(services, replace(session, pictures=pictures))
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
+def test_unlabelled_images_of_a_project_make_room_for_its_labelled_ones(services):
+    """A stroke that ends after its image made room brings it back, beyond what there is room for."""
+    session, _ = bench_of(services)
+    most, blank = services.settings.max_pictures, np.full_like(session.pictures[0].labels, 255)
+    last = replace(session.pictures[0], labels=np.zeros_like(blank), key="last")
+    pictures = (*[replace(session.pictures[1], labels=blank, key=str(i)) for i in range(most)], last)
+    found = opened(services, replace(session, pictures=pictures)).pictures
+    assert len(found) == most and [p.painted for p in found] == [0] * (most - 1) + [blank.size]
 
 
 @pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")

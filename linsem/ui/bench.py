@@ -112,7 +112,8 @@ class Bench:
 
     def _joined(self, session: Session, fresh: Fresh) -> Session:
         limit = self.services.settings.max_pictures
-        new = _not_here(session, fresh.seeds, fresh.psi)[: limit - len(session.pictures)]  # more may be labelled by now
+        room = max(0, limit - len(session.pictures))  # less than when they were drawn, if more are labelled by now
+        new = _not_here(session, fresh.seeds, fresh.psi)[:room]
         rows = [fresh.seeds.index(seed) for seed in new]
         return add_pictures(session, fresh.ws[rows], new, fresh.psi, fresh.size, limit) if rows else session
 

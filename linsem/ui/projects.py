@@ -151,14 +151,13 @@ class Projects:
         return session, fitted, self._track(session, fitted, project.edits)
 
     def _session(self, model: str, project: Project) -> Session:
-        session, most = new_session(model, project.categories), self.services.settings.max_pictures
-        if len(project.images) > most:
-            raise ProjectError(f"project: it has {len(project.images)} images, and there is room for {most} here")
-        psis = [project.psi if image.psi is None else image.psi for image in project.images]
-        latents = self._latents(model, project.images, psis)
+        session = new_session(model, project.categories)
+        images = _fitting(project.images, self.services.settings.max_pictures)
+        psis = [project.psi if image.psi is None else image.psi for image in images]
+        latents = self._latents(model, images, psis)
         drawn = self.gpu.render(model, [ws for _, ws in latents])  # raises for latents of another generator
         pictures = []
-        for i, (image, psi, (seed, ws), rgb) in enumerate(zip(project.images, psis, latents, drawn, strict=True)):
+        for i, (image, psi, (seed, ws), rgb) in enumerate(zip(images, psis, latents, drawn, strict=True)):
             if image.labels.shape != rgb.shape[:2]:
                 raise ProjectError(f"project: labels of {image.labels.shape}, but {model} draws {rgb.shape[:2]}")
             pictures.append(Picture(f"{session.token}-{i}", ws, seed, psi, image.labels))
@@ -211,6 +210,16 @@ class Projects:
         for point in points[1:]:
             track = push(track, point)
         return track
+
+
+def _fitting(images: Sequence[ProjectImage], most: int) -> Sequence[ProjectImage]:
+    """The images of a project for which there is room; unlabelled ones at the end are left out first."""
+    labelled = [(image.labels != IGNORE).any() for image in images]
+    if sum(labelled) > most:
+        raise ProjectError(f"project: it has {sum(labelled)} labelled images, and there is room for {most} here")
+    spare = most - sum(labelled)
+    empty = [i for i, known in enumerate(labelled) if not known]
+    return [image for i, image in enumerate(images) if labelled[i] or i in empty[:spare]]
 
 
 def _has_seed(image: ProjectImage, psi: float) -> bool:
