@@ -40,6 +40,7 @@ class Track:
     Attributes:
         position: of the state shown; later ones can be redone.
         name: unique to the track, so that the painter never confuses two of them.
+        root: its first name, which it keeps when other categories rename it.
         made: the number of states ever made.
         stale: numbers of the states whose labels were predicted by an earlier extractor.
     """
@@ -51,6 +52,11 @@ class Track:
     extractor: Extractor
     made: int = 0
     stale: frozenset[int] = frozenset()
+    root: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.root:
+            object.__setattr__(self, "root", self.name)
 
     @property
     def now(self) -> EditPoint:
@@ -78,8 +84,11 @@ def push(track: Track, point: EditPoint) -> Track:
 
 
 def goes_on(track: Track | None, made: Track | None) -> bool:
-    """Whether `made` is `track` with more states, and not another track, or what it was before an undo."""
-    return track is not None and made is not None and made.name == track.name and made.made > track.made
+    """Whether `made` is `track` with more states, and not another track, or what it was before an undo.
+
+    Their extractors may differ, if another was learnt while the states were made.
+    """
+    return track is not None and made is not None and made.root == track.root and made.made > track.made
 
 
 def painted_here(track: Track, wish: np.ndarray) -> Track:

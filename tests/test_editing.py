@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from linsem.settings import Settings
 from linsem.track import EditPoint, goes_on, painted_here, push, step
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
+from linsem.ui.edit import _Wiring
 from linsem.ui.editing import Editing, _report_line, painted_since
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
@@ -282,3 +284,65 @@ def test_what_a_run_has_made_is_taken_over_once_and_only_by_its_own_track(servic
     assert not goes_on(made, made) and not goes_on(step(made, -1), made)  # it is there, or was undone
     other = Editing(services).from_bench(session, fitted)
     assert not goes_on(other, made) and not goes_on(None, made) and not goes_on(track, None)
+
+
+@pytest.fixture
+def tab(services):
+    """The tab's wiring without its components."""
+    made = object.__new__(_Wiring)
+    made.logic = Editing(services)
+    return made
+
+
+def refit(fitted, categories=None):
+    """A later fit, which finds other labels; of other categories, if given."""
+    weights = {name: value * -1 for name, value in fitted.extractor.weights.items()}
+    later = replace(fitted.extractor, weights=weights, categories=categories or fitted.extractor.categories)
+    return replace(fitted, extractor=later)
+
+
+def test_a_visit_writes_over_nothing_that_came_while_it_read(services, tab):
+    """An image that was chosen, or an edit that was undone."""
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    later = refit(fitted)
+    visited = tab.visit(session, later, track)
+    other = tab.logic.from_bench(session, later, session.pictures[1].key)
+    for meanwhile in (other, step(track, -1), None):
+        assert tab.arrived(meanwhile, visited, track.name, 3) == (gr.skip(),) * 3 + (3,)
+    taken, *_, drawn = tab.arrived(track, visited, track.name, 3)
+    assert taken.extractor is later.extractor and drawn == 4
+    again = tab.visit(session, later, taken)
+    assert tab.arrived(taken, again, taken.name, 4)[0] == gr.skip()  # it is shown already
+    assert tab.arrived(taken, again, "", 4)[0] is taken
+
+
+def test_a_run_starts_from_what_the_current_extractor_finds_or_not_at_all(services, tab):
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    run, later = tab._current(lambda *asked: iter([asked])), refit(fitted)
+    (found,) = run(session, fitted, track, 5)
+    assert found[0] is track and found[1] == 5
+    ((now, _),) = run(session, later, track, 5)
+    assert now.extractor is later.extractor and now.key == track.key
+    others = tuple(replace(each, name=f"other {each.name}") for each in session.categories)
+    renamed = replace(session, categories=others)
+    for asked in ((session, fitted, None), (renamed, refit(fitted, others), track)):
+        with pytest.raises(InputError, match="this image is still being read: wait a moment"):
+            next(run(*asked, 5))
+
+
+def test_what_a_run_has_made_is_read_by_the_extractor_that_was_learnt_meanwhile(services, tab):
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    made = push(track, track.now)
+    assert tab.adopt(track, made) is made
+    others = tuple(replace(each, name=f"other {each.name}") for each in session.categories)
+    for later in (refit(fitted), refit(fitted, others)):
+        names = later.extractor.categories
+        visited = tab.logic.visit(replace(session, categories=names), later, track)
+        assert (visited.name == track.name) == (names == session.categories)
+        taken = tab.adopt(visited, made)
+        assert len(taken.points) == len(track.points) + 1 and taken.extractor is later.extractor
+        assert np.array_equal(taken.now.labels, read_by(services, taken))
+    assert tab.adopt(tab.logic.from_bench(session, fitted), made) == gr.skip()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from linsem.ui import segment
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.editing import Editing
 from linsem.ui.sample import _Wiring
-from linsem.ui.sampling import Results
+from linsem.ui.sampling import Results, Sampling
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
 
@@ -52,6 +54,22 @@ def test_results_of_another_generator_are_not_sent_to_edit():
         wiring.to_edit(new_session("other", CATEGORIES), None, results, None)
     with pytest.raises(InputError, match="choose a result first"):
         wiring.to_edit(new_session("one", CATEGORIES), None, None, None)
+
+
+def test_a_result_is_chosen_by_its_seed_since_a_run_may_have_reordered_them_meanwhile():
+    zeros = np.zeros((2, 4, 4), np.uint8)
+    rgb = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20)])
+    extractor = SimpleNamespace(categories=CATEGORIES)
+    before, after = (
+        Results("one", SampleFrame(1, 9, rgb[order], zeros, np.zeros((2, 5, 24)), (0.9, 0.8), seeds), extractor, zeros)
+        for order, seeds in (([0, 1], (7, 3)), ([1, 0], (3, 7)))
+    )
+    clicked = SimpleNamespace(index=1, value=Sampling.strip(before).items[1].key)
+    seed, sides = Sampling.choose(Sampling, after, clicked)
+    assert seed == 3 and (sides.items[0].rgb == 20).all()
+    for gone in (SimpleNamespace(index=0, value="8"), SimpleNamespace(index=0, value="")):
+        assert Sampling.choose(Sampling, after, gone) == (gr.skip(), gr.skip())
+    assert Sampling.choose(Sampling, None, clicked) == (gr.skip(), gr.skip())
 
 
 def test_coming_back_to_the_tab_changes_nothing_and_another_extractor_is_followed(services):

@@ -59,6 +59,17 @@ def test_of_two_images_chosen_quickly_the_second_is_shown_however_long_the_first
     assert tab.choose(session, None, None, first).key == first.value  # nothing is on its way any more
 
 
+def test_of_two_changes_of_the_bench_the_second_is_shown_however_long_the_first_takes(services, overlapping):
+    """Clear an image, and undo that while the cleared one is still being read."""
+    session = session_of(services, [1, 2], [0])
+    cleared, first = Labelling(services).clear(session, None, None)
+    back, _, second = Labelling(services).back(cleared, None, None)
+    assert first != second
+    tab, begun = overlapping("render", lambda tab: tab.show(back, None, None, second))
+    assert tab.show(cleared, None, None, first) == gr.skip()
+    assert begun[1].key == second
+
+
 def test_a_fit_that_ends_after_one_begun_later_is_dropped(services, overlapping):
     session, other = session_of(services, [1, 2], [0, 1]), session_of(services, [1, 2], [0, 1])
     for each in (session, other):

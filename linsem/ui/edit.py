@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -119,6 +119,7 @@ class _Wiring:
         # A run has a state of its own, since a last frame may come after another image has been chosen; and that image
         # waits in one until the run has ended.
         self.made, self.wanted = gr.State(None), gr.State(None)
+        self.visited = gr.State(None)  # what `visit` found, which `arrived` takes over unless the track has changed
         self.settle = (
             [self.track, at.painter],
             [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown],
@@ -139,12 +140,15 @@ class _Wiring:
         )  # fmt: skip
         self.idle(self._open(other.then).then)
         seed = partial(gr.on, [at.take.click, at.seed.submit])
-        for taken in (
-            on(at.strip.select, self.choose, who, [self.wanted], **quiet),
-            on(at.shelf.select, self.example, who, [self.wanted], **quiet),
-            on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.wanted], **quiet),
+        self.arrive(on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.wanted], **quiet, **LAST))
+        for strip, which, take in (
+            (at.strip, lambda event: event.value, logic.from_bench),
+            (at.shelf, lambda event: int(event.index), logic.from_example),
         ):
-            self.arrive(taken)
+            # Noted at once, and read afterwards: an event that waits for the one before it is sent without its data.
+            asked = gr.State(None)
+            noted = on(strip.select, _noting(which), [], [asked], trigger_mode="multiple", **ALWAYS)
+            self.arrive(on(noted.then, take, [*who, asked], [self.wanted], **quiet, **LAST))
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(
                 button.click, lambda now, painted, by=by: logic.move(now, painted, by), [self.track, at.painter],
@@ -156,8 +160,9 @@ class _Wiring:
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
-        asked = [*self.who, self.track, self.shown, self.drawn]
-        opened = on(register, self.visit, asked, [*self.changed, self.drawn], **self.quiet, **LAST)
+        found = on(register, self.visit, [*self.who, self.track], [self.visited], **self.quiet, **LAST)
+        asked = [self.track, self.visited, self.shown, self.drawn]
+        opened = on(found.success, self.arrived, asked, [*self.changed, self.drawn], **ALWAYS, **LAST)
         self._mark(opened.then)
         on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet, **LAST)
         return opened
@@ -180,8 +185,8 @@ class _Wiring:
             button.click(None, None, self.busy, js=BUSY, api_visibility="private")
         made = [self.made, at.frames, at.line]
         self.going = [
-            on(at.run.click, logic.run, wishes, made, **long),
-            on(at.remove.click, logic.remove, [self.track, at.gone, at.steps], made, **long),
+            on(at.run.click, self._current(logic.run), [*self.who, *wishes], made, **long),
+            on(at.remove.click, self._current(logic.remove), [*self.who, self.track, at.gone, at.steps], made, **long),
         ]
         for each in self.going:
             settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet, **LAST)
@@ -191,13 +196,21 @@ class _Wiring:
         stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
         self._settle_after(self._adopt(stopped.then).then)
 
+    def _current(self, runs: Callable) -> Callable:
+        """A run from the track as the current extractor reads it; refused while the page does not show that yet."""
+
+        def begin(session: Session, fitted: Fitted | None, track: Track | None, *asked: object) -> Iterator:
+            now = self.logic.visit(session, fitted, track)
+            if track is None or now.name != track.name:
+                raise InputError("this image is still being read: wait a moment, then press again")
+            yield from runs(now, *asked)
+
+        return begin
+
     def _adopt(self, register: Callable) -> object:
-        """Take over what a run has made, unless another image has been chosen since."""
+        """Take over what a run has made, unless another image has been chosen since; read as the track is by now."""
 
-        def adopt(now: Track | None, made: Track | None) -> Track | dict:
-            return made if goes_on(now, made) else gr.skip()
-
-        return on(register, adopt, [self.track, self.made], [self.track], **ALWAYS)
+        return on(register, self.adopt, [self.track, self.made], [self.track], **ALWAYS)
 
     def idle(self, after: Callable) -> None:
         """Set which buttons are enabled after a run, however it ended."""
@@ -228,33 +241,44 @@ class _Wiring:
         self.idle(settled.then)
         return settled
 
-    def choose(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
-        return self.logic.from_bench(session, fitted, event.value)
-
-    def example(self, session: Session, fitted: Fitted | None, event: gr.SelectData) -> Track:
-        return self.logic.from_example(session, fitted, int(event.index))
-
     def settled(self, now: Track | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """The values of `Editing.settle`, and which track they are of."""
         if now is None:  # the generator has no extractor, say
             return (*self.logic.nothing(), "")
         return (*self.logic.settle(now, painted), now.name)
 
-    def visit(
-        self, session: Session, fitted: Fitted | None, now: Track | None, shown: str, drawn: int
-    ) -> tuple[object, ...]:
-        """The track and whether to draw it, unless it is shown already: strokes are kept, and a run is not disturbed.
+    def adopt(self, now: Track | None, made: Track | None) -> Track | dict:
+        return self.logic.read(made, now.extractor) if goes_on(now, made) else gr.skip()
 
-        A state of the same track that is not shown yet is that of a run, which shows it when it ends.
-        """
+    def visit(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, ...]:
+        """The track, what it is for the current extractor, which may take a second to tell, and what went wrong."""
         try:
-            visited = self.logic.visit(session, fitted, now)
+            return now, self.logic.visit(session, fitted, now), ""
         except InputError as error:
-            return None, Strip(()), show.status(str(error), "bad"), drawn + 1
-        if visited is now and now.name == shown:
+            return now, None, str(error)
+
+    def arrived(
+        self, now: Track | None, visited: tuple[Track | None, Track | None, str], shown: str, drawn: int
+    ) -> tuple[object, ...]:
+        """The track that was visited, and whether to draw it, unless it is shown already: strokes are kept.
+
+        Nothing if the track is another than it was before the visit: what changed it shows it.
+        """
+        before, found, error = visited
+        if now is not before or (found is now and found is not None and found.name == shown):
             return gr.skip(), gr.skip(), gr.skip(), drawn
-        kept = gr.skip() if visited is now else visited  # which a run may have gone on from meanwhile
-        return kept, *self.logic.look(visited), drawn + 1
+        if found is None:
+            return None, Strip(()), show.status(error, "bad"), drawn + 1
+        return found, *self.logic.look(found), drawn + 1
+
+
+def _noting(which: Callable) -> Callable:
+    """A handler that gives what was chosen."""
+
+    def noted(event: gr.SelectData) -> object:
+        return which(event)
+
+    return noted
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

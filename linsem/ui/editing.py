@@ -122,9 +122,9 @@ class Editing:
             extractor = chosen_extractor(self.services, session, fitted)
         except ExtractorError:
             extractor = track.extractor
-        return self._read(track, extractor)
+        return self.read(track, extractor)
 
-    def _read(self, track: Track, extractor: Extractor) -> Track:
+    def read(self, track: Track, extractor: Extractor) -> Track:
         """The track with its current state read by this extractor."""
         if extractor is track.extractor and track.now.number not in track.stale:
             return track
@@ -239,7 +239,7 @@ class Editing:
         if painted is not None and painted.key == track.key:
             track = painted_here(track, painted.labels)
         track = step(track, by)
-        track = self._read(track, track.extractor)
+        track = self.read(track, track.extractor)
         return track, *self.look(track)
 
 

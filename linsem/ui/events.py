@@ -11,7 +11,8 @@ from linsem.ui.errors import in_words
 # Disables the start button and enables Stop during a long run. It runs in the browser and must be registered before the
 # run: a later listener of the same click would wait for the run to end.
 BUSY = "() => [false, true].map((on) => ({__type__: 'update', interactive: on}))"
-LAST = {"trigger_mode": "always_last"}  # for what shows a state: an event while it is at work is not lost
+# For what shows a state: an event while it is at work is not lost (unless that work fails), but comes without its data.
+LAST = {"trigger_mode": "always_last"}
 ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for quick handlers, which never wait for others
 
 

@@ -227,19 +227,19 @@ class _Wiring:
         ):
             presented = self._present(done)
             self.store(presented.then)
-            reached = on(presented.then, logic.show, [*self.now, goal], [at.painter, goal], **self.quiet, **LAST)
+            reached = on(presented.then, logic.show, [*self.now, goal], [at.painter], **self.quiet, **LAST)
             self._learn(reached.then, trigger_mode="always_last")
         on(at.editor.which.input, at.editor.chosen, [self.session, at.editor.which], at.editor.edited, **self.quick)
 
     def _present(self, source: object) -> object:
-        """Refresh the lists of categories and the undo button, after the categories may have changed."""
+        """Refresh the lists of categories and the undo button, after something that may have changed them."""
         at = self.at
 
         def present(session: Session, which: int | None) -> tuple[object, ...]:
             return *at.editor.choices(session, which), gr.Button(interactive=bool(session.past))
 
         shown = [*at.editor.lists, at.back]
-        return on(source.then, present, [self.session, at.editor.which], shown, **self.quick, **LAST)
+        return on(source.success, present, [self.session, at.editor.which], shown, **self.quick, **LAST)
 
     def _wire_files(self) -> None:
         at, quick = self.at, self.quick

@@ -141,7 +141,7 @@ class Labelling:
     ) -> tuple[object, ...]:
         """Put what `draw` or `more` drew on the bench, and go to the first of it."""
         if fresh is None or fresh.token != session.token:  # another bench came meanwhile
-            return gr.skip(), gr.skip()
+            return gr.skip(), None
         joined = self.bench.join(session, painted, fresh)
         kept = len(absorb(session, painted).labelled)
         return joined, joined.pictures[kept if len(joined.pictures) > kept else 0].key
@@ -168,11 +168,11 @@ class Labelling:
 
     def show(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, goal: str | None
-    ) -> tuple[object, None]:
-        """The image with the key `goal`, if there is one; and no goal, as it is reached."""
+    ) -> PainterState | dict:
+        """The image with the key `goal`, if there is one."""
         session = absorb(session, painted)
         index = session.find(goal)
-        return gr.skip() if index is None else self._picture(session, fitted, index), None
+        return gr.skip() if index is None else self._picture(session, fitted, index)
 
 
 def _there(session: Session, painted: PainterLabels | None) -> tuple[Session, int]:

@@ -115,18 +115,22 @@ class Sampling:
         return Strip(
             tuple(
                 Thumb(
-                    frame.rgb[i], f"match {_percent(frame.scores[i])} · seed {frame.seeds[i]}", "best" if i == 0 else ""
+                    frame.rgb[i],
+                    f"match {_percent(frame.scores[i])} · seed {seed}",
+                    "best" if i == 0 else "",
+                    key=str(seed),
                 )
-                for i in range(len(frame.seeds))
+                for i, seed in enumerate(frame.seeds)
             ),
             current,
         )
 
     def choose(self, results: Results | None, event: gr.SelectData) -> tuple[object, ...]:
-        """Choose a result: its seed, by which it is known, and its views."""
-        i = int(event.index)
-        if results is None or not 0 <= i < len(results.frame.seeds):
+        """Choose a result by its seed, since it may have another place by now; and its views."""
+        seeds = [] if results is None else [str(seed) for seed in results.frame.seeds]
+        if event.value not in seeds:
             return gr.skip(), gr.skip()
+        i = seeds.index(event.value)
         return results.frame.seeds[i], self.sides(results, i)
 
     @staticmethod
