@@ -14,7 +14,7 @@ from linsem.jump import Atlas, make_atlas
 from linsem.offers import ModelError
 from linsem.palette import Category, overlay, parse_categories, read_label_map, write_label_map
 from linsem.pixels import IGNORE, to_image, to_rgb
-from linsem.project import load_project, save_project
+from linsem.project import Project, ProjectImage, load_project, save_project
 from linsem.publish import push_extractor
 from linsem.spread import spread
 from linsem.suggest import suggest_next
@@ -40,6 +40,8 @@ __all__ = [
     "Layer",
     "LayoutError",
     "ModelError",
+    "Project",
+    "ProjectImage",
     "Recipe",
     "SampleResult",
     "SampleStep",

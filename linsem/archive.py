@@ -72,9 +72,14 @@ def read_archive(
 def _write(entries: Mapping[str, bytes], file: BinaryIO) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in entries.items():
-            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            info.external_attr = (stat.S_IFREG | 0o644) << 16
-            archive.writestr(info, content)
+            archive.writestr(entry(name), content)
+
+
+def entry(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """An entry without a clock: what is written again from the same content has the same bytes."""
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.external_attr, info.compress_type = (stat.S_IFREG | 0o644) << 16, compression
+    return info
 
 
 def _read(file: BinaryIO, limit_of: Callable[[str], int | None], max_entries: int, max_bytes: int) -> dict[str, bytes]:

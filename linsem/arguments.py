@@ -1,9 +1,12 @@
-"""Checks of numbers that a caller gives: each raises InputError, or another of its kind, with one sentence."""
+"""Checks of what a caller gives: each raises InputError, or another of its kind, with one sentence."""
 
 from __future__ import annotations
 
 import math
 import operator
+
+import numpy as np
+import torch
 
 from linsem.errors import InputError
 
@@ -35,6 +38,28 @@ def number(
     if not low <= found <= high:  # NaN is not
         raise error(f"{name}: expected {_span(low, high)}, got {shown(value)}")
     return value if isinstance(value, (int, float)) else found
+
+
+def array(name: str, value: object, *, error: type[InputError] = InputError) -> np.ndarray:
+    """The value as an array of numbers, from a list, an array or a tensor; refuses rows of different lengths."""
+    try:
+        found = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+    except (RuntimeError, TypeError, ValueError):
+        found = np.asarray(None)
+    if found.dtype.kind not in "buif":
+        raise error(f"{name}: expected an array of numbers, got {shown(value)}")
+    return found
+
+
+def height_and_width(name: str, value: object, *, error: type[InputError] = InputError) -> tuple[int, int]:
+    """The value as (height, width), each at least 1."""
+    try:
+        height, width = value
+    except (TypeError, ValueError):
+        raise error(f"{name}: expected (height, width), got {shown(value)}") from None
+    sides = (("height", height), ("width", width))
+    height, width = (whole_number(f"{name}: {side}", each, 1, error=error) for side, each in sides)
+    return height, width
 
 
 def shown(value: object) -> str:

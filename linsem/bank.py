@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ class Bank:
     """Seeds with their labels, (N, h, w) uint8, for one generator (None: unknown), extractor and psi.
 
     `colors` (N, 8, 8, 3) uint8: the images' mean colours in each cell of a grid. None: not known, for an extractor that
-    reads the first layers only, since then no image is drawn. `categories` are the names of the labels (None: unknown).
+    reads the first layers only, since then no image is drawn. `categories` are the names of the labels (None: unknown);
+    `label` is what a conditional generator drew.
     """
 
     seeds: tuple[int, ...]
@@ -51,6 +53,7 @@ class Bank:
     generator_id: str | None = None
     colors: np.ndarray | None = None
     categories: tuple[str, ...] | None = None
+    label: int | None = None
 
 
 def make_bank(
@@ -85,9 +88,11 @@ def iter_bank(
                 check_finite(features, seeds[part], generator.id)  # names the seed
                 raise
             if drawn:
+                check_finite([image], seeds[part], generator.id, "pixels")
                 colors[part] = to_rgb(F.adaptive_avg_pool2d(image.clamp(-1, 1), COLORS))
         seen = colors[: part.stop] if drawn else None
-        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, seen, names_of(extractor.categories))
+        names, label = names_of(extractor.categories), getattr(generator, "label", None)
+        yield Bank(seeds[: part.stop], labels[: part.stop], psi, generator.id, seen, names, label)
 
 
 def check_bank(bank: Bank, generator: Generator, extractor: Extractor | None = None, *, least: int = 1) -> None:
@@ -96,10 +101,18 @@ def check_bank(bank: Bank, generator: Generator, extractor: Extractor | None = N
         raise InputError(f"bank: expected a Bank, as make_bank gives it, got {type(bank).__name__}")
     if bank.generator_id is not None and bank.generator_id != generator.id:
         raise InputError(f"bank: expected one of the generator {generator.id!r}, got one of {bank.generator_id!r}")
+    check_label("bank", bank, generator)
     if extractor is not None:
         check_categories("bank", bank.categories, extractor)
     if len(bank.seeds) < least:
         raise InputError(f"bank: expected at least {least} seeds, got {len(bank.seeds)}")
+
+
+def check_label(what: str, made: Any, generator: Generator) -> None:
+    """Raise InputError if what a conditional generator made is of another of its labels; unknown is what has no id."""
+    own = getattr(generator, "label", None)
+    if made.generator_id is not None and made.label != own:
+        raise InputError(f"{what}: expected one of the generator's label {own}, got one of its label {made.label}")
 
 
 def check_categories(what: str, found: tuple[str, ...] | None, extractor: Extractor) -> None:
@@ -219,7 +232,8 @@ def _read(path: Path, generator: Generator, seeds: Sequence[int], psi: float) ->
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             colors = file["colors"] if "colors" in file else None
-            bank = Bank(tuple(int(s) for s in file["seeds"]), file["labels"], float(file["psi"]), generator.id, colors)
+            seen, label = tuple(int(s) for s in file["seeds"]), getattr(generator, "label", None)
+            bank = Bank(seen, file["labels"], float(file["psi"]), generator.id, colors, label=label)
     except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
         return None
     with contextlib.suppress(OSError):  # the folder may be read-only

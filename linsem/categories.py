@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from linsem.arguments import array
 from linsem.errors import InputError
 from linsem.pixels import IGNORE
 
@@ -72,6 +73,13 @@ def parse_categories(
     return tuple(Category(name, color or next(free)) for name, color in named)
 
 
+def given_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...]:
+    """Categories as a caller may give them: names, or rows with `name` and `color`; those already parsed stay."""
+    if isinstance(given, (list, tuple)) and all(isinstance(each, Category) for each in given):
+        return tuple(given)
+    return parse_categories(given)
+
+
 def rgb_of(color: str) -> tuple[int, int, int]:
     """The three channels, in 0..255, of a colour "#rrggbb"."""
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
@@ -87,7 +95,7 @@ def color_table(categories: Sequence[Category]) -> np.ndarray:
 
 def checked_labels(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
     """Labels of any shape as uint8; raises ValueError unless they are integers in 0..K-1 or 255."""
-    labels = np.asarray(labels)
+    labels = array("labels", labels)
     if labels.dtype.kind not in "ui":
         raise InputError(f"labels: expected whole numbers, got {labels.dtype}")
     wrong = (labels != IGNORE) & ((labels < 0) | (labels >= len(categories)))

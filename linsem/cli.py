@@ -16,7 +16,6 @@ sentence on the error stream and exit code 2.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from linsem.arguments import whole_number
 from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import CANDIDATES, STEPS, far_off
 from linsem.edit import SAMPLES
@@ -44,7 +44,9 @@ from linsem.shell import (
     checked_psi,
     extractor_of,
     folder,
+    label_map_of,
     notes_of,
+    print_report,
     stopping,
     studio_of,
     tell,
@@ -69,9 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlinsem: stopped", file=sys.stderr)
         return STOPPED
-    if report is not None:
-        print(json.dumps(report, ensure_ascii=False))
-    return 0
+    return 0 if report is None else print_report(report)
 
 
 def generate(args: argparse.Namespace) -> dict:
@@ -95,7 +95,7 @@ def fit(args: argparse.Namespace) -> dict:
     categories = parse_categories(given, studio.categories(model))
     check_out(args.out)
     ws, size = studio.latents(model, seeds, args.psi), tuple(studio.generator(model).size)
-    read = [read_label_map(Path(path), categories, size=size) for path in args.label_maps]
+    read = [label_map_of(path, categories, size) for path in args.label_maps]
     maps, notes = [each.labels for each in read], notes_of(args.label_maps, read)
     extractor = studio.fit(model, list(ws), maps, categories)
     save_extractor(extractor, args.out)
@@ -192,6 +192,7 @@ def export(args: argparse.Namespace) -> dict:
         shard, device = accelerate_shard()
         args.device = str(device)
     checked_psi(args.psi)
+    whole_number("num", args.num, 1)
     check_out(args.out)
     studio, model = studio_of(args)
     extractor = extractor_of(studio, model, args)
@@ -215,14 +216,14 @@ def convert(args: argparse.Namespace) -> dict:
 
 def serve(args: argparse.Namespace) -> None:
     """The page, until it is stopped."""
+    port = None if args.port is None else whole_number("port", args.port, 1, 65535)
     try:  # imported here because no other command needs gradio
         from linsem.ui.page import build, launch
     except ModuleNotFoundError as error:
         raise InputError(f"serve needs the package {error.name}: pip install gradio spaces") from error
 
     settings = Settings.from_env()
-    port = settings.port if args.port is None else Settings.from_env({"LINSEM_PORT": str(args.port)}).port
-    settings = replace(settings, host=args.host or settings.host, port=port)
+    settings = replace(settings, host=args.host or settings.host, port=port or settings.port)
     launch(build(settings), settings)
 
 

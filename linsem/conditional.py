@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from linsem import steer as loop
-from linsem.arguments import number, whole_number
+from linsem.arguments import array, number, whole_number
 from linsem.bank import Bank, Banks, bank_key, cached_bank, check_bank, iter_bank, make_bank
 from linsem.candidates import DIVERSITY, choose_starts, rank_starts
 from linsem.device import without_autocast
 from linsem.extractor import Extractor, check_fits, findable
-from linsem.generator import Generator, batches, checked_pass, fitting, mapped
+from linsem.generator import Generator, batches, check_finite, checked_pass, fitting, mapped
 from linsem.jump import make_atlas, together_then_apart
 from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
@@ -130,7 +130,7 @@ def iter_sample(
     candidates = whole_number("candidates", candidates, count, 100_000, error=LayoutError)
     layout, note = _checked(generator, extractor, layout)
     check_look(look)
-    steps, lr = loop.check_steps(steps), loop.check_lr(lr)
+    steps, lr, weights = loop.check_steps(steps), loop.check_lr(lr), loop.check_weights(weights)
     draw_every = whole_number("draw_every", draw_every, 1, error=LayoutError)
     diversity = number("diversity", diversity, error=LayoutError)
     if bank is not None:
@@ -210,6 +210,7 @@ def _never_below(before: _Scored, now: _Scored, given_up: float) -> _Scored:
 def _results(generator: Generator, now: _Scored, seeds: list[int]) -> tuple[SampleResult, ...]:
     step = now.step
     image = _draw(generator, step.ws) if step.image is None else step.image
+    check_finite([image], seeds, generator.id, "pixels")
     results = (
         SampleResult(image[i].cpu(), step.labels[i], step.ws[i].cpu(), float(now.scores[i]), seeds[i])
         for i in range(len(seeds))
@@ -236,7 +237,7 @@ def score(labels: np.ndarray, layout: np.ndarray) -> float:
 def _checked(generator: Generator, extractor: Extractor, layout: np.ndarray) -> tuple[np.ndarray, str]:
     """The layout at the generator's size, without categories that are never predicted, and a note on these."""
     check_fits(extractor, generator)
-    layout = np.asarray(layout)
+    layout = array("layout", layout, error=LayoutError)
     if layout.ndim != 2 or layout.dtype.kind not in "ui":
         raise LayoutError(f"layout: expected labels (H, W), whole numbers, got {layout.shape} {layout.dtype}")
     known = layout[layout != IGNORE]

@@ -15,7 +15,7 @@ import torch
 
 from linsem import jump
 from linsem import steer as loop
-from linsem.bank import check_categories, make_bank
+from linsem.bank import check_categories, check_label, make_bank
 from linsem.device import without_autocast
 from linsem.edit_maps import GROW, agreement, outside_change, region_of
 from linsem.edit_plan import ENOUGH, EditError, EditPlan, plan_edit
@@ -115,7 +115,7 @@ def iter_planned(
 ) -> Iterator[EditResult]:
     """Run an edit that `plan_edit` prepared, as `iter_edit` does."""
     clock = time.monotonic() - plan.seconds
-    steps, lr = loop.check_steps(steps), loop.check_lr(lr)
+    steps, lr, weights = loop.check_steps(steps), loop.check_lr(lr), loop.check_weights(weights)
     generator, before, wished = plan.generator, plan.labels, plan.wish.target
     _check_atlas(plan, atlas)
     if plan.colored:
@@ -162,6 +162,7 @@ def _check_atlas(plan: EditPlan, atlas: Atlas | bool | None) -> None:
     if atlas.generator_id is not None and atlas.generator_id != plan.generator.id:
         expected = f"expected one of the generator {plan.generator.id!r}, got one of {atlas.generator_id!r}"
         raise EditError(f"atlas: {expected}")
+    check_label("atlas", atlas, plan.generator)
     check_categories("atlas", atlas.categories, plan.extractor)
 
 

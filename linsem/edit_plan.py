@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from linsem import steer as loop
-from linsem.arguments import number
+from linsem.arguments import array, number
 from linsem.categories import checked_labels
 from linsem.device import own_modes
 from linsem.edit_maps import is_met, opened_by, outside_weight, pixel_weight
@@ -108,6 +108,8 @@ def _checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
         raise EditError(f"ws: expected {expected}, of one image, got {type(ws).__name__}") from None
     if tuple(ws.shape) != expected:
         raise EditError(f"ws: expected {expected}, of one image, got {tuple(ws.shape)}")
+    if not bool(torch.isfinite(ws).all()):
+        raise EditError("ws: expected finite numbers, got others among them")
     return ws[None].to(generator.device)
 
 
@@ -115,6 +117,8 @@ def _checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
 def _seen(generator: Generator, extractor: Extractor, start: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
     """The image of the start and its labels (H, W); its features, half a gigabyte for a large image, are released."""
     image, features = checked_pass(generator, start)
+    if not bool(torch.isfinite(image).all()):
+        raise EditError(f"{generator.id!r}: the image of ws holds numbers that are not finite")
     return image, extractor.predict(features, tuple(generator.size))[0]
 
 
@@ -122,7 +126,7 @@ def _checked_target(
     generator: Generator, extractor: Extractor, target: np.ndarray, painted: np.ndarray | None
 ) -> tuple[np.ndarray, str]:
     """The target without categories that are never predicted, and a note on these."""
-    size, target = tuple(generator.size), np.asarray(target)
+    size, target = tuple(generator.size), array("target", target, error=EditError)
     if target.shape != size:
         raise EditError(f"target: expected a label map of {size}, got {target.shape}")
     try:
@@ -140,7 +144,10 @@ def _checked_target(
 def _checked_region(
     generator: Generator, region: np.ndarray, target: np.ndarray, painted: np.ndarray | None
 ) -> np.ndarray:
-    size, region = tuple(generator.size), np.asarray(region, bool)
+    size, region = tuple(generator.size), array("region", region, error=EditError)
+    if not np.isfinite(region).all():  # NaN would count as white
+        raise EditError("region: expected finite numbers, got others among them")
+    region = region.astype(bool)
     if region.shape != size:
         raise EditError(f"region: expected a mask of {size}, got {region.shape}")
     if not region.any():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,11 +21,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from linsem.archive import entry
 from linsem.arguments import number, shown, whole_number
 from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits, uncertainty_of
-from linsem.generator import Generator, batches, checked_pass, fitting, mapped
+from linsem.generator import Generator, batches, check_finite, checked_pass, fitting, mapped
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
 from linsem.seeds import MAX_SEED
@@ -78,6 +80,8 @@ def iter_export(
     if first_seed + count - 1 > MAX_SEED:
         raise InputError(f"first_seed: expected seeds in 0..{MAX_SEED}, got {first_seed} and {count - 1} more")
     psi = number("psi", psi, -10, 10)
+    if not isinstance(out_path, (str, os.PathLike)):
+        raise InputError(f"out_path: expected a path, got {shown(out_path)}")
     if not Path(out_path).name or Path(out_path).is_dir():
         raise InputError(f"out_path: expected a file, got {shown(str(out_path))}")
     path = shard_path(out_path, shard)
@@ -112,6 +116,7 @@ def iter_labelled(
         if not np.isfinite(unsure).all():
             seed = seeds[part][int((~np.isfinite(unsure)).argmax())]
             raise InputError(f"{generator.id!r}: seed {seed}: its features hold numbers that are not finite")
+        check_finite([image], seeds[part], generator.id, "pixels")
         labels = extractor.labels(logits).cpu().numpy()
         rows = zip(seeds[part], to_rgb(image), labels, unsure, strict=True)
         yield [Labelled(int(seed), rgb, each, float(1 - u)) for seed, rgb, each, u in rows]
@@ -159,8 +164,8 @@ def write_dataset(
         described = {
             "generator": generator, "psi": psi, "unlabelled": 255, "categories": [asdict(c) for c in categories],
         }  # fmt: skip
-        archive.writestr("categories.json", json.dumps(described, indent=1, ensure_ascii=False))
-        archive.writestr("manifest.jsonl", "\n".join(lines) + "\n", zipfile.ZIP_DEFLATED)
+        archive.writestr(entry("categories.json"), json.dumps(described, indent=1, ensure_ascii=False))
+        archive.writestr(entry("manifest.jsonl", zipfile.ZIP_DEFLATED), "\n".join(lines) + "\n")
     yield ExportStep(done, total, path)
 
 
@@ -168,7 +173,7 @@ def _add(archive: zipfile.ZipFile, item: Labelled, categories: Sequence[Category
     name = f"{item.seed:08d}.png"
     buffer = io.BytesIO()
     Image.fromarray(item.rgb).save(buffer, "PNG", compress_level=4)
-    archive.writestr(f"images/{name}", buffer.getvalue())
-    archive.writestr(f"labels/{name}", write_label_map(item.labels, categories))
+    archive.writestr(entry(f"images/{name}"), buffer.getvalue())
+    archive.writestr(entry(f"labels/{name}"), write_label_map(item.labels, categories))
     row = {"image": f"images/{name}", "label": f"labels/{name}", "seed": item.seed, "psi": psi}
     return json.dumps({**row, "score": round(item.score, 4)})

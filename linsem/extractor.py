@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from linsem.agree import labels_of, margin_of
-from linsem.arguments import shown
+from linsem.arguments import height_and_width, shown
+from linsem.device import own_modes
 from linsem.generator import Generator, check_generator
 from linsem.palette import Category, parse_categories
 from linsem.pixels import IGNORE
@@ -70,8 +71,10 @@ class Extractor:
             return ()
         return tuple(c.name for c, value in zip(self.categories, bias.tolist(), strict=True) if value == NEVER)
 
+    @own_modes()
     def logits(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
         """Logits (N, K, *size) of features: a list of (N, C, h, w), of all layers up to `last_layer` at least."""
+        size = self.size if size is None else height_and_width("size", size, error=ExtractorError)
         if not isinstance(features, (list, tuple)):
             raise ExtractorError(f"features: expected a list of maps (N, C, h, w), got {type(features).__name__}")
         if len(features) <= self.last_layer:
@@ -81,16 +84,15 @@ class Extractor:
         here = all(w.device == device for w in self.weights.values())
         if len({len(x) for x in chosen}) > 1:
             raise ExtractorError(f"features: expected one number of images, got {[len(x) for x in chosen]}")
-        logits = FORWARD[self.kind]((self if here else self.to(device)).weights, chosen, tuple(size or self.size))
-        return logits.float()  # under autocast they are not
+        logits = FORWARD[self.kind]((self if here else self.to(device)).weights, chosen, tuple(size))
+        return logits.float()
 
     def _checked(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """The feature map of the k-th layer that is read, as float32."""
         channels = self.weights[f"layer{k}.{READS[self.kind]}"].shape[1]
-        if x.ndim != 4 or x.shape[1] != channels:
-            raise ExtractorError(
-                f"features: layer {self.layers[k]}: expected maps (N, {channels}, h, w), got {tuple(x.shape)}"
-            )
+        if not isinstance(x, torch.Tensor) or x.ndim != 4 or x.shape[1] != channels:
+            got = tuple(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__
+            raise ExtractorError(f"features: layer {self.layers[k]}: expected maps (N, {channels}, h, w), got {got}")
         return x.float()
 
     def probabilities(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -160,6 +162,8 @@ def save_extractor(extractor: Extractor, path: str | Path) -> None:
 
     Raises InputError if the categories could not be read back, and OSError if the file cannot be written.
     """
+    if not isinstance(extractor, Extractor):
+        raise ExtractorError(f"extractor: expected one, got {shown(extractor)}")
     if parse_categories(extractor.categories) != tuple(extractor.categories):
         raise ExtractorError("categories: expected names without blanks at the ends, and colours in small letters")
     metadata = {

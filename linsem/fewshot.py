@@ -10,7 +10,6 @@ unlabelled pixels (255) are ignored.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +37,7 @@ LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
 MAX_NUMBERS = 100_000_000  # raw features held at once beyond the first LEAST_PIXELS: 400 MB
 COARSE = 4_000  # a cold start begins on this many pixels, for this share of its iterations:
 COARSELY = 0.6
+MAX_RIDGE = 1e30  # single precision ends soon after
 REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
 
@@ -92,7 +92,7 @@ def iter_few_shot(
             same, 1: every category does).
         rank: the most directions kept per layer (`linsem.basis`).
         iterations: the most iterations of L-BFGS.
-        start: an earlier extractor of the same layers, as a warm start.
+        start: an earlier extractor of this generator, as a warm start (from nothing if it reads other layers).
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
         rows_of: caches the features read at labelled pixels; for one generator.
         noise: fresh noise draws per image, besides the constant noise, if the generator has noise; none with `start`.
@@ -109,11 +109,13 @@ def iter_few_shot(
     categories, annotations = as_categories(categories), as_annotations(annotations)
     if missing not in ("error", "keep"):
         raise InputError(f"missing: expected 'error' or 'keep', got {missing!r}")
-    ridge = None if ridge is None else number("ridge", ridge, 0, sys.float_info.max)
+    ridge = None if ridge is None else number("ridge", ridge, 0, MAX_RIDGE)
     power = None if power is None else number("power", power, 0, 1)
     balance = number("balance", balance, 0, 1)
     if start is not None and not isinstance(start, Extractor):
         raise InputError(f"start: expected an Extractor or None, got {type(start).__name__}")
+    if start is not None and start.generator_id != generator.id:
+        raise InputError(f"start: it was fitted on the generator {start.generator_id!r}, not on {generator.id!r}")
     iterations, noise = whole_number("iterations", iterations, 1), whole_number("noise", noise, 0)
     seed = check_seed(seed)
     rank = None if rank is None else whole_number("rank", rank, 1)
@@ -168,7 +170,6 @@ def _continues(start: Extractor, generator: Generator, layers: tuple[int, ...]) 
     return (
         start.kind == "LSE"
         and start.layers == layers
-        and start.generator_id == generator.id
         and [start.weights[f"layer{i}.weight"].shape[1] for i in range(len(layers))] == channels
     )
 

@@ -81,6 +81,8 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
     Seeds are limited to 0..2**32 - 1: torch ignores the higher bits, so larger seeds would repeat earlier samples.
     """
+    if not hasattr(generator, "z_dim"):
+        check_generator(generator)
     seeds = check_seeds(seeds)
     rows = [torch.randn(generator.z_dim, generator=seeded(seed), dtype=torch.float32) for seed in seeds]
     return torch.stack(rows).to(generator.device)
@@ -177,12 +179,12 @@ def check_features(
             raise InputError(f"{generator.id!r}: layer {i}: expected maps of {count} images, got {len(x)}")
 
 
-def check_finite(features: Sequence[torch.Tensor], seeds: Sequence[int], name: str) -> None:
-    """Raise InputError naming the first seed whose features are not finite; a sum is, unless one of its numbers is."""
-    total = sum(x.flatten(1).sum(1, dtype=torch.float64) for x in features)
+def check_finite(maps: Sequence[torch.Tensor], seeds: Sequence[int], name: str, what: str = "features") -> None:
+    """Raise InputError naming the first seed whose maps (N, ...) are not finite; a sum is, unless a number is not."""
+    total = sum(x.flatten(1).sum(1, dtype=torch.float64) for x in maps)
     wrong = (~torch.isfinite(total)).nonzero()[:, 0].tolist()
     if wrong:
-        raise InputError(f"{name!r}: seed {seeds[wrong[0]]}: its features hold numbers that are not finite")
+        raise InputError(f"{name!r}: seed {seeds[wrong[0]]}: its {what} hold numbers that are not finite")
 
 
 def _described(value: object) -> str:

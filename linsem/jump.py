@@ -36,7 +36,8 @@ class Atlas:
     """w (N, w_dim) and labels (N, h, w) of the samples of a bank, and the principal directions of w.
 
     `basis` (D, w_dim) has as rows the directions, scaled so that a unit coordinate is one standard deviation of w;
-    `generator_id` is that of the generator, and `categories` are the names of the labels (None: unknown).
+    `generator_id` is that of the generator, `categories` are the names of the labels (None: unknown), and `label` is
+    what a conditional generator drew.
     """
 
     w: torch.Tensor
@@ -44,6 +45,7 @@ class Atlas:
     basis: torch.Tensor
     generator_id: str | None = None
     categories: tuple[str, ...] | None = None
+    label: int | None = None
 
 
 @own_modes()
@@ -57,7 +59,8 @@ def make_atlas(generator: Generator, bank: Bank) -> Atlas:
     spread, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(w.double().T)))
     own = spread > (LEAST_VARIANCE * spread[-1]).clamp_min(LEAST_SPREAD)
     basis = (vectors[:, own] * spread[own].sqrt()).T.to(w.dtype)
-    return Atlas(w, bank.labels, basis, getattr(generator, "id", None), bank.categories)
+    label = getattr(generator, "label", None)
+    return Atlas(w, bank.labels, basis, getattr(generator, "id", None), bank.categories, label)
 
 
 def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarray) -> torch.Tensor:

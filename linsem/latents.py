@@ -31,8 +31,13 @@ def save_latents(path: str | Path, ws: np.ndarray, generator_id: str, seeds: Seq
 
 
 def load_latent(path: str | Path, generator_id: str, seed: int | None = None) -> np.ndarray:
-    """The ws (num_ws, w_dim) of the latent in a file that started from `seed`, else of the first, which is the best."""
+    """The ws (num_ws, w_dim) of the latent in a file that started from `seed`; by default of the first, the best.
+
+    An edit's file holds a single one, of no seed. Raises `LatentsError`.
+    """
     ws, seeds = _read(path, generator_id)
+    if seed is not None and seeds and seed not in seeds:
+        raise LatentsError(f"latent: expected a seed among those in it ({', '.join(map(str, seeds))}), got {seed}")
     return ws[seeds.index(seed) if seed in seeds else 0]
 
 

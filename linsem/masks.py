@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from linsem.arguments import height_and_width
 from linsem.categories import (
     MAX_CATEGORIES,
     SNAP,
@@ -22,6 +23,7 @@ from linsem.categories import (
     Category,
     checked_labels,
     color_table,
+    given_categories,
     parse_categories,
     rgb_of,
 )
@@ -62,6 +64,7 @@ def read_layout(source: bytes | str | Path, categories: Sequence[Category], size
 
 def write_label_map(labels: np.ndarray, categories: Sequence[Category]) -> bytes:
     """Encode labels (H, W) as an indexed PNG: 255 (unlabelled) is transparent, a text chunk holds the categories."""
+    categories = given_categories(categories)
     labels = checked_labels(labels, categories)
     if labels.ndim != 2 or 0 in labels.shape:
         raise InputError(f"labels: expected (H, W), got {labels.shape}")
@@ -86,6 +89,8 @@ def read_label_map(
     Raises LabelMapError if the file is no image or too large, or if any pixel belongs to no category: the message names
     the unknown colours or indices, most frequent first, and how many pixels have them.
     """
+    categories = given_categories(categories)
+    size = None if size is None else height_and_width("size", size)
     image = open_picture(source, "label map", LabelMapError)
     opaque = _opaque(image)
     mode, labels, snapped = _understand(image, opaque, categories)
@@ -96,7 +101,7 @@ def read_label_map(
     after = np.bincount(labels.ravel(), minlength=256)
     report = {
         "mode": mode, "format": image.format, "width": image.width, "height": image.height,
-        "resized": size is not None and (image.height, image.width) != tuple(size),
+        "resized": size is not None and (image.height, image.width) != size,
         "counts": {category.name: int(after[k]) for k, category in enumerate(categories) if after[k]},
         "unlabelled": int(after[IGNORE]), "snapped": snapped,
         "notes": _notes(before, after, snapped, categories),

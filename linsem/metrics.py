@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from linsem.arguments import whole_number
 from linsem.errors import InputError
 from linsem.pixels import IGNORE
 
@@ -29,6 +30,9 @@ def class_iou(table: torch.Tensor) -> torch.Tensor:
 
     (K,) float64, nan for a category that no image has.
     """
+    table = torch.as_tensor(table)
+    if table.ndim != 2:
+        raise InputError(f"table: expected (N, K), as paper_iou gives it, got {tuple(table.shape)}")
     return table.double().nanmean(dim=0)
 
 
@@ -52,6 +56,9 @@ def dataset_iou(matrix: torch.Tensor) -> torch.Tensor:
 
     The background is included.
     """
+    matrix = torch.as_tensor(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise InputError(f"matrix: expected (K, K), as confusion gives it, got {tuple(matrix.shape)}")
     return _iou(matrix[None])[0]
 
 
@@ -69,7 +76,8 @@ def _iou(matrices: torch.Tensor) -> torch.Tensor:
 def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.Tensor:
     """One confusion matrix per image, (N, K, K) int64."""
     pred, target = torch.as_tensor(pred), torch.as_tensor(target)
-    _check(pred, target, num_classes)
+    num_classes = whole_number("num_classes", num_classes, 1, IGNORE)
+    _check(pred, target)
     pred, target = pred.long().flatten(1), target.long().flatten(1)
     _check_labels(pred, target, num_classes)
     known = (pred != IGNORE) & (target != IGNORE)
@@ -79,9 +87,7 @@ def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> to
     return counts[:, :cells].reshape(-1, num_classes, num_classes)
 
 
-def _check(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> None:
-    if not 1 <= num_classes <= IGNORE:
-        raise InputError(f"num_classes: expected 1..{IGNORE}, got {num_classes}")
+def _check(pred: torch.Tensor, target: torch.Tensor) -> None:
     if pred.ndim != 3 or pred.shape != target.shape:
         raise InputError(f"pred, target: expected (N, H, W) twice, got {tuple(pred.shape)} and {tuple(target.shape)}")
     if pred.is_floating_point() or target.is_floating_point():

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from linsem.arguments import array
 from linsem.categories import (
     DEFAULT_COLORS,
     MAX_CATEGORIES,
@@ -18,6 +19,7 @@ from linsem.categories import (
     Category,
     checked_labels,
     color_table,
+    given_categories,
     parse_categories,
     rgb_of,
 )  # fmt: skip
@@ -38,6 +40,7 @@ _HEAT = ((0.0, (28, 16, 68)), (0.35, (122, 36, 108)), (0.65, (226, 88, 58)), (0.
 
 def colorize(labels: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
     """Convert labels (..., H, W) to rgb (..., H, W, 3) uint8; unlabelled pixels are gray."""
+    categories = given_categories(categories)
     labels = checked_labels(labels, categories)
     return color_table(categories)[labels]
 
@@ -47,6 +50,9 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, categories: Sequence[Category],
 
     Unlabelled pixels are gray too: in their own colours they could be mistaken for a category.
     """
+    rgb, labels = array("rgb", rgb), array("labels", labels)
+    if rgb.shape[-1:] != (3,) or rgb.dtype != np.uint8:
+        raise InputError(f"rgb: expected (..., H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
     if rgb.shape[:-1] != labels.shape:
         raise InputError(f"overlay: expected labels {rgb.shape[:-1]} for this rgb, got {labels.shape}")
     if not 0 <= opacity <= 1:

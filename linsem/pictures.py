@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -24,6 +25,8 @@ def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError]
     `info["lossy"]` says whether its colours are only approximately those saved, `info["deep"]` whether it holds more
     bits than are read here (a PNG of 16 bits a channel, unless it is plain gray); `info["text"]` has its text chunks.
     """
+    if not isinstance(source, (bytes, str, os.PathLike)):
+        raise kind(f"{what}: expected the bytes of a file, or its path, got {type(source).__name__}")
     data = source if isinstance(source, bytes) else _bytes_of(Path(source), what, kind)
     if len(data) > MAX_BYTES:
         raise kind(f"{what}: expected a file of at most {MAX_BYTES // 10**6} MB, got {len(data)} bytes")

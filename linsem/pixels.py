@@ -16,10 +16,14 @@ IGNORE = 255  # the label of an unlabelled pixel: unknown, not background
 
 
 def to_rgb(image: torch.Tensor) -> np.ndarray:
-    """Convert (N, 3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8."""
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise InputError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
-    bytes_ = (image.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    """Convert (N, 3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8; NaN is refused rather than black."""
+    if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[1] != 3:
+        got = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
+        raise InputError(f"image: expected a tensor (N, 3, H, W), got {got}")
+    scaled = image.detach().float() * 127.5 + 128
+    if bool(scaled.isnan().any()):
+        raise InputError("image: expected numbers, got some that are none (NaN)")
+    bytes_ = scaled.clamp(0, 255).to(torch.uint8)
     return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 

@@ -64,6 +64,8 @@ class Project:
 
 def check_project(project: Project) -> None:
     """Raise ProjectError for a project that cannot be written to a file."""
+    if not isinstance(project, Project):
+        raise ProjectError(f"project: expected a linsem.Project, got {type(project).__name__}")
     if not project.generator_id or not _is_text(project.generator_id, 200):
         raise ProjectError("project: expected the id of a generator, 1 to 200 characters")
     _check_psi(project.psi)

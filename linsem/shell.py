@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,10 +15,13 @@ import torch
 
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError, load_extractor
-from linsem.masks import LabelMap
+from linsem.masks import LabelMap, LabelMapError
 from linsem.offers import as_file, offered, spec_of, split_label
+from linsem.palette import Category, read_label_map
 from linsem.settings import Settings
 from linsem.studio import Studio
+
+BROKEN_PIPE = 141  # the exit code of a command whose reader has gone, by shell convention
 
 
 def studio_of(args: argparse.Namespace) -> tuple[Studio, str]:
@@ -53,6 +57,14 @@ def extractor_of(studio: Studio, model: str, args: argparse.Namespace) -> Extrac
     if not args.extractor and studio.shipped(model) is None:
         raise ExtractorError(f"{model} ships without an extractor: give one with --extractor, as `fit` writes it")
     return studio.extractor(model, load_extractor(args.extractor) if args.extractor else None)
+
+
+def label_map_of(path: str, categories: Sequence[Category], size: tuple[int, int]) -> LabelMap:
+    """The label map in a file, of several that are given; raises `LabelMapError`, which names the file."""
+    try:
+        return read_label_map(Path(path), categories, size=size)
+    except LabelMapError as error:
+        raise LabelMapError(f"{Path(path).name}: {error}") from error
 
 
 def notes_of(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
@@ -98,8 +110,26 @@ def folder(path: str) -> Path:
 
 
 def tell(line: str) -> None:
-    """Show progress, on a single line of stderr."""
-    print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
+    """Show progress, on a single line of stderr; what cannot be shown is no reason to give up the work."""
+    try:
+        print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
+    except OSError:  # whoever read it has gone
+        sys.stderr = open(os.devnull, "w")
+
+
+def print_report(report: dict) -> int:
+    """Print a report as one line of JSON, and return the exit code."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    try:
+        print(json.dumps(report, ensure_ascii=plain), flush=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # so that nothing is written again at the end
+        if isinstance(error, BrokenPipeError):  # whoever read it has gone
+            return BROKEN_PIPE
+        print(f"linsem: the report could not be written ({error.strerror})", file=sys.stderr)
+        return 2
+    return 0
 
 
 def checked_psi(psi: float) -> float:
@@ -111,11 +141,11 @@ def checked_psi(psi: float) -> float:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """Let Ctrl-C end the enclosed work but not the command, so that the results so far are kept."""
+    """Let Ctrl-C end the enclosed work but not the command, so that the results so far are kept, if there are any."""
     try:
         yield
     except KeyboardInterrupt:
-        print("\nlinsem: stopped; what was found so far is kept", file=sys.stderr)
+        print("\nlinsem: stopping; what was found so far is kept, if anything", file=sys.stderr)
 
 
 class Defaults(argparse.ArgumentDefaultsHelpFormatter):

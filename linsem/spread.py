@@ -51,7 +51,7 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise InputError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
     known = labels != IGNORE
     if not known.any() or known.all():
-        return labels.copy()
+        return labels.astype(np.uint8)
     labels = labels.astype(np.uint8, copy=False)
     scale = min(1.0, SIDE / min(labels.shape))
     size = tuple(max(1, round(n * scale)) for n in labels.shape)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from linsem.agree import labels_of, weighted_entropy
-from linsem.arguments import number, whole_number
+from linsem.arguments import number, shown, whole_number
 from linsem.device import without_autocast
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, checked_pass, fitting
@@ -95,7 +95,8 @@ def steer(
     steps, lr, enough = check_steps(steps), check_lr(lr), number("enough", enough, error=SteerError)
     psi = number("psi", psi, error=SteerError)
     patience = None if patience is None else whole_number("patience", patience, 0, error=SteerError)
-    loop = _Loop(generator, segmenter, start, wish, space, lr, weights or Weights(), psi, keep_best, with_image)
+    weights = check_weights(Weights() if weights is None else weights)
+    loop = _Loop(generator, segmenter, start, wish, space, lr, weights, psi, keep_best, with_image)
     if anchor is not None:
         loop.hold(anchor)
     stale = 0
@@ -119,6 +120,13 @@ def check_steps(steps: int) -> int:
 def check_lr(lr: float) -> float:
     """The learning rate as a float; raises `SteerError`."""
     return number("lr", lr, 0, MOST_LR, error=SteerError)
+
+
+def check_weights(weights: Weights) -> Weights:
+    """The weights of the terms; raises `SteerError`."""
+    if not isinstance(weights, Weights):
+        raise SteerError(f"weights: expected linsem.steer.Weights, got {shown(weights)}")
+    return weights
 
 
 class _Loop:

@@ -12,20 +12,19 @@ The extractor's uncertainty is not used: it is high at the borders of known part
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from numbers import Integral
 from typing import Any
 
 import torch
 
-from linsem.arguments import number
+from linsem.arguments import number, whole_number
 from linsem.basis import fit_basis
 from linsem.device import own_modes
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_features, check_generator, check_seed, checked_pass, seed_z, seeded
+from linsem.generator import Generator, check_features, check_generator, check_seeds, checked_pass, seed_z, seeded
 
 PIXELS = 160  # sampled per image
 TARGETS = 10_000  # of the pixels of all images: those whose gaps are closed,
@@ -53,24 +52,27 @@ def suggest_next(
     given, is only checked to be of this generator. Raises InputError if seeds are repeated or too few.
     """
     check_generator(generator)
-    seeds = [check_seed(seed) for seed in seeds]
+    seeds = list(check_seeds(seeds))
     if len(set(seeds)) != len(seeds):
         raise InputError(f"seeds: expected each once, got {len(seeds) - len(set(seeds))} repetitions")
-    if not isinstance(count, Integral) or not 1 <= count <= len(seeds):
-        raise InputError(f"count: expected 1..{len(seeds)} (the number of seeds), got {count}")
+    count = whole_number("count", count, 1)
+    if count > len(seeds):
+        raise InputError(f"count: expected at most the {len(seeds)} seeds, got {count}")
     psi = number("psi", psi)
     if extractor is not None:
         check_fits(extractor, generator)
     with torch.no_grad():
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
     before = 0
-    if labelled is not None and len(labelled):
+    if labelled is not None and (not isinstance(labelled, Iterable) or len(labelled)):
         try:
             labelled = torch.stack([torch.as_tensor(each) for each in labelled])
         except (RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"labelled: expected the ws of images, of one shape each: {error}") from None
         if labelled.shape[1:] != ws.shape[1:]:
             raise InputError(f"labelled: expected (n, {ws.shape[1]}, {ws.shape[2]}), got {tuple(labelled.shape)}")
+        if not bool(torch.isfinite(labelled).all()):
+            raise InputError("labelled: expected finite numbers, got others among them")
         ws, before = torch.cat([labelled.to(ws), ws]), len(labelled)
     names = [f"labelled image {i + 1}" for i in range(before)] + [f"seed {seed}" for seed in seeds]
     places = looked_at(generator, ws, names=names)

@@ -31,7 +31,9 @@ Drawn = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 def check_look(look: int | None) -> None:
     """Raise `SteerError` if a look is given that is no seed."""
     if look is not None:
-        whole_number("look", None if isinstance(look, bool) else look, 0, MAX_SEED, error=SteerError)
+        if isinstance(look, bool):
+            raise SteerError(f"look: expected a seed or None, got {look}")
+        whole_number("look", look, 0, MAX_SEED, error=SteerError)
 
 
 @torch.no_grad()

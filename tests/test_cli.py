@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import subprocess
@@ -183,6 +184,8 @@ def test_a_checkpoint_that_does_not_fit_together_is_not_converted(run, model, tm
         (("generate", "--device", "cuda:99"), "cuda:99"), (("generate", "--device", "meta"), "meta"),
         (("generate", "--device", "toaster"), "toaster"),
         (("segment", "--extractor", "nowhere.safetensors"), "nowhere"), (("segment",), "give one with --extractor"),
+        (("export", "--num", "0"), "num: expected"), (("serve", "--port", "99999"), "port: expected"),
+        (("fit", "--seeds", "0-1", "--label-maps", "one.png", "two.png"), "one.png: "),
         (("fit", "--seeds", "0-1", "--label-maps", "one.png"), "one a seed"), (("convert", "nowhere.pkl"), "nowhere"),
     ],
 )  # fmt: skip
@@ -272,8 +275,10 @@ def test_of_several_latents_one_is_told_by_its_seed_and_else_it_is_the_best(tmp_
     ws = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
     save_latents(tmp_path / "three.safetensors", ws, "mine", [7, 9, 7000])
     assert np.array_equal(load_latent(tmp_path / "three.safetensors", "mine", 9), ws[1])
-    for seed in (None, 0, 7):
+    for seed in (None, 7):
         assert np.array_equal(load_latent(tmp_path / "three.safetensors", "mine", seed), ws[0])
+    with pytest.raises(LatentsError, match=r"expected a seed among those in it \(7, 9, 7000\), got 0"):
+        load_latent(tmp_path / "three.safetensors", "mine", 0)
     save_latents(tmp_path / "one.safetensors", ws[:1], "mine")
     assert np.array_equal(load_latent(tmp_path / "one.safetensors", "mine", 3), ws[0])
 
@@ -343,7 +348,8 @@ def test_what_is_interrupted_keeps_what_was_found_so_far(asked, monkeypatch, cap
 
     monkeypatch.setattr(Studio, command, interrupted)
     assert cli.main(arguments) == (0 if frames else cli.STOPPED)
-    assert "Traceback" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Traceback" not in told and told.rstrip().endswith("if anything" if frames else "stopped")
     assert (tmp_path / "kept").exists() == bool(frames)
     assert len(list(tmp_path.glob("kept/*.safetensors"))) == bool(frames)
 
@@ -385,3 +391,49 @@ def test_an_output_that_cannot_be_made_is_told_before_the_work(asked, monkeypatc
     (tmp_path / "kept").write_text("a file, where a folder is asked for")
     assert cli.main(asked(command)) == 2
     assert "expected a folder that can be made and written" in capsys.readouterr().err
+
+
+class Gone(io.StringIO):
+    """A stream whose reader has gone, or whose disk is full."""
+
+    def __init__(self, error, encoding="utf-8"):
+        super().__init__()
+        self.error, self.code = error, encoding
+
+    @property
+    def encoding(self):
+        return self.code
+
+    def flush(self):
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [(BrokenPipeError(), shell.BROKEN_PIPE, ""), (OSError(28, "No space left on device"), 2, "No space left")],
+)
+def test_a_report_that_nobody_reads_is_no_traceback(run, monkeypatch, capsys, error, code, says):
+    with monkeypatch.context() as there:
+        there.setattr("sys.stdout", Gone(error))
+        assert cli.main(["generate", "--seeds", "0", "--out", "o"]) == code
+    told = capsys.readouterr().err
+    assert says in told and (told != "") == (says != "")
+    assert Path("o/seed0.png").exists()
+
+
+def test_a_report_is_json_in_any_encoding(run, monkeypatch):
+    for encoding in ("utf-8", "UTF8", "cp1252"):
+        with monkeypatch.context() as there:
+            there.setattr("sys.stdout", Gone(None, encoding))
+            assert cli.main(["generate", "--seeds", "0", "--out", "猫"]) == 0
+            printed = sys.stdout.getvalue()
+        assert json.loads(printed)["out"] == "猫" and printed.isascii() == (encoding == "cp1252")
+
+
+def test_progress_that_nobody_reads_does_not_end_the_work(monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr("sys.stderr", Gone(BrokenPipeError()))
+        shell.tell("step 1")
+        shell.tell("step 2")
+        sys.stderr.close()
