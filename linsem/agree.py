@@ -31,8 +31,14 @@ def margin_of(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.where(highest.sum(dim=1) > 1, 0.0, first - second)
 
 
-def weighted_entropy(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def weighted_entropy(
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, bound: float = 0.0
+) -> torch.Tensor:
     """The weighted sum of the pixels' cross-entropies, (N,).
+
+    With `bound` q in (0, 1] it is the generalised cross-entropy (1 - p^q) / q of the target's probability p (Zhang and
+    Sabuncu, NeurIPS 2018), of which q = 0 is the limit: a pixel that is far from its target costs at most 1 / q, and
+    pulls with p^q of the force.
 
     Args:
         logits: (N, K, H, W), any real numbers.
@@ -41,27 +47,32 @@ def weighted_entropy(logits: torch.Tensor, target: torch.Tensor, weight: torch.T
 
     Target and weight may be (1, H, W), shared by all samples.
     """
-    return _WeightedEntropy.apply(logits, target, weight)
+    return _WeightedEntropy.apply(logits, target, weight, bound)
 
 
 class _WeightedEntropy(torch.autograd.Function):
     """Weighted cross-entropy with a gradient written out, which reuses the memory of the log-softmax."""
 
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, bound: float
+    ) -> torch.Tensor:
         """(N,) losses."""
         share = F.log_softmax(logits, dim=1)
         count = len(logits)
         index, wanted = (x[:, None].expand(count, -1, -1, -1) for x in (target, weight.to(share.dtype)))
-        found = share.gather(1, index) * wanted
-        loss = -torch.where(wanted > 0, found, 0.0).sum(dim=(1, 2, 3))  # an excluded class has logit -inf
+        found = share.gather(1, index)
+        force = (bound * found).exp() if bound else None
+        cost = -found if force is None else (1 - force) / bound
+        loss = torch.where(wanted > 0, cost * wanted, 0.0).sum(dim=(1, 2, 3))  # an excluded class has logit -inf
+        wanted = wanted if force is None else wanted * force
         if ctx.needs_input_grad[0]:
             error = share.exp_().mul_(wanted)
             ctx.save_for_backward(error.scatter_add_(1, index, -wanted))
         return loss
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         """The gradient of the logits."""
         (error,) = ctx.saved_tensors
-        return error * gradient[:, None, None, None], None, None
+        return error * gradient[:, None, None, None], None, None, None

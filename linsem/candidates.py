@@ -14,7 +14,7 @@ from linsem.bank import Bank
 from linsem.jump import share_met
 from linsem.pixels import IGNORE, resize_labels
 
-DIVERSITY = 2.5  # what a difference in colour counts, where the match is in [0, 2]
+DIVERSITY = 1.2  # what a difference in colour counts, where the match is in [0, 2]
 LABELS = 0.4  # what a difference in labels counts, relative to one in colour
 
 

@@ -34,7 +34,10 @@ __all__ = [
 CANDIDATES = 200
 STEPS, LR = 24, 0.05  # more of either raise the agreement little, and the results get more alike
 LEAST_BANK = 32  # seeds from which the principal directions of w can be estimated
-WEIGHTS = loop.Weights(agree=1.0, close=2e-4)
+# A layout may ask for what the generator cannot draw, as one painted by hand does. What cannot be met must not pull on
+# without end, away from everything that the generator draws.
+WEIGHTS = loop.Weights(agree=1.0, close=1.5e-3, bound=0.7)
+PRIOR = 3e-3  # of the first half, in units of the bank's w
 RESEMBLES = 0.25  # the least score of a start that resembles its layout: images reach 0.4 and more
 
 
@@ -158,7 +161,7 @@ def iter_sample(
     results: tuple[SampleResult, ...] = ()
     least: _Scored | None = None  # what no sample falls below
     for step in together_then_apart(
-        generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=1e-4, patience=20
+        generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights, prior=PRIOR, patience=20
     ):
         now = _scored(step, layout)
         now = now if least is None else _never_below(least, now, 0.0 if look is None else GIVEN_UP)

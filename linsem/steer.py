@@ -237,7 +237,7 @@ class _Loop:
 
     def _loss(self, part: slice, logits: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
         w, maps = self.weights, self.terms.of(part)
-        loss = weighted_entropy(logits, maps.asked, w.agree * maps.weight + w.hold * maps.held_weight)
+        loss = weighted_entropy(logits, maps.asked, w.agree * maps.weight + w.hold * maps.held_weight, w.bound)
         if w.preserve:
             origin = image.detach() if self.origin is None else self.origin[part]
             change = (image - origin).abs().pow(w.power).mean(dim=1)

@@ -21,7 +21,7 @@ from linsem.seeds import MAX_SEED
 from linsem.wish import SteerError, category_weight
 
 GIVEN_UP = 0.03  # of the score: the most that may be lost for another look
-COLOR = 3.0  # the weight of the colours in the loop, where agreement weighs 1
+COLOR = 1.5  # the weight of the colours in the loop, where agreement weighs 1
 SEEN = 0.002  # of the seed's image: a category that covers less of it has no colour to take
 
 Score = Callable[[np.ndarray], float]
@@ -32,7 +32,7 @@ def check_look(look: int | None) -> None:
     """Raise `SteerError` if a look is given that is no seed."""
     if look is not None:
         if isinstance(look, bool):
-            raise SteerError(f"look: expected a seed or None, got {look}")
+            raise SteerError(f"look: expected a whole number in 0..{MAX_SEED}, got {look}")
         whole_number("look", look, 0, MAX_SEED, error=SteerError)
 
 

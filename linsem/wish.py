@@ -40,7 +40,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight of each term, and the power p of pixel differences (in units of [-1, 1])."""
+    """The weight of each term, and the power p of pixel differences (in units of [-1, 1]).
+
+    `bound` limits what a pixel costs that has another label than wished (`linsem.agree.weighted_entropy`; 0: nothing).
+    """
 
     agree: float = 1.0
     preserve: float = 0.0
@@ -49,6 +52,7 @@ class Weights:
     close: float = 0.0
     power: float = 1.0
     hold: float = 0.0
+    bound: float = 0.0
 
 
 class WishMaps:

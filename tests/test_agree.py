@@ -52,6 +52,32 @@ def test_the_entropy_and_its_gradient_are_those_of_cross_entropy():
     assert ours.grad[1, :, :3].abs().max() == 0 < ours.grad[1, :, 3:].abs().max()
 
 
+@pytest.mark.parametrize("bound", [0.3, 1.0])
+def test_a_bounded_entropy_is_the_generalised_one_and_so_is_its_gradient(bound):
+    target = torch.randint(0, 5, (3, 7, 6), generator=torch.Generator().manual_seed(1))
+    weight = torch.rand(3, 7, 6, generator=torch.Generator().manual_seed(2))
+    ours, theirs = ((4 * logits_of()).requires_grad_() for _ in range(2))
+    found = weighted_entropy(ours, target, weight, bound)
+    share = theirs.softmax(1).gather(1, target[:, None])[:, 0]
+    plain = ((1 - share**bound) / bound * weight).sum(dim=(1, 2))
+    assert torch.allclose(found, plain, rtol=1e-5)
+    found.sum().backward()
+    plain.sum().backward()
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
+def test_what_cannot_be_met_hardly_pulls_if_its_cost_is_bounded():
+    logits = torch.tensor([30.0, -30.0]).view(1, 2, 1, 1).requires_grad_()
+    pulls = []
+    for bound in (0.0, 0.7):
+        logits.grad = None
+        weighted_entropy(logits, torch.ones(1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1), bound).sum().backward()
+        pulls.append(float(logits.grad.abs().max()))
+    assert pulls[0] == pytest.approx(1) and pulls[1] < 1e-6
+    small = weighted_entropy(logits, torch.ones(1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1), 0.001)
+    assert float(small) == pytest.approx(60, rel=0.05)  # the limit is the cross-entropy
+
+
 def test_one_target_serves_all_samples_and_a_class_that_is_ruled_out_where_nothing_is_asked_does_no_harm():
     logits = logits_of()
     target, weight = torch.zeros(1, 7, 6, dtype=torch.int64), torch.ones(1, 7, 6)

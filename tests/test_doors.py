@@ -144,7 +144,7 @@ BAD = {
     "layout": lambda toy, known, some: linsem.sample(toy, known, [[1], [1, 2]]),
     "weights": lambda toy, known, some: linsem.edit(toy, known, some[0].ws, some[0].labels, weights=5),
     "weights: expected": lambda toy, known, some: linsem.sample(toy, known, some[0].labels, weights="x"),
-    "look: expected a seed or None, got True": lambda toy, known, some: linsem.sample(
+    "look: expected a whole number in 0..4294967295, got True": lambda toy, known, some: linsem.sample(
         toy, known, some[0].labels, look=True
     ),
     "num_classes": lambda toy, known, some: metrics.paper_miou(some[0].labels[None], some[0].labels[None], 3.0),
