@@ -265,8 +265,11 @@ def test_a_tally_shares_what_was_made_once_over_all_layouts_and_counts_some_apar
         tally.ious.append(torch.full((4, 2), 0.2 * (i + 1)))
         tally.spread.append(float(i))
         tally.seconds.append(seconds)
-    assert tally.row() == {"layouts": 3, "miou": 0.4, "seconds": 1.0, "diversity": 1.0}
-    assert tally.row(2) == {"layouts": 2, "miou": 0.3, "seconds": "", "diversity": 0.5}
+        tally.features.append(torch.full((4, 3), 50.0 if i == 2 else 1.0))  # the last is far from all real ones
+    real = torch.arange(10.0)[:, None].expand(-1, 3)
+    every = {"layouts": 3, "miou": 0.4, "seconds": 1.0, "diversity": 1.0, "realism": pytest.approx(2 / 3, abs=1e-3)}
+    assert tally.row(real) == every
+    assert tally.row(real, 2) == {"layouts": 2, "miou": 0.3, "seconds": "", "diversity": 0.5, "realism": 1.0}
 
 
 @pytest.fixture

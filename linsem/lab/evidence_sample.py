@@ -1,4 +1,9 @@
-"""`evidence sample`: sampling for layouts of held-out drawings, by this library, the reference, and the teacher."""
+"""`evidence sample`: sampling for layouts of held-out drawings, by this library, the reference, and the teacher.
+
+"Realism" is the share of the results that look, to the teacher's features, like some image that the generator draws by
+itself (the precision of Kynkäänniemi et al., 2019, among REAL of its images at psi 1): an optimisation can obey a
+layout by leaving everything that the generator draws.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,9 @@ import numpy as np
 import torch
 
 from linsem import conditional, pixels
-from linsem.generator import Generator
+from linsem.generator import Generator, batches, seed_z
 from linsem.lab import drawings, reference_steer, sheets, steer_judge
+from linsem.lab.distribution import precision_recall
 from linsem.lab.tables import Table, kept, stem
 from linsem.metrics import class_iou, paper_iou
 from linsem.palette import colorize
@@ -25,8 +31,12 @@ RESULTS = 4
 FIRST_LAYOUT = drawings.HELD_OUT + 50_000
 BANK = 1000
 Method = Callable[[np.ndarray, int], torch.Tensor]
-WAYS = ("ours", "reference", "reference_w", "teacher")
-_NAMES = {"reference_w": "reference, in w", "ours_as_teacher": "ours, on the same layouts as through the teacher"}
+REAL, FIRST_REAL = 1000, 20_000_000  # images of the generator's own, of seeds that nothing else here uses
+WAYS = ("ours", "starts", "reference", "reference_w", "teacher")
+_NAMES = {
+    "starts": "ours, without a step", "reference_w": "reference, in w",
+    "ours_as_teacher": "ours, on the same layouts as through the teacher",
+}  # fmt: skip
 
 
 def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, bank: int) -> dict[str, Method]:
@@ -34,11 +44,14 @@ def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, b
     few = steer_judge.few_shot(generator, teacher)
     made: list[conditional.Bank] = []
 
-    def ours(layout: np.ndarray, index: int) -> torch.Tensor:
-        if not made:
-            made.append(conditional.make_bank(generator, few, range(bank)))
-        results = conditional.sample(generator, few, layout, RESULTS, bank=made[0])
-        return torch.stack([each.image for each in results])
+    def ours(**how: int) -> Method:
+        def run(layout: np.ndarray, index: int) -> torch.Tensor:
+            if not made:
+                made.append(conditional.make_bank(generator, few, range(bank)))
+            results = conditional.sample(generator, few, layout, RESULTS, bank=made[0], **how)
+            return torch.stack([each.image for each in results])
+
+        return run
 
     def by_reference(segmenter: object, **how: bool) -> Method:
         def run(layout: np.ndarray, index: int) -> torch.Tensor:
@@ -51,8 +64,8 @@ def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, b
         return run
 
     return {
-        "ours": ours, "reference": by_reference(few), "reference_w": by_reference(few, in_w=True),
-        "teacher": by_reference(teacher_segmenter(teacher)),
+        "ours": ours(), "starts": ours(steps=0), "reference": by_reference(few),
+        "reference_w": by_reference(few, in_w=True), "teacher": by_reference(teacher_segmenter(teacher)),
     }  # fmt: skip
 
 
@@ -62,6 +75,22 @@ def diversity(images: torch.Tensor) -> float:
     return float(np.mean([(a - b).abs().mean() * 127.5 for a, b in combinations(images, 2)]))
 
 
+@torch.no_grad()
+def seen(teacher: Teacher, images: torch.Tensor) -> torch.Tensor:
+    """The teacher's features (N, D) of images, rounded to 8 bits like files."""
+    return teacher.features(pixels.to_image(pixels.to_rgb(images), device=images.device)).cpu()
+
+
+@torch.no_grad()
+def own_images(generator: Generator, teacher: Teacher, count: int) -> torch.Tensor:
+    """The teacher's features (N, D) of what the generator draws by itself."""
+    found = []
+    for part in batches(count, 8):
+        seeds = range(FIRST_REAL + part.start, FIRST_REAL + part.stop)
+        found.append(seen(teacher, generator.synthesize(generator.map(seed_z(generator, seeds), psi=1.0))[0]))
+    return torch.cat(found)
+
+
 @dataclass
 class _Tally:
     """The figures of a method, layout by layout."""
@@ -69,9 +98,13 @@ class _Tally:
     ious: list[torch.Tensor] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    features: list[torch.Tensor] = field(default_factory=list)
 
-    def row(self, layouts: int | None = None) -> dict[str, float | str]:
-        """The figures over the first `layouts` (default: all); seconds, which share a bank, only over all."""
+    def row(self, real: torch.Tensor, layouts: int | None = None) -> dict[str, float | str]:
+        """The figures over the first `layouts` (default: all); seconds, which share a bank, only over all.
+
+        `real` are the features of the generator's own images.
+        """
         count = layouts or len(self.ious)
         seconds = "" if layouts else round(sum(self.seconds) / (count * RESULTS), 3)
         return {
@@ -79,6 +112,7 @@ class _Tally:
             "miou": round(float(np.nanmean(class_iou(torch.cat(self.ious[:count])).numpy())), 4),
             "seconds": seconds,
             "diversity": round(float(np.mean(self.spread[:count])), 2),
+            "realism": round(precision_recall(torch.cat(self.features[:count]), real)[0], 3),
         }
 
 
@@ -97,6 +131,7 @@ def run(
     fewer = min(count, max(6, count // 4))
     layouts = [drawings.render_seed(FIRST_LAYOUT + i, generator.size[0])[1] for i in range(count)]
     setting = {"steps": reference_steer.STEPS, "inits": 20 if quick else 100, "bank": 200 if quick else BANK}
+    real = own_images(generator, teacher, REAL // 5 if quick else REAL)
     title = f"{count} layouts of held-out drawings on {model}, {RESULTS} results each, judged by the teacher"
     table = kept(out, stem("sample", model), title)[0] if only else {}
     tallies, rows = {}, []
@@ -112,12 +147,13 @@ def run(
             target = torch.from_numpy(layout)[None].expand(len(images), -1, -1)
             tally.ious.append(paper_iou(teacher(images), target, len(teacher.categories)))
             tally.spread.append(diversity(images))
+            tally.features.append(seen(teacher, images))
             if name == "ours" and index < 12:
                 rows.append([colorize(layout, teacher.categories), *pixels.to_rgb(images)])
-        print(f"{name}: {tally.row()}", flush=True)
-    table |= {name: tally.row() for name, tally in tallies.items()}
+        print(f"{name}: {tally.row(real)}", flush=True)
+    table |= {name: tally.row(real) for name, tally in tallies.items()}
     if fewer < count and "ours" in tallies:
-        table["ours_as_teacher"] = tallies["ours"].row(fewer)
+        table["ours_as_teacher"] = tallies["ours"].row(real, fewer)
     if out is not None and rows:
         out.mkdir(parents=True, exist_ok=True)
         sheets.save(sheets.grid(rows), out / f"{stem('layouts', model)}.png")
