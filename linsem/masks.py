@@ -36,6 +36,7 @@ PHOTO = (
     "label map: this looks like a photo, not a label map: its colours match no category. Save the label map as PNG in "
     "the colours of the categories"
 )
+MIXED = 8  # colours of no category, on fewer than half of the pixels: edges that were smoothed
 TEXT_KEY = "linsem:categories"  # key of the PNG text chunk: JSON [{name, color}]
 
 
@@ -160,7 +161,7 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
         raise LabelMapError(_unknown_indices(indices[opaque], categories))
     if (near < 0).sum() > MAX_CATEGORIES and 2 * counts[near < 0].sum() > counts.sum():
         raise LabelMapError(PHOTO)
-    raise LabelMapError(_unknown_colors(colors[near < 0], counts[near < 0], categories))
+    raise LabelMapError(_unknown_colors(colors[near < 0], counts[near < 0], categories, _cause(image, near, counts)))
 
 
 def _look_up(packed: np.ndarray, opaque: np.ndarray, colors: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -251,15 +252,23 @@ def _unknown_indices(indices: np.ndarray, categories: Sequence[Category]) -> str
     )
 
 
-def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence[Category]) -> str:
+def _cause(image: Image.Image, near: np.ndarray, counts: np.ndarray) -> str:
+    """Why a map may have colours of no category, if that can be told from the file, else ""."""
+    if image.info.get("lossy"):
+        return f"{image.format} keeps colours only nearly, so save it as PNG; "
+    mixed = (near < 0).sum() > MIXED and 2 * counts[near < 0].sum() < counts.sum()
+    return "its edges look smoothed, so save it without smoothing; " if mixed else ""
+
+
+def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence[Category], cause: str) -> str:
     order = np.argsort(-counts, kind="stable")
     listed = ", ".join(f"#{colors[i]:06x} ({counts[i]} pixels)" for i in order[:3])
     more = f" and {len(order) - 3} more" if len(order) > 3 else ""
     known = ", ".join(f"{category.color} {category.name}" for category in categories[:6])
     known += f" and {len(categories) - 6} more" if len(categories) > 6 else ""
     return (
-        f"label map: {int(counts.sum())} pixels have a colour that belongs to no category: {listed}{more}; expected "
-        f"{known} (saved as PNG, without smoothing), or transparent for unlabelled"
+        f"label map: {cause}{int(counts.sum())} pixels have a colour that belongs to no category: {listed}{more}; "
+        f"expected {known} (saved as PNG, without smoothing), or transparent for unlabelled"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from linsem.extractor import Extractor
 
 HISTORY = 20  # states that are kept
+KEPT, KEPT_BYTES = 8, 32 << 20  # other images whose edits are kept too
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,31 @@ def goes_on(track: Track | None, made: Track | None) -> bool:
     Their extractors may differ, if another was learnt while the states were made.
     """
     return track is not None and made is not None and made.root == track.root and made.made > track.made
+
+
+def known_track(begun: Track, tracks: Sequence[Track]) -> Track | None:
+    """The first of the tracks that started from the image with which another one begins, in the same words, or None.
+
+    A wish that is painted already, as on an example, is begun anew.
+    """
+    start = begun.points[0]
+    for each in tracks:
+        first = each.points[0]
+        same = each.model == begun.model and first.caption == start.caption and np.array_equal(first.ws, start.ws)
+        if same and start.wish is None:
+            return each
+    return None
+
+
+def turned(wanted: Track, now: Track | None, kept: tuple[Track, ...]) -> tuple[Track, tuple[Track, ...]]:
+    """Turn from a track to another: that one, and the tracks to keep, newest first, of which it is none."""
+    left = () if now is None or len(now.points) == 1 else (now,)
+    rest, total = [], 0
+    for each in (*left, *kept):
+        total += sum(point.rgb.nbytes + point.labels.nbytes for point in each.points)
+        if each.root != wanted.root and len(rest) < KEPT and (total <= KEPT_BYTES or not rest):
+            rest.append(each)
+    return wanted, tuple(rest)
 
 
 def painted_here(track: Track, wish: np.ndarray) -> Track:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from linsem import track
 from linsem.errors import InputError
 from linsem.looks import Looks
 from linsem.pixels import IGNORE
@@ -18,7 +20,7 @@ from linsem.project import ProjectError, load_project
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
-from linsem.track import EditPoint, goes_on, painted_here, push, step
+from linsem.track import EditPoint, goes_on, painted_here, push, step, turned
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Wiring
@@ -346,3 +348,43 @@ def test_what_a_run_has_made_is_read_by_the_extractor_that_was_learnt_meanwhile(
         assert len(taken.points) == len(track.points) + 1 and taken.extractor is later.extractor
         assert np.array_equal(taken.now.labels, read_by(services, taken))
     assert tab.adopt(tab.logic.from_bench(session, fitted), made) == gr.skip()
+
+
+def test_the_edits_of_an_image_are_there_again_when_it_is_chosen_again(services, tab):
+    session, fitted = bench_of(services)
+    keys = [picture.key for picture in session.pictures]
+    first = tab.logic.from_bench(session, fitted, keys[0])
+    first, other = push(first, first.now), tab.logic.from_bench(session, fitted, keys[1])
+    take = tab._taking(tab.logic.from_bench)
+    now, kept = turned(other, first, ())
+    assert now is other and kept == (first,)
+    later = refit(fitted)
+    back = take(session, later, keys[0], now, kept)
+    assert back.name == first.name and len(back.points) == 2 and back.extractor is later.extractor
+    now, kept = turned(back, other, kept)
+    assert now is back and kept == ()  # it is shown now, and the other one has no edits
+    assert take(session, later, keys[0], now, kept) is now  # clicked again, nothing is lost either
+    assert len(take(session, fitted, keys[1], now, kept).points) == 1
+    seed = tab._taking(tab.logic.from_seed)(session, fitted, (first.points[0].number + 5, 0.7), now, kept)
+    assert seed.points[0].caption == "seed 5" and turned(seed, now, kept)[1] == (now,)
+
+
+def test_few_images_keep_their_edits_and_not_beyond_their_memory(services, tab, monkeypatch):
+    session, fitted = bench_of(services)
+    key = session.pictures[0].key
+    tracks = [push(each, each.now) for each in (tab.logic.from_bench(session, fitted, key) for _ in range(12))]
+    kept = ()
+    for before, after in itertools.pairwise(tracks):
+        kept = turned(after, before, kept)[1]
+    assert kept == tuple(reversed(tracks[-track.KEPT - 1 : -1]))
+    size = sum(point.rgb.nbytes + point.labels.nbytes for point in tracks[0].points)
+    monkeypatch.setattr(track, "KEPT_BYTES", 3 * size)
+    assert len(turned(tracks[-1], tracks[-2], kept[1:])[1]) == 3
+
+
+def test_an_example_is_begun_anew(services, tab):
+    session, fitted = bench_of(services)
+    begun = tab.logic.from_bench(session, fitted, session.pictures[0].key)
+    wished = replace(begun, points=(replace(begun.now, wish=np.zeros_like(begun.now.labels)),))
+    assert track.known_track(wished, (push(wished, wished.now),)) is None
+    assert track.known_track(begun, (push(begun, begun.now),)) is not None

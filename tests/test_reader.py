@@ -91,16 +91,17 @@ def test_what_is_left_out_is_named(services, fitted):
     names = [category.name for category in fitted.extractor.categories]
     labels = np.full((8, 8), IGNORE, np.uint8)
     labels[0] = names.index("hair")
-    assert left_out(fitted.extractor, labels) == ""
+    assert left_out(services, fitted.extractor, labels) == ""
     labels[1] = names.index("hat")
-    assert left_out(fitted.extractor, labels) == "Note: 'hat' was left out, because you have not labelled it yet."
+    said = "Note: 'hat' was left out, because you have not labelled it yet."
+    assert left_out(services, fitted.extractor, labels) == said
     labels[2] = names.index("glasses")
-    said = left_out(fitted.extractor, labels)
+    said = left_out(services, fitted.extractor, labels)
     assert said == "Note: 'hat' and 'glasses' were left out, because you have not labelled them yet."
     labels[0] = IGNORE
-    with pytest.raises(InputError, match="'hat' and 'glasses' are not learnt yet"):
-        left_out(fitted.extractor, labels)
-    assert left_out(fitted.extractor, labels, alone=True) == said
+    with pytest.raises(InputError, match=r"'hat' and 'glasses' are not learnt yet: label .* or choose .*built-in"):
+        left_out(services, fitted.extractor, labels)
+    assert left_out(services, fitted.extractor, labels, alone=True) == said
 
 
 def test_an_edit_and_a_sampling_say_what_they_left_out(services, session, fitted):

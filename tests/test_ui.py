@@ -252,8 +252,8 @@ def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before
         modes.setdefault(name, set()).add(each["trigger_mode"])
     shows = (
         "Bench.overview", "Labelling.show", "Labelling.refit", "present", "Segment.visit", "Segment.draw",
-        "_Wiring.visit", "_Wiring.arrived", "Editing.from_bench", "Editing.from_example", "Editing.from_seed",
-        "marked", "look", "states", "Layouts.canvas", "Reader.look", "Reader.choose",
+        "_Wiring.visit", "_Wiring.arrived", "taken", "_Wiring._look",
+        "marked", "states", "Layouts.canvas", "Reader.look", "Reader.choose",
     )  # fmt: skip
     assert [(name, modes.get(name)) for name in shows if modes.get(name) != {"always_last"}] == []
     assert modes["begin"] == {"once"}  # the twin: a run that a button begins

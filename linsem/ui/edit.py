@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,7 @@ import gradio as gr
 
 from linsem.errors import InputError
 from linsem.session import Fitted, Session
-from linsem.track import Track, goes_on
+from linsem.track import Track, goes_on, known_track, turned
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.compare import Compare
@@ -27,16 +27,17 @@ HINT = (
 )
 # The tab may have only just been opened: wait for its layout.
 SHOW = "() => { setTimeout(() => document.querySelector('#edit-painter')?.scrollIntoView({block: 'start'}), 400); }"
+READING = show.status("Reading the image ...", "busy")
 BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update', interactive: on}))"
 
 
 @dataclass(frozen=True, eq=False)
 class EditTab:
-    """What other tabs need to send an image here: `arrive` takes an event that outputs `wanted`."""
+    """What other tabs need to send an image here: `arrive` takes an event that outputs `wanted`, and what begins it."""
 
     wanted: gr.State
     logic: Editing
-    arrive: Callable[[object], object]
+    arrive: Callable[[object, Sequence[Callable]], None]
     going: list
 
 
@@ -119,6 +120,7 @@ class _Wiring:
         # A run has a state of its own, since a last frame may come after another image has been chosen; and that image
         # waits in one until the run has ended.
         self.made, self.wanted = gr.State(None), gr.State(None)
+        self.kept = gr.State(())  # tracks of other images, as long as nobody has their edits thrown away
         self.visited = gr.State(None)  # what `visit` found, which `arrived` takes over unless the track has changed
         self.settle = (
             [self.track, at.painter],
@@ -140,15 +142,18 @@ class _Wiring:
         )  # fmt: skip
         self.idle(self._open(other.then).then)
         seed = partial(gr.on, [at.take.click, at.seed.submit])
-        self.arrive(on(seed, logic.from_seed, [*who, at.seed, at.psi], [self.wanted], **quiet, **LAST))
-        for strip, which, take in (
-            (at.strip, lambda event: event.value, logic.from_bench),
-            (at.shelf, lambda event: int(event.index), logic.from_example),
+        for begins, register, note, given, take in (
+            ([at.strip.select], at.strip.select, _noting(lambda event: event.value), [], logic.from_bench),
+            ([at.shelf.select], at.shelf.select, _noting(lambda event: int(event.index)), [], logic.from_example),
+            ([at.take.click, at.seed.submit], seed, _seed_and_psi, [at.seed, at.psi], logic.from_seed),
         ):
             # Noted at once, and read afterwards: an event that waits for the one before it is sent without its data.
             asked = gr.State(None)
-            noted = on(strip.select, _noting(which), [], [asked], trigger_mode="multiple", **ALWAYS)
-            self.arrive(on(noted.then, take, [*who, asked], [self.wanted], **quiet, **LAST))
+            noted = on(register, note, given, [asked, at.line], trigger_mode="multiple", **ALWAYS)
+            known = [*who, asked, self.track, self.kept]
+            taken = on(noted.then, self._taking(take), known, [self.wanted], **quiet, **LAST)
+            on(taken.failure, lambda now: self._look(now)[1], [self.track], [at.line], **quiet)
+            self.arrive(taken, begins)
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(
                 button.click, lambda now, painted, by=by: logic.move(now, painted, by), [self.track, at.painter],
@@ -221,25 +226,41 @@ class _Wiring:
 
         on(after, states, [self.track], self.busy, **ALWAYS, **LAST)
 
-    def arrive(self, source: object) -> None:
-        """End a run once another image has been chosen, then show that one, and scroll it into view."""
-        on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
-        ended = source.success(None, None, None, cancels=self.going, api_visibility="private")
+    def arrive(self, source: object, begins: Sequence[Callable]) -> None:
+        """Show the image that `source` has read, and scroll it into view; what `begins` it ends a run.
+
+        Gradio cancels on events of components only, never on one that follows another.
+        """
+        for begin in begins:
+            begin(None, None, None, cancels=self.going, api_visibility="private")
+        ended = on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
         for _ in range(2):  # again, should the end of the run have come in between
-            ended = on(ended.then, lambda wanted: wanted, [self.wanted], [self.track], **ALWAYS)
+            ended = on(ended.then, turned, [self.wanted, self.track, self.kept], [self.track, self.kept], **ALWAYS)
         self._mark(self._settle_after(ended.then).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
     def _settle_after(self, register: Callable) -> object:
         """Refresh everything that shows the track, and the buttons, after it has changed."""
 
-        def look(now: Track | None) -> tuple[Strip, str]:
-            return self.logic.look(now) if now else (Strip(()), show.status(READY))
-
-        looked = on(register, look, [self.track], [self.at.frames, self.at.line], **self.quiet, **LAST)
+        looked = on(register, self._look, [self.track], [self.at.frames, self.at.line], **self.quiet, **LAST)
         settled = on(looked.then, self.settled, *self.settle, **self.quiet, **LAST)
         self.idle(settled.then)
         return settled
+
+    def _look(self, now: Track | None) -> tuple[Strip, str]:
+        return self.logic.look(now) if now else (Strip(()), show.status(READY))
+
+    def _taking(self, take: Callable) -> Callable:
+        """The image that was noted, with the edits that were made of it before, if they are kept."""
+
+        def taken(
+            session: Session, fitted: Fitted | None, asked: object, now: Track | None, kept: tuple[Track, ...]
+        ) -> Track:
+            begun = take(session, fitted, *(asked if isinstance(asked, tuple) else (asked,)))
+            known = known_track(begun, (*([] if now is None else [now]), *kept))
+            return begun if known is None else self.logic.read(known, begun.extractor)
+
+        return taken
 
     def settled(self, now: Track | None, painted: PainterLabels | None) -> tuple[object, ...]:
         """The values of `Editing.settle`, and which track they are of."""
@@ -273,12 +294,16 @@ class _Wiring:
 
 
 def _noting(which: Callable) -> Callable:
-    """A handler that gives what was chosen."""
+    """A handler that gives what was chosen, and a line."""
 
-    def noted(event: gr.SelectData) -> object:
-        return which(event)
+    def noted(event: gr.SelectData) -> tuple[object, str]:
+        return which(event), READING
 
     return noted
+
+
+def _seed_and_psi(seed: float, psi: float) -> tuple[tuple[float, float], str]:
+    return (seed, psi), READING
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

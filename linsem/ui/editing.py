@@ -30,6 +30,7 @@ from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between the frames sent to the browser
+MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 SAMPLING = 0.3  # of the progress bar: the samples that are drawn before the first step, if any
 READY = "Paint what should be there, then press Run."
 PAINTED = "This is painted already: press Run, or add strokes."
@@ -139,7 +140,7 @@ class Editing:
         """Follow the strokes; each frame contains the track so far, so that Stop keeps it."""
         track = _needed(track)
         target = _target(track, painted)
-        note = left_out(track.extractor, target, alone=colored)
+        note = left_out(self.services, track.extractor, target, alone=colored)
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         region = np.ones(target.shape, bool) if everywhere else None
         paint = None
@@ -176,7 +177,7 @@ class Editing:
                 continue
             last = time.monotonic()
             if frame.sampled is not None:
-                line = f"Your labels are new to editing: {frame.sampled} of {SAMPLES} samples drawn to start from."
+                line = f"The first edit with these labels: {frame.sampled} of {SAMPLES} samples drawn to start from."
                 begun = SAMPLING
                 yield gr.skip(), gr.skip(), show.progress(begun * frame.sampled / SAMPLES, line)
                 continue
@@ -289,6 +290,7 @@ def _frame(
         return track, strip, _report_line(report)
     matched = f"{_percent(report['agreement_after'])} matched ({_percent(report['agreement_before'])} at the start)"
     line = f"Step {report['steps']} of {more['of']}: {matched}."
+    line += SETTLES if report["agreement_after"] > MATCHED else ""
     return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], line)
 
 

@@ -95,7 +95,7 @@ class Layouts:
     def _taken(self, extractor: Extractor, layout: Layout, line: str) -> tuple[object, ...]:
         """The layout, its display, and a status line that also says which parts will be left out."""
         try:
-            note = left_out(extractor, layout.labels)
+            note = left_out(self.services, extractor, layout.labels)
         except InputError as error:
             return layout, *self.show_layout(layout), show.status(f"{_plain(error)}", "bad")
         return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), "idle" if note else "good")

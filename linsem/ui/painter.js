@@ -6,6 +6,7 @@ const view = part("view"), stage = part("stage"), cursor = part("cursor");
 const sheet = (name) => ({ canvas: part(name), pen: part(name).getContext("2d") });
 const sheets = { image: sheet("image"), prediction: sheet("prediction"), heat: sheet("heat"), strokes: sheet("strokes") };
 const STEPS = 100, IMAGES = 48; // undo steps per image, and images remembered
+const ONE_COLOR = 24; // largest difference per channel, of 255, within an area of one colour
 
 // State that must survive a remount (Gradio removes hidden components from the page) is stored by block id.
 const home = element.closest(".block")?.id || "painter";
@@ -62,7 +63,7 @@ async function receive() {
     console.error("LabelPainter:", error);
     if (mine !== turn) return;
     goal = now?.key ?? null; // values for the image that is still shown count again
-    say("The image could not be shown.");
+    warn("The image could not be shown: choose it again.");
   }
 }
 
@@ -282,16 +283,20 @@ function clear() {
   say("Cleared");
 }
 
-// Refills a painted area as a whole, but an unpainted one only as far as the visible prediction is constant.
+// Refills a painted area as a whole, but an unpainted one only as far as the visible prediction is constant, or, before
+// there is any, the colour of the image.
 function fillAt([x, y]) {
   if (!inside(x, y)) return;
   const start = Math.floor(y) * now.width + Math.floor(x), { labels, prediction } = now, target = labels[start];
-  const guided = target === UNPAINTED && prediction && ui.prediction;
-  const same = guided
-    ? (i) => labels[i] === UNPAINTED && prediction[i] === prediction[start]
-    : (i) => labels[i] === target;
+  const guide = target !== UNPAINTED ? null : prediction ? ui.prediction && ((i) => prediction[i] === prediction[start]) : likeColor(start);
+  const same = guide ? (i) => labels[i] === UNPAINTED && guide(i) : (i) => labels[i] === target;
   const area = connectedArea(start, now.width, now.height, same);
   changeLabels(() => { for (const i of area) setPixel(i, ui.category); });
+}
+
+function likeColor(start) {
+  const { data } = sheets.image.pen.getImageData(0, 0, now.width, now.height), one = 4 * start;
+  return (i) => [0, 1, 2].every((c) => Math.abs(data[4 * i + c] - data[one + c]) <= ONE_COLOR);
 }
 
 const inside = (x, y) => x >= 0 && y >= 0 && x < now.width && y < now.height;
@@ -339,6 +344,13 @@ function release() { // later, so that the server gets the stroke before the val
 
 let spoken = 0;
 function say(text) { clearTimeout(spoken); spoken = setTimeout(() => { part("live").textContent = text; }, 60); }
+
+function warn(text) {
+  const note = document.createElement("span");
+  note.textContent = text;
+  part("status").prepend(note);
+  say(text);
+}
 
 function refresh() {
   for (const button of root.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === ui.tool));

@@ -67,12 +67,15 @@ def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[
     both = usable(session, fitted) and services.studio.shipped(session.model) is not None
     line = ""
     if own and fitted.extractor.unknown:
-        line = show.status(f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label.")
+        other = ", or read with the built-in labels" if both else ""
+        line = show.status(
+            f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label{other}."
+        )
     radio = gr.Radio(value=MINE if own else SHIPPED, visible=both)
     return gr.Row(visible=both or bool(line)), radio, gr.HTML(line, visible=bool(line))
 
 
-def left_out(extractor: Extractor, labels: np.ndarray, alone: bool = False) -> str:
+def left_out(services: Services, extractor: Extractor, labels: np.ndarray, alone: bool = False) -> str:
     """A note on those categories in labels (H, W), 255 = free, that the extractor has not learnt, or "".
 
     Raises `InputError` if the labels ask for nothing else, unless `alone` allows that.
@@ -83,8 +86,9 @@ def left_out(extractor: Extractor, labels: np.ndarray, alone: bool = False) -> s
     names = [extractor.categories[k].name for k in np.unique(labels[labels != rest])]
     many = len(names) > 1
     if (rest == IGNORE).all() and not alone:
+        other = "" if services.studio.shipped(extractor.generator_id) is None else f', or choose "{SHIPPED}"'
         raise InputError(
-            f"{_listed(names)} {'are' if many else 'is'} not learnt yet: label some in the tab Label first"
+            f"{_listed(names)} {'are' if many else 'is'} not learnt yet: label some in the tab Label first{other}"
         )
     were, them = ("were", "them") if many else ("was", "it")
     return f"Note: {_listed(names)} {were} left out, because you have not labelled {them} yet."

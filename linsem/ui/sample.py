@@ -123,7 +123,7 @@ class _Wiring:
         on(at.strip.select, logic.choose, [self.results], [self.picked, at.sides], **quiet)
         asked = [*self.who, self.results, self.picked]
         sent = on(at.send.click, self.to_edit, asked, [self.editing.wanted, tabs], **quiet)
-        self.editing.arrive(sent)
+        self.editing.arrive(sent, [at.send.click])
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
 
     def _wire_layout(self) -> None:

@@ -69,7 +69,7 @@ class Sampling:
         look = _look_of(look)
         extractor = chosen_extractor(self.services, session, fitted)
         labels = in_terms_of(layout, extractor.categories)
-        note = left_out(extractor, labels)
+        note = left_out(self.services, extractor, labels)
         yield gr.skip(), gr.skip(), show.progress(0, f"Looking at {candidates} candidates ...")
         try:
             frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)

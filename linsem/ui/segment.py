@@ -24,6 +24,7 @@ from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = "New images, segmented. Click one for details."
 READING = show.status("Segmenting ...", "busy")
+FAILED = "That did not work: nothing was kept."
 NOT_DONE = show.status("That did not work, and nothing has changed.", "bad")
 FIRST_SEED, IMAGES = 101, 8
 # On a phone the details of an image are far below it.
@@ -134,6 +135,15 @@ class Segment:
         self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float
     ) -> Iterator[tuple[object, ...]]:
         """Export many images with their label maps as one zip, with a frame per batch, so that Stop works."""
+        try:
+            yield from self._export(session, fitted, count, first, psi)
+        except Exception:  # not of Stop: then this generator is closed
+            yield gr.File(visible=False), show.status(FAILED, "bad")
+            raise
+
+    def _export(
+        self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float
+    ) -> Iterator[tuple[object, ...]]:
         count = whole("images", count, 1, self.services.settings.max_export)
         first = whole("first seed", first, 0, MAX_SEED + 1 - count)
         extractor, psi = chosen_extractor(self.services, session, fitted), real("psi", psi, 0, 2)
@@ -141,12 +151,8 @@ class Segment:
         path = self.services.downloads.path(f"{session.model}-{count}.zip")
         steps = write_dataset(path, batches, count, extractor.categories, generator=session.model, psi=psi)
         yield gr.File(visible=False), show.progress(0, "Starting ...")
-        try:
-            for step in steps:
-                yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
-        except Exception:  # not of Stop: then this generator is closed
-            yield gr.skip(), show.status("That did not work: nothing was kept.", "bad")
-            raise
+        for step in steps:
+            yield gr.skip(), show.progress(step.done / count, f"{step.done} of {count} images.")
         size = path.stat().st_size / 1e6
         line = show.status(f"{count} images with their label maps, {size:.1f} MB.", "good")
         yield gr.File(str(path), visible=True), line

@@ -376,9 +376,35 @@ def test_another_image_chosen_during_an_edit_is_the_one_that_stays(visitor):
         return distance[0] == min(distance) < 12
 
     visitor.until(is_shown)
-    visitor.page.wait_for_timeout(2500)  # in which the run would have gone on
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 4. Paint what should be there")
+    visitor.page.wait_for_timeout(4000)  # in which the run would have gone on, and said so
     assert is_shown()
     expect(visitor.page.locator("#edit-undo")).to_be_disabled()
+    expect(visitor.page.locator("#edit-stop")).to_be_disabled()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 4. Paint what should be there")
+    expect(visitor.page.locator("#edit-frames .th button")).to_have_count(0)
+    visitor.category("edit-painter", "hat")  # and the next run is of the image that is shown
+    visitor.stroke("edit-painter", [(0.3, 0.1), (0.5, 0.05), (0.7, 0.1), (0.3, 0.15), (0.7, 0.15)])
+    visitor.page.locator("#edit-run").click()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("strokes are matched")
+    before = np.asarray(picture(visitor, "edit-frames", 0)).astype(int)
+    assert np.abs(before - np.asarray(Image.fromarray(chosen).resize(before.shape[1::-1]))).mean() < 12
+
+
+def test_an_edit_is_there_again_when_its_image_is_chosen_again(visitor):
+    an_image_to_edit(visitor)
+    visitor.category("edit-painter", "hair")
+    visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
+    visitor.page.locator("#edit-run").click()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("strokes are matched")
+    done, edited = visitor.said("edit-status"), visitor.canvas("edit-painter", "image")
+    for image, says in ((1, "Seed 2. Paint what should be there"), (0, done)):
+        if visitor.page.locator("#edit-strip").is_hidden():
+            visitor.page.locator("#edit-choose").get_by_text("Choose an image").click()
+        visitor.page.locator("#edit-strip .th button").nth(image).click()
+        expect(visitor.page.locator("#edit-status")).to_have_text(says)
+    visitor.until(lambda: np.array_equal(visitor.canvas("edit-painter", "image"), edited))
+    expect(visitor.page.locator("#edit-undo")).to_be_enabled()
 
 
 def test_stop_can_be_pressed_while_images_are_sampled(visitor):

@@ -61,7 +61,7 @@ class Desk:
         self.seen: list[PainterLabels] = []
         self.read: list[PainterLabels | None] = []
         self.stored: dict[str, np.ndarray] = {}
-        self.prediction, self.side = None, SIDE
+        self.prediction, self.side, self.guided = None, SIDE, True
         self.gate = threading.Event()  # answers wait for it
         self.gate.set()
 
@@ -69,7 +69,7 @@ class Desk:
         rgb, parts, unsure = scene(len(key), self.side)
         parts = parts if self.prediction is None else self.prediction
         labels = self.stored.get(key, np.full(parts.shape, NONE, np.uint8))
-        return PainterState(rgb, labels, parts, unsure, CATEGORIES, key)
+        return PainterState(rgb, labels, *((parts, unsure) if self.guided else (None, None)), CATEGORIES, key)
 
     def on_input(self, labels, key):
         self.seen.append(labels)
@@ -486,6 +486,17 @@ def test_fill_follows_the_prediction_that_is_shown(hand):
     hand.press("5")
     labels = hand.stroke((32.5, 8.5))  # a painted area is refilled as a whole
     assert np.array_equal(labels == 4, connected((8, 32), parts == 2))
+
+
+def test_fill_follows_the_colour_before_there_is_a_prediction(hand):
+    hand.desk.guided = False
+    hand.click("refresh")
+    hand.until(lambda: not hand.page.locator('[data-do="prediction"]').is_enabled(), "an image without a prediction")
+    image = hand.sheet("image")[..., :3].astype(int)
+    hand.press("3", "f")
+    labels = hand.stroke((32.5, 8.5))
+    alike = (np.abs(image - image[8, 32]) <= 24).all(-1)
+    assert np.array_equal(labels == 2, connected((8, 32), alike)) and (labels == 2).sum() < labels.size / 2
 
 
 def test_fill_stops_at_strokes_when_no_prediction_is_shown(hand):
