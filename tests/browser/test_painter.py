@@ -493,7 +493,9 @@ def test_fill_follows_the_colour_before_there_is_a_prediction(hand):
     hand.click("refresh")
     hand.until(lambda: not hand.page.locator('[data-do="prediction"]').is_enabled(), "an image without a prediction")
     image = hand.sheet("image")[..., :3].astype(int)
-    hand.press("3", "f")
+    hand.page.locator(".lp-pick").nth(2).click()
+    hand.page.locator('[data-tool="fill"]').click()
+    hand.page.evaluate("window.scrollTo(0, 0)")
     labels = hand.stroke((32.5, 8.5))
     alike = (np.abs(image - image[8, 32]) <= 24).all(-1)
     assert np.array_equal(labels == 2, connected((8, 32), alike)) and (labels == 2).sum() < labels.size / 2
