@@ -389,3 +389,20 @@ def test_indices_of_which_only_half_the_bits_are_read_are_refused(kind, channels
     if channels > 2:
         color = np.array([257 * c for c in palette.rgb_of(CATEGORIES[1].color)] + [65535] * (channels - 3), ">u2")
         assert (read_label_map(png(np.tile(color, (2, 2, 1))), CATEGORIES).labels == 1).all()
+
+
+def test_a_mask_whose_colours_were_shifted_is_told_why():
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 3, (8, 8)), np.ones((16, 16), int)).astype(np.uint8)
+    picture = Image.fromarray(palette.colorize(labels, CATEGORIES))
+    for options, says in (
+        ({"format_": "JPEG", "quality": 60}, "JPEG keeps colours only nearly, so save it as PNG; "),
+        ({"format_": "PNG"}, "its edges look smoothed, so save it without smoothing; "),
+    ):
+        smoothed = picture.resize((200, 200), Image.Resampling.BICUBIC)
+        with pytest.raises(LabelMapError, match=f"^label map: {says}[0-9]+ pixels have a colour that belongs to no"):
+            read_label_map(encoded(smoothed, **options), CATEGORIES)
+    one = palette.colorize(labels, CATEGORIES)
+    one[:4, :4] = (1, 2, 3)
+    with pytest.raises(LabelMapError, match=r"^label map: 16 pixels have a colour"):  # drawn, not smoothed
+        read_label_map(encoded(one), CATEGORIES)

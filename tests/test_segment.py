@@ -103,3 +103,12 @@ def test_an_edit_tells_of_the_samples_that_it_may_start_from_once_and_keeps_its_
     *_, (done, _, _) = editing.run(track, painted, 5, False, False, "#000000")
     assert np.array_equal(first.now.wish, wish) and np.array_equal(part.now.wish, wish) and done.now.wish is None
     assert np.array_equal(step(done, -1).now.wish, wish) and track.now.wish is None
+
+
+def test_an_export_that_is_refused_says_so_in_place_of_the_one_before(services):
+    tab, session = segment.Segment(services), new_session("avatars-64", CATEGORIES)
+    run = tab.export(session, None, 0, 0, 0.7)
+    file, line = next(run)
+    assert not file.visible and "nothing was kept" in line
+    with pytest.raises(InputError, match="whole number from 1"):
+        next(run)
