@@ -94,6 +94,10 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
         assert [line.rsplit("|", 2)[0] for line in again] == [line.rsplit("|", 2)[0] for line in once]  # but seconds
         with pytest.raises(SystemExit, match="--only needs --out with this table"):
             evidence.main([table, "toy", "--out", str(tmp_path / "none"), "--only", "ours"])
+        file = tmp_path / "few-shot-toy.json"
+        file.write_text(json.dumps(values | {"reference_fast": {}}))  # of which the table had no rows
+        evidence.main([table, "toy", "--quick", "--out", str(tmp_path), "--only", "suggested"])
+        assert "ten times its rate" not in (tmp_path / "few-shot-toy.md").read_text()
         _, rows = kept(tmp_path, "few-shot-toy", once[0].removeprefix("# "))
         most = {(row["fit"], row["images"]): row["at most"] for row in rows if row["images"]}
         assert all(most["ours", shots] == most["reference", shots] <= 1 for shots in (1, 2))  # of the same images

@@ -98,7 +98,7 @@ def _table(
     for way in WAYS:
         said = NAMES.get(way, way)
         if f"{way} {SHOTS[0]} {SEEDS[0]}" not in seconds:
-            if way not in before[0]:  # a table of before this way was there
+            if not before[0].get(way):  # a table of before this way was there
                 continue
             old = [row for row in before[1] if row["fit"] == said]
             rows += [_with_most(row, _mean(shares, f"{way} {row['images']} ")[0]) for row in old]
