@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from linsem.arguments import array
+from linsem.arguments import array, shown
 from linsem.errors import InputError
 from linsem.pixels import IGNORE
 
@@ -77,7 +77,10 @@ def given_categories(given: Sequence[Category | dict | str]) -> tuple[Category, 
     """Categories as a caller may give them: names, or rows with `name` and `color`; those already parsed stay."""
     if isinstance(given, (list, tuple)) and all(isinstance(each, Category) for each in given):
         return tuple(given)
-    return parse_categories(given)
+    parsed = parse_categories(given)
+    if not parsed:
+        raise InputError(f"categories: expected a list of them, got {shown(given)}")
+    return parsed
 
 
 def rgb_of(color: str) -> tuple[int, int, int]:

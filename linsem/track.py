@@ -111,9 +111,11 @@ def turned(wanted: Track, now: Track | None, kept: tuple[Track, ...]) -> tuple[T
     """Turn from a track to another: that one, and the tracks to keep, newest first, of which it is none."""
     left = () if now is None or len(now.points) == 1 else (now,)
     rest, total = [], 0
-    for each in (*left, *kept):
+    for each in (*left, *kept)[: KEPT + 1]:
+        if each.root == wanted.root or len(rest) == KEPT:
+            continue
         total += sum(point.rgb.nbytes + point.labels.nbytes for point in each.points)
-        if each.root != wanted.root and len(rest) < KEPT and (total <= KEPT_BYTES or not rest):
+        if total <= KEPT_BYTES or not rest:
             rest.append(each)
     return wanted, tuple(rest)
 

@@ -84,9 +84,9 @@ def test_categories_are_names_everywhere(toy, known):
     assert np.array_equal(linsem.read_label_map(file, NAMES).labels, labels)
     rgb, parsed = np.zeros((24, 24, 3), np.uint8), linsem.parse_categories(NAMES)
     assert np.array_equal(linsem.overlay(rgb, labels, NAMES), linsem.overlay(rgb, labels, parsed))
-    for wrong in ("one", 5, None, [1, 2, 3, 4]):
+    for wrong in ("one", "", 5, None, [1, 2, 3, 4]):
         with pytest.raises(InputError, match="categories: expected"):
-            linsem.write_label_map(labels, wrong or 5)
+            linsem.write_label_map(labels, wrong)
 
 
 def test_a_prediction_is_the_same_under_autocast(toy, known):

@@ -359,12 +359,12 @@ def test_the_edits_of_an_image_are_there_again_when_it_is_chosen_again(services,
     now, kept = turned(other, first, ())
     assert now is other and kept == (first,)
     later = refit(fitted)
-    back = take(session, later, keys[0], now, kept)
+    back = take(session, later, (keys[0],), now, kept)
     assert back.name == first.name and len(back.points) == 2 and back.extractor is later.extractor
     now, kept = turned(back, other, kept)
     assert now is back and kept == ()  # it is shown now, and the other one has no edits
-    assert take(session, later, keys[0], now, kept) is now  # clicked again, nothing is lost either
-    assert len(take(session, fitted, keys[1], now, kept).points) == 1
+    assert take(session, later, (keys[0],), now, kept) is now  # clicked again, nothing is lost either
+    assert len(take(session, fitted, (keys[1],), now, kept).points) == 1
     seed = tab._taking(tab.logic.from_seed)(session, fitted, (first.points[0].number + 5, 0.7), now, kept)
     assert seed.points[0].caption == "seed 5" and turned(seed, now, kept)[1] == (now,)
 

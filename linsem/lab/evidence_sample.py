@@ -8,7 +8,7 @@ layout by leaving everything that the generator draws.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +20,7 @@ from linsem import conditional, pixels
 from linsem.generator import Generator, batches, seed_z
 from linsem.lab import drawings, reference_steer, sheets, steer_judge
 from linsem.lab.distribution import precision_recall
+from linsem.lab.quality import features
 from linsem.lab.tables import Table, kept, stem
 from linsem.metrics import class_iou, paper_iou
 from linsem.palette import colorize
@@ -76,19 +77,11 @@ def diversity(images: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def seen(teacher: Teacher, images: torch.Tensor) -> torch.Tensor:
-    """The teacher's features (N, D) of images, rounded to 8 bits like files."""
-    return teacher.features(pixels.to_image(pixels.to_rgb(images), device=images.device)).cpu()
-
-
-@torch.no_grad()
-def own_images(generator: Generator, teacher: Teacher, count: int) -> torch.Tensor:
-    """The teacher's features (N, D) of what the generator draws by itself."""
-    found = []
+def own_images(generator: Generator, count: int) -> Iterator[torch.Tensor]:
+    """What the generator draws by itself, in batches, of other seeds than a bank has."""
     for part in batches(count, 8):
         seeds = range(FIRST_REAL + part.start, FIRST_REAL + part.stop)
-        found.append(seen(teacher, generator.synthesize(generator.map(seed_z(generator, seeds), psi=1.0))[0]))
-    return torch.cat(found)
+        yield generator.synthesize(generator.map(seed_z(generator, seeds), psi=1.0))[0]
 
 
 @dataclass
@@ -131,7 +124,7 @@ def run(
     fewer = min(count, max(6, count // 4))
     layouts = [drawings.render_seed(FIRST_LAYOUT + i, generator.size[0])[1] for i in range(count)]
     setting = {"steps": reference_steer.STEPS, "inits": 20 if quick else 100, "bank": 200 if quick else BANK}
-    real = own_images(generator, teacher, REAL // 5 if quick else REAL)
+    real = features(teacher, own_images(generator, REAL // 5 if quick else REAL))
     title = f"{count} layouts of held-out drawings on {model}, {RESULTS} results each, judged by the teacher"
     table = kept(out, stem("sample", model), title)[0] if only else {}
     tallies, rows = {}, []
@@ -147,7 +140,7 @@ def run(
             target = torch.from_numpy(layout)[None].expand(len(images), -1, -1)
             tally.ious.append(paper_iou(teacher(images), target, len(teacher.categories)))
             tally.spread.append(diversity(images))
-            tally.features.append(seen(teacher, images))
+            tally.features.append(features(teacher, iter([images])))
             if name == "ours" and index < 12:
                 rows.append([colorize(layout, teacher.categories), *pixels.to_rgb(images)])
         print(f"{name}: {tally.row(real)}", flush=True)

@@ -120,7 +120,7 @@ class _Wiring:
         # A run has a state of its own, since a last frame may come after another image has been chosen; and that image
         # waits in one until the run has ended.
         self.made, self.wanted = gr.State(None), gr.State(None)
-        self.kept = gr.State(())  # tracks of other images, as long as nobody has their edits thrown away
+        self.kept = gr.State(())  # tracks of the images edited before, which come back when these are chosen again
         self.visited = gr.State(None)  # what `visit` found, which `arrived` takes over unless the track has changed
         self.settle = (
             [self.track, at.painter],
@@ -141,15 +141,14 @@ class _Wiring:
             **quiet, **LAST,
         )  # fmt: skip
         self.idle(self._open(other.then).then)
-        seed = partial(gr.on, [at.take.click, at.seed.submit])
-        for begins, register, note, given, take in (
-            ([at.strip.select], at.strip.select, _noting(lambda event: event.value), [], logic.from_bench),
-            ([at.shelf.select], at.shelf.select, _noting(lambda event: int(event.index)), [], logic.from_example),
-            ([at.take.click, at.seed.submit], seed, _seed_and_psi, [at.seed, at.psi], logic.from_seed),
+        for begins, note, given, take in (
+            ([at.strip.select], _noting(lambda event: event.value), [], logic.from_bench),
+            ([at.shelf.select], _noting(lambda event: int(event.index)), [], logic.from_example),
+            ([at.take.click, at.seed.submit], _seed_and_psi, [at.seed, at.psi], logic.from_seed),
         ):
             # Noted at once, and read afterwards: an event that waits for the one before it is sent without its data.
             asked = gr.State(None)
-            noted = on(register, note, given, [asked, at.line], trigger_mode="multiple", **ALWAYS)
+            noted = on(partial(gr.on, begins), note, given, [asked, at.line], trigger_mode="multiple", **ALWAYS)
             known = [*who, asked, self.track, self.kept]
             taken = on(noted.then, self._taking(take), known, [self.wanted], **quiet, **LAST)
             on(taken.failure, lambda now: self._look(now)[1], [self.track], [at.line], **quiet)
@@ -214,7 +213,6 @@ class _Wiring:
 
     def _adopt(self, register: Callable) -> object:
         """Take over what a run has made, unless another image has been chosen since; read as the track is by now."""
-
         return on(register, self.adopt, [self.track, self.made], [self.track], **ALWAYS)
 
     def idle(self, after: Callable) -> None:
@@ -241,7 +239,6 @@ class _Wiring:
 
     def _settle_after(self, register: Callable) -> object:
         """Refresh everything that shows the track, and the buttons, after it has changed."""
-
         looked = on(register, self._look, [self.track], [self.at.frames, self.at.line], **self.quiet, **LAST)
         settled = on(looked.then, self.settled, *self.settle, **self.quiet, **LAST)
         self.idle(settled.then)
@@ -254,10 +251,10 @@ class _Wiring:
         """The image that was noted, with the edits that were made of it before, if they are kept."""
 
         def taken(
-            session: Session, fitted: Fitted | None, asked: object, now: Track | None, kept: tuple[Track, ...]
+            session: Session, fitted: Fitted | None, asked: tuple, now: Track | None, kept: tuple[Track, ...]
         ) -> Track:
-            begun = take(session, fitted, *(asked if isinstance(asked, tuple) else (asked,)))
-            known = known_track(begun, (*([] if now is None else [now]), *kept))
+            begun = take(session, fitted, *asked)
+            known = known_track(begun, [each for each in (now, *kept) if each is not None])
             return begun if known is None else self.logic.read(known, begun.extractor)
 
         return taken
@@ -296,8 +293,8 @@ class _Wiring:
 def _noting(which: Callable) -> Callable:
     """A handler that gives what was chosen, and a line."""
 
-    def noted(event: gr.SelectData) -> tuple[object, str]:
-        return which(event), READING
+    def noted(event: gr.SelectData) -> tuple[tuple, str]:
+        return (which(event),), READING
 
     return noted
 
