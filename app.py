@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `linsem.threads` does, before `spaces` imports torch
+
 try:
     import spaces  # on ZeroGPU this must precede anything that may use CUDA
 except ImportError:
     spaces = None
-
-import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads this when it is imported
 

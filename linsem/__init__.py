@@ -1,5 +1,8 @@
 """Linear semantics in GANs: label a few generated images, segment, edit and sample everything the GAN can draw."""
 
+from linsem import threads  # noqa: F401 - before anything that imports torch
+
+# isort: split
 from linsem import metrics
 from linsem.bank import Bank, make_bank
 from linsem.conditional import LayoutError, SampleResult, SampleStep, iter_sample, sample
