@@ -127,7 +127,8 @@ def iter_sample(
         banks: a cache that keeps the bank for the next call.
         look: a seed whose colours the results take on, as far as their layouts allow (`linsem.swap`).
 
-    While the bank is made, steps without results are yielded (index 0), so that the caller can stop.
+    While the bank is made, steps without results are yielded (index 0), and while the styles of another look are tried,
+    steps that repeat the last results, so that the caller can stop.
     """
     count = whole_number("count", count, 1, 64, error=LayoutError)
     candidates = whole_number("candidates", candidates, count, 100_000, error=LayoutError)
@@ -167,9 +168,11 @@ def iter_sample(
         now = now if least is None else _never_below(least, now, 0.0 if look is None else GIVEN_UP)
         least = now if least is None or look is None else least
         if step.done and look is not None:
-            agreed = partial(score, layout=layout)
-            ws, image, labels = with_look(generator, extractor, now.step.ws, look, bank.psi, agreed)
-            now = _scored(replace(now.step, ws=ws, image=image, labels=labels), layout)
+            bear = np.maximum(least.scores, now.scores) - GIVEN_UP
+            agreed, last = partial(score, layout=layout), now.step
+            for ws, image, labels in with_look(generator, extractor, last.ws, look, bank.psi, agreed, bear):
+                yield SampleStep(step.index, steps, results, nearest, note)  # so that the caller can stop
+                now = _scored(replace(last, ws=ws, image=image, labels=labels), layout)
         if step.done or step.index % draw_every == 0:
             results = _results(generator, now, seeds)
         yield SampleStep(step.index, steps, results, nearest, note)

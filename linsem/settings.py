@@ -16,17 +16,26 @@ class SettingsError(InputError):
     """An environment variable has an unusable value; the message says what was expected."""
 
 
-def _setting(default: str | int | float, help: str, low: float | None = None, high: float | None = None) -> object:
-    return field(default=default, metadata={"help": help, "low": low, "high": high})
+def _setting(
+    default: str | int | float, help: str, low: float | None = None, high: float | None = None, init: bool = True
+) -> object:
+    return field(default=default, init=init, metadata={"help": help, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Each field corresponds to an environment variable: `max_steps` to `LINSEM_MAX_STEPS`."""
+    """Each field corresponds to an environment variable: `max_steps` to `LINSEM_MAX_STEPS`.
 
-    models: str = _setting("", "Generators to offer, comma separated: names, files, hub:// addresses, name=file, all")
+    `models` and `assets` are only named here: the library reads these variables itself, whoever uses it.
+    """
+
+    models: str = _setting(
+        "", "Generators to offer, comma separated: names, files, hub:// addresses, name=file, all", init=False
+    )
     model: str = _setting("", "The generator chosen at the start (default: the first one that is available)")
-    assets: str = _setting("", "Folder of the shipped weights and extractors (default: those that came along)")
+    assets: str = _setting(
+        "", "Folder of the shipped weights and extractors (default: those that came along)", init=False
+    )
     cache: str = _setting("", "Folder of what is kept between runs (default: linsem in the user's cache folder)")
     device: str = _setting("auto", "Where the networks run: auto, cpu, cuda, cuda:1 ...")
     precision: str = _setting("float32", "Of the synthesis, where a family offers a choice: float32 or bfloat16")
@@ -60,7 +69,7 @@ class Settings:
         given = dict(ZERO_GPU) if env.get("SPACES_ZERO_GPU") else {}
         for each in fields(cls):
             text = env.get(PREFIX + each.name.upper(), "").strip()
-            if text:
+            if text and each.init:
                 given[each.name] = _parse(each.name, text, type(each.default), each.metadata)
         return cls(**given)
 

@@ -80,7 +80,10 @@ def guess(annotation: Annotation, rgb: np.ndarray, spread: Callable[..., np.ndar
 
 
 class Spreads:
-    """`spread`, cached by image and strokes: a stroke changes only one of several images."""
+    """`spread`, cached by image and strokes: a stroke changes only one of several images.
+
+    The strokes themselves are not kept, only a digest of them and what was added.
+    """
 
     def __init__(self, bytes_limit: int = 32 << 20) -> None:
         self._found: Recent[np.ndarray] = Recent(bytes_limit)
@@ -88,11 +91,11 @@ class Spreads:
     def __call__(self, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """As `spread`."""
         key = hashlib.sha256(rgb.tobytes() + labels.tobytes()).digest()
-        found = self._found.find(key)
-        if found is None:
-            found = spread(rgb, labels)
-            self._found.keep(key, found, found.nbytes)
-        return found
+        blank, added = labels == IGNORE, self._found.find(key)
+        if added is None:
+            added = np.where(blank, spread(rgb, labels), IGNORE).astype(np.uint8)
+            self._found.keep(key, added, added.nbytes)
+        return np.where(blank, added, labels).astype(np.uint8)
 
 
 def _fewer(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -101,7 +101,7 @@ class Studio:
         name = zoo.split_label(model)[0]
         if name not in self._looks and name not in self._fetched:
             self.check_model(model)
-            self._fetched[name] = zoo.locate(zoo.spec_of(name))
+            self._fetched[name] = zoo.locate(zoo.spec_of(model))
 
     def shipped(self, model: str) -> Extractor | None:
         """The extractor that ships with a generator, or None."""
@@ -166,7 +166,8 @@ class Studio:
 
         Labels are resized to the image if needed. A category without a pixel is never predicted. With `spread` (None:
         on images of which less than half is labelled), strokes are first spread over areas of one colour
-        (`linsem.spread`), and the fit then uses fewer pixels, to keep the wait short.
+        (`linsem.spread`). With True, as after each stroke on the page, the fit also uses fewer pixels, to keep the wait
+        short.
         """
         looks = self._looks_of(model)
         spread = False if spread is None and not self.settings.spread else spread
@@ -236,9 +237,9 @@ class Studio:
         With an extractor that has not been edited with before, there are frames before the first step (`EditFrame`).
         `wish` are the colours and the `enough` of `linsem.iter_edit`.
         """
-        looks, ready = self._ready(model, extractor)
-        start = torch.from_numpy(self._checked_ws(looks.generator, ws))
-        plan = plan_edit(looks.generator, ready, start, target, region, **wish)
+        generator, (_, ready) = self.generator(model), self._ready(model, extractor)
+        start = torch.from_numpy(self._checked_ws(generator, ws))
+        plan = plan_edit(generator, ready, start, target, region, **wish)
         atlas = (yield from self._atlas(model, plan)) if wants_atlas(plan, steps) else False
         for each in iter_planned(plan, steps=steps, atlas=atlas):
             yield EditFrame.of(each)
@@ -288,7 +289,7 @@ class Studio:
         def load() -> Looks:
             here = self._fetched.get(name)
             generator = zoo.load_generator(self.check_model(model), device=self.device, dtype=self.dtype, file=here)
-            return Looks(generator, self.settings.cache_mb << 20)
+            return Looks(zoo.with_label(generator, None), self.settings.cache_mb << 20)
 
         name = zoo.split_label(model)[0]
         return self._looks.get(name, load)

@@ -8,7 +8,7 @@ image to image, so it is searched for each image, by the extractor's labels; som
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -55,16 +55,17 @@ def color_wish(
 
 @torch.no_grad()
 def with_look(
-    generator: Generator, extractor: Extractor, ws: torch.Tensor, look: int, psi: float, score: Score
-) -> Drawn:
+    generator: Generator, extractor: Extractor, ws: torch.Tensor, look: int, psi: float, score: Score,
+    least: Sequence[float],
+) -> Iterator[Drawn]:  # fmt: skip
     """Replace as many of the later styles of ws (N, num_ws, w_dim) by the seed's as each image allows.
 
-    Returns ws, images, and labels (N, H, W). Styles are replaced from the last one down until the score falls by more
-    than `GIVEN_UP`; an image that allows none is unchanged.
+    Yields ws, images, and labels (N, H, W): as they are, and after each style. Styles are replaced from the last one
+    down until the score of an image would fall below its `least`; an image that allows none is unchanged.
     """
     other = mapped(generator, [look], psi)[0].to(ws)
     now, images, labels = _draw(generator, extractor, ws)
-    least = [score(each) - GIVEN_UP for each in labels]
+    yield now, images, labels
     going = list(range(len(ws)))
     for first in range(generator.num_ws - 1, 0, -1):
         mixed = now[going].clone()
@@ -73,9 +74,10 @@ def with_look(
         bears = [k for k, i in enumerate(going) if score(found[2][k]) >= least[i]]
         going = [going[k] for k in bears]
         if not going:
-            break
+            return
+        now, images, labels = now.clone(), images.clone(), labels.copy()  # what was yielded stays as it is
         now[going], images[going], labels[going] = found[0][bears], found[1][bears], found[2][bears]
-    return now, images, labels
+        yield now, images, labels
 
 
 def _draw(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Drawn:

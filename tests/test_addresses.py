@@ -30,7 +30,7 @@ def services(tmp_path, monkeypatch):
     """Replaces the generator at the address by a toy."""
     monkeypatch.setenv("LINSEM_MODELS", ADDRESS)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    made = Services.make(Settings(device="cpu", models=ADDRESS))
+    made = Services.make(Settings(device="cpu"))
     made.studio._looks.get(ADDRESS, lambda: Looks(ToyGenerator(id=ADDRESS), 64 << 20))
     made.studio._shipped.get(ADDRESS, lambda: ToyGenerator(id=ADDRESS).known_extractor())
     return made

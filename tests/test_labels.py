@@ -29,6 +29,7 @@ from tests.writers import nets
 from tests.writers.nvidia_torch import write_nvidia_torch
 
 CATEGORIES = parse_categories(["low", "high"])
+SHORT = 20  # steps: from so many on an edit draws samples first
 
 
 @pytest.fixture
@@ -53,14 +54,14 @@ def test_a_name_with_a_label_draws_that_label(labelled):
 
 
 def test_every_label_shares_the_parameters(labelled):
-    studio = Studio(Settings(models=str(labelled)))
+    studio = Studio()
     first, second = studio.generator("four.pkl~1"), studio.generator("four.pkl~2")
     assert first.mapping is second.mapping and first.synthesis is second.synthesis
     assert (first.label, second.label, studio.generator("four.pkl").label) == (1, 2, None)
 
 
 def test_a_program_and_a_shell_see_the_same_image_of_a_label(labelled, tmp_path, capsys):
-    api = Api(Services.make(Settings(models=str(labelled))))
+    api = Api(Services.make(Settings()))
     images = {name: api.generate(name, "5", 1.0)[0] for name in ("four.pkl", "four.pkl~0", "four.pkl~3")}
     assert len({image.tobytes() for image in images.values()}) == 3
     generator = load_generator(labelled)
@@ -74,7 +75,7 @@ def test_a_program_and_a_shell_see_the_same_image_of_a_label(labelled, tmp_path,
 
 
 def test_an_extractor_serves_all_labels_and_samples_are_of_the_chosen_one(labelled):
-    studio = Studio(Settings(models=str(labelled)))
+    studio = Studio()
     ws, rgb = studio.draw("four.pkl~1", [0, 1], 1.0)
     bright = rgb.astype(float).mean(-1)
     labels = [(each > np.median(each)).astype(np.uint8) for each in bright]
@@ -89,7 +90,7 @@ def test_an_extractor_serves_all_labels_and_samples_are_of_the_chosen_one(labell
 
 
 def test_images_are_suggested_of_the_chosen_label(labelled, monkeypatch):
-    studio, looked = Studio(Settings(models=str(labelled))), []
+    studio, looked = Studio(), []
     seen = suggest.looked_at
     monkeypatch.setattr(suggest, "looked_at", lambda G, ws, **more: looked.append(ws) or seen(G, ws, **more))
     studio.draw("four.pkl~1", [0], 1.0)
@@ -112,6 +113,23 @@ def test_a_label_can_be_offered_by_itself(labelled, monkeypatch):
     z = torch.randn(1, 12)
     assert torch.equal(load_generator("four.pkl~2").map(z), load_generator(f"{labelled}~2").map(z))
     assert Studio().check_model("four.pkl~2") == "four.pkl~2"
+    studio = Studio()
+    studio.fetch("four.pkl~2")  # as on the page, before a worker on a GPU is asked for
+    _, rgb = studio.draw("four.pkl~2", [5], 1.0)
+    assert np.array_equal(rgb, Api(Services.make(Settings())).generate("four.pkl~2", "5", 1.0)[0][None])
+
+
+def test_images_of_several_labels_are_edited_in_one_server(labelled):
+    """Their parameters are shared, and what an edit starts from is each label's own."""
+    studio = Studio()
+    ws, rgb = studio.draw("four.pkl~1", [0, 1], 1.0)
+    bright = rgb.astype(float).mean(-1)
+    labels = [(each > np.median(each)).astype(np.uint8) for each in bright]
+    extractor = studio.fit("four.pkl~1", list(ws), labels, CATEGORIES)
+    for name in ("four.pkl~1", "four.pkl~2", "four.pkl"):
+        start = studio.latents(name, [3], 1.0)[0]
+        *_, last = studio.edit(name, extractor, start, labels[0], steps=SHORT)
+        assert last.report["steps"] <= SHORT and last.ws.shape == start.shape
 
 
 def test_a_label_that_is_not_known_is_a_sentence(labelled, tmp_path):

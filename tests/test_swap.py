@@ -38,7 +38,7 @@ def test_the_layout_stays_and_the_colours_are_those_of_the_seed(toy, extractor, 
 
 def test_the_colours_come_without_a_style_of_their_own_too(toy, extractor, layout, bank, monkeypatch):
     """By the latent loop, in which Stop keeps them: for generators whose later styles would move the layout."""
-    monkeypatch.setattr(conditional, "with_look", lambda g, e, ws, *rest: swap._draw(g, e, ws))
+    monkeypatch.setattr(conditional, "with_look", lambda g, e, ws, *rest: iter([swap._draw(g, e, ws)]))
     looked = toy.map(seed_z(toy, [5]))
     with torch.no_grad():
         theirs = pixels.to_rgb(toy.synthesize(looked)[0])[0]
@@ -76,9 +76,39 @@ def test_image_labels_and_score_are_those_of_the_latent(toy, extractor, layout, 
 def test_where_every_style_matters_none_is_taken(toy, extractor, layout):
     ws = toy.map(seed_z(toy, [1, 2]))
     first = toy.truth(ws)
-    scores = iter([1.0, 1.0, *[0.9] * 50])
-    now, _, labels = swap.with_look(toy, extractor, ws, 5, 1.0, lambda _: next(scores))
+    *_, (now, _, labels) = swap.with_look(toy, extractor, ws, 5, 1.0, lambda _: 0.9, [0.95, 0.95])
     assert torch.equal(now, ws) and np.array_equal(labels, first)
+
+
+def test_one_can_stop_at_each_style_and_what_was_there_stays(toy, extractor, layout):
+    ws = toy.map(seed_z(toy, [1, 2]))
+    found = swap.with_look(toy, extractor, ws, 5, 1.0, lambda _: 0.9, [0.5, 0.95])  # only the first bears any
+    first = next(found)
+    before = [torch.as_tensor(part).clone() for part in first]
+    steps = [first, *found]
+    assert len(steps) == toy.num_ws
+    assert all(torch.equal(was, torch.as_tensor(part)) for was, part in zip(before, first, strict=True))
+    look = toy.map(seed_z(toy, [5]))[0]
+    for k, (now, _, _) in enumerate(steps):
+        assert torch.equal(now[1], ws[1]) and torch.equal(now[0, toy.num_ws - k :], look[toy.num_ws - k :])
+
+
+def test_no_more_is_given_up_for_the_styles_than_is_left_of_it(toy, extractor, layout, bank, monkeypatch):
+    """The colours may cost a sample `GIVEN_UP` of its score at the start, once: not in the loop and again here."""
+    asked = []
+
+    def seen(generator, extractor, ws, look, psi, score, least):
+        drawn = swap._draw(generator, extractor, ws)
+        asked.append((least, [score(each) for each in drawn[2]]))
+        yield drawn
+
+    monkeypatch.setattr(conditional, "with_look", seen)
+    steps = list(conditional.iter_sample(toy, extractor, layout, 3, bank=bank, steps=6, look=5))
+    started = {each.seed: each.score for each in steps[0].results}
+    [(least, now)] = asked
+    for bear, score, start in zip(sorted(least), sorted(now), sorted(started.values()), strict=True):
+        assert bear >= max(start, score) - swap.GIVEN_UP - 1e-9
+    assert steps[-2].results is steps[-3].results  # repeated, so that Stop works
 
 
 def test_a_look_is_of_a_seed(toy, extractor, layout):

@@ -129,6 +129,23 @@ def test_downloads_are_swept_by_age(tmp_path, monkeypatch):
     assert new.parent.exists() and fresh.exists() and other.exists()
 
 
+def test_a_file_that_is_being_written_is_not_swept(tmp_path, monkeypatch):
+    """An export of hours: the time of its folder is that of its beginning."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "SWEEP_SECONDS", -1)
+    downloads = Downloads(keep_hours=1)
+    growing = downloads.path("a.zip")
+    growing.write_bytes(b"so far")
+    past = time.time() - 3700
+    os.utime(growing.parent, (past, past))
+    downloads.write("b.png", b"")
+    assert growing.exists()
+    os.utime(growing, (past, past))
+    os.utime(growing.parent, (past, past))
+    downloads.write("c.png", b"")
+    assert not growing.parent.exists()
+
+
 def test_what_an_earlier_process_had_of_visitors_is_deleted_at_the_start(tmp_path, monkeypatch):
     """Gradio knows only what came to its own process; nothing else in that folder is ours."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))

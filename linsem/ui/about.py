@@ -32,7 +32,8 @@ PRIVACY = """
 
 Your strokes stay on this server during your visit and up to an hour after it; your own browser keeps a copy so that you
 can continue later. No other visitor sees them. Files that you have made here, such as a project or a zip, are deleted
-{hours} later. What an extractor of yours finds in images that it samples from may stay in a cache that nobody can see.
+{hours} later. What is computed from your work, such as what a stroke spread to or what an extractor of yours finds in
+images that it samples from, may stay in caches that nobody can see, until newer work takes its place.
 """
 API = """
 ### From a program

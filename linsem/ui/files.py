@@ -99,7 +99,7 @@ class Downloads:
         self._swept = now
         for entry in (*self.root.iterdir(), *self.root.parent.glob("tmp*")):
             try:
-                if now - entry.stat().st_mtime <= self.keep_seconds:
+                if now - _last_written(entry) <= self.keep_seconds:
                     continue
                 if entry.parent == self.root:
                     shutil.rmtree(entry, ignore_errors=True)
@@ -107,3 +107,8 @@ class Downloads:
                     entry.unlink()
             except OSError:  # another request has deleted it
                 continue
+
+
+def _last_written(entry: Path) -> float:
+    """When a file, or anything in a folder, was last written: one that grows does not change its folder's time."""
+    return max(each.stat().st_mtime for each in (entry, *(entry.iterdir() if entry.is_dir() else ())))
