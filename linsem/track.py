@@ -108,7 +108,11 @@ def known_track(begun: Track, tracks: Sequence[Track]) -> Track | None:
 
 
 def turned(wanted: Track, now: Track | None, kept: tuple[Track, ...]) -> tuple[Track, tuple[Track, ...]]:
-    """Turn from a track to another: that one, and the tracks to keep, newest first, of which it is none."""
+    """Turn from a track to another: that one, and the tracks to keep, newest first, of which it is none.
+
+    The one shown stays if it is the other with more states, as when its image is chosen again during a run.
+    """
+    wanted = now if goes_on(wanted, now) else wanted
     left = () if now is None or len(now.points) == 1 else (now,)
     rest, total = [], 0
     for each in (*left, *kept)[: KEPT + 1]:

@@ -20,6 +20,7 @@ from linsem.project import ProjectError, load_project
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
+from linsem.studio import EditFrame
 from linsem.track import EditPoint, goes_on, painted_here, push, step, turned
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
@@ -134,6 +135,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
         ({"steps": 4, "note": "the whole image may change: nothing is held"}, "The whole image may change", "{"),
         ({"steps": 4, "note": ""}, "4 steps", "Nothing to do"),
         ({"steps": 4, "removed": "hat"}, "92 % of &#x27;hat&#x27; is gone", "strokes"),
+        ({"steps": 4, "removed": "hat", "gone": 1.0}, "100 % of &#x27;hat&#x27; is gone. Elsewhere", "before"),
         ({"steps": 7, "of": 50, "left_out": "Note: no hat."}, "Stopped after 7 of 50 steps: 92 % of your", "ls-good"),
         ({"steps": 4, "note": "x", "left_out": "Note: no hat."}, "2.0\u00a0s. Note: no hat.", "X."),
         ({"steps": 0, "note": "the image already shows it"}, "Nothing to do: the image already shows it", "92 %"),
@@ -214,6 +216,38 @@ def test_stopping_a_removal_tells_of_the_removal():
     report = {"agreement_after": 0.4, "steps": 7, "of": 50}
     assert "40 % of your strokes are matched" in _report_line(report)
     assert "40 % of 'hat' is gone" in html.unescape(_report_line(report | {"removed": "hat"}))
+
+
+def test_a_category_is_gone_whatever_took_its_place(services):
+    """The target of a removal asks for the next most likely category, and another one will do."""
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    labels, names = track.now.labels.copy(), [c.name for c in track.extractor.categories]
+    labels[:8], labels[8:] = 1, 0
+    track = replace(track, points=(*track.points[:-1], replace(track.now, labels=labels)))
+    other = np.where(np.arange(len(labels))[:, None] < 6, 2, labels).astype(np.uint8)
+    report = {"agreement_before": 0.0, "agreement_after": 0.1, "outside_change": 1.0, "steps": 3}
+    frames = [EditFrame(track.now.rgb, each, track.now.ws, report) for each in (labels, other)]
+    more = {"removed": names[1]}
+    *_, (last, _, line) = editing._frames(track, iter(frames), 50, "", more)
+    assert f"75 % of '{names[1]}' is gone" in html.unescape(line) and "ls-good" in line
+    assert last.now.report["gone"] == 0.75
+    running = list(editing._frames(track, iter(frames[1:]), 50, "", more))[1]
+    assert f"Step 3 of 50: 75 % of '{names[1]}' is gone." in html.unescape(running[2])
+    *_, (*_, line) = editing._frames(track, iter(frames[:1]), 50, "", more)
+    assert f"0 % of '{names[1]}' is gone" in html.unescape(line) and "ls-bad" in line
+
+
+def test_an_image_chosen_again_during_its_run_keeps_what_the_run_has_made(services, tab):
+    """Its click ends the run, as Stop does; what it had made is taken over while the image is read."""
+    session, fitted = bench_of(services)
+    editing = Editing(services)
+    begun = editing.from_bench(session, fitted)
+    longer = push(begun, replace(begun.now, caption="more hat"))
+    wanted = tab._taking(editing.from_bench)(session, fitted, (session.pictures[0].key,), begun, ())
+    assert turned(wanted, longer, ()) == (longer, ())
+    other = editing.from_bench(session, fitted, session.pictures[1].key)
+    assert turned(other, longer, ())[0] is other and turned(wanted, None, ())[0] is wanted
 
 
 def test_what_is_painted_during_a_run_is_there_after_it_and_what_was_asked_for_is_not(services):

@@ -110,13 +110,18 @@ def test_nothing_and_everything_stay_what_they_are():
         spread(rgb[:32], strokes())
 
 
-def test_what_was_spread_is_remembered(monkeypatch):
-    rgb, _ = scene()
+def test_what_was_spread_is_remembered_and_the_strokes_are_not(monkeypatch):
+    (rgb, _), calls = scene(), []
+    monkeypatch.setattr(module, "spread", lambda *given: calls.append(1) or spread(*given))
     again = Spreads(bytes_limit=64 * 64)
-    first = again(rgb, strokes())
-    assert again(rgb, strokes()) is first
+    for _ in range(2):
+        assert np.array_equal(again(rgb, strokes()), spread(rgb, strokes()))
+    assert len(calls) == 1
+    [(kept, _)] = again._found._entries.values()
+    assert (kept[strokes() != IGNORE] == IGNORE).all()
     again(rgb, np.full((64, 64), 1, np.uint8))
-    assert again(rgb, strokes()) is not first  # it was the oldest of more than one
+    again(rgb, strokes())
+    assert len(calls) == 3  # it was the oldest of more than one
 
 
 def test_the_studio_spreads_only_when_asked():

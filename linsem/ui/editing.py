@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from linsem.categories import names_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
@@ -284,29 +285,47 @@ def _frame(
     steps asked for, because Stop may end the run there.
     """
     report = {**frame.report, **more}
+    if "removed" in more:
+        report["gone"] = _gone(track, frame, more["removed"])
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
     track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish))
     if "of" not in more:
         return track, strip, _report_line(report)
-    matched = f"{_percent(report['agreement_after'])} matched ({_percent(report['agreement_before'])} at the start)"
-    line = f"Step {report['steps']} of {more['of']}: {matched}."
-    line += SETTLES if report["agreement_after"] > MATCHED else ""
+    share, what = _outcome(report)
+    if "removed" not in more:
+        what = f"matched ({_percent(report['agreement_before'])} at the start)"
+    line = f"Step {report['steps']} of {more['of']}: {_percent(share)} {what}."
+    line += SETTLES if share > MATCHED else ""
     return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], line)
+
+
+def _gone(track: Track, frame: EditFrame, name: str) -> float:
+    """The share of the pixels of a category, in the state shown, that a frame gives to other categories."""
+    had = track.now.labels == names_of(track.extractor.categories).index(name)
+    return float((frame.labels[had] != track.now.labels[had]).mean()) if had.any() else 1.0
+
+
+def _outcome(report: dict[str, object]) -> tuple[float, str]:
+    """How far an edit has come, in 0..1, and of what."""
+    if report.get("removed"):
+        return float(report.get("gone", report["agreement_after"])), f"of {report['removed']!r} is gone"
+    return float(report["agreement_after"]), "of your strokes are matched"
 
 
 def _report_line(report: dict[str, object]) -> str:
     """The outcome of an edit: how well the strokes are matched, and any notes."""
     left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
-    after = float(report["agreement_after"])
-    matched = f"of {report['removed']!r} is gone" if report.get("removed") else "of your strokes are matched"
+    after, matched = _outcome(report)
     if "of" in report:
         line = f"Stopped after {report['steps']} of {report['of']} steps: {_percent(after)} {matched}."
         return show.status(f"{line} {left}".strip(), "idle")
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
+    if not report.get("removed"):
+        matched += f" ({_percent(report['agreement_before'])} before)"
     line = (
-        f"Done: as the labels read it, {_percent(after)} {matched} ({_percent(report['agreement_before'])} before). "
+        f"Done: as the labels read it, {_percent(after)} {matched}. "
         f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
