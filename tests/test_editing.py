@@ -24,6 +24,7 @@ from linsem.studio import EditFrame
 from linsem.track import EditPoint, goes_on, painted_here, push, step, turned
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
+from linsem.ui.edit import _Asked as Asked
 from linsem.ui.edit import _Wiring
 from linsem.ui.editing import Editing, _report_line, painted_since
 from linsem.ui.labelling import Labelling
@@ -244,7 +245,7 @@ def test_an_image_chosen_again_during_its_run_keeps_what_the_run_has_made(servic
     editing = Editing(services)
     begun = editing.from_bench(session, fitted)
     longer = push(begun, replace(begun.now, caption="more hat"))
-    wanted = tab._taking(editing.from_bench)(session, fitted, (session.pictures[0].key,), begun, ())
+    wanted = tab._taking(editing.from_bench)(session, fitted, Asked((session.pictures[0].key,), 0), begun, ())
     assert turned(wanted, longer, ()) == (longer, ())
     other = editing.from_bench(session, fitted, session.pictures[1].key)
     assert turned(other, longer, ())[0] is other and turned(wanted, None, ())[0] is wanted
@@ -326,7 +327,7 @@ def test_what_a_run_has_made_is_taken_over_once_and_only_by_its_own_track(servic
 def tab(services):
     """The tab's wiring without its components."""
     made = object.__new__(_Wiring)
-    made.logic = Editing(services)
+    made.services, made.logic = services, Editing(services)
     return made
 
 
@@ -393,13 +394,13 @@ def test_the_edits_of_an_image_are_there_again_when_it_is_chosen_again(services,
     now, kept = turned(other, first, ())
     assert now is other and kept == (first,)
     later = refit(fitted)
-    back = take(session, later, (keys[0],), now, kept)
+    back = take(session, later, Asked((keys[0],), 0), now, kept)
     assert back.name == first.name and len(back.points) == 2 and back.extractor is later.extractor
     now, kept = turned(back, other, kept)
     assert now is back and kept == ()  # it is shown now, and the other one has no edits
-    assert take(session, later, (keys[0],), now, kept) is now  # clicked again, nothing is lost either
-    assert len(take(session, fitted, (keys[1],), now, kept).points) == 1
-    seed = tab._taking(tab.logic.from_seed)(session, fitted, (first.points[0].number + 5, 0.7), now, kept)
+    assert take(session, later, Asked((keys[0],), 0), now, kept) is now  # clicked again, nothing is lost either
+    assert len(take(session, fitted, Asked((keys[1],), 0), now, kept).points) == 1
+    seed = tab._taking(tab.logic.from_seed)(session, fitted, Asked((first.points[0].number + 5, 0.7), 0), now, kept)
     assert seed.points[0].caption == "seed 5" and turned(seed, now, kept)[1] == (now,)
 
 

@@ -31,7 +31,6 @@ from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.errors import GONE, Refusal
 from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
-from linsem.ui.turns import Turns
 from linsem.zoo import split_label
 
 FIRST_IMAGES, FIRST_PSI = 8, 0.7
@@ -57,7 +56,7 @@ class Bench:
     """The actions of the Label tab, as functions of values; `linsem.ui.label` connects them to components."""
 
     def __init__(self, services: Services) -> None:
-        self.services, self.gpu, self.fits = services, services.gpu, Turns()
+        self.services, self.gpu, self.turns = services, services.gpu, services.turns
 
     # --- the bench ---------------------------------------------------------------------------------------------------
 
@@ -124,11 +123,12 @@ class Bench:
     ) -> tuple[object, object, object]:
         """Fit to all labels; returns the fit, the painter's image with its new overlay, and a status line.
 
-        Nothing of them if another fit of this bench, of what was painted later, was begun meanwhile.
+        Nothing of them if another fit of this bench, of what was painted later, was begun meanwhile, or another bench
+        has come.
         """
-        turn = self.fits.take(session.token)
+        turn = self.turns.take(session.token, "fit")
         found = self._fit(session, fitted, painted)
-        return found if self.fits.is_last(session.token, turn) else (gr.skip(), gr.skip(), gr.skip())
+        return found if self.turns.is_last(session.token, "fit", turn) else (gr.skip(), gr.skip(), gr.skip())
 
     def _fit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None

@@ -41,6 +41,14 @@ class EditTab:
     going: list
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Which image was chosen to be edited, and in which turn."""
+
+    which: tuple
+    turn: int
+
+
 class _Layout:
     """The components of this tab, laid out on creation."""
 
@@ -142,13 +150,15 @@ class _Wiring:
         )  # fmt: skip
         self.idle(self._open(other.then).then)
         for begins, note, given, take in (
-            ([at.strip.select], _noting(lambda event: event.value), [], logic.from_bench),
-            ([at.shelf.select], _noting(lambda event: int(event.index)), [], logic.from_example),
-            ([at.take.click, at.seed.submit], _seed_and_psi, [at.seed, at.psi], logic.from_seed),
+            ([at.strip.select], self._noting(lambda event: event.value), [], logic.from_bench),
+            ([at.shelf.select], self._noting(lambda event: int(event.index)), [], logic.from_example),
+            ([at.take.click, at.seed.submit], self._seed_and_psi, [at.seed, at.psi], logic.from_seed),
         ):
             # Noted at once, and read afterwards: an event that waits for the one before it is sent without its data.
             asked = gr.State(None)
-            noted = on(partial(gr.on, begins), note, given, [asked, at.line], trigger_mode="multiple", **ALWAYS)
+            noted = on(
+                partial(gr.on, begins), note, [who[0], *given], [asked, at.line], trigger_mode="multiple", **ALWAYS
+            )
             known = [*who, asked, self.track, self.kept]
             taken = on(noted.then, self._taking(take), known, [self.wanted], **quiet, **LAST)
             on(taken.failure, lambda now: self._look(now)[1], [self.track], [at.line], **quiet)
@@ -233,7 +243,7 @@ class _Wiring:
             begin(None, None, None, cancels=self.going, api_visibility="private")
         ended = on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
         for _ in range(2):  # again, should the end of the run have come in between
-            ended = on(ended.then, turned, [self.wanted, self.track, self.kept], [self.track, self.kept], **ALWAYS)
+            ended = on(ended.then, _turned, [self.wanted, self.track, self.kept], [self.track, self.kept], **ALWAYS)
         self._mark(self._settle_after(ended.then).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
@@ -247,15 +257,30 @@ class _Wiring:
     def _look(self, now: Track | None) -> tuple[Strip, str]:
         return self.logic.look(now) if now else (Strip(()), show.status(READY))
 
+    def _noting(self, which: Callable) -> Callable:
+        """A handler that gives what was chosen, and a line."""
+
+        def noted(session: Session, event: gr.SelectData) -> tuple[_Asked, str]:
+            return _Asked((which(event),), self.services.turns.take(session.token, "edit")), READING
+
+        return noted
+
+    def _seed_and_psi(self, session: Session, seed: float, psi: float) -> tuple[_Asked, str]:
+        return _Asked((seed, psi), self.services.turns.take(session.token, "edit")), READING
+
     def _taking(self, take: Callable) -> Callable:
-        """The image that was noted, with the edits that were made of it before, if they are kept."""
+        """The image that was noted, with the edits that were made of it before, if they are kept.
+
+        None if another one was chosen while it was read.
+        """
 
         def taken(
-            session: Session, fitted: Fitted | None, asked: tuple, now: Track | None, kept: tuple[Track, ...]
-        ) -> Track:
-            begun = take(session, fitted, *asked)
+            session: Session, fitted: Fitted | None, asked: _Asked, now: Track | None, kept: tuple[Track, ...]
+        ) -> Track | None:
+            begun = take(session, fitted, *asked.which)
             known = known_track(begun, [each for each in (now, *kept) if each is not None])
-            return begun if known is None else self.logic.read(known, begun.extractor)
+            found = begun if known is None else self.logic.read(known, begun.extractor)
+            return found if self.services.turns.is_last(session.token, "edit", asked.turn) else None
 
         return taken
 
@@ -290,17 +315,8 @@ class _Wiring:
         return found, *self.logic.look(found), drawn + 1
 
 
-def _noting(which: Callable) -> Callable:
-    """A handler that gives what was chosen, and a line."""
-
-    def noted(event: gr.SelectData) -> tuple[tuple, str]:
-        return (which(event),), READING
-
-    return noted
-
-
-def _seed_and_psi(seed: float, psi: float) -> tuple[tuple[float, float], str]:
-    return (seed, psi), READING
+def _turned(wanted: Track | None, now: Track | None, kept: tuple[Track, ...]) -> tuple[object, object]:
+    return (gr.skip(), gr.skip()) if wanted is None else turned(wanted, now, kept)
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

@@ -20,6 +20,7 @@ from linsem.ui.labelling import START, Labelling
 from linsem.ui.projects import Copy, Opened, Projects, copies
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
+from linsem.ui.turns import latest
 
 HINT = (
     "Pick a category and draw a stroke on the image; do the same with a second category. "
@@ -181,9 +182,10 @@ class _Wiring:
 
         Its edits come when a run of the former bench has ended (`LabelTab.coming`), which would overwrite them.
         """
-        if coming is None:
+        if coming is None or coming.session.token == session.token:  # nothing was opened; this is there already
             return tuple([gr.skip()] * 10)
         found = self.projects.aside(session, painted, track, found, coming)
+        self.logic.turns.leave(session.token)
         new = coming.session
         shown = (new, coming.fitted, None, coming.painter, coming.line, new.model)
         return *shown, found, gr.Button(visible=bool(found)), coming.origin, new.token
@@ -268,7 +270,8 @@ class _Wiring:
     def _see(self, register: Callable, **more: object) -> object:
         at = self.at
         shown = [at.strip, at.sure, at.next_one, self.suggested]
-        return on(register, self.bench.overview, [*self.now, at.view], shown, **more, **self.quiet)
+        overview = latest(self.logic.turns, "overview", self.bench.overview, len(shown))
+        return on(register, overview, [*self.now, at.view], shown, **more, **self.quiet)
 
 
 def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:
@@ -281,12 +284,13 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
 def _opening(opens: Callable) -> Callable:
     """A handler that holds what `opens` returns, an `Opened`, until `_adopt`: the visitor may paint meanwhile.
 
-    If it returns None, the list of generators is reset to the current one. If it raises, nothing changes.
+    If it returns None, the list of generators is reset to the current one, and what waits there still does. If it
+    raises, nothing changes.
     """
 
     def handler(session: Session, *given: object) -> tuple[object, ...]:
         opened = opens(session, *given)
-        return opened, session.model if opened is None else gr.skip()
+        return (gr.skip(), session.model) if opened is None else (opened, gr.skip())
 
     return handler
 

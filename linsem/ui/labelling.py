@@ -18,7 +18,6 @@ from linsem.ui.errors import said
 from linsem.ui.examples import example_project
 from linsem.ui.projects import Opened
 from linsem.ui.services import Services
-from linsem.ui.turns import Turns
 
 START = "Draw strokes in two categories to see the segmentation."
 
@@ -27,7 +26,7 @@ class Labelling:
     """Handlers of component values; none returns an unchanged state, so that a slow one never restores an old value."""
 
     def __init__(self, services: Services) -> None:
-        self.services, self.bench, self.opened = services, Bench(services), Turns()
+        self.services, self.bench, self.turns = services, Bench(services), services.turns
 
     def begin(self, model: str) -> tuple[object, ...]:
         session = self.bench.begin(model)
@@ -83,9 +82,9 @@ class Labelling:
         return self._picture(session, fitted, shown(session, painted) if index is None else index)
 
     def _picture(self, session: Session, fitted: Fitted | None, index: int) -> PainterState | dict:
-        turn = self.opened.take(session.token)
+        turn = self.turns.take(session.token, "picture")
         state = self.bench.show_picture(session, fitted, index)
-        return state if self.opened.is_last(session.token, turn) else gr.skip()
+        return state if self.turns.is_last(session.token, "picture", turn) else gr.skip()
 
     def refit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, live: bool

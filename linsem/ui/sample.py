@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import gradio as gr
@@ -22,6 +22,7 @@ from linsem.ui.reader import Reader
 from linsem.ui.sampling import Results, Sampling
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
+from linsem.ui.turns import latest
 
 HINT = "Give a layout and get different images that follow it, best first."
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
@@ -129,16 +130,22 @@ class _Wiring:
     def _wire_layout(self) -> None:
         at, logic, who, quiet = self.at, self.layouts, self.who, self.quiet
         shown = [self.layout, at.wanted, at.legend, at.line]
-        on(at.mask.upload, logic.upload, [*who, at.mask], [*shown, at.mask], **quiet)
+
+        def asked(register: Callable, handler: Callable, given: list, *more: object, **how: object) -> None:
+            """Of several layouts that are asked for, the last one is shown, however long the others take."""
+            outputs = [*shown, *more]
+            handler = latest(self.services.turns, "layout", handler, len(outputs))
+            on(register, handler, [*who, *given], outputs, **quiet, **how)
+
+        asked(at.mask.upload, logic.upload, [at.mask], at.mask)
         on(at.mask.clear, logic.cleared, [self.layout], shown, **quiet)
-        on(at.shelf.select, self.example, who, shown, **quiet)
-        seed = partial(gr.on, [at.take.click, at.number.submit])
-        on(seed, logic.from_seed, [*who, at.number, at.psi], shown, **quiet)
+        asked(at.shelf.select, self.example, [])
+        asked(partial(gr.on, [at.take.click, at.number.submit]), logic.from_seed, [at.number, at.psi])
         on(at.paint_tab.select, logic.canvas, [*who, self.base], [at.painter], **quiet, **LAST)
         on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base], taken, **quiet)
-        on(at.painter.input, logic.painted, [*who, at.painter, self.base], shown, trigger_mode="always_last", **quiet)
+        asked(at.painter.input, logic.painted, [at.painter, self.base], trigger_mode="always_last")
 
     def _wire_runs(self) -> None:
         at, asked = self.at, [*self.who, self.layout, self.at.count, self.at.candidates, self.at.steps, self.at.seed]
@@ -195,6 +202,7 @@ class _Wiring:
             raise InputError(f"these results are of {now.model}, and {session.model} is chosen now: sample again")
         i = now.index(picked)
         caption = f"sample of seed {now.frame.seeds[i]}"
+        self.services.turns.take(session.token, "edit")  # an image that was chosen there before is not waited for
         return self.editing.logic.start(session, fitted, now.frame.ws[i], caption), gr.Tabs(selected="edit")
 
     def packed(self, now: Results | None) -> gr.File:

@@ -57,7 +57,7 @@ class Segment:
     """The actions of the tab."""
 
     def __init__(self, services: Services) -> None:
-        self.services = services
+        self.services, self.turns = services, services.turns
 
     def run(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str
@@ -69,9 +69,13 @@ class Segment:
         most = max(1, SHOWN_PIXELS // (height * width))
         if len(chosen) > most:
             raise InputError(f"seeds: at most {most} images of {width} px can be shown at once, got {len(chosen)}")
+        turn = self.turns.take(session.token, "segment")
         yield *[gr.skip()] * 4, READING
         ws, _ = self.services.gpu.draw(session.model, chosen, psi)
         reading = self.services.gpu.read(session.model, extractor, list(ws))
+        if not self.turns.is_last(session.token, "segment", turn):  # others were asked for meanwhile
+            yield (gr.skip(),) * 5
+            return
         own = own_chosen(self.services, session, fitted)
         shown = Shown(chosen, reading, extractor)
         yield shown, *self.draw(shown, view), show.status(whose(own, usable(session, fitted)), "good")
@@ -82,8 +86,10 @@ class Segment:
         """Segment as many new seeds, following the largest one."""
         before = parse_seeds(seeds, self.services.settings.max_seeds)
         seeds = format_seeds(next_seeds(max(before), len(before)))
+        said = seeds
         for frame in self.run(session, fitted, seeds, psi, view):
-            yield *frame, seeds
+            yield *frame, said
+            said = gr.skip()  # other seeds may be entered while these are drawn
 
     def visit(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str, shown: Shown | None

@@ -15,6 +15,7 @@ from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.ui.files import Downloads
 from linsem.ui.gpu import Accelerator
+from linsem.ui.turns import Turns
 
 LONG, SHORT = "gpu", "live"  # queues: for edits, samplings and the like; and for what each stroke triggers
 BULK = "calls"  # queue of API calls, each of which may be as much work as a hundred strokes
@@ -23,18 +24,19 @@ LOADING = "models"  # queue of its own, because a download may take minutes and 
 
 @dataclass(frozen=True)
 class Services:
-    """The settings, the studio, its methods as run on the accelerator, and the folder of downloads."""
+    """The settings, the studio, its methods as run on the accelerator, the folder of downloads, and whose turn it is."""
 
     settings: Settings
     studio: Studio
     gpu: Accelerator
     downloads: Downloads
+    turns: Turns
 
     @classmethod
     def make(cls, settings: Settings) -> Services:
         """Create all services from the settings."""
         studio = Studio(settings)
-        return cls(settings, studio, Accelerator(studio), Downloads(settings.keep_hours))
+        return cls(settings, studio, Accelerator(studio), Downloads(settings.keep_hours), Turns())
 
     @property
     def long(self) -> dict[str, object]:
