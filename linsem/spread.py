@@ -32,7 +32,7 @@ ARRIVE = 0.1  # of all walkers: the least share that has to meet a stroke
 THICK = 16  # pixels: the greatest depth that is measured
 HARDLY = 0.25  # relative to the most frequent category in an area: one with fewer stroke pixels has strayed there
 OTHER = 0.01  # squared difference, in 0..1, from that category's colour above which a stroke is no stray
-PIXELS = 8_000  # of all that strokes spread to, used for a fit: the annotator waits for it
+PIXELS, PIXELS_OF_ONE = 8_000, 4_000  # of all that strokes spread to, used for a fit: the annotator waits for it
 ALIKE = 0.002  # squared difference, in 0..1, below which neighbouring pixels belong to one area
 
 

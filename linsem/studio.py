@@ -34,7 +34,7 @@ from linsem.palette import Category
 from linsem.pixels import resize_labels, to_rgb
 from linsem.recent import Recent
 from linsem.settings import Settings
-from linsem.spread import PIXELS, Spreads, guess, is_sparse
+from linsem.spread import PIXELS, PIXELS_OF_ONE, Spreads, guess, is_sparse
 from linsem.suggest import least_like, suggest_next
 from linsem.zoo import ModelError
 
@@ -190,7 +190,7 @@ class Studio:
             rows_of=looks.rows,
             missing="keep",
             spread=False,
-            pixels=PIXELS if spread else None,
+            pixels=min(PIXELS, PIXELS_OF_ONE * len(maps)) if spread else None,
         )
         return last.extractor.to("cpu")
 

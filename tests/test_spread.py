@@ -139,6 +139,7 @@ def test_the_studio_spreads_only_when_asked():
         on: int(studio.fit(model, ws, [sparse], studio.categories(model), spread=on).notes["pixels"]) for on in (0, 1)
     }
     assert pixels[0] == (sparse != IGNORE).sum() < 0.2 * pixels[1]
+    assert pixels[1] <= module.PIXELS_OF_ONE  # as well as of more, and the annotator waits
 
 
 def test_spread_strokes_say_more_of_other_images(toy):
