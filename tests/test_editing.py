@@ -26,9 +26,10 @@ from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
 from linsem.ui.edit import _Wiring
-from linsem.ui.editing import Editing, _report_line, painted_since
+from linsem.ui.editing import Editing, painted_since
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
+from linsem.ui.outcome import ended
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -143,7 +144,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     ],
 )
 def test_the_end_of_an_edit_says_what_was_done_whatever_there_is_to_note(report, said, not_said):
-    line = _report_line({"agreement_before": 0.1, "agreement_after": 0.92, "outside_change": 1, "seconds": 2} | report)
+    line = ended({"agreement_before": 0.1, "agreement_after": 0.92, "outside_change": 1, "seconds": 2} | report)
     assert said in line and not_said not in line
 
 
@@ -215,8 +216,8 @@ def test_opening_a_project_draws_its_seeds_at_once(services, monkeypatch):
 
 def test_stopping_a_removal_tells_of_the_removal():
     report = {"agreement_after": 0.4, "steps": 7, "of": 50}
-    assert "40 % of your strokes are matched" in _report_line(report)
-    assert "40 % of 'hat' is gone" in html.unescape(_report_line(report | {"removed": "hat"}))
+    assert "40 % of your strokes are matched" in ended(report)
+    assert "40 % of 'hat' is gone" in html.unescape(ended(report | {"removed": "hat"}))
 
 
 def test_a_category_is_gone_whatever_took_its_place(services):

@@ -26,12 +26,12 @@ from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.categories import hex_color
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
+from linsem.ui.outcome import ended, going, gone
 from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between the frames sent to the browser
-MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 SAMPLING = 0.3  # of the progress bar: the samples that are drawn before the first step, if any
 READY = "Paint what should be there, then press Run."
 PAINTED = "This is painted already: press Run, or add strokes."
@@ -231,7 +231,7 @@ class Editing:
         now, before = track.now, track.points[max(track.position - 1, 0)]
         strip = Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))) if track.position else Strip(())
         if now.report:
-            return strip, _report_line(now.report)
+            return strip, ended(now.report)
         what = READY if now.wish is None else PAINTED
         return strip, show.status(f"{now.caption[:1].upper()}{now.caption[1:]}. {what}")
 
@@ -286,52 +286,10 @@ def _frame(
     """
     report = {**frame.report, **more}
     if "removed" in more:
-        report["gone"] = _gone(track, frame, more["removed"])
+        k = names_of(track.extractor.categories).index(more["removed"])
+        report["gone"] = gone(track.now.labels, frame.labels, k)
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
     track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish))
     if "of" not in more:
-        return track, strip, _report_line(report)
-    share, what = _outcome(report)
-    if "removed" not in more:
-        what = f"matched ({_percent(report['agreement_before'])} at the start)"
-    line = f"Step {report['steps']} of {more['of']}: {_percent(share)} {what}."
-    line += SETTLES if share > MATCHED else ""
-    return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], line)
-
-
-def _gone(track: Track, frame: EditFrame, name: str) -> float:
-    """The share of the pixels of a category, in the state shown, that a frame gives to other categories."""
-    had = track.now.labels == names_of(track.extractor.categories).index(name)
-    return float((frame.labels[had] != track.now.labels[had]).mean()) if had.any() else 1.0
-
-
-def _outcome(report: dict[str, object]) -> tuple[float, str]:
-    """How far an edit has come, in 0..1, and of what."""
-    if report.get("removed"):
-        return float(report.get("gone", report["agreement_after"])), f"of {report['removed']!r} is gone"
-    return float(report["agreement_after"]), "of your strokes are matched"
-
-
-def _report_line(report: dict[str, object]) -> str:
-    """The outcome of an edit: how well the strokes are matched, and any notes."""
-    left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
-    after, matched = _outcome(report)
-    if "of" in report:
-        line = f"Stopped after {report['steps']} of {report['of']} steps: {_percent(after)} {matched}."
-        return show.status(f"{line} {left}".strip(), "idle")
-    if note and not report["steps"]:
-        already = "the image already shows what you painted" if left else note
-        return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
-    if not report.get("removed"):
-        matched += f" ({_percent(report['agreement_before'])} before)"
-    line = (
-        f"Done: as the labels read it, {_percent(after)} {matched}. "
-        f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
-        f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
-    )
-    more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    return show.status(f"{line} {more}".strip(), "good" if after >= 0.5 else "bad")
-
-
-def _percent(share: object) -> str:
-    return f"{100 * float(share):.0f} %"
+        return track, strip, ended(report)
+    return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], going(report))

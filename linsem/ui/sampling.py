@@ -95,13 +95,13 @@ class Sampling:
                 yield gr.skip(), gr.skip(), show.progress(done, f"{candidates} candidates ...")
                 continue
             results = results_of(frame)
-            line = f"Step {frame.index} of {frame.total}: best match {_percent(frame.scores[0])}."
+            line = f"Step {frame.index} of {frame.total}: best match {show.percent(frame.scores[0])}."
             yield results, self.strip(results), show.progress(0.3 + 0.7 * frame.index / max(frame.total, 1), line)
         results = results_of(frame)
         line = f"{len(frame.seeds)} results in {time.monotonic() - clock:.1f} s, best first."
         far = ""
         if far_off(frame.nearest, candidates):
-            nearest = _percent(frame.nearest)
+            nearest = show.percent(frame.nearest)
             far = f"None of {candidates} images comes close to this layout: the nearest matches {nearest}."
         kind = "idle" if far or note else "good"
         yield results, self.strip(results), show.status(" ".join(filter(None, (far, line, note))), kind)
@@ -116,7 +116,7 @@ class Sampling:
             tuple(
                 Thumb(
                     frame.rgb[i],
-                    f"match {_percent(frame.scores[i])} · seed {seed}",
+                    f"match {show.percent(frame.scores[i])} · seed {seed}",
                     "best" if i == 0 else "",
                     key=str(seed),
                 )
@@ -175,7 +175,3 @@ def _look_of(text: str) -> int | None:
     if text and not re.fullmatch(r"\d{1,400}", text, re.ASCII):
         raise InputError(f"colours from seed: enter a whole number from 0 to {MAX_SEED}, or nothing, not {text[:40]!r}")
     return whole("colours from seed", int(text), 0, MAX_SEED) if text else None
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

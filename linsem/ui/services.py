@@ -24,7 +24,7 @@ LOADING = "models"  # queue of its own, because a download may take minutes and 
 
 @dataclass(frozen=True)
 class Services:
-    """The settings, the studio, its methods as run on the accelerator, the folder of downloads, and whose turn it is."""
+    """The settings, the studio, its methods as run on the accelerator, the folder of downloads, and the turns."""
 
     settings: Settings
     studio: Studio

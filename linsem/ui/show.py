@@ -49,7 +49,7 @@ def legend(categories: Sequence[Category], shares: dict[str, float], title: str,
         items.append(
             f'<li class="ls-row{pale}"><i style="background:{color}"></i><span>{text(name)}</span>'
             f'<b><u style="width:{100 * share:.1f}%;background:{color}"></u></b>'
-            f"<em>{_percent(share)}</em></li>"
+            f"<em>{_exact(share)}</em></li>"
         )
     return f'<div class="ls-legend"><h4>{text(title)}</h4><ul>{"".join(items)}</ul></div>'
 
@@ -96,7 +96,12 @@ def _doubt(rgb: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
     return np.rint(gray(rgb) * (1 - weight) + heat(uncertainty) * weight).astype(np.uint8)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share in whole percent."""
+    return f"{100 * share:.0f} %"
+
+
+def _exact(share: float) -> str:
     if share == 0:
         return "none"
     return "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"

@@ -1,0 +1,52 @@
+"""What an edit has come to, in words: from its report, with what the tab Edit adds to it (`linsem.ui.editing`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from linsem.ui import show
+
+MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
+
+
+def gone(before: np.ndarray, now: np.ndarray, category: int) -> float:
+    """The share of the pixels of a category, of labels (H, W) before, that have another one now."""
+    had = before == category
+    return float((now[had] != category).mean()) if had.any() else 1.0
+
+
+def going(report: dict[str, object]) -> str:
+    """The state of a run that goes on."""
+    share, what = _outcome(report)
+    if not report.get("removed"):
+        what = f"matched ({show.percent(float(report['agreement_before']))} at the start)"
+    line = f"Step {report['steps']} of {report['of']}: {show.percent(share)} {what}."
+    return line + (SETTLES if share > MATCHED else "")
+
+
+def ended(report: dict[str, object]) -> str:
+    """The outcome of a run, with any notes, as a status line."""
+    left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
+    share, what = _outcome(report)
+    if "of" in report:
+        line = f"Stopped after {report['steps']} of {report['of']} steps: {show.percent(share)} {what}."
+        return show.status(f"{line} {left}".strip(), "idle")
+    if note and not report["steps"]:
+        already = "the image already shows what you painted" if left else note
+        return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
+    if not report.get("removed"):
+        what += f" ({show.percent(float(report['agreement_before']))} before)"
+    line = (
+        f"Done: as the labels read it, {show.percent(share)} {what}. "
+        f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
+        f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
+    )
+    more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
+    return show.status(f"{line} {more}".strip(), "good" if share >= 0.5 else "bad")
+
+
+def _outcome(report: dict[str, object]) -> tuple[float, str]:
+    """How far an edit has come, in 0..1, and of what."""
+    if report.get("removed"):
+        return float(report.get("gone", report["agreement_after"])), f"of {report['removed']!r} is gone"
+    return float(report["agreement_after"]), "of your strokes are matched"
