@@ -29,7 +29,7 @@ from linsem.palette import Category
 from linsem.pixels import IGNORE, to_rgb
 from linsem.rows import Gathered, Views
 from linsem.softmax import solve
-from linsem.spread import guess, is_sparse
+from linsem.spread import guess, to_spread
 
 __all__ = ["Annotation", "AnnotationError", "FitStep", "fit_few_shot", "iter_few_shot"]
 
@@ -151,7 +151,7 @@ def _with_guesses(generator: Generator, annotations: Sequence[Annotation], sprea
     """Spread the strokes of the annotations; those that already have guesses stay as they are."""
     wider = []
     for each in annotations:
-        if each.guessed is None and (is_sparse(each.labels) if spread is None else spread):
+        if each.guessed is None and to_spread(each.labels, spread):
             image, _ = checked_pass(generator, each.ws.float()[None].to(generator.device))
             each = guess(each, to_rgb(image)[0])
         wider.append(each)

@@ -68,9 +68,9 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(known, labels, resize_labels(found, labels.shape))
 
 
-def is_sparse(labels: np.ndarray) -> bool:
-    """Whether labels (H, W), 255 = unknown, are strokes rather than a label map."""
-    return bool((labels != IGNORE).mean() < SPARSE)
+def to_spread(labels: np.ndarray, wanted: bool | None) -> bool:
+    """Whether to spread labels (H, W), 255 = unknown: as wanted, or (None) if they are strokes and no label map."""
+    return bool((labels != IGNORE).mean() < SPARSE) if wanted is None else bool(wanted)
 
 
 def guess(annotation: Annotation, rgb: np.ndarray, spread: Callable[..., np.ndarray] = spread) -> Annotation:

@@ -34,7 +34,7 @@ from linsem.palette import Category
 from linsem.pixels import resize_labels, to_rgb
 from linsem.recent import Recent
 from linsem.settings import Settings
-from linsem.spread import PIXELS, PIXELS_OF_ONE, Spreads, guess, is_sparse
+from linsem.spread import PIXELS, PIXELS_OF_ONE, Spreads, guess, to_spread
 from linsem.suggest import least_like, suggest_next
 from linsem.zoo import ModelError
 
@@ -176,7 +176,7 @@ class Studio:
         annotations = []
         for w, each in zip(ws, maps, strict=True):
             made = Annotation(torch.from_numpy(np.ascontiguousarray(w)), each)
-            if is_sparse(each) if spread is None else spread:
+            if to_spread(each, spread):
                 rgb = looks.image(self._checked_ws(looks.generator, w))
                 made = guess(made, rgb, self._spreads)
             annotations.append(made)

@@ -45,7 +45,7 @@ def color_wish(
     Medians, since a mean of a part and its shade is a colour that neither has. A category that the seed does not show
     is free.
     """
-    _, image, labels = _draw(generator, extractor, mapped(generator, [look], psi))
+    _, image, labels = _labelled(generator, extractor, mapped(generator, [look], psi))
     rgb, shown = to_rgb(image)[0], np.bincount(labels[0].ravel(), minlength=256) >= SEEN * labels[0].size
     colors = np.zeros((256, 3), np.uint8)
     for k in np.flatnonzero(shown):
@@ -64,13 +64,13 @@ def with_look(
     down until the score of an image would fall below its `least`; an image that allows none is unchanged.
     """
     other = mapped(generator, [look], psi)[0].to(ws)
-    now, images, labels = _draw(generator, extractor, ws)
+    now, images, labels = _labelled(generator, extractor, ws)
     yield now, images, labels
     going = list(range(len(ws)))
     for first in range(generator.num_ws - 1, 0, -1):
         mixed = now[going].clone()
         mixed[:, first] = other[first]
-        found = _draw(generator, extractor, mixed)
+        found = _labelled(generator, extractor, mixed)
         bears = [k for k, i in enumerate(going) if score(found[2][k]) >= least[i]]
         going = [going[k] for k in bears]
         if not going:
@@ -80,7 +80,7 @@ def with_look(
         yield now, images, labels
 
 
-def _draw(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Drawn:
+def _labelled(generator: Generator, extractor: Extractor, ws: torch.Tensor) -> Drawn:
     """A copy of ws with its images and labels, in as many passes as memory requires."""
     rows = []
     for part in batches(len(ws), fitting(generator, len(ws))):

@@ -38,7 +38,7 @@ def test_the_layout_stays_and_the_colours_are_those_of_the_seed(toy, extractor, 
 
 def test_the_colours_come_without_a_style_of_their_own_too(toy, extractor, layout, bank, monkeypatch):
     """By the latent loop, in which Stop keeps them: for generators whose later styles would move the layout."""
-    monkeypatch.setattr(conditional, "with_look", lambda g, e, ws, *rest: iter([swap._draw(g, e, ws)]))
+    monkeypatch.setattr(conditional, "with_look", lambda g, e, ws, *rest: iter([swap._labelled(g, e, ws)]))
     looked = toy.map(seed_z(toy, [5]))
     with torch.no_grad():
         theirs = pixels.to_rgb(toy.synthesize(looked)[0])[0]
@@ -98,7 +98,7 @@ def test_no_more_is_given_up_for_the_styles_than_is_left_of_it(toy, extractor, l
     asked = []
 
     def seen(generator, extractor, ws, look, psi, score, least):
-        drawn = swap._draw(generator, extractor, ws)
+        drawn = swap._labelled(generator, extractor, ws)
         asked.append((least, [score(each) for each in drawn[2]]))
         yield drawn
 
