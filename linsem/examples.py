@@ -16,6 +16,7 @@ from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, read
 
+NO_LABELS = "no image is labelled yet: paint at least two categories on one image"
 LEAST_WEIGHT = 0.005  # of the total weight, for each category that occurs
 
 
@@ -104,7 +105,7 @@ def check_annotations(
     """Raise `AnnotationError` for annotations that cannot be learnt from; with `every`, each category needs a pixel."""
     names = [category.name for category in categories]
     if not annotations:
-        raise AnnotationError("no image is labelled yet: paint at least two categories on one image")
+        raise AnnotationError(NO_LABELS)
     seen = np.zeros(len(categories), dtype=np.int64)
     for i, each in enumerate(annotations):
         seen += _count(generator, each, categories, f"image {i + 1}")

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from linsem.categories import names_of
 from linsem.extractor import Extractor
+from linsem.pixels import IGNORE
 
 HISTORY = 20  # states that are kept
 KEPT, KEPT_BYTES = 8, 32 << 20  # other images whose edits are kept too
@@ -113,7 +115,7 @@ def turned(wanted: Track, now: Track | None, kept: tuple[Track, ...]) -> tuple[T
     The one shown stays if it is the other with more states, as when its image is chosen again during a run.
     """
     wanted = now if goes_on(wanted, now) else wanted
-    left = () if now is None or len(now.points) == 1 else (now,)
+    left = () if now is None or (len(now.points) == 1 and now.now.wish is None) else (now,)
     rest, total = [], 0
     for each in (*left, *kept)[: KEPT + 1]:
         if each.root == wanted.root or len(rest) == KEPT:
@@ -126,6 +128,7 @@ def turned(wanted: Track, now: Track | None, kept: tuple[Track, ...]) -> tuple[T
 
 def painted_here(track: Track, wish: np.ndarray) -> Track:
     """The track with strokes (H, W) on the state shown, so that they are there again when an edit is undone."""
+    wish = None if (wish == IGNORE).all() and track.now.wish is None else wish
     points = (*track.points[: track.position], replace(track.now, wish=wish), *track.points[track.position + 1 :])
     return replace(track, points=points)
 
@@ -138,14 +141,27 @@ def step(track: Track, by: int) -> Track:
 def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
     """The track after another extractor has predicted labels (H, W) for the state shown.
 
-    The other states are `stale` until they are shown and predicted in turn. If the categories differ, strokes would
-    change their meaning, so the painter treats it as a new track, and a wish that is already painted is removed.
+    The other states are `stale` until they are shown and predicted in turn. If the categories differ, indices change
+    their meaning, so the painter treats it as a new track, and strokes keep those of their categories that are left.
     """
     points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
     stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
-    same = [c.name for c in extractor.categories] == [c.name for c in track.extractor.categories]
-    points = points if same else tuple(replace(point, wish=None) for point in points)
+    before, after = names_of(track.extractor.categories), names_of(extractor.categories)
+    same = before == after
+    points = points if same else tuple(replace(point, wish=_renamed(point.wish, before, after)) for point in points)
     return replace(
         track, name=track.name if same else secrets.token_hex(6), points=points, extractor=extractor,
         stale=stale - {track.now.number},
     )  # fmt: skip
+
+
+def _renamed(wish: np.ndarray | None, before: Sequence[str], after: Sequence[str]) -> np.ndarray | None:
+    """Strokes (H, W) of categories `before` as indices of those `after`; None if nothing is left of them."""
+    if wish is None:
+        return None
+    table = np.full(256, IGNORE, np.uint8)
+    for k, name in enumerate(before):
+        if name in after:
+            table[k] = list(after).index(name)
+    renamed = table[wish]
+    return None if (renamed == IGNORE).all() else renamed

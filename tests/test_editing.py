@@ -25,11 +25,11 @@ from linsem.track import EditPoint, goes_on, painted_here, push, step, turned
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
-from linsem.ui.edit import _Wiring
+from linsem.ui.edit import _turned, _Wiring
 from linsem.ui.editing import Editing, painted_since
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
-from linsem.ui.outcome import ended
+from linsem.ui.outcome import ended, too_small
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -112,7 +112,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     _, track = edited(services, session, fitted)
     projects, labelling = Projects(services, Bench(services)), Labelling(services)
     kept = projects.keep(session, None, track)
-    back = projects.resume([("mine", kept)])
+    back = projects.resume([("mine", kept, "")])
     session, fitted, again = back.session, back.fitted, back.track
     assert [p.caption for p in again.points] == [p.caption for p in track.points]
     first = labelling.first_fit(session, fitted, None)[0]
@@ -123,7 +123,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     for mine, theirs in zip(visited.points, track.points, strict=True):
         assert np.array_equal(mine.ws, theirs.ws) and np.array_equal(mine.rgb, theirs.rgb)
     assert np.array_equal(visited.now.labels, read_by(services, visited))
-    assert len(projects.resume([("mine", projects.keep(session, None, visited))]).track.points) == 3
+    assert len(projects.resume([("mine", projects.keep(session, None, visited), "")]).track.points) == 3
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_latent_of_no_seed_stays_itself_in_a_file_and_in_what_the_browser_keep
     session = replace(session, pictures=(other, session.pictures[1]))
     first = opened(services, session)
     projects = Projects(services, Bench(services))
-    kept = projects.resume([("mine", projects.keep(first, None, None))]).session
+    kept = projects.resume([("mine", projects.keep(first, None, None), "")]).session
     for back in (first, kept, opened(services, kept)):
         assert [each.title for each in back.pictures] == ["own latent", session.pictures[1].title]
         assert all(np.array_equal(a.ws, b.ws) for a, b in zip(back.pictures, session.pictures, strict=True))
@@ -194,7 +194,9 @@ def test_edits_of_another_generator_are_no_reason_to_keep_an_empty_bench(service
     _, track = edited(services, session, fitted)
     projects, empty = Projects(services, Bench(services)), Bench(services).begin("avatars-64")
     stored = json.loads(projects.store(empty, None, track, "former"))
-    assert stored == {"entry": [empty.token, projects.keep(empty, None, track)], "origin": "former"}
+    *entry, stamp = stored.pop("entry")
+    assert entry == [empty.token, projects.keep(empty, None, track)] and stored == {"origin": "former"}
+    assert json.loads(projects.store(empty, None, track, "former"))["entry"][2] != stamp
     assert projects.keep(empty, None, replace(track, model="avatars-128")) is None
     assert projects.keep(empty, None, None) is None
     assert not isinstance(projects.store(empty, None, None, ""), str)  # what the browser keeps stays
@@ -218,6 +220,23 @@ def test_stopping_a_removal_tells_of_the_removal():
     report = {"agreement_after": 0.4, "steps": 7, "of": 50}
     assert "40 % of your strokes are matched" in ended(report)
     assert "40 % of 'hat' is gone" in html.unescape(ended(report | {"removed": "hat"}))
+
+
+def test_an_object_that_is_painted_in_part_gets_a_hint_and_no_green_line():
+    toy = ToyGenerator().known_extractor()
+    extractor = replace(toy, least=(0.0, 0.012, 0.012, 0.012))  # usually a tenth of the image
+    name = extractor.categories[1].name
+    before, target = np.zeros((20, 20), np.uint8), np.full((20, 20), IGNORE, np.uint8)
+    target[0, :15] = 1
+    hint = too_small(before, target, extractor)
+    assert repr(name) in hint and too_small(before, target, toy) == ""
+    assert too_small(np.where(target == 1, target, before), target, extractor) == ""  # more of what is there
+    target[:2] = 1
+    assert too_small(before, target, extractor) == ""
+    report = {"agreement_before": 0.1, "agreement_after": 1.0, "outside_change": 1, "seconds": 2, "steps": 4}
+    assert "ls-good" in ended(report) and "ls-idle" in ended(report | {"hint": hint})
+    for more in ({}, {"of": 9}):
+        assert hint in html.unescape(ended(report | {"hint": hint} | more))
 
 
 def test_a_category_is_gone_whatever_took_its_place(services):
@@ -366,8 +385,10 @@ def test_a_run_starts_from_what_the_current_extractor_finds_or_not_at_all(servic
     others = tuple(replace(each, name=f"other {each.name}") for each in session.categories)
     renamed = replace(session, categories=others)
     for asked in ((session, fitted, None), (renamed, refit(fitted, others), track)):
+        refused = run(*asked, 5)
+        assert "This image is still being read: wait a moment" in next(refused)[2]  # where it stays
         with pytest.raises(InputError, match="this image is still being read: wait a moment"):
-            next(run(*asked, 5))
+            next(refused)
 
 
 def test_what_a_run_has_made_is_read_by_the_extractor_that_was_learnt_meanwhile(services, tab):
@@ -403,6 +424,37 @@ def test_the_edits_of_an_image_are_there_again_when_it_is_chosen_again(services,
     assert len(take(session, fitted, Asked((keys[1],), 0), now, kept).points) == 1
     seed = tab._taking(tab.logic.from_seed)(session, fitted, Asked((first.points[0].number + 5, 0.7), 0), now, kept)
     assert seed.points[0].caption == "seed 5" and turned(seed, now, kept)[1] == (now,)
+
+
+def test_strokes_stay_with_their_image_when_another_one_is_chosen(services, tab):
+    session, fitted = bench_of(services)
+    keys = [picture.key for picture in session.pictures]
+    first, other = (tab.logic.from_bench(session, fitted, key) for key in keys[:2])
+    strokes = np.full((32, 32), IGNORE, np.uint8)
+    assert _turned(other, first, (), PainterLabels(first.key, strokes, 1)) == (other, ())  # nothing painted
+    assert _turned(other, first, (), PainterLabels("another", strokes * 0, 1)) == (other, ())
+    strokes[2:5] = 1
+    now, kept = _turned(other, first, (), PainterLabels(first.key, strokes, 2))
+    assert now is other
+    back = tab._taking(tab.logic.from_bench)(session, fitted, Asked((keys[0],), 0), now, kept)
+    assert back.key == first.key and np.array_equal(tab.logic.settle(back)[0].labels, strokes)
+
+
+def test_strokes_keep_the_categories_that_are_left(services, tab):
+    session, fitted = bench_of(services)
+    track = tab.logic.from_bench(session, fitted)
+    names, strokes = session.categories, np.full((32, 32), IGNORE, np.uint8)
+    strokes[2:5], strokes[8:9] = 1, 2
+    fewer = (names[0], names[2], *names[3:], replace(names[1], name="new"))
+    later = refit(fitted, fewer)
+    painted = PainterLabels(track.key, strokes, 1)
+    before, found, error = tab.visit(replace(session, categories=fewer), later, track, painted)
+    assert before is track and not error and found.name != track.name
+    assert (found.now.wish[8:9] == 1).all() and (found.now.wish[2:5] == IGNORE).all()
+    assert np.array_equal(tab.logic.settle(found, painted)[0].labels, found.now.wish)
+    assert tab.visit(session, fitted, track, painted)[1] is track  # nothing new: the painter keeps them itself
+    alone = replace(track, points=(replace(track.now, wish=np.where(strokes == 2, IGNORE, strokes)),))
+    assert tab.logic.read(alone, later.extractor).now.wish is None
 
 
 def test_few_images_keep_their_edits_and_not_beyond_their_memory(services, tab, monkeypatch):

@@ -112,6 +112,16 @@ def test_a_fit_of_another_bench_is_not_used(services):
     assert usable(one, fitted) and not usable(other, fitted)
 
 
+def test_what_the_labels_no_longer_bear_is_not_shown_either(services):
+    """Of two categories one is undone: what was learnt from both goes, and a loaded extractor stays."""
+    bench, both, one = Bench(services), session_of(services, [1, 2], [0, 1]), session_of(services, [1, 2], [0])
+    fitted = bench.fit(both, None, None)[0]
+    for session, said in ((one, "Only"), (session_of(services, [1, 2]), "No image is labelled yet")):
+        left, state, line = bench.fit(session, fitted, None)
+        assert left is None and state.prediction is None and not state.opens and said in line
+        assert bench.fit(session, replace(fitted, seconds=0.0), None)[:2] == (gr.skip(), gr.skip())
+
+
 @pytest.mark.parametrize("psi", [-1, float("nan"), "much", None])
 def test_a_bad_psi_is_told(services, psi):
     with pytest.raises(ValueError, match="psi"):
@@ -175,7 +185,7 @@ def opened_by(services, session, **more):
 
 def test_what_was_on_the_bench_is_offered_first_and_nothing_where_nothing_was(services, monkeypatch):
     monkeypatch.setattr(services.studio, "check_model", str)
-    projects, older, oldest = Projects(services, Bench(services)), ("o", "older"), ("p", "oldest")
+    projects, older, oldest = Projects(services, Bench(services)), ("o", "older", "s1"), ("p", "oldest", "s2")
     new = opened_by(services, session_of(services, [3]))
     assert projects.aside(Session(), None, None, [older], new) == [older]  # as after a restart
     assert projects.aside(session_of(services, [1]), None, None, [], new) == []
@@ -184,7 +194,8 @@ def test_what_was_on_the_bench_is_offered_first_and_nothing_where_nothing_was(se
     assert others == [older, oldest] and mine[0] == session.token
     back = projects.resume([mine, older])
     assert [p.painted > 0 for p in back.session.pictures] == [False, True]
-    assert (back.origin, back.tried) == (session.token, (session.token,))
+    assert (back.origin, back.tried) == (session.token, (session.token,))  # not stored by the browser yet
+    assert projects.resume([(*mine[:2], "s3"), older]).origin == "s3"
 
 
 def test_resuming_again_and_again_goes_round_and_no_copy_is_lost(services, monkeypatch):
@@ -192,7 +203,7 @@ def test_resuming_again_and_again_goes_round_and_no_copy_is_lost(services, monke
     projects = Projects(services, Bench(services))
     here = session_of(services, [9], [0])
     benches = [session_of(services, [i, i + 1], [0]) for i in (1, 3, 5)]
-    found, seen = [(each.token, projects.keep(each, None, None)) for each in benches], []
+    found, seen = [(each.token, projects.keep(each, None, None), "") for each in benches], []
     for _ in range(4):
         back = projects.resume(found)
         found, here = projects.aside(here, None, None, found, back), back.session
@@ -204,10 +215,10 @@ def test_resuming_again_and_again_goes_round_and_no_copy_is_lost(services, monke
 def test_a_copy_that_cannot_be_had_does_not_bar_the_one_behind_it(services, monkeypatch):
     projects = Projects(services, Bench(services))
     session = session_of(services, [1, 2], [1])
-    good = (session.token, projects.keep(session, None, None))
+    good = (session.token, projects.keep(session, None, None), "")
     known = services.studio.check_model
     monkeypatch.setattr(services.studio, "check_model", str)
-    back = projects.resume([("bad", "%%%"), ("far", "AAAA"), good])
+    back = projects.resume([("bad", "%%%", ""), ("far", "AAAA", ""), good])
     assert back.session.pictures[0].seed == 1 and back.tried == ("bad", "far", session.token)
     monkeypatch.setattr(services.studio, "check_model", known)
     with pytest.raises(ValueError, match="toy"):  # a generator that is not offered
@@ -219,7 +230,7 @@ def test_a_copy_that_cannot_be_had_does_not_bar_the_one_behind_it(services, monk
 @pytest.mark.parametrize("said", ["", None, "{", "3", "[3]", '[["a"]]', '[["a", 3]]', '[["a", ""]]', "[" * 10_000])
 def test_what_the_browser_says_of_copies_is_not_trusted(said):
     assert copies(said) == []
-    assert copies('[["a", "b"], 7, ["c", "d"]]') == [("a", "b"), ("c", "d")]
+    assert copies('[["a", "b", "s"], 7, ["c", "d"], ["e", 3, "s"], ["f", "g", 5]]') == [("a", "b", "s"), ("c", "d", "")]
 
 
 def test_the_example_brings_images_that_nobody_labelled():

@@ -6,6 +6,7 @@ import json
 import zipfile
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from linsem.session import new_session
 from linsem.ui import sampling as sampling_tab
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.layouts import Layout, Layouts
+from linsem.ui.sample import _Wiring
 from linsem.ui.sampling import Sampling
 from tests.test_segment import services
 from tests.toys import CATEGORIES
@@ -76,9 +78,10 @@ def test_strokes_of_other_categories_are_refused(services, session):
     assert layouts.canvas(session, None, None).key != state.key
 
 
-def test_a_run_that_fails_says_so_and_keeps_what_was_there(services, session, monkeypatch):
-    sampling = Sampling(services)
-    *_, (results, _, _) = sampling.run(session, None, halves(), 1, 12, 0, 0)
+def test_a_run_that_fails_says_why_and_keeps_what_was_there(services, session, monkeypatch):
+    wiring = object.__new__(_Wiring)
+    wiring.logic = Sampling(services)
+    *_, (results, *_) = wiring.run(session, None, halves(), 1, 12, 0, 0)
     whole = services.gpu.sample
 
     def broken(*asked, **more):
@@ -86,14 +89,13 @@ def test_a_run_that_fails_says_so_and_keeps_what_was_there(services, session, mo
         raise InputError("the quota is used up")
 
     monkeypatch.setattr(services.gpu, "sample", broken)
-    frames, error = [], None
-    try:
-        for frame in sampling.run(session, None, halves(), 1, 12, 0, 0):
-            frames.append(frame)
-    except InputError as caught:
-        error = caught
-    assert "quota" in str(error) and "did not work" in frames[-1][2] and "ls-bad" in frames[-1][2]
-    assert not any(isinstance(frame[0], type(results)) or frame[0] is None for frame in frames)
+    for layout, said in ((halves(), "The quota is used up."), (None, "There is no layout yet")):
+        frames = []
+        with pytest.raises(InputError):
+            frames.extend(wiring.run(session, None, layout, 1, 12, 0, 0))
+        assert said in frames[-1][2] and "ls-bad" in frames[-1][2]
+        assert not any(isinstance(frame[0], type(results)) or frame[0] is None for frame in frames)
+    assert len(frames) == 1 and frames[0][3:] == (gr.skip(),) * 5  # refused: what was chosen stays
 
 
 def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 
 from linsem.categories import names_of
 from linsem.errors import InputError
-from linsem.examples import check_counts
+from linsem.examples import NO_LABELS, AnnotationError, check_counts
 from linsem.extractor import save_extractor
 from linsem.seeds import format_seeds, next_seeds, parse_seeds
 from linsem.session import (
@@ -139,16 +139,20 @@ class Bench:
         labelled = session.labelled
         try:
             check_painted(session)  # here: on ZeroGPU asking a worker would cost the visitor seconds
+        except InputError as error:
+            line = show.status(_plain(error), "idle")
+            if fitted is None or not fitted.seconds:
+                return gr.skip(), gr.skip(), line
+            # Drop the fit, whose strokes are not all there any more.
+            rgb = self.gpu.render(session.model, [session.pictures[index].ws])[0]
+            return None, replace(painter_state(session, index, None, rgb), opens=False), line
+        try:
             extractor, reading = self.gpu.fit_and_read(
                 session.model, [p.ws for p in labelled], [p.labels for p in labelled], session.categories,
                 fitted.extractor if fitted else None, session.pictures[index].ws,
             )  # fmt: skip
         except (InputError, Refusal) as error:
-            line = show.status(_plain(error), "idle")
-            if labelled or fitted is None or not fitted.seconds:
-                return gr.skip(), gr.skip(), line
-            rgb = self.gpu.render(session.model, [session.pictures[index].ws])[0]  # no strokes are left: drop the fit
-            return None, replace(painter_state(session, index, None, rgb), opens=False), line
+            return gr.skip(), gr.skip(), show.status(_plain(error), "idle")
         seconds = time.monotonic() - clock
         pixels = sum(picture.painted for picture in labelled)
         images = f"{len(labelled)} image{'s' if len(labelled) > 1 else ''}"
@@ -216,12 +220,13 @@ def _not_here(session: Session, seeds: Sequence[int], psi: float) -> tuple[int, 
 
 
 def check_painted(session: Session) -> None:
-    """Raise `AnnotationError` if less than two categories are painted, though something is."""
+    """Raise `AnnotationError` if less than two categories are painted."""
+    if not session.labelled:
+        raise AnnotationError(NO_LABELS)
     count = np.zeros(256, np.int64)
     for picture in session.labelled:
         count += np.bincount(picture.labels.ravel(), minlength=256)
-    if session.labelled:
-        check_counts(count[: len(session.categories)], names_of(session.categories), len(session.labelled))
+    check_counts(count[: len(session.categories)], names_of(session.categories), len(session.labelled))
 
 
 def absorb(session: Session, painted: PainterLabels | None) -> Session:

@@ -14,21 +14,21 @@ from linsem.track import Track, goes_on, known_track, turned
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.compare import Compare
-from linsem.ui.editing import READY, Editing
-from linsem.ui.events import ALWAYS, LAST, on
+from linsem.ui.editing import READY, Editing, with_strokes
+from linsem.ui.errors import refused
+from linsem.ui.events import ALWAYS, LAST, busy, not_started, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.reader import Reader
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 
 HINT = (
-    "Paint what should be there, such as hair, a hat or glasses, then press Run. The image changes to match; the rest "
-    "stays as it is."
+    "Paint what should be there, such as hair, a hat or glasses, as a whole shape, then press Run. The image changes "
+    "to match; the rest stays much as it is."
 )
 # The tab may have only just been opened: wait for its layout.
 SHOW = "() => { setTimeout(() => document.querySelector('#edit-painter')?.scrollIntoView({block: 'start'}), 400); }"
 READING = show.status("Reading the image ...", "busy")
-BUSY = "() => [false, false, false, false, true].map((on) => ({__type__: 'update', interactive: on}))"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,9 @@ class _Layout:
             self.run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=74)
             self.stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=74)
         self.line = gr.HTML(show.status(READY), elem_id="edit-status")
-        self.frames = Thumbs(label="Before and now", empty="The result appears here.", size=150, elem_id="edit-frames")
+        self.frames = Thumbs(
+            label="Before and now", empty="The result appears here.", size=150, still=True, elem_id="edit-frames"
+        )
         with gr.Row(elem_classes="ls-tight"):
             self.undo = gr.Button("Undo edit", size="sm", interactive=False, elem_id="edit-undo", min_width=100)
             self.redo = gr.Button("Redo edit", size="sm", interactive=False, elem_id="edit-redo", min_width=100)
@@ -174,7 +176,8 @@ class _Wiring:
 
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
-        found = on(register, self.visit, [*self.who, self.track], [self.visited], **self.quiet, **LAST)
+        known = [*self.who, self.track, self.at.painter]
+        found = on(register, self.visit, known, [self.visited], **self.quiet, **LAST)
         asked = [self.track, self.visited, self.shown, self.drawn]
         opened = on(found.success, self.arrived, asked, [*self.changed, self.drawn], **ALWAYS, **LAST)
         self._mark(opened.then)
@@ -196,7 +199,8 @@ class _Wiring:
         wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color]
         for button in (at.run, at.remove):
             # In the browser, and before the run: a later listener of the same click would wait for the run to end.
-            button.click(None, None, self.busy, js=BUSY, api_visibility="private")
+            started = busy(False, False, False, False, True)
+            button.click(None, None, [*self.busy, at.line], js=started, api_visibility="private")
         made = [self.made, at.frames, at.line]
         self.going = [
             on(at.run.click, self._current(logic.run), [*self.who, *wishes], made, **long),
@@ -206,18 +210,27 @@ class _Wiring:
             settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet, **LAST)
             self.idle(settled.then)
             self.bench.store(settled.then)
-            self._settle_after(self._adopt(each.failure).then)  # a failed run does not trigger `then`
+            # A failed run does not trigger `then`; its last frame says why it failed.
+            self._settle_after(self._adopt(each.failure).then, line=False)
+            on(each.failure, not_started, [at.line], [at.line], **ALWAYS)
         stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
         self._settle_after(self._adopt(stopped.then).then)
 
     def _current(self, runs: Callable) -> Callable:
-        """A run from the track as the current extractor reads it; refused while the page does not show that yet."""
+        """A run from the track as the current extractor reads it; refused while the page does not show that yet.
+
+        What went wrong is said beside the button too, where it stays.
+        """
 
         def begin(session: Session, fitted: Fitted | None, track: Track | None, *asked: object) -> Iterator:
-            now = self.logic.visit(session, fitted, track)
-            if track is None or now.name != track.name:
-                raise InputError("this image is still being read: wait a moment, then press again")
-            yield from runs(now, *asked)
+            try:
+                now = self.logic.visit(session, fitted, track)
+                if track is None or now.name != track.name:
+                    raise InputError("this image is still being read: wait a moment, then press again")
+                yield from runs(now, *asked)
+            except Exception as error:  # not of Stop: then this generator is closed
+                yield gr.skip(), gr.skip(), refused(error)
+                raise
 
         return begin
 
@@ -243,13 +256,18 @@ class _Wiring:
             begin(None, None, None, cancels=self.going, api_visibility="private")
         ended = on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
         for _ in range(2):  # again, should the end of the run have come in between
-            ended = on(ended.then, _turned, [self.wanted, self.track, self.kept], [self.track, self.kept], **ALWAYS)
+            known = [self.wanted, self.track, self.kept, self.at.painter]
+            ended = on(ended.then, _turned, known, [self.track, self.kept], **ALWAYS)
         self._mark(self._settle_after(ended.then).then)
         source.success(None, None, None, js=SHOW, api_visibility="private")
 
-    def _settle_after(self, register: Callable) -> object:
-        """Refresh everything that shows the track, and the buttons, after it has changed."""
-        looked = on(register, self._look, [self.track], [self.at.frames, self.at.line], **self.quiet, **LAST)
+    def _settle_after(self, register: Callable, line: bool = True) -> object:
+        """Refresh everything that shows the track, and the buttons, after it has changed; the line only if asked to."""
+        at, how = self.at, {**self.quiet, **LAST}
+        if line:
+            looked = on(register, self._look, [self.track], [at.frames, at.line], **how)
+        else:
+            looked = on(register, lambda now: self._look(now)[0], [self.track], [at.frames], **how)
         settled = on(looked.then, self.settled, *self.settle, **self.quiet, **LAST)
         self.idle(settled.then)
         return settled
@@ -293,10 +311,18 @@ class _Wiring:
     def adopt(self, now: Track | None, made: Track | None) -> Track | dict:
         return self.logic.read(made, now.extractor) if goes_on(now, made) else gr.skip()
 
-    def visit(self, session: Session, fitted: Fitted | None, now: Track | None) -> tuple[object, ...]:
-        """The track, what it is for the current extractor, which may take a second to tell, and what went wrong."""
+    def visit(
+        self, session: Session, fitted: Fitted | None, now: Track | None, painted: PainterLabels | None = None
+    ) -> tuple[object, ...]:
+        """The track, what it is for the current extractor, which may take a second to tell, and what went wrong.
+
+        Of other categories it is another track, which takes over what is painted.
+        """
         try:
-            return now, self.logic.visit(session, fitted, now), ""
+            found = self.logic.visit(session, fitted, now)
+            if now is not None and found.root == now.root and found.name != now.name:
+                found = self.logic.visit(session, fitted, with_strokes(now, painted))
+            return now, found, ""
         except InputError as error:
             return now, None, str(error)
 
@@ -315,8 +341,13 @@ class _Wiring:
         return found, *self.logic.look(found), drawn + 1
 
 
-def _turned(wanted: Track | None, now: Track | None, kept: tuple[Track, ...]) -> tuple[object, object]:
-    return (gr.skip(), gr.skip()) if wanted is None else turned(wanted, now, kept)
+def _turned(
+    wanted: Track | None, now: Track | None, kept: tuple[Track, ...], painted: PainterLabels | None = None
+) -> tuple[object, object]:
+    """As `turned`; strokes stay with the image that they were painted on. Nothing if none is wanted any more."""
+    if wanted is None:
+        return gr.skip(), gr.skip()
+    return turned(wanted, None if now is None else with_strokes(now, painted), kept)
 
 
 def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:

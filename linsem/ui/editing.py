@@ -26,7 +26,7 @@ from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.categories import hex_color
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
-from linsem.ui.outcome import ended, going, gone
+from linsem.ui.outcome import ended, going, gone, too_small
 from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
@@ -152,8 +152,9 @@ class Editing:
             target != IGNORE if colored else None,
         )  # fmt: skip
         names = [track.extractor.categories[k].name for k in np.unique(target[target != IGNORE])]
+        more = {"left_out": note, "hint": too_small(track.now.labels, target, track.extractor)}
         track = painted_here(track, target)
-        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", {"left_out": note}, target)
+        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", more, target)
 
     def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
         """Remove a category from the image."""
@@ -237,12 +238,15 @@ class Editing:
 
     def move(self, track: Track | None, painted: PainterLabels | None, by: int) -> tuple[object, ...]:
         """Undo or redo; what is painted on the state shown is there again when it is shown again."""
-        track = _needed(track)
-        if painted is not None and painted.key == track.key:
-            track = painted_here(track, painted.labels)
-        track = step(track, by)
+        track = step(with_strokes(_needed(track), painted), by)
         track = self.read(track, track.extractor)
         return track, *self.look(track)
+
+
+def with_strokes(track: Track, painted: PainterLabels | None) -> Track:
+    """The track with what is painted on the state shown, if the painter shows that."""
+    here = painted is not None and painted.key == track.key
+    return painted_here(track, painted.labels) if here else track
 
 
 def painted_since(track: Track, painted: PainterLabels | None) -> np.ndarray:

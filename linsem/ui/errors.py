@@ -10,6 +10,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from linsem.errors import InputError
+from linsem.ui import show
 
 log = logging.getLogger("linsem")
 OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
@@ -36,6 +37,11 @@ def said(error: Exception) -> gr.Error:
     if "out of memory" in str(error).lower():
         return gr.Error("There is not enough memory for this just now: ask for fewer images.", print_exception=False)
     return gr.Error(OURS, print_exception=False)
+
+
+def refused(error: Exception) -> str:
+    """What went wrong, as a status line: a message goes away after a while."""
+    return show.status(said(error).message, "bad")
 
 
 def in_words(function: Callable) -> Callable:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import gradio as gr
 
+from linsem.ui import show
 from linsem.ui.errors import in_words
 
-# Disables the start button and enables Stop during a long run. It runs in the browser and must be registered before the
-# run: a later listener of the same click would wait for the run to end.
-BUSY = "() => [false, true].map((on) => ({__type__: 'update', interactive: on}))"
+WAITING = show.status("Waiting to start ...", "busy")
 # For what shows a state: an event while it is at work is not lost (unless that work fails), but comes without its data.
 LAST = {"trigger_mode": "always_last"}
 ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for quick handlers, which never wait for others
@@ -19,6 +19,21 @@ ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for quick han
 def on(register: Callable, function: Callable, inputs: list, outputs: list, **more: object) -> object:
     """Call `function` on an event such as `button.click`; returns the event, for chaining."""
     return register(in_words(function), inputs, outputs, api_visibility="private", **more)
+
+
+def busy(*enabled: bool) -> str:
+    """A script that sets which buttons are enabled during a long run, and a line that says that it may have to wait.
+
+    It runs in the browser and must be registered before the run: a later listener of the same click would wait for the
+    run to end.
+    """
+    updates = [{"interactive": on} for on in enabled] + [{"value": WAITING}]
+    return f"() => {json.dumps([{'__type__': 'update'} | each for each in updates])}"
+
+
+def not_started(line: str) -> object:
+    """The line after a failure: one that still waits was refused by the queue."""
+    return show.status("Not started.") if line == WAITING else gr.skip()
 
 
 def idle() -> tuple[gr.Button, gr.Button]:

@@ -14,7 +14,7 @@ from linsem.ui import show
 from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
-from linsem.ui.events import LAST, on
+from linsem.ui.events import LAST, busy, not_started, on
 from linsem.ui.examples import example_project
 from linsem.ui.labelling import START, Labelling
 from linsem.ui.projects import Copy, Opened, Projects, copies
@@ -27,8 +27,9 @@ HINT = (
     "Within a second, every image is segmented."
 )
 MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # hidden on small screens
-# Copies of the work in this browser: [token of the bench, copy] each, newest first. A bench replaces only its own copy
-# and the one that it was resumed from, so that two pages do not overwrite each other's.
+# Copies of the work in this browser: [token of the bench, copy, stamp] each, newest first. A bench replaces only its
+# own copy and the one that it was resumed from, unless that was written to since, so that two pages do not overwrite
+# each other's.
 PLACE, MOST = "linsem-benches", 2_000_000  # characters, of the about five million that a browser allows
 READ = f"() => {{ try {{ return [localStorage.getItem('{PLACE}') || '']; }} catch (error) {{ return ['']; }} }}"
 WRITE = f"""(said) => {{
@@ -36,7 +37,8 @@ WRITE = f"""(said) => {{
   const {{ entry, origin }} = JSON.parse(said);
   let all = [];
   try {{ all = JSON.parse(localStorage.getItem("{PLACE}")) || []; }} catch (error) {{ all = []; }}
-  all = (Array.isArray(all) ? all : []).filter((each) => each[0] !== entry[0] && each[0] !== origin);
+  all = Array.isArray(all) ? all : [];
+  all = all.filter((each) => each[0] !== entry[0] && each[0] !== origin && each[2] !== origin);
   for (all.unshift(entry); all.length; all.pop()) {{
     const text = JSON.stringify(all);
     try {{ if (text.length <= {MOST}) return void localStorage.setItem("{PLACE}", text); }} catch (error) {{}}
@@ -212,7 +214,9 @@ class _Wiring:
         at, logic, quick, goal = self.at, self.logic, self.quick, gr.State(None)  # the key of the image to show
         asked, slow = [*self.now, at.seeds, at.psi], {**self.short, "show_progress_on": at.painter}
         suggested = [self.session, at.painter, at.psi]
+        at.worth.click(None, None, [at.line], js=busy(), api_visibility="private")
         worth = on(at.worth.click, logic.suggest, suggested, [at.seeds, at.line], **self.long, show_progress="hidden")
+        on(worth.failure, not_started, [at.line], [at.line], **self.quick)
         drawn = [
             on(worth.success, logic.draw, asked, [self.fresh], **slow),
             on(at.load.click, logic.draw, asked, [self.fresh], **slow),

@@ -110,12 +110,15 @@ class Labelling:
 
     def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> Iterator[tuple[object, object]]:
         """Suggest seeds of images worth labelling, with a status line in the meantime."""
+        turn = self.turns.take(session.token, "suggest")
         yield gr.skip(), show.status(f"Looking through {POOL} images for the most useful ones ...", "busy")
         try:
             seeds = self.bench.suggested(session, painted, psi)
         except Exception:
             yield gr.skip(), show.status("No images were suggested.")
             raise
+        if not self.turns.is_last(session.token, "suggest", turn):  # they would be drawn on the bench that has come
+            raise InputError("other images have come meanwhile, so none were suggested")
         yield seeds, gr.skip()
 
     def draw(

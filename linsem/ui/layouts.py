@@ -24,7 +24,7 @@ from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb
 
-MASK = "your mask"  # where the layout of an uploaded file is from
+MASK, PAINTING = "your mask", "your painting"  # where the layout of an uploaded file, and a painted one, are from
 NO_LAYOUT = "Click an example, upload a mask, take the layout of an image, or paint one."
 
 
@@ -119,22 +119,54 @@ class Layouts:
             raise InputError("the categories have changed since: open this tab again, then paint")
         if painted is None or (painted.labels == IGNORE).all():
             return None, *self.show_layout(None), show.status("Paint where things should be; the rest is free.")
-        layout = Layout(painted.labels, extractor.categories, "your painting")
-        share = 100 * float((painted.labels != IGNORE).mean())
-        return self._taken(extractor, layout, f"{share:.0f} % of the layout is painted, and the rest is free.")
+        layout = Layout(painted.labels, extractor.categories, PAINTING)
+        return self._taken(extractor, layout, _painted_line(painted.labels))
 
-    def canvas(self, session: Session, fitted: Fitted | None, base: Base | None) -> PainterState | None:
+    def renamed(self, session: Session, fitted: Fitted | None, layout: Layout | None) -> tuple[object, ...]:
+        """What was painted, in terms of the categories that there are by now; those that are gone are left free."""
+        try:
+            extractor = chosen_extractor(self.services, session, fitted)
+        except ExtractorError:
+            return (gr.skip(),) * 4
+        if layout is None or layout.origin != PAINTING or layout.categories == extractor.categories:
+            return (gr.skip(),) * 4
+        labels = in_terms_of(layout, extractor.categories, strict=False)
+        if (labels == IGNORE).all():
+            return None, *self.show_layout(None), show.status(NO_LAYOUT)
+        return self._taken(extractor, Layout(labels, extractor.categories, PAINTING), _painted_line(labels))
+
+    def back_to(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, base: Base | None,
+        layout: Layout | None,
+    ) -> tuple[object, ...]:  # fmt: skip
+        """When the painter is shown again: what one sees on it is the layout, whatever was taken in between."""
+        try:
+            extractor = chosen_extractor(self.services, session, fitted)
+        except ExtractorError:
+            return (gr.skip(),) * 4
+        mine = painted is not None and painted.key == _key(session, extractor, base)
+        if not mine or (painted.labels == IGNORE).all() or (base is not None and layout is base.layout):
+            return (gr.skip(),) * 4
+        if layout is not None and np.array_equal(layout.labels, painted.labels):
+            return (gr.skip(),) * 4
+        return self.painted(session, fitted, painted, base)
+
+    def canvas(
+        self, session: Session, fitted: Fitted | None, base: Base | None, layout: Layout | None = None
+    ) -> PainterState | None:
         """A painter state of the generator's size, with `base` painted on it, as far as the extractor knows it.
 
-        None, an empty painter, while there is no extractor.
+        If the `layout` was painted, it is that: the categories may be others by now. None, an empty painter, while
+        there is no extractor.
         """
         try:
             extractor = chosen_extractor(self.services, session, fitted)
         except ExtractorError:
             return None
         labels = np.full(extractor.size, IGNORE, np.uint8)
-        if base is not None:
-            labels = resize_labels(in_terms_of(base.layout, extractor.categories, strict=False), extractor.size)
+        shown = layout if layout is not None and layout.origin == PAINTING else None if base is None else base.layout
+        if shown is not None:
+            labels = resize_labels(in_terms_of(shown, extractor.categories, strict=False), extractor.size)
         rgb = np.full((*extractor.size, 3), 236, np.uint8)
         return PainterState(rgb, labels, None, None, extractor.categories, _key(session, extractor, base))
 
@@ -164,6 +196,12 @@ def _key(session: Session, extractor: Extractor, base: Base | None) -> str:
     said = repr([(c.name, c.color) for c in extractor.categories]).encode() + repr(extractor.size).encode()
     digest = hashlib.sha256(said).hexdigest()[:16]
     return f"layout-{session.token}-{digest}-{0 if base is None else base.serial}"
+
+
+def _painted_line(labels: np.ndarray) -> str:
+    share = float((labels != IGNORE).mean())
+    rest = "the rest is free" if share < 1 else "nothing is free"
+    return f"{show.percent(share)} of the layout is painted, and {rest}."
 
 
 def in_terms_of(layout: Layout, categories: tuple[Category, ...], *, strict: bool = True) -> np.ndarray:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from linsem.extractor import Extractor
+from linsem.specks import SHARE
 from linsem.ui import show
 
+WHOLE = 0.5  # of the usual area of a category: with less than that painted, an object is not painted whole
 MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 
 
@@ -13,6 +16,21 @@ def gone(before: np.ndarray, now: np.ndarray, category: int) -> float:
     """The share of the pixels of a category, of labels (H, W) before, that have another one now."""
     had = before == category
     return float((now[had] != category).mean()) if had.any() else 1.0
+
+
+def too_small(before: np.ndarray, target: np.ndarray, extractor: Extractor) -> str:
+    """A hint for an object of which only a small part is painted, in labels (H, W), 255 = unpainted; or "".
+
+    A hat of three thin lines is met by a few stripes, in labels and in the image.
+    """
+    names = []
+    for k, (category, least) in enumerate(zip(extractor.categories, extractor.least, strict=False)):
+        painted, there = float((target == k).mean()), float((before == k).mean())
+        if 0 < painted < WHOLE * least / SHARE and there < least:
+            names.append(category.name)
+    if not names:
+        return ""
+    return f"Fill the whole shape of {' and '.join(map(repr, names))}: what is painted is small for one."
 
 
 def going(report: dict[str, object]) -> str:
@@ -28,9 +46,10 @@ def ended(report: dict[str, object]) -> str:
     """The outcome of a run, with any notes, as a status line."""
     left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
     share, what = _outcome(report)
+    hint = str(report.get("hint") or "")
     if "of" in report:
         line = f"Stopped after {report['steps']} of {report['of']} steps: {show.percent(share)} {what}."
-        return show.status(f"{line} {left}".strip(), "idle")
+        return show.status(" ".join(filter(None, (line, left, hint))), "idle")
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
@@ -42,7 +61,8 @@ def ended(report: dict[str, object]) -> str:
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    return show.status(f"{line} {more}".strip(), "good" if share >= 0.5 else "bad")
+    kind = "idle" if hint else "good"
+    return show.status(" ".join(filter(None, (line, more, hint))), kind if share >= 0.5 else "bad")
 
 
 def _outcome(report: dict[str, object]) -> tuple[float, str]:

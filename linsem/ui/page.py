@@ -129,6 +129,7 @@ def theme() -> gr.themes.Base:
     )
     return plain.set(
         body_text_color_subdued="#56657a", body_text_color_subdued_dark="#a3b1c6",
+        checkbox_border_color_dark="*neutral_500", checkbox_border_width_dark="1px",
         button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -30,14 +31,16 @@ UNLABELLED = 4  # unlabelled images added to the example, to show that they are 
 KEPT_BYTES = 1_500_000  # of the copy in the browser, which allows about 5 MB per site
 
 
-Copy = tuple[str, str]  # of the work on a bench: its token, and the project in base64
+# Of the work on a bench: its token, the project in base64, and a stamp that is another each time it is stored.
+Copy = tuple[str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
     """A bench to replace the present one, and what is shown of it.
 
-    `origin` is the token of the copy that was resumed, "" for none, and `tried` those that need not be offered again.
+    `origin` is the stamp of the copy that was resumed (its token if it has none), "" for none, and `tried` the tokens
+    of those that need not be offered again.
     """
 
     session: Session
@@ -81,9 +84,11 @@ class Projects:
         return base64.b64encode(data).decode("ascii") if len(data) <= KEPT_BYTES else None
 
     def store(self, session: Session, painted: PainterLabels | None, track: Track | None, origin: str) -> str | dict:
-        """What the browser stores, as JSON: the `Copy` of this bench, and the token of the one it was resumed from."""
+        """What the browser stores, as JSON: the `Copy` of this bench, and the stamp of the one it was resumed from."""
         copy = self.keep(session, painted, track)
-        return gr.skip() if copy is None else json.dumps({"entry": [session.token, copy], "origin": origin})
+        if copy is None:
+            return gr.skip()
+        return json.dumps({"entry": [session.token, copy, secrets.token_hex(6)], "origin": origin})
 
     def aside(
         self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy], opened: Opened
@@ -95,7 +100,7 @@ class Projects:
         """
         found = [each for each in found if each[0] not in (session.token, *opened.tried)]
         copy = self.keep(session, painted, track) if session.token else None
-        own = [] if copy is None else [(session.token, copy)]
+        own = [] if copy is None else [(session.token, copy, "")]
         return found + own if opened.origin else own + found
 
     def load(self, file: str | None) -> Opened:
@@ -125,14 +130,14 @@ class Projects:
     def resume(self, found: list[Copy]) -> Opened:
         """Load the newest copy stored in the browser that can be loaded."""
         error: Exception = ProjectError("this browser keeps no earlier work")
-        for i, (token, copy) in enumerate(found):
+        for i, (token, copy, stamp) in enumerate(found):
             try:
                 opened = self._opened(self._open(load_project(base64.b64decode(copy, validate=True))))
             except (binascii.Error, ValueError, gr.Error) as failed:  # as of a generator that is not offered any more
                 damaged = isinstance(failed, binascii.Error)
                 error = ProjectError("the copy that this browser kept is damaged") if damaged else failed
                 continue
-            return replace(opened, origin=token, tried=tuple(each for each, _ in found[: i + 1]))
+            return replace(opened, origin=stamp or token, tried=tuple(each for each, *_ in found[: i + 1]))
         raise error
 
     def _opened(self, opened: tuple[Session, Fitted | None, Track | None], line: str | None = None) -> Opened:
@@ -248,8 +253,9 @@ def copies(kept: str | None) -> list[Copy]:
         rows = json.loads(kept or "[]")
     except (ValueError, RecursionError):
         return []
-    pairs = [each for each in rows if isinstance(each, list) and len(each) == 2] if isinstance(rows, list) else []
-    return [(token, copy) for token, copy in pairs if isinstance(token, str) and isinstance(copy, str) and copy]
+    rows = [each for each in rows if isinstance(each, list)] if isinstance(rows, list) else []
+    rows = [[*each, ""] if len(each) == 2 else each for each in rows]  # stored before there were stamps
+    return [(*each,) for each in rows if len(each) == 3 and all(isinstance(text, str) for text in each) and each[1]]
 
 
 def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:

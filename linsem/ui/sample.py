@@ -15,7 +15,8 @@ from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
-from linsem.ui.events import ALWAYS, BUSY, LAST, idle, on
+from linsem.ui.errors import refused
+from linsem.ui.events import ALWAYS, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.layouts import NO_LAYOUT, Layouts
 from linsem.ui.reader import Reader
@@ -40,7 +41,7 @@ class _Layout:
                     self._sources(services)
                 self.line = gr.HTML(show.status(NO_LAYOUT), elem_id="sample-understood")
                 self.wanted = Thumbs(
-                    label="The layout", empty="The layout appears here.", size=220, elem_id="sample-layout"
+                    label="The layout", empty="The layout appears here.", size=220, still=True, elem_id="sample-layout"
                 )
                 self.change = gr.Button("Paint on it", interactive=False, elem_id="sample-change", size="sm")
                 self.legend = gr.HTML("", elem_id="sample-legend")
@@ -90,7 +91,11 @@ class _Layout:
         self.state = gr.HTML(show.status("The results appear here."), elem_id="sample-status")
         self.strip = Thumbs(label="Results", empty="No results yet.", size=160, elem_id="sample-results")
         self.sides = Thumbs(
-            label="The chosen result", empty="Click a result to see its own labels.", size=150, elem_id="sample-sides"
+            label="The chosen result",
+            empty="Click a result to see its own labels.",
+            size=150,
+            still=True,
+            elem_id="sample-sides",
         )
         with gr.Row(elem_classes="ls-tight"):
             self.send = gr.Button("Edit this one", interactive=False, elem_id="sample-send")
@@ -103,7 +108,7 @@ class _Wiring:
 
     def __init__(self, services: Services, bench: LabelTab, editing: EditTab, at: _Layout) -> None:
         self.services, self.editing, self.at = services, editing, at
-        self.layouts, self.logic = Layouts(services), Sampling(services)
+        self.layouts, self.logic, self.arrived = Layouts(services), Sampling(services), bench.arrived
         self.layout, self.base, self.results = gr.State(None), gr.State(None), gr.State(None)
         self.picked = gr.State(None)  # the seed of the result that was clicked; a run writes `results` meanwhile
         self.who = [bench.session, bench.fitted]
@@ -118,7 +123,9 @@ class _Wiring:
             at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet, **LAST
         )
         for seen in (tab.select, other.then):  # the categories may be others than before
-            on(seen, self.layouts.canvas, [*self.who, self.base], [at.painter], **quiet, **LAST)
+            drawn = on(seen, self.layouts.canvas, [*self.who, self.base, self.layout], [at.painter], **quiet, **LAST)
+            shown = [self.layout, at.wanted, at.legend, at.line]
+            on(drawn.then, self.layouts.renamed, [*self.who, self.layout], shown, **quiet, **LAST)
         for seen in (tab.select, other.then):
             on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet, **LAST)
         on(at.strip.select, logic.choose, [self.results], [self.picked, at.sides], **quiet)
@@ -141,7 +148,8 @@ class _Wiring:
         on(at.mask.clear, logic.cleared, [self.layout], shown, **quiet)
         asked(at.shelf.select, self.example, [])
         asked(partial(gr.on, [at.take.click, at.number.submit]), logic.from_seed, [at.number, at.psi])
-        on(at.paint_tab.select, logic.canvas, [*who, self.base], [at.painter], **quiet, **LAST)
+        drawn = on(at.paint_tab.select, logic.canvas, [*who, self.base, self.layout], [at.painter], **quiet, **LAST)
+        on(drawn.then, logic.back_to, [*who, at.painter, self.base, self.layout], shown, **quiet, **LAST)
         on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base], taken, **quiet)
@@ -151,26 +159,43 @@ class _Wiring:
         at, asked = self.at, [*self.who, self.layout, self.at.count, self.at.candidates, self.at.steps, self.at.seed]
         asked.append(self.at.look)
         begun = [at.run.click, at.seed.submit, at.look.submit]
-        gr.on(begun, None, None, [at.run, at.stop], js=BUSY, api_visibility="private")
+        gr.on(begun, None, None, [at.run, at.stop, at.state], js=busy(False, True), api_visibility="private")
         old = [at.sides, at.send, at.pack, at.file, self.picked]  # cleared when a new run starts
         going = on(
             partial(gr.on, begun), self.run, asked, [self.results, at.strip, at.state, *old],
             **self.services.long, show_progress="hidden",
         )  # fmt: skip
         stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
+        on(going.failure, not_started, [at.state], [at.state], **ALWAYS)
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
             on(ended, self.settled, [self.results, self.picked], [at.strip, at.sides, at.send, at.pack], **ALWAYS)
+        left = self.arrived.change(None, None, None, cancels=[going], api_visibility="private")
+        told = on(left.then, self.left, [self.who[0], self.results, at.state], [at.state, at.send], **ALWAYS)
+        on(told.then, idle, [], [at.run, at.stop], **ALWAYS)
         on(stopped.then, lambda now: show.status("Stopped; what is shown is kept." if now else "Stopped."),
            [self.results], [at.state], **self.quiet)  # fmt: skip
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
-        """As `Sampling.run`, but the first frame also clears what is shown of the previous results' chosen one."""
+        """As `Sampling.run`, but the first frame also clears what is shown of the previous results' chosen one.
+
+        What went wrong is said beside the button too, where it stays.
+        """
         off = gr.Button(interactive=False)
         first = Strip(()), off, off, gr.File(None, visible=False), None
-        for frame in self.logic.run(*asked):
-            yield *frame, *first
-            first = (gr.skip(),) * 5
+        try:
+            for frame in self.logic.run(*asked):
+                yield *frame, *first
+                first = (gr.skip(),) * 5
+        except Exception as error:  # not of Stop: then this generator is closed
+            yield gr.skip(), gr.skip(), refused(error), *[gr.skip()] * 5
+            raise
+
+    def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
+        """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""
+        if now is not None and now.model != session.model:
+            return show.status(f"These results are of {now.model}."), gr.Button(interactive=False)
+        return show.status("Stopped; what is shown is kept.") if "ls-busy" in line else gr.skip(), gr.skip()
 
     def settled(self, now: Results | None, picked: int | None) -> tuple[object, ...]:
         """After a run, however it ended: show the chosen result, or else the best, and enable its actions."""

@@ -71,14 +71,10 @@ class Sampling:
         labels = in_terms_of(layout, extractor.categories)
         note = left_out(self.services, extractor, labels)
         yield gr.skip(), gr.skip(), show.progress(0, f"Looking at {candidates} candidates ...")
-        try:
-            frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
-            yield from self._frames(
-                frames, lambda frame: Results(session.model, frame, extractor, labels), candidates, note
-            )
-        except Exception:  # not of Stop: then this generator is closed
-            yield gr.skip(), gr.skip(), show.status("That did not work; what is shown is kept.", "bad")
-            raise
+        frames = self.gpu.sample(session.model, extractor, labels, count, candidates, steps, seed, look=look)
+        yield from self._frames(
+            frames, lambda frame: Results(session.model, frame, extractor, labels), candidates, note
+        )
 
     def _frames(
         self, frames: Iterator[SampleFrame], results_of: Callable[[SampleFrame], Results], candidates: int, note: str

@@ -16,7 +16,7 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
-from linsem.ui.events import ALWAYS, BUSY, LAST, idle, on
+from linsem.ui.events import ALWAYS, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab
 from linsem.ui.reader import Reader, chosen_extractor, own_chosen
 from linsem.ui.services import Services, real, shares, whole
@@ -178,7 +178,7 @@ class _Layout:
                 self.legend = gr.HTML("", elem_id="segment-legend")
                 self.sides = Thumbs(
                     label="The chosen image", empty="Click an image to see its labels and uncertainty.", size=130,
-                    elem_id="segment-sides",
+                    still=True, elem_id="segment-sides",
                 )  # fmt: skip
                 with gr.Accordion("Export a data set", open=False, elem_id="export"):
                     self._export(services.settings.max_export)
@@ -238,13 +238,14 @@ class _Wiring:
 
     def _wire_export(self) -> None:
         at, asked = self.at, [*self.who, self.at.many, self.at.first, self.at.psi]
-        at.export.click(None, None, [at.export, at.stop], js=BUSY, api_visibility="private")
+        at.export.click(None, None, [at.export, at.stop, at.told], js=busy(False, True), api_visibility="private")
         going = on(
             at.export.click, self.logic.export, asked, [at.zipped, at.told],
             **self.services.long, show_progress="hidden",
         )  # fmt: skip
         stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
         on(stopped.then, lambda: show.status("Stopped: nothing was kept."), [], [at.told], **self.quiet)
+        on(going.failure, not_started, [at.told], [at.told], **ALWAYS)
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.export, at.stop], **ALWAYS)
 

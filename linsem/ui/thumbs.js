@@ -2,6 +2,8 @@
 const list = element.querySelector(".th");
 list.setAttribute("aria-label", props.label || "Images");
 list.style.setProperty("--th-size", `${props.thumb_size || 96}px`);
+list.classList.toggle("th-still", !!props.still);
+if (props.still) list.setAttribute("role", "group");
 
 function draw() {
   const value = props.value, items = value?.items || [];
@@ -21,7 +23,8 @@ function draw() {
     title.textContent = item.title;
     badge.textContent = item.badge;
     badge.hidden = !item.badge;
-    mark(button, index === value.current);
+    if (props.still) button.setAttribute("aria-label", item.title);
+    else mark(button, index === value.current);
   });
   stop();
 }
@@ -29,7 +32,7 @@ function draw() {
 function make() {
   const button = document.createElement("button");
   button.type = "button";
-  button.setAttribute("role", "option");
+  button.setAttribute("role", props.still ? "img" : "option");
   button.append(document.createElement("img"), document.createElement("span"), document.createElement("em"));
   return button;
 }
@@ -43,7 +46,7 @@ function stop(at) {
   const all = [...list.children], current = all.findIndex((button) => button.getAttribute("aria-selected") === "true");
   const focused = all.indexOf(document.activeElement);
   const here = at ?? (focused >= 0 ? focused : Math.max(current, 0));
-  all.forEach((button, index) => (button.tabIndex = index === here ? 0 : -1));
+  all.forEach((button, index) => (button.tabIndex = index === here && !props.still ? 0 : -1));
 }
 
 /** The number of thumbnails per row in the current layout. */
@@ -54,7 +57,7 @@ function columns() {
 
 list.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (!button) return;
+  if (!button || props.still) return;
   const index = [...list.children].indexOf(button);
   [...list.children].forEach((each, i) => mark(each, i === index));
   stop(index);

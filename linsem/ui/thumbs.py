@@ -42,7 +42,10 @@ class Strip:
 
 
 class Thumbs(Html):
-    """Shows a `Strip`; `.select` gives the position as `gr.SelectData.index`; `empty` is the text without images."""
+    """Shows a `Strip`; `.select` gives the position as `gr.SelectData.index`; `empty` is the text without images.
+
+    With `still` there is nothing to choose: the images are only shown.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Thumbs(Html):
         label: str,
         empty: str = "",
         size: int = 96,
+        still: bool = False,
         **kw: Any,  # passed to gr.HTML
     ) -> None:
         super().__init__(
@@ -60,6 +64,7 @@ class Thumbs(Html):
             label=label,
             empty_text=empty,
             thumb_size=int(size),
+            still=still,
             **kw,
         )
 

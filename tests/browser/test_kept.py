@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
 def benches(page):
     """The tokens of the copies in this browser, newest first."""
-    return [token for token, _ in json.loads(page.evaluate("localStorage.getItem('linsem-benches')") or "[]")]
+    return [token for token, *_ in json.loads(page.evaluate("localStorage.getItem('linsem-benches')") or "[]")]
 
 
 def skin(visitor, model):
@@ -42,10 +42,8 @@ def stroke_after(visitor, script):
     page.mouse.up()
 
 
-def test_two_pages_of_a_browser_keep_their_work_apart(visitor, chromium, address, model):
-    label_two(visitor)
-    mine = skin(visitor, model)
-    visitor.until(lambda: len(benches(visitor.page)) == 1)
+def second_page(visitor, address):
+    """Another page of the same browser."""
     other = Visitor.__new__(Visitor)
     other.context, other.width, other.wrong = visitor.context, visitor.width, []
     other.page = visitor.context.new_page()
@@ -53,6 +51,42 @@ def test_two_pages_of_a_browser_keep_their_work_apart(visitor, chromium, address
     other.page.goto(address)
     other.page.locator("#label-strip .th button").first.wait_for()
     other.page.locator("#label-painter [data-part=view]").wait_for()
+    return other
+
+
+def test_a_page_that_was_resumed_from_another_leaves_what_that_one_did_since(visitor, address, model):
+    label_two(visitor)
+    first = skin(visitor, model)
+    visitor.until(lambda: len(benches(visitor.page)) == 1)
+    other = second_page(visitor, address)
+    other.page.locator("#resume").click()
+    other.until(lambda: np.array_equal(skin(other, model), first))
+    visitor.page.bring_to_front()
+    stored = visitor.page.evaluate("localStorage.getItem('linsem-benches')")
+    visitor.category("label-painter", "skin")
+    visitor.stroke("label-painter", [(0.3, 0.62), (0.7, 0.62)])
+    visitor.until(lambda: visitor.page.evaluate("localStorage.getItem('linsem-benches')") != stored)
+    mine = skin(visitor, model)
+    other.page.bring_to_front()
+    other.category("label-painter", "clothes")
+    other.stroke("label-painter", [(0.45, 0.97), (0.55, 0.97)])
+    other.until(lambda: len(benches(other.page)) == 2)
+    other.page.close()
+    visitor.page.reload()
+    visitor.page.locator("#label-strip .th button").first.wait_for()
+    for _ in range(2):  # the newest copy is that of the other page
+        visitor.page.locator("#resume").click()
+        visitor.page.wait_for_timeout(2500)
+        if np.array_equal(skin(visitor, model), mine):
+            return
+    assert np.array_equal(skin(visitor, model), mine)
+
+
+def test_two_pages_of_a_browser_keep_their_work_apart(visitor, chromium, address, model):
+    label_two(visitor)
+    mine = skin(visitor, model)
+    visitor.until(lambda: len(benches(visitor.page)) == 1)
+    other = second_page(visitor, address)
     other.category("label-painter", "skin")
     other.stroke("label-painter", [(0.5, 0.6), (0.6, 0.6)])
     other.until(lambda: len(benches(other.page)) == 2)
