@@ -3,7 +3,7 @@
     project.json        format, version, generator, psi, categories, settings, and what follows for each image and edit
     labels/0000.png     an image's labels, as a label map with its categories in it
     ws/0000.npy         its latents, float32 (num_ws, w_dim), where it has any beyond its seed
-    edits/0000.npy      the latents of the states of an edited image, oldest first, and edits/0000.png their labels
+    edits/0000.npy      the latents of the states of edited images, oldest first, and edits/0000.png their labels
     extractor.safetensors
 
 Files are untrusted: `archive.py` rejects hostile zips, and every part is validated here.
@@ -110,7 +110,8 @@ def _edit_row(parts: dict[str, bytes], index: int, edit: ProjectEdit, categories
     parts[f"edits/{index:04d}.npy"] = _npy(edit.ws)
     if edit.labels is not None:
         parts[f"edits/{index:04d}.png"] = write_label_map(edit.labels, categories)
-    return {"caption": edit.caption, "labels": edit.labels is not None}
+    other = {"image": int(edit.image)} if edit.image else {}  # where there is one image, earlier versions can read it
+    return {"caption": edit.caption, "labels": edit.labels is not None} | other
 
 
 def _npy(ws: np.ndarray) -> bytes:
@@ -150,7 +151,7 @@ def _parse(parts: dict[str, bytes]) -> Project:
         categories = parse_categories(head["categories"])
     except ValueError as error:
         raise ProjectError(f"project: {error}") from error
-    rows, edits = _rows(head, "images", {"seed", "psi", "ws"}), _rows(head, "edits", {"caption", "labels"})
+    rows, edits = _rows(head, "images", {"seed", "psi", "ws"}), _rows(head, "edits", {"caption", "labels"}, {"image"})
     return Project(
         head["generator"], head["psi"], categories,
         tuple(
@@ -164,7 +165,7 @@ def _parse(parts: dict[str, bytes]) -> Project:
         tuple(
             ProjectEdit(
                 _ws(parts, f"edits/{i:04d}.npy"), row["caption"],
-                _labels(parts, f"edits/{i:04d}.png", categories) if row["labels"] else None,
+                _labels(parts, f"edits/{i:04d}.png", categories) if row["labels"] else None, row.get("image", 0),
             )
             for i, row in enumerate(edits)
         ),
@@ -189,9 +190,10 @@ def _head(parts: dict[str, bytes]) -> dict:
     return head
 
 
-def _rows(head: dict, name: str, keys: set[str]) -> list[dict]:
+def _rows(head: dict, name: str, keys: set[str], some: set[str] = frozenset()) -> list[dict]:
+    """The rows of a list in project.json, each with all of `keys`, and perhaps some others."""
     rows = head[name]
-    if not isinstance(rows, list) or any(not isinstance(row, dict) or set(row) != keys for row in rows):
+    if not isinstance(rows, list) or any(not isinstance(row, dict) or set(row) - some != keys for row in rows):
         raise ProjectError(f"project: expected for each of the {name} {', '.join(sorted(keys))}")
     return rows
 

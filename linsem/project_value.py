@@ -42,11 +42,15 @@ class ProjectImage:
 
 @dataclass(frozen=True, eq=False)
 class ProjectEdit:
-    """One state of an edited image: ws (num_ws, w_dim) float32, a caption of the edit, and its labels (H, W) uint8."""
+    """One state of an edited image: ws (num_ws, w_dim) float32, a caption of the edit, and its labels (H, W) uint8.
+
+    `image` tells the edited images apart; 0 is the one that was shown.
+    """
 
     ws: np.ndarray
     caption: str = ""
     labels: np.ndarray | None = None
+    image: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,8 @@ def check_project(project: Project) -> None:
     for edit in project.edits:
         if not _is_text(edit.caption, MAX_TEXT):
             raise ProjectError(f"project: expected a caption of at most {MAX_TEXT} characters")
+        if not _is_whole(edit.image) or not 0 <= edit.image < MAX_EDITS:
+            raise ProjectError(f"project: expected the number of an edited image, got {str(edit.image)[:40]}")
     _check_arrays(project)
     if project.extractor is not None:
         _check_extractor(project.extractor, project.generator_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import itertools
 import json
@@ -21,7 +22,8 @@ from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
 from linsem.studio import EditFrame
-from linsem.track import EditPoint, goes_on, painted_here, push, step, turned
+from linsem.track import EditPoint, goes_on, known_track, new_track, painted_here, push, step, turned
+from linsem.ui import projects
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
@@ -200,6 +202,28 @@ def test_edits_of_another_generator_are_no_reason_to_keep_an_empty_bench(service
     assert projects.keep(empty, None, replace(track, model="avatars-128")) is None
     assert projects.keep(empty, None, None) is None
     assert not isinstance(projects.store(empty, None, None, ""), str)  # what the browser keeps stays
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
+def test_the_edits_of_all_images_are_in_a_file_and_in_what_the_browser_keeps(services, monkeypatch):
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    other = editing.from_bench(session, fitted, session.pictures[1].key)
+    other = push(other, replace(other.now, caption="more hat"))
+    shown = editing.from_bench(session, fitted, session.pictures[2].key)  # without an edit
+    module = Projects(services, Bench(services))
+    file = module._opened(module._open(load_project(module.save(session, fitted, None, shown, (other, track)))))
+    assert "edits of 2 images" in file.line and file.track is None
+    kept = module.resume([("mine", module.keep(session, None, track, (other,)), "")])
+    assert [p.caption for p in kept.track.points] == [p.caption for p in track.points]
+    for back, mine in ((file.kept[0], other), (file.kept[1], track), (kept.kept[0], other)):
+        assert [p.caption for p in back.points] == [p.caption for p in mine.points]
+        assert known_track(new_track(mine.model, mine.extractor, mine.points[0]), [back]) is back  # found by its image
+    size = len(base64.b64decode(module.keep(session, None, track)))
+    monkeypatch.setattr(projects, "KEPT_BYTES", size)  # rather without them than not at all
+    assert not module.resume([("mine", module.keep(session, None, track, (other,)), "")]).kept
+    monkeypatch.setattr(projects, "KEPT_BYTES", size - 1)
+    assert module.keep(session, None, track, (other,)) is None
 
 
 @pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")

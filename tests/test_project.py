@@ -40,7 +40,8 @@ def whole(tmp_path_factory):
         "toy", 0.7, CATEGORIES,
         (ProjectImage(7, None, labels(), 0.5), ProjectImage(2**62, ws(), labels()), ProjectImage(None, ws(), labels())),
         {"opacity": 0.1 + 0.2, "live": True, "tab": "Label", "brush": 12, "none": None, "Größe": "ü\n\0\u2028"},
-        path.read_bytes(), (ProjectEdit(ws(), "start", labels()), ProjectEdit(ws(), "hat → hair")),
+        path.read_bytes(),
+        (ProjectEdit(ws(), "start", labels()), ProjectEdit(ws(), "hat → hair"), ProjectEdit(ws(), "", None, 3)),
     )  # fmt: skip
 
 
@@ -149,6 +150,8 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(whole, tmp_path,
         ({"images": (ProjectImage(1, None, np.zeros((4, 4), np.uint8)),)}, "of one size"),
         ({"edits": (ProjectEdit(np.zeros((1, 3), np.float32)),)}, "of one shape"),
         ({"edits": (ProjectEdit(np.zeros((5, 24), np.float32), "x" * 5000),)}, "caption"),
+        ({"edits": (ProjectEdit(np.zeros((5, 24), np.float32), image=-1),)}, "number of an edited image"),
+        ({"edits": (ProjectEdit(np.zeros((5, 24), np.float32), image=True),)}, "number of an edited image"),
     ],
 )  # fmt: skip
 def test_what_could_not_be_read_again_is_not_written(whole, change, says):

@@ -142,8 +142,8 @@ def test_what_is_opened_replaces_the_bench_once_and_nothing_else_does(services):
     opened = Opened(new, None, None, None, "line")
     assert label._opening(lambda _: opened)(session) == (opened, gr.skip())
     assert label._opening(lambda _: None)(session) == (gr.skip(), session.model)
-    assert wiring._adopt(session, None, None, [], opened)[0] is new
+    assert wiring._adopt(session, None, None, (), [], opened)[0] is new
     assert not services.turns.is_last(session.token, "fit", turn)
     turn = services.turns.take(new.token, "fit")
-    assert wiring._adopt(new, None, None, [], opened)[0] == gr.skip()
+    assert wiring._adopt(new, None, None, (), [], opened)[0] == gr.skip()
     assert services.turns.is_last(new.token, "fit", turn)

@@ -130,7 +130,7 @@ class _Wiring:
         # A run has a state of its own, since a last frame may come after another image has been chosen; and that image
         # waits in one until the run has ended.
         self.made, self.wanted = gr.State(None), gr.State(None)
-        self.kept = gr.State(())  # tracks of the images edited before, which come back when these are chosen again
+        self.kept = bench.kept  # these come back when their images are chosen again
         self.visited = gr.State(None)  # what `visit` found, which `arrived` takes over unless the track has changed
         self.settle = (
             [self.track, at.painter],

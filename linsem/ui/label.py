@@ -57,7 +57,8 @@ class LabelTab:
 
     session: gr.State
     fitted: gr.State
-    track: gr.State  # of the Edit tab; kept here because projects include it
+    track: gr.State  # of the Edit tab; kept here because projects include it,
+    kept: gr.State  # and those of images that were edited before
     arrived: gr.State  # the token of the bench: changes whenever another one replaces it
     coming: gr.State  # the `Opened` that replaced the bench last
     store: Callable  # stores a copy of the work in the browser after an event
@@ -130,6 +131,7 @@ class _Wiring:
         self.at, self.logic = at, Labelling(services)
         self.bench, self.projects = self.logic.bench, Projects(services, self.logic.bench)
         self.session, self.fitted, self.suggested, self.track = gr.State(Session()), *[gr.State(None) for _ in range(3)]
+        self.kept = gr.State(())
         self.found, self.origin = gr.State([]), gr.State("")  # other work that the browser keeps; what this came from
         self.fresh, self.coming = gr.State(None), gr.State(None)  # images, or a bench, that are there but not shown yet
         self.arrived = gr.State("")  # the token of the bench, which changes whenever another one replaces it
@@ -149,7 +151,7 @@ class _Wiring:
     def _wire_benches(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register the events that replace the bench, and what follows them."""
         at, projects, logic = self.at, self.projects, self.logic
-        before = [self.session, at.painter, self.track, self.found, self.coming]
+        before = [self.session, at.painter, self.track, self.kept, self.found, self.coming]
         after = [
             self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.origin,
             self.arrived,
@@ -177,8 +179,8 @@ class _Wiring:
         self._overview(on(presented.then, logic.first_fit, self.now, self.fits, **self.quiet))
 
     def _adopt(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy],
-        coming: Opened | None,
+        self, session: Session, painted: PainterLabels | None, track: Track | None, kept: tuple[Track, ...],
+        found: list[Copy], coming: Opened | None,
     ) -> tuple[object, ...]:  # fmt: skip
         """Replace the bench by the one that was opened; the replaced work joins the copies to resume.
 
@@ -186,7 +188,7 @@ class _Wiring:
         """
         if coming is None or coming.session.token == session.token:  # nothing was opened; this is there already
             return tuple([gr.skip()] * 10)
-        found = self.projects.aside(session, painted, track, found, coming)
+        found = self.projects.aside(session, painted, track, found, coming, kept)
         self.logic.turns.leave(session.token)
         new = coming.session
         shown = (new, coming.fitted, None, coming.painter, coming.line, new.model)
@@ -252,8 +254,8 @@ class _Wiring:
         for saved in (
             on(at.make.click, lambda *v: gr.File(self.bench.extractor_file(*v), visible=True),
                [self.session, self.fitted], [at.file], **quick),
-            on(at.save.click, lambda *v: gr.File(self.projects.save(*v), visible=True), [*self.now, self.track],
-               [at.file], **quick),
+            on(at.save.click, lambda *v: gr.File(self.projects.save(*v), visible=True),
+               [*self.now, self.track, self.kept], [at.file], **quick),
         ):  # fmt: skip
             saved.success(None, [at.file], None, js=DOWNLOAD, api_visibility="private")
 
@@ -267,7 +269,7 @@ class _Wiring:
 
     def store(self, register: Callable) -> None:
         """Store a copy of the work in the browser."""
-        what = [self.session, self.at.painter, self.track, self.origin]
+        what = [self.session, self.at.painter, self.track, self.origin, self.kept]
         copied = on(register, self.projects.store, what, [self.at.copy], trigger_mode="always_last", **self.quick)
         copied.success(None, [self.at.copy], None, js=WRITE, api_visibility="private")
 
@@ -282,7 +284,9 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     """Lay out the tab and register its events."""
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
-    return LabelTab(wiring.session, wiring.fitted, wiring.track, wiring.arrived, wiring.coming, wiring.store)
+    return LabelTab(
+        wiring.session, wiring.fitted, wiring.track, wiring.kept, wiring.arrived, wiring.coming, wiring.store
+    )
 
 
 def _opening(opens: Callable) -> Callable:

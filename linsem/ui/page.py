@@ -17,10 +17,12 @@ from linsem.errors import InputError
 from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.start import preload, warm
+from linsem.track import Track
 from linsem.ui import about, api, edit, evidence, label, sample, segment
 from linsem.ui.events import ALWAYS, on
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
+from linsem.ui.projects import Opened
 from linsem.ui.services import Services
 from linsem.zoo import is_here, offered
 
@@ -69,7 +71,11 @@ def _return_on_change(default: str | None, bench: label.LabelTab, editing: edit.
     on(bench.arrived.change, lambda session: session.model, [bench.session], [model], **ALWAYS)
     on(model.change, lambda: gr.Tabs(selected="label"), [], [tabs], **ALWAYS)
     ended = bench.arrived.change(None, None, None, cancels=editing.going, api_visibility="private")
-    taken = on(ended.then, lambda now: now and now.track, [bench.coming], [bench.track], **ALWAYS)
+
+    def edits(now: Opened | None) -> tuple[Track | None, tuple[Track, ...]]:
+        return (None, ()) if now is None else (now.track, now.kept)
+
+    taken = on(ended.then, edits, [bench.coming], [bench.track, bench.kept], **ALWAYS)
     bench.store(taken.then)
 
 

@@ -37,7 +37,7 @@ Copy = tuple[str, str, str]
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A bench to replace the present one, and what is shown of it.
+    """A bench to replace the present one, and what is shown of it; `kept` are edits of images that are not shown.
 
     `origin` is the stamp of the copy that was resumed (its token if it has none), "" for none, and `tried` the tokens
     of those that need not be offered again.
@@ -50,6 +50,7 @@ class Opened:
     line: str
     origin: str = ""
     tried: tuple[str, ...] = ()
+    kept: tuple[Track, ...] = ()
 
 
 class Projects:
@@ -58,7 +59,10 @@ class Projects:
     def __init__(self, services: Services, bench: Bench) -> None:
         self.services, self.bench, self.gpu = services, bench, services.gpu
 
-    def save(self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, track: Track | None) -> str:
+    def save(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, track: Track | None,
+        kept: tuple[Track, ...] = (),
+    ) -> str:  # fmt: skip
         """Save everything to a file; returns its path."""
         session = absorb(session, painted)
         extractor = None
@@ -67,39 +71,47 @@ class Projects:
             save_extractor(fitted.extractor, path)
             extractor = path.read_bytes()
         path = self.services.downloads.path(f"{session.model}.linsem.zip")
-        save_project(_project(session, track, extractor, latents=True), path)
+        save_project(_project(session, (track, *kept), extractor, latents=True), path)
         return str(path)
 
-    def keep(self, session: Session, painted: PainterLabels | None, track: Track | None) -> str | None:
+    def keep(
+        self, session: Session, painted: PainterLabels | None, track: Track | None, kept: tuple[Track, ...] = ()
+    ) -> str | None:
         """The copy for the browser: seeds instead of latents, no extractor (it is fitted again).
 
         None if there is nothing to keep, or too much.
         """
         session = absorb(session, painted)
-        if not session.labelled and not edited(session, track):
+        if not session.labelled and not any(edited(session, each) for each in (track, *kept)):
             return None
-        target = io.BytesIO()
-        save_project(_project(session, track, None, latents=False), target)
-        data = target.getvalue()
-        return base64.b64encode(data).decode("ascii") if len(data) <= KEPT_BYTES else None
+        for tracks in ((track, *kept), (track,)):  # rather without the edits of other images than not at all
+            target = io.BytesIO()
+            save_project(_project(session, tracks, None, latents=False), target)
+            if len(target.getvalue()) <= KEPT_BYTES:
+                return base64.b64encode(target.getvalue()).decode("ascii")
+        return None
 
-    def store(self, session: Session, painted: PainterLabels | None, track: Track | None, origin: str) -> str | dict:
+    def store(
+        self, session: Session, painted: PainterLabels | None, track: Track | None, origin: str,
+        kept: tuple[Track, ...] = (),
+    ) -> str | dict:  # fmt: skip
         """What the browser stores, as JSON: the `Copy` of this bench, and the stamp of the one it was resumed from."""
-        copy = self.keep(session, painted, track)
+        copy = self.keep(session, painted, track, kept)
         if copy is None:
             return gr.skip()
         return json.dumps({"entry": [session.token, copy, secrets.token_hex(6)], "origin": origin})
 
     def aside(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy], opened: Opened
-    ) -> list[Copy]:
+        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy], opened: Opened,
+        kept: tuple[Track, ...] = (),
+    ) -> list[Copy]:  # fmt: skip
         """The copies to offer once `opened` has replaced this bench.
 
         The one of this bench is the first, so that it can be come back to; after a resumption the last, so that each
         can be had in turn.
         """
         found = [each for each in found if each[0] not in (session.token, *opened.tried)]
-        copy = self.keep(session, painted, track) if session.token else None
+        copy = self.keep(session, painted, track, kept) if session.token else None
         own = [] if copy is None else [(session.token, copy, "")]
         return found + own if opened.origin else own + found
 
@@ -115,7 +127,7 @@ class Projects:
         path = example_project(session.model)
         if path is None:
             raise ProjectError(f"no example ships with {session.model}")
-        session, fitted, track = self._open(load_project(path))
+        session, fitted, tracks = self._open(load_project(path))
         labelled, room = session.labelled, self.services.settings.max_pictures - len(session.pictures)
         names = np.unique(np.concatenate([picture.labels.ravel() for picture in labelled]))
         line = (
@@ -125,7 +137,7 @@ class Projects:
         if room > 0:
             psi = session.pictures[0].psi
             session = self.bench.with_images(session, format_seeds(range(1, 1 + min(UNLABELLED, room))), psi)
-        return self._opened((session, fitted, track), line)
+        return self._opened((session, fitted, tracks), line)
 
     def resume(self, found: list[Copy]) -> Opened:
         """Load the newest copy stored in the browser that can be loaded."""
@@ -140,20 +152,23 @@ class Projects:
             return replace(opened, origin=stamp or token, tried=tuple(each for each, *_ in found[: i + 1]))
         raise error
 
-    def _opened(self, opened: tuple[Session, Fitted | None, Track | None], line: str | None = None) -> Opened:
-        session, fitted, track = opened
+    def _opened(self, opened: tuple[Session, Fitted | None, dict[int, Track]], line: str | None = None) -> Opened:
+        session, fitted, tracks = opened
         pixels = sum(picture.painted for picture in session.pictures)
-        line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels."
+        edits = f", and edits of {len(tracks)} image{'s' if len(tracks) > 1 else ''}" if tracks else ""
+        line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels{edits}."
         painter = self.bench.show_picture(session, fitted, 0)
-        return Opened(session, fitted, track, painter, show.status(line, "good"))
+        kept = tuple(track for number, track in tracks.items() if number)
+        return Opened(session, fitted, tracks.get(0), painter, show.status(line, "good"), kept=kept)
 
-    def _open(self, project: Project) -> tuple[Session, Fitted | None, Track | None]:
+    def _open(self, project: Project) -> tuple[Session, Fitted | None, dict[int, Track]]:
+        """The bench of a project, its fit, and its edits by the number of their image."""
         model = self.services.studio.check_model(project.generator_id)
         if not project.images:
             raise ProjectError("project: there is no image in it")
         session = self._session(model, project)
         fitted = self._fitted(session, project.extractor) or self._fit_for(session, project.edits)
-        return session, fitted, self._track(session, fitted, project.edits)
+        return session, fitted, self._tracks(session, fitted, project.edits)
 
     def _session(self, model: str, project: Project) -> Session:
         session = new_session(model, project.categories)
@@ -200,21 +215,20 @@ class Projects:
         fitted = self.bench.fit(session, None, None)[0]
         return fitted if isinstance(fitted, Fitted) else None  # there is none if there are too few labels
 
-    def _track(self, session: Session, fitted: Fitted | None, edits: tuple[ProjectEdit, ...]) -> Track | None:
+    def _tracks(self, session: Session, fitted: Fitted | None, edits: tuple[ProjectEdit, ...]) -> dict[int, Track]:
         if not edits:
-            return None
+            return {}
         try:
             extractor = self.services.studio.extractor(session.model, fitted.extractor if fitted else None)
         except InputError:  # drop the edits, which cannot be shown without an extractor, but keep the labels
-            return None
+            return {}
         reading = self.gpu.read(session.model, extractor, [edit.ws for edit in edits])
-        points = tuple(
-            EditPoint(edit.ws, reading.rgb[i], reading.labels[i], edit.caption, {}) for i, edit in enumerate(edits)
-        )
-        track = new_track(session.model, extractor, points[0])
-        for point in points[1:]:
-            track = push(track, point)
-        return track
+        tracks: dict[int, Track] = {}
+        for i, edit in enumerate(edits):
+            point = EditPoint(edit.ws, reading.rgb[i], reading.labels[i], edit.caption, {})
+            track = tracks.get(edit.image)
+            tracks[edit.image] = new_track(session.model, extractor, point) if track is None else push(track, point)
+        return tracks
 
 
 def _fitting(images: Sequence[ProjectImage], most: int) -> Sequence[ProjectImage]:
@@ -258,14 +272,17 @@ def copies(kept: str | None) -> list[Copy]:
     return [(*each,) for each in rows if len(each) == 3 and all(isinstance(text, str) for text in each) and each[1]]
 
 
-def _project(session: Session, track: Track | None, extractor: bytes | None, *, latents: bool) -> Project:
+def _project(session: Session, tracks: Sequence[Track | None], extractor: bytes | None, *, latents: bool) -> Project:
+    """Everything as a value; the first of the tracks is the one shown, if there is one."""
     images = tuple(
         ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents or p.seed is None else None, p.labels, p.psi)
         for p in session.pictures
     )
-    edits = ()
-    if edited(session, track):
-        points = track.points[: track.position + 1]
-        edits = tuple(ProjectEdit(np.ascontiguousarray(point.ws), point.caption) for point in points)
+    edits = tuple(
+        ProjectEdit(np.ascontiguousarray(point.ws), point.caption, image=number)
+        for number, track in enumerate(tracks)
+        if edited(session, track)
+        for point in track.points[: track.position + 1]
+    )
     psi = session.pictures[0].psi if session.pictures else 0.7
     return Project(session.model, psi, session.categories, images, {}, extractor, edits)
