@@ -58,12 +58,12 @@ class _Layout:
             self._choose()
         self.reader = Reader(services, "edit")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=13, min_width=340):
+            with gr.Column(scale=12, min_width=340):
                 self.painter = LabelPainter(
                     categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=460,
                     views=("prediction",),
                 )  # fmt: skip
-            with gr.Column(scale=7, min_width=330):
+            with gr.Column(scale=8, min_width=330):
                 self._run()
                 with gr.Accordion("Options", open=False):
                     self._options(services.settings.max_steps)

@@ -30,7 +30,7 @@ def too_small(before: np.ndarray, target: np.ndarray, extractor: Extractor) -> s
             names.append(category.name)
     if not names:
         return ""
-    return f"Fill the whole shape of {' and '.join(map(repr, names))}: what is painted is small for one."
+    return f"For a cleaner result, fill the whole shape of {' and '.join(map(repr, names))}."
 
 
 def going(report: dict[str, object]) -> str:
