@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `linsem.threads` does, before `spaces` imports torch
+if "OMP_WAIT_POLICY" not in os.environ:  # as in `linsem.threads`, which comes too late: `spaces` imports torch
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 try:
     import spaces  # on ZeroGPU this must precede anything that may use CUDA
