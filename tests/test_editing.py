@@ -411,7 +411,7 @@ def test_a_run_starts_from_what_the_current_extractor_finds_or_not_at_all(servic
     for asked in ((session, fitted, None), (renamed, refit(fitted, others), track)):
         refused = run(*asked, 5)
         assert "This image is still being read: wait a moment" in next(refused)[2]  # where it stays
-        with pytest.raises(InputError, match="this image is still being read: wait a moment"):
+        with pytest.raises(gr.Error, match="This image is still being read: wait a moment"):
             next(refused)
 
 

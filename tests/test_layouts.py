@@ -91,7 +91,7 @@ def test_a_run_that_fails_says_why_and_keeps_what_was_there(services, session, m
     monkeypatch.setattr(services.gpu, "sample", broken)
     for layout, said in ((halves(), "The quota is used up."), (None, "There is no layout yet")):
         frames = []
-        with pytest.raises(InputError):
+        with pytest.raises(gr.Error):
             frames.extend(wiring.run(session, None, layout, 1, 12, 0, 0))
         assert said in frames[-1][2] and "ls-bad" in frames[-1][2]
         assert not any(isinstance(frame[0], type(results)) or frame[0] is None for frame in frames)

@@ -15,7 +15,7 @@ from linsem.ui import show
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.compare import Compare
 from linsem.ui.editing import READY, Editing, with_strokes
-from linsem.ui.errors import refused
+from linsem.ui.errors import refused, said
 from linsem.ui.events import ALWAYS, LAST, busy, not_started, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.reader import Reader
@@ -229,8 +229,9 @@ class _Wiring:
                     raise InputError("this image is still being read: wait a moment, then press again")
                 yield from runs(now, *asked)
             except Exception as error:  # not of Stop: then this generator is closed
-                yield gr.skip(), gr.skip(), refused(error)
-                raise
+                told = said(error)
+                yield gr.skip(), gr.skip(), refused(told)
+                raise told from None
 
         return begin
 

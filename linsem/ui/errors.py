@@ -39,9 +39,9 @@ def said(error: Exception) -> gr.Error:
     return gr.Error(OURS, print_exception=False)
 
 
-def refused(error: Exception) -> str:
-    """What went wrong, as a status line: a message goes away after a while."""
-    return show.status(said(error).message, "bad")
+def refused(error: gr.Error) -> str:
+    """What went wrong, as a status line: the message itself goes away after a while."""
+    return show.status(error.message, "bad")
 
 
 def in_words(function: Callable) -> Callable:

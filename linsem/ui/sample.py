@@ -15,7 +15,7 @@ from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
-from linsem.ui.errors import refused
+from linsem.ui.errors import refused, said
 from linsem.ui.events import ALWAYS, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.layouts import NO_LAYOUT, Layouts
@@ -188,8 +188,9 @@ class _Wiring:
                 yield *frame, *first
                 first = (gr.skip(),) * 5
         except Exception as error:  # not of Stop: then this generator is closed
-            yield gr.skip(), gr.skip(), refused(error), *[gr.skip()] * 5
-            raise
+            told = said(error)
+            yield gr.skip(), gr.skip(), refused(told), *[gr.skip()] * 5
+            raise told from None
 
     def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
         """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""
