@@ -41,6 +41,14 @@ def labelled(tmp_path, monkeypatch):
     return path
 
 
+def fitted_to_brightness(studio, model):
+    """Labels of two images, and an extractor that is fitted to them."""
+    ws, rgb = studio.draw(model, [0, 1], 1.0)
+    bright = rgb.astype(float).mean(-1)
+    labels = [(each > np.median(each)).astype(np.uint8) for each in bright]
+    return labels, studio.fit(model, list(ws), labels, CATEGORIES)
+
+
 def test_a_name_with_a_label_draws_that_label(labelled):
     plain = load_generator(labelled)
     z = seed_z(plain, [1, 2])
@@ -76,10 +84,7 @@ def test_a_program_and_a_shell_see_the_same_image_of_a_label(labelled, tmp_path,
 
 def test_an_extractor_serves_all_labels_and_samples_are_of_the_chosen_one(labelled):
     studio = Studio()
-    ws, rgb = studio.draw("four.pkl~1", [0, 1], 1.0)
-    bright = rgb.astype(float).mean(-1)
-    labels = [(each > np.median(each)).astype(np.uint8) for each in bright]
-    extractor = studio.fit("four.pkl~1", list(ws), labels, CATEGORIES)
+    labels, extractor = fitted_to_brightness(studio, "four.pkl~1")
     assert extractor.generator_id == "four.pkl" and studio.extractor("four.pkl~2", extractor) is extractor
     with pytest.raises(ExtractorError, match="chosen one is 'avatars-64'"):
         studio.extractor("avatars-64", extractor)
@@ -122,10 +127,7 @@ def test_a_label_can_be_offered_by_itself(labelled, monkeypatch):
 def test_images_of_several_labels_are_edited_in_one_server(labelled):
     """Their parameters are shared, and what an edit starts from is each label's own."""
     studio = Studio()
-    ws, rgb = studio.draw("four.pkl~1", [0, 1], 1.0)
-    bright = rgb.astype(float).mean(-1)
-    labels = [(each > np.median(each)).astype(np.uint8) for each in bright]
-    extractor = studio.fit("four.pkl~1", list(ws), labels, CATEGORIES)
+    labels, extractor = fitted_to_brightness(studio, "four.pkl~1")
     for name in ("four.pkl~1", "four.pkl~2", "four.pkl"):
         start = studio.latents(name, [3], 1.0)[0]
         *_, last = studio.edit(name, extractor, start, labels[0], steps=SHORT)
