@@ -51,6 +51,16 @@ def fitted(services):
     return Fitted(replace(shipped, weights={**shipped.weights, "bias": bias}), 1, 0.1)
 
 
+def test_built_in_labels_that_know_other_categories_say_so(services, session, fitted):
+    """A category that was added or renamed in Label is not known anywhere before something is painted."""
+    other = replace(session, categories=(*session.categories[:-1], replace(session.categories[-1], name="scarf")))
+    for each, taught, said in ((other, None, True), (other, fitted, True), (session, None, False)):
+        row, radio, line = looks(services, each, taught)
+        assert row.visible == line.visible == said and not radio.visible
+        assert ("categories of their own" in line.value) == said
+    assert "categories of their own" not in looks(services, session, fitted)[2].value
+
+
 def test_what_is_taught_is_read_with_until_the_other_is_chosen(services, session, fitted):
     shipped = services.studio.shipped(MODEL)
     assert chosen_extractor(services, session, fitted) is fitted.extractor

@@ -8,6 +8,7 @@ from dataclasses import replace
 import gradio as gr
 import numpy as np
 
+from linsem.categories import names_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor, findable
 from linsem.pixels import IGNORE
@@ -64,8 +65,12 @@ class Reader:
 def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
     """The row, the choice and the line, updated for this visitor."""
     own = own_chosen(services, session, fitted)
-    both = usable(session, fitted) and services.studio.shipped(session.model) is not None
+    shipped = services.studio.shipped(session.model)
+    alone = shipped is not None and not usable(session, fitted)
+    both = shipped is not None and not alone
     line = ""
+    if alone and names_of(shipped.categories) != names_of(session.categories):
+        line = show.status("The built-in labels have categories of their own; yours come once you have painted two.")
     if own and fitted.extractor.unknown:
         other = ", or read with the built-in labels" if both else ""
         line = show.status(

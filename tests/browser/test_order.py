@@ -18,12 +18,15 @@ def painted(visitor):
 
 
 def test_a_run_that_waits_for_another_visitors_says_so_and_can_be_stopped(visitor, chromium, address):
-    begin_an_edit(visitor)
     other = Visitor(chromium, address)
     other.tab("Edit")
     an_image_to_edit(other)
     other.category("edit-painter", "hat")
     other.stroke("edit-painter", HAT)
+    visitor.page.bring_to_front()
+    begin_an_edit(visitor)
+    expect(visitor.page.locator("#edit-status .ls-busy")).to_be_visible()
+    other.page.bring_to_front()
     other.page.locator("#edit-run").click()
     expect(other.page.locator("#edit-status")).to_contain_text("Waiting to start")
     other.page.locator("#edit-stop").click()
@@ -31,8 +34,8 @@ def test_a_run_that_waits_for_another_visitors_says_so_and_can_be_stopped(visito
     expect(other.page.locator("#edit-status")).not_to_contain_text("Waiting")
     assert other.wrong == []
     other.close()
-    visitor.page.locator("#edit-stop").click()
     expect(visitor.page.locator("#edit-run")).to_be_enabled()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Done")
 
 
 def test_suggestions_that_wait_say_so(visitor):
