@@ -98,6 +98,10 @@ def test_of_two_segmentations_the_second_is_shown_however_long_the_first_takes(s
     _, begun = overlapping("draw", lambda _: list(tab.run(session, None, "5", 0.7, "Overlay"))[-1])
     *_, last = tab.run(session, None, "200-203", 0.7, "Overlay")
     assert last == (gr.skip(),) * 5 and begun[1][0].seeds == (5,)
+    there = begun[1][0]
+    _, begun = overlapping("draw", lambda _: list(tab.visit(session, None, "5", 0.7, "Overlay", there))[-1])
+    *_, last = tab.run(session, None, "200-203", 0.7, "Overlay")
+    assert last == (gr.skip(),) * 5 and begun[1][0] is there  # gone back to what is there already
     frames = list(tab.fresh(session, None, "5-6", 0.7, "Overlay"))
     assert [frame[-1] for frame in frames] == ["7-8", gr.skip()] and frames[-1][0].seeds == (7, 8)
 

@@ -103,6 +103,7 @@ class Segment:
         if shown is None or shown.extractor is not extractor:
             yield from self.run(session, fitted, seeds, psi, view)
         else:
+            self.turns.take(session.token, "segment")  # one that is under way is not waited for
             # What is there already: a generator that yields nothing would empty the tab.
             own = own_chosen(self.services, session, fitted)
             yield shown, *self.draw(shown, view), show.status(whose(own, usable(session, fitted)), "good")

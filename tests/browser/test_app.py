@@ -438,7 +438,10 @@ def test_what_is_not_learnt_is_said_and_the_shipped_extractor_is_one_click_away(
     expect(visitor.page.locator("#edit-strip")).to_be_hidden()  # the chooser is closed
     visitor.page.get_by_text("Edit another seed").click()
     seed = visitor.page.locator("#edit-seed input")
+    expect(seed).to_have_value("12")
+    visitor.page.wait_for_timeout(500)  # what was only just unfolded is filled in once more
     seed.fill("")
+    expect(seed).to_have_value("")
     seed.press("Enter")
     expect(visitor.page.locator(".toast-body")).to_contain_text("Seed: enter a whole number from 0 to 4294967295.")
     seed.fill("20")
