@@ -14,7 +14,6 @@ import pytest
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
-from served import served
 
 from linsem.palette import parse_categories, read_label_map, write_label_map
 from linsem.seeds import parse_seeds
@@ -27,24 +26,12 @@ expect.set_options(timeout=SLOW)
 
 
 @pytest.fixture(scope="module")
-def address():
-    with served() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
 def chromium():
     with sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def model(address):
-    rows = Client(address, verbose=False).predict(api_name="/models")
-    return next(row for row in rows if row["available"])
 
 
 class Visitor:

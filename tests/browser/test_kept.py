@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, address, an_image_to_edit, chromium, close_to, label_two, model, visitor
+from tests.browser.test_app import Visitor, an_image_to_edit, chromium, close_to, label_two, visitor
 
-__all__ = ["address", "chromium", "model", "visitor"]
+__all__ = ["chromium", "visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
 
