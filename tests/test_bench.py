@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from types import SimpleNamespace
 
-from linsem.lab import bench
+import pytest
+
+from linsem.lab import bench, bench_busy
 
 
 def test_the_table_says_what_each_figure_is(monkeypatch, tmp_path, capsys):
@@ -27,6 +31,41 @@ def test_the_table_says_what_each_figure_is(monkeypatch, tmp_path, capsys):
 def test_every_figure_says_what_it_is():
     sentences = [bench.meaning(name) for name in bench.FIGURES]
     assert len(set(sentences)) == len(sentences) and all(len(sentence) > 20 for sentence in sentences)
+
+
+def test_threads_wait_differently_in_the_two_edits_beside_busy_processes(monkeypatch):
+    """And neither by what this process has set for itself."""
+    seen, beside = [], []
+
+    def run(command, env, **more):
+        seen.append((command[-1].startswith("import torch; "), set(bench_busy.SETTINGS) & env.keys()))
+        return SimpleNamespace(stdout="2.0" if beside else "0.5")
+
+    @contextmanager
+    def busy(count):
+        beside.append(count)
+        yield
+        beside.clear()
+
+    monkeypatch.setattr(bench_busy.subprocess, "run", run)
+    monkeypatch.setattr(bench_busy, "_busy", busy)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert bench_busy.busy_edit("toy", True) == bench_busy.busy_edit_by_default("toy", True) == 4.0
+    assert seen == [(False, set())] * 2 + [(True, set())] * 2
+
+
+def test_busy_processes_end_with_the_block_however_it_ends(monkeypatch):
+    started, start = [], bench_busy.subprocess.Popen
+    monkeypatch.setattr(bench_busy.subprocess, "Popen", lambda *a: started.append(start(*a)) or started[-1])
+
+    def broken():
+        with bench_busy._busy(2):
+            assert [each.poll() for each in started] == [None, None]
+            raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError, match="in between"):
+        broken()
+    assert all(each.poll() is not None for each in started)
 
 
 def test_a_model_that_is_not_there_is_told(capsys):

@@ -16,7 +16,8 @@ from linsem.pixels import IGNORE
 from linsem.session import new_session
 from linsem.ui import sampling as sampling_tab
 from linsem.ui.canvas import PainterLabels
-from linsem.ui.layouts import Layout, Layouts
+from linsem.ui.events import WAITING, not_started
+from linsem.ui.layouts import PAINTING, Layout, Layouts
 from linsem.ui.sample import _Wiring
 from linsem.ui.sampling import Sampling
 from tests.test_segment import services
@@ -124,3 +125,51 @@ def test_a_category_that_the_extractor_does_not_know_stops_a_run(services, sessi
     other = (CATEGORIES[0], CATEGORIES[1], Category("a cat", "#123456"))
     with pytest.raises(InputError, match="'a cat', which the extractor does not know"):
         list(Sampling(services).run(session, None, halves(categories=other), 2, 12, 0, 0))
+
+
+def test_a_painted_layout_survives_categories_that_go(services, session):
+    layouts = Layouts(services)
+    labels = np.full((32, 32), IGNORE, np.uint8)
+    labels[2:5], labels[8:9] = 1, 2
+    known = services.studio.shipped("avatars-64")
+    categories = (known.categories[0], known.categories[2], known.categories[1])
+    mine = Layout(labels, (*categories[:2], Category("gone", "#123456")), PAINTING)
+    now, strip, _, line = layouts.renamed(session, None, mine)
+    assert now.categories == known.categories and now.origin == strip.items[0].title == PAINTING
+    assert (now.labels[2:5] == 2).all() and (now.labels[8:9] == IGNORE).all() and "9 % of the layout" in line
+    assert np.array_equal(layouts.canvas(session, None, None, mine).labels, now.labels)
+    skipped = (gr.skip(),) * 4
+    for other in (None, now, replace(mine, origin="your mask")):
+        assert layouts.renamed(session, None, other) == skipped
+    only = replace(mine, labels=np.where(labels == 2, labels, IGNORE).astype(np.uint8))
+    assert layouts.renamed(session, None, only)[0] is None
+
+
+def test_what_is_on_the_painter_is_the_layout_again_when_it_is_shown(services, session):
+    layouts = Layouts(services)
+    labels = np.full((32, 32), IGNORE, np.uint8)
+    other, skipped = halves(), (gr.skip(),) * 4
+    painted = PainterLabels(layouts.canvas(session, None, None).key, labels, 1)
+    assert layouts.back_to(session, None, painted, None, other) == skipped  # nothing is painted
+    labels[2:5] = 1
+    back = layouts.back_to(session, None, painted, None, other)[0]
+    assert back.origin == PAINTING and np.array_equal(back.labels, labels)
+    assert layouts.back_to(session, None, painted, None, back) == skipped
+    base, state, _ = layouts.paint_on(session, None, other, None)
+    taken = PainterLabels(state.key, state.labels, 2)
+    assert layouts.back_to(session, None, taken, base, other) == skipped  # only taken to the painter
+    assert layouts.back_to(session, None, painted, base, other) == skipped  # it shows another one by now
+
+
+def test_results_of_a_generator_that_was_left_say_whose_they_are(services, session):
+    wiring = object.__new__(_Wiring)
+    wiring.logic = Sampling(services)
+    *_, (results, *_) = wiring.run(session, None, halves(), 1, 12, 0, 0)
+    line, button = wiring.left(replace(session, model="avatars-128"), results, "")
+    assert "These results are of avatars-64." in line and not button.interactive
+    assert wiring.left(session, results, "done") == (gr.skip(), gr.skip())
+    assert "Stopped" in wiring.left(session, results, WAITING)[0]
+
+
+def test_a_line_that_waits_is_not_left_behind_by_a_queue_that_refuses():
+    assert "Not started" in not_started(WAITING) and not_started("Step 3 of 24") == gr.skip()

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from linsem.errors import InputError
 from linsem.session import Fitted
 from linsem.ui import edit, label, segment
 from linsem.ui.editing import Editing
@@ -151,3 +152,14 @@ def test_what_is_opened_replaces_the_bench_once_and_nothing_else_does(services):
     turn = services.turns.take(new.token, "fit")
     assert wiring._adopt(new, None, None, (), [], opened)[0] == gr.skip()
     assert services.turns.is_last(new.token, "fit", turn)
+
+
+def test_what_was_suggested_for_a_bench_that_was_left_is_not_drawn(services, overlapping):
+    session = session_of(services, [1, 2], [0])
+    tab, _ = overlapping("suggest", lambda tab: tab.turns.leave(session.token))
+    suggesting = tab.suggest(session, None, 0.7)
+    assert "Looking through" in next(suggesting)[1]
+    with pytest.raises(InputError, match="other images have come meanwhile"):
+        next(suggesting)
+    *_, (seeds, _) = tab.suggest(session, None, 0.7)  # nothing has come
+    assert seeds

@@ -26,7 +26,7 @@ from linsem.extractor import Extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import freeze
 from linsem.heap import keep_freed
-from linsem.lab import bench_speed, tables
+from linsem.lab import bench_busy, bench_speed, tables
 from linsem.lab import evidence_setting as common
 from linsem.lab.reference_fewshot import EPOCHS, SEEDS, fit_reference
 from linsem.lab.scribble import scribble
@@ -146,6 +146,8 @@ FIGURES: dict[str, Callable[[str, bool], float]] = {
     "stroke_in_passes": stroke_in_passes,
     "stroke_spread_in_passes": stroke_spread_in_passes,
     "fit_memory_mb": fit_memory_mb,
+    "busy_edit": bench_busy.busy_edit,
+    "busy_edit_by_default": bench_busy.busy_edit_by_default,
 } | bench_speed.FIGURES
 
 

@@ -145,9 +145,10 @@ class Layouts:
         except ExtractorError:
             return (gr.skip(),) * 4
         mine = painted is not None and painted.key == _key(session, extractor, base)
-        if not mine or (painted.labels == IGNORE).all() or (base is not None and layout is base.layout):
+        if not mine or (painted.labels == IGNORE).all():
             return (gr.skip(),) * 4
-        if layout is not None and np.array_equal(layout.labels, painted.labels):
+        taken = base is not None and layout is base.layout  # to paint on it, and nothing is painted yet
+        if taken or (layout is not None and np.array_equal(layout.labels, painted.labels)):
             return (gr.skip(),) * 4
         return self.painted(session, fitted, painted, base)
 
@@ -164,7 +165,9 @@ class Layouts:
         except ExtractorError:
             return None
         labels = np.full(extractor.size, IGNORE, np.uint8)
-        shown = layout if layout is not None and layout.origin == PAINTING else None if base is None else base.layout
+        shown = None if base is None else base.layout
+        if layout is not None and layout.origin == PAINTING:
+            shown = layout
         if shown is not None:
             labels = resize_labels(in_terms_of(shown, extractor.categories, strict=False), extractor.size)
         rgb = np.full((*extractor.size, 3), 236, np.uint8)
