@@ -186,10 +186,14 @@ def _moves(
 def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, region: np.ndarray) -> np.ndarray:
     """A target that removes a category: within the region, its pixels get the next most likely one.
 
-    `logits` (K, H, W), `labels` (H, W), `region` (H, W) bool; returns (H, W) uint8, 255 elsewhere.
+    It is one that the image shows, if it shows any other: glasses in the place of a hat are met by no image. `logits`
+    (K, H, W), `labels` (H, W), `region` (H, W) bool; returns (H, W) uint8, 255 elsewhere.
     """
+    there = np.bincount(labels.ravel(), minlength=len(logits)) > 0
+    there[category] = False
+    barred = ~there if there.any() else np.arange(len(logits)) == category
     others = logits.clone()
-    others[category] = -torch.inf
+    others[torch.from_numpy(barred).to(logits.device)] = -torch.inf
     instead = others.argmax(0).to(torch.uint8).cpu().numpy()
     return np.where(region & (labels == category), instead, IGNORE).astype(np.uint8)
 

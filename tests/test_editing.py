@@ -275,7 +275,7 @@ def test_a_category_is_gone_whatever_took_its_place(services):
     frames = [EditFrame(track.now.rgb, each, track.now.ws, report) for each in (labels, other)]
     more = {"removed": names[1]}
     *_, (last, _, line) = editing._frames(track, iter(frames), 50, "", more)
-    assert f"75 % of '{names[1]}' is gone" in html.unescape(line) and "ls-good" in line
+    assert f"75 % of '{names[1]}' is gone" in html.unescape(line) and "ls-idle" in line
     assert last.now.report["gone"] == 0.75
     running = list(editing._frames(track, iter(frames[1:]), 50, "", more))[1]
     assert f"Step 3 of 50: 75 % of '{names[1]}' is gone." in html.unescape(running[2])

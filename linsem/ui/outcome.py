@@ -61,7 +61,7 @@ def ended(report: dict[str, object]) -> str:
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    kind = "idle" if hint else "good"
+    kind = "idle" if hint or report.get("removed") else "good"  # what is left of it the labels may not see
     return show.status(" ".join(filter(None, (line, more, hint))), kind if share >= 0.5 else "bad")
 
 
