@@ -19,6 +19,7 @@ from linsem.palette import Category, overlay, parse_categories, read_label_map, 
 from linsem.pixels import IGNORE, to_image, to_rgb
 from linsem.project import Project, ProjectImage, load_project, save_project
 from linsem.publish import push_extractor
+from linsem.removal import iter_remove, remove
 from linsem.spread import spread
 from linsem.suggest import suggest_next
 from linsem.supervised import fit_supervised, iter_supervised
@@ -54,6 +55,7 @@ __all__ = [
     "iter_edit",
     "iter_export",
     "iter_few_shot",
+    "iter_remove",
     "iter_sample",
     "iter_supervised",
     "load_extractor",
@@ -67,6 +69,7 @@ __all__ = [
     "parse_categories",
     "push_extractor",
     "read_label_map",
+    "remove",
     "sample",
     "save_extractor",
     "save_project",

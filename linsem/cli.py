@@ -122,7 +122,7 @@ def segment(args: argparse.Namespace) -> dict:
 
 
 def edit(args: argparse.Namespace) -> dict:
-    """Move one image until its labels follow the target."""
+    """Move one image until its labels follow the target, or a category is gone."""
     studio, model = studio_of(args)
     extractor = extractor_of(studio, model, args)
     if args.latent:
@@ -131,13 +131,16 @@ def edit(args: argparse.Namespace) -> dict:
     else:
         drawn = studio.draw(model, [args.seed or 0], args.psi)
         ws, rgb = drawn[0][0], drawn[1][0]
-    wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
-    target, notes = wish.labels, notes_of([args.target], [wish])
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
+    gone, wish, notes = args.remove, None, []
+    if gone is None:
+        wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
+        notes = notes_of([args.target], [wish])
     check_folder(args.out)
+    edits, wanted = (studio.remove, gone) if wish is None else (studio.edit, wish.labels)
     frame = None
     with stopping():
-        for each in studio.edit(model, extractor, ws, target, region, args.steps):
+        for each in edits(model, extractor, ws, wanted, region, args.steps):
             if each.sampled is not None:
                 tell(f"{each.sampled} of {SAMPLES} samples drawn, among which the edit may start")
                 continue
@@ -269,7 +272,9 @@ def _add_searches(command: Command) -> None:
     each = command(edit, "edited")
     each.add_argument("--seed", type=int, help="of the image to edit (default: 0)")
     each.add_argument("--latent", help="a latent file, instead of a seed; of several the best, or that of --seed")
-    each.add_argument("--target", required=True, help="a label map; 255 or transparent: no wish")
+    wish = each.add_mutually_exclusive_group(required=True)
+    wish.add_argument("--target", help="a label map; 255 or transparent: no wish")
+    wish.add_argument("--remove", metavar="CATEGORY", help="what shall be gone, instead of a target")
     each.add_argument("--region", help="white: may change")
     each.add_argument("--extractor", help=READS)
     each.add_argument("--steps", type=int, default=50, help="at most")

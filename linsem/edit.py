@@ -22,11 +22,11 @@ from linsem.edit_plan import ENOUGH, EditError, EditPlan, plan_edit
 from linsem.extractor import Extractor
 from linsem.generator import Generator
 from linsem.jump import Atlas, make_atlas
-from linsem.pixels import IGNORE
 
 __all__ = [
-    "GROW", "EditError", "EditPlan", "EditResult", "affordable", "agreement", "edit", "iter_edit", "iter_planned",
-    "outside_change", "plan_edit", "region_of", "removal_target", "wants_atlas",
+    "GROW", "EditError", "EditPlan", "EditResult", "affordable", "agreement", "check_atlas", "edit", "iter_edit",
+    "iter_planned",
+    "outside_change", "plan_edit", "region_of", "wants_atlas",
 ]  # fmt: skip
 
 STEPS, LR, PATIENCE = 50, 0.03, 20
@@ -117,7 +117,7 @@ def iter_planned(
     clock = time.monotonic() - plan.seconds
     steps, lr, weights = loop.check_steps(steps), loop.check_lr(lr), loop.check_weights(weights)
     generator, before, wished = plan.generator, plan.labels, plan.wish.target
-    _check_atlas(plan, atlas)
+    check_atlas(generator, plan.extractor, atlas)
     if plan.colored:
         weights = replace(weights, color=weights.color or 1.0)
     agreed = agreement(before, wished)
@@ -153,17 +153,18 @@ def affordable(generator: Generator) -> bool:
     return torch.device(generator.device).type != "cpu" or max(generator.size) <= QUICK
 
 
-def _check_atlas(plan: EditPlan, atlas: Atlas | bool | None) -> None:
+def check_atlas(generator: Generator, extractor: Extractor, atlas: Atlas | bool | None) -> None:
+    """Raise `EditError`, or InputError, unless an atlas is of this generator and of the extractor's categories."""
     if atlas is None or isinstance(atlas, bool):
         return
     if not isinstance(atlas, Atlas):
         expected = "expected one of make_atlas, True, False or None"
         raise EditError(f"atlas: {expected}, got {type(atlas).__name__}")
-    if atlas.generator_id is not None and atlas.generator_id != plan.generator.id:
-        expected = f"expected one of the generator {plan.generator.id!r}, got one of {atlas.generator_id!r}"
+    if atlas.generator_id is not None and atlas.generator_id != generator.id:
+        expected = f"expected one of the generator {generator.id!r}, got one of {atlas.generator_id!r}"
         raise EditError(f"atlas: {expected}")
-    check_label("atlas", atlas, plan.generator)
-    check_categories("atlas", atlas.categories, plan.extractor)
+    check_label("atlas", atlas, generator)
+    check_categories("atlas", atlas.categories, extractor)
 
 
 def _moves(
@@ -181,21 +182,6 @@ def _moves(
         generator, extractor, start, wish, basis, steps=steps, lr=lr, weights=weights,
         best_only=True, enough=jump.NEVER, patience=PATIENCE, with_image=True, anchor=ws,
     )  # fmt: skip
-
-
-def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, region: np.ndarray) -> np.ndarray:
-    """A target that removes a category: within the region, its pixels get the next most likely one.
-
-    It is one that the image shows, if it shows any other: glasses in the place of a hat are met by no image. `logits`
-    (K, H, W), `labels` (H, W), `region` (H, W) bool; returns (H, W) uint8, 255 elsewhere.
-    """
-    there = np.bincount(labels.ravel(), minlength=len(logits)) > 0
-    there[category] = False
-    barred = ~there if there.any() else np.arange(len(logits)) == category
-    others = logits.clone()
-    others[torch.from_numpy(barred).to(logits.device)] = -torch.inf
-    instead = others.argmax(0).to(torch.uint8).cpu().numpy()
-    return np.where(region & (labels == category), instead, IGNORE).astype(np.uint8)
 
 
 def _report(

@@ -20,7 +20,7 @@ def region_of(wished: np.ndarray, grow: int) -> np.ndarray:
     return F.max_pool2d(mask, (1, side), 1, (0, grow))[0, 0].numpy() > 0
 
 
-def _grown(mask: np.ndarray) -> np.ndarray:
+def grown(mask: np.ndarray) -> np.ndarray:
     """The mask with what a wish for it opens around it."""
     return region_of(mask, max(1, round(GROW * len(mask))))
 
@@ -32,7 +32,7 @@ def opened_by(target: np.ndarray, before: np.ndarray, painted: np.ndarray | None
     if wished.mean() > WHOLE and (differs.any() or painted is not None):
         wished = differs
     wished = wished if painted is None else wished | painted
-    return _grown(wished)
+    return grown(wished)
 
 
 def outside_weight(region: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def is_met(before: np.ndarray, wished: np.ndarray, enough: float) -> bool:
     The pixels that a small change is about, an eye or glasses, hardly count in a label map of the whole image.
     """
     changed = (wished != IGNORE) & (wished != before)
-    around = np.where(_grown(changed), wished, IGNORE)
+    around = np.where(grown(changed), wished, IGNORE)
     return min(agreement(before, wished), agreement(before, around)) >= enough
 
 

@@ -82,7 +82,7 @@ def plan_edit(
     check_fits(extractor, generator)
     painted = _checked_color(generator, color, color_mask)
     target, note = _checked_target(generator, extractor, target, painted)
-    start = _checked_ws(generator, ws)
+    start = checked_ws(generator, ws)
     image, before = _seen(generator, extractor, start)
     region = opened_by(target, before, painted) if region is None else region
     region = _checked_region(generator, region, target, painted)
@@ -99,7 +99,7 @@ def plan_edit(
     return EditPlan(generator, extractor, start, image, before, wish, region, met, note, seconds)
 
 
-def _checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+def checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     """(1, num_ws, w_dim) on the generator's device."""
     expected = (generator.num_ws, generator.w_dim)
     try:

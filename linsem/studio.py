@@ -19,7 +19,7 @@ from linsem.bank import Banks, bank_key, cache_folder
 from linsem.categories import names_of
 from linsem.conditional import CANDIDATES, STEPS, iter_sample
 from linsem.device import device_of, precision_of
-from linsem.edit import SAMPLES, EditPlan, iter_planned, plan_edit, removal_target, wants_atlas
+from linsem.edit import SAMPLES, EditPlan, iter_planned, plan_edit, wants_atlas
 from linsem.errors import InputError
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
@@ -33,6 +33,7 @@ from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels, to_rgb
 from linsem.recent import Recent
+from linsem.removal import plan_removal, removing
 from linsem.settings import Settings
 from linsem.spread import PIXELS, PIXELS_OF_ONE, Spreads, guess, to_spread
 from linsem.suggest import least_like, suggest_next
@@ -244,16 +245,24 @@ class Studio:
         for each in iter_planned(plan, steps=steps, atlas=atlas):
             yield EditFrame.of(each)
 
-    def removal(
-        self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None
-    ) -> np.ndarray:
-        """The target (H, W) uint8 that removes a category within the region (default: everywhere)."""
-        looks, ready = self._ready(model, extractor)
-        with torch.no_grad():
-            logits = ready.logits(looks.look(self._checked_ws(looks.generator, ws))[1])
-        labels = ready.labels(logits)[0].cpu().numpy()
-        region = np.ones(labels.shape, bool) if region is None else region
-        return removal_target(logits[0], labels, category, region)
+    def remove(
+        self,
+        model: str,
+        extractor: Extractor,
+        ws: np.ndarray,
+        category: int,
+        region: np.ndarray | None = None,
+        steps: int = 50,
+    ) -> Iterator[EditFrame]:
+        """Remove a category from an image, within the region (default: everywhere); frames as those of `edit`."""
+        generator, (_, ready) = self.generator(model), self._ready(model, extractor)
+        start = torch.from_numpy(self._checked_ws(generator, ws))
+        plan = plan_removal(generator, ready, start, category, region)
+        atlas = (yield from self._atlas(model, plan)) if wants_atlas(plan, steps) else None
+        if atlas is not None:
+            plan = plan_removal(generator, ready, start, category, region, atlas)
+        for each in removing(plan, category, iter_planned(plan, steps=steps, atlas=atlas or False)):
+            yield EditFrame.of(each)
 
     def sample(
         self,

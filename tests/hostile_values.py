@@ -30,6 +30,7 @@ BAD: dict[str, Sequence[object]] = {
     "seeds": (*STRANGE, *ODDITIES, "", None, True, -1, 2.5, NAN, "x", "1-", "-5", "9-1", "1.5", "1e3", "0x10", "0-64",
               "0-99999999", "9" * 18, "9" * 4_000, "1," * 5_000 + "x", "\u0661", "1-2-3", "1;2;x", "0" * 40),
     "psi": (*NUMBERS, *ODDITIES, *STRANGE[:4], 2.001, "0.7"),
+    "name": (*STRANGE, *ODDITIES, "", None, 5, True, NAN, "nothing", "Background", "0"),
     "whole": (*NUMBERS, *ODDITIES, *STRANGE[:4], 0.5, 1.0000001),
     "categories": (
         *STRANGE[:8], 5, NAN, True, [], {}, [None], [[]], [["a"]], [5], [{}], [{"name": ""}], [{"name": " "}],
@@ -46,6 +47,7 @@ ODD: dict[str, Sequence[object]] = {
     "model": ("", None),
     "seeds": (7, 3.0, "1,,,2", " 1 ", "1\n2", "01", "5-5", "1;1;1", "00000000000000001"),
     "psi": (0, 2, -0.0, 1e-320, 1),
+    "name": ("background", "skin"),
     "whole": (1, 2.0, 3, 0),
     "whole?": (None, "", 2.0, 0),
     "categories": ("", None, [{"name": "a"}, {"name": "b"}], ["x", "y"], [{"name": "<img src=x onerror=alert(1)>"}]),

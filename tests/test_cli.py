@@ -92,6 +92,19 @@ def test_an_edit_obeys_more_than_before_and_its_latent_draws_it_again(run, tmp_p
     assert again["agreement_before"] == pytest.approx(report["agreement_after"], abs=0.01)
 
 
+def test_a_category_is_removed_by_its_name(run, tmp_path, capsys):
+    fitted(run, tmp_path)
+    options = ("--extractor", tmp_path / "mine.safetensors", "--steps", 30, "--out", tmp_path / "edited")
+    report = run("edit", "--seed", 0, "--remove", CATEGORIES[1].name, *options)
+    assert 0 < report["gone"] <= 1 and report["notes"] == []
+    before, after = (read_label_map(tmp_path / name, CATEGORIES).labels for name in ("map0.png", "edited/labels.png"))
+    assert (after == 1).sum() < (before == 1).sum()
+    assert cli.main(["edit", "--remove", "halo", *map(str, options)]) == 2
+    assert "category: expected one of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["edit", "--remove", "halo", "--target", "map.png"])
+
+
 def test_samples_come_best_first(run, tmp_path):
     fitted(run, tmp_path)
     report = run(

@@ -178,27 +178,6 @@ def test_the_maps_of_an_edit_are_those_of_a_square_window(size):
     assert np.allclose(edit_maps.outside_weight(region), expected, atol=1e-6)
 
 
-def test_removal_asks_for_what_the_extractor_expects_next(toy, extractor):
-    ws = toy.map(seed_z(toy, [5]))
-    _, features = toy.synthesize(ws)
-    logits = extractor.logits(features)[0]
-    labels = toy.truth(ws)[0]
-    region = np.ones(toy.size, bool)
-    target = editing.removal_target(logits, labels, 3, region)
-    assert (target[labels == 3] != 3).all() and (target[labels == 3] != IGNORE).all()
-    assert (target[labels != 3] == IGNORE).all()
-    assert (labels == 3).any()
-
-
-def test_a_removal_brings_nothing_that_the_image_does_not_show():
-    """Though it may be more likely than what is there; but if there is nothing else, the most likely is asked for."""
-    logits = torch.tensor([0.0, 1.0, 2.0, 3.0])[:, None, None].expand(4, 2, 2)
-    labels, region = np.array([[3, 3], [1, 0]], np.uint8), np.ones((2, 2), bool)
-    assert editing.removal_target(logits, labels, 3, region).tolist() == [[1, 1], [IGNORE, IGNORE]]
-    alone = np.full((2, 2), 3, np.uint8)
-    assert (editing.removal_target(logits, alone, 3, region) == 2).all()
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -18,6 +18,7 @@ from linsem.errors import InputError
 from linsem.looks import Looks
 from linsem.pixels import IGNORE
 from linsem.project import ProjectError, load_project
+from linsem.removal import GUESSED
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
@@ -263,24 +264,26 @@ def test_an_object_that_is_painted_in_part_gets_a_hint_and_no_green_line():
         assert hint in html.unescape(ended(report | {"hint": hint} | more))
 
 
-def test_a_category_is_gone_whatever_took_its_place(services):
-    """The target of a removal asks for the next most likely category, and another one will do."""
+def test_how_much_of_a_category_is_gone_is_said_while_it_is_removed_and_after(services):
+    """However much of what was asked for is there: another thing in its place will do."""
     session, fitted = bench_of(services)
     editing, track = edited(services, session, fitted)
-    labels, names = track.now.labels.copy(), [c.name for c in track.extractor.categories]
-    labels[:8], labels[8:] = 1, 0
-    track = replace(track, points=(*track.points[:-1], replace(track.now, labels=labels)))
-    other = np.where(np.arange(len(labels))[:, None] < 6, 2, labels).astype(np.uint8)
     report = {"agreement_before": 0.0, "agreement_after": 0.1, "outside_change": 1.0, "steps": 3}
-    frames = [EditFrame(track.now.rgb, each, track.now.ws, report) for each in (labels, other)]
-    more = {"removed": names[1]}
-    *_, (last, _, line) = editing._frames(track, iter(frames), 50, "", more)
-    assert f"75 % of '{names[1]}' is gone" in html.unescape(line) and "ls-idle" in line
+    more = {"removed": track.extractor.categories[1].name}
+
+    def frames(gone):
+        now = track.now
+        return iter([EditFrame(now.rgb, now.labels, now.ws, {**report, "gone": each}) for each in (0.0, gone)])
+
+    *_, (last, _, line) = editing._frames(track, frames(0.75), 50, "", more)
+    assert f"75 % of '{more['removed']}' is gone" in html.unescape(line) and "ls-good" in line
     assert last.now.report["gone"] == 0.75
-    running = list(editing._frames(track, iter(frames[1:]), 50, "", more))[1]
-    assert f"Step 3 of 50: 75 % of '{names[1]}' is gone." in html.unescape(running[2])
-    *_, (*_, line) = editing._frames(track, iter(frames[:1]), 50, "", more)
-    assert f"0 % of '{names[1]}' is gone" in html.unescape(line) and "ls-bad" in line
+    *_, (*_, line) = editing._frames(track, frames(0.75), 50, "", more | {"note": GUESSED})
+    assert "may be left" in line and "ls-idle" in line
+    running = list(editing._frames(track, iter(list(frames(0.75))[1:]), 50, "", more))[1]
+    assert f"Step 3 of 50: 75 % of '{more['removed']}' is gone." in html.unescape(running[2])
+    *_, (*_, line) = editing._frames(track, frames(0.0), 50, "", more)
+    assert f"0 % of '{more['removed']}' is gone" in html.unescape(line) and "ls-bad" in line
 
 
 def test_an_image_chosen_again_during_its_run_keeps_what_the_run_has_made(services, tab):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from linsem.edit import EditResult
 from linsem.extractor import load_extractor
 from linsem.fewshot import Annotation
 from linsem.generator import freeze, seed_z
@@ -17,6 +18,7 @@ from linsem.lab import (
     evidence,
     evidence_edit,
     evidence_fewshot,
+    evidence_removal,
     evidence_sample,
     evidence_setting,
     evidence_uncertainty,
@@ -110,7 +112,10 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
     [
         (["few-shot", "--count", "0"], "--count: expected at least 1"),
         (["sample", "--count", "-1"], "--count: expected at least 1"),
-        (["layers", "--count", "3"], "--count: expected at least 1, for few-shot, edit, sample, got 3 for layers"),
+        (
+            ["layers", "--count", "3"],
+            "--count: expected at least 1, for few-shot, edit, removal, sample, got 3 for layers",
+        ),
         (["edit", "--only", "ours", "our"], "--only: expected some of ours, ours_full, .*, got our"),
         (["scribbles", "--only", "ours"], "--only: expected some of nothing, got ours"),
     ],
@@ -127,6 +132,8 @@ def test_the_methods_that_can_be_chosen_are_those_there_are(setting):
     generator, teacher = load_generator("avatars-64"), load_teacher("avatars-64")
     assert tuple(evidence_sample.methods(generator, teacher, steps=1, inits=1, bank=1)) == evidence_sample.WAYS
     assert tuple(evidence_edit.methods(generator, teacher, 1)) == evidence_edit.WAYS
+    extractor = load_extractor("avatars-64", generator)
+    assert tuple(evidence_removal.methods(generator, extractor, extractor, 1)) == evidence_removal.WAYS
 
 
 def test_the_judge_counts_each_image_once_and_knows_the_teacher_from_noise(setting):
@@ -334,6 +341,32 @@ def test_methods_that_are_left_out_keep_their_rows_if_these_are_of_as_many_edits
     ):
         with pytest.raises(SystemExit, match="needs --out with this table"):
             evidence_edit.run(out=folder, only=["ours"], **other)
+
+
+def test_a_removal_is_judged_by_what_the_teacher_still_finds(monkeypatch, tmp_path):
+    toy = ToyGenerator()
+    teacher, extractor = FeatureTeacher(toy), toy.known_extractor()
+    monkeypatch.setattr(evidence_removal, "REMOVED", ("middle", "small"))
+    cases = evidence_removal.cases(toy, teacher, (extractor,), 2)
+    assert [case.category for case in cases] == ["middle", "small"] * 2
+    for case in cases:
+        k = [c.name for c in CATEGORIES].index(case.category)
+        assert (case.labels == k).mean() >= evidence_removal.LEAST and torch.equal(
+            case.before, toy.synthesize(case.ws[None])[0])  # fmt: skip
+    case, result = cases[1], EditResult(cases[1].before, cases[1].labels, cases[1].ws, {"gone": 1.0})
+    fooled = evidence_removal.judged(teacher, case, result, 2.0)
+    assert (fooled.gone, fooled.by_teacher, fooled.outside, fooled.done) == (1.0, 0.0, 0.0, False)
+    covered = toy.colors[0][None, :, None, None].expand_as(case.before)
+    had = torch.from_numpy(case.labels == 3)
+    gone = evidence_removal.judged(teacher, case, replace(result, image=torch.where(had, covered, case.before)), 2.0)
+    assert (gone.by_teacher, gone.outside, gone.done) == (1.0, 0.0, True)
+    all_over = evidence_removal.judged(teacher, case, replace(result, image=covered), 2.0)
+    assert all_over.by_teacher == 1.0 and all_over.outside > 6 and not all_over.done
+    row = evidence_removal._summary([fooled, gone, all_over])
+    assert row["gone by the teacher"] == pytest.approx(2 / 3, abs=1e-3) and row["done, small"] == row["done"]
+    with pytest.raises(ValueError, match="removal: only"):
+        evidence_removal.cases(toy, teacher, (replace(extractor, weights={**extractor.weights, "bias": torch.tensor(
+            [0.0, 0, 0, -99])}),), 2)  # fmt: skip
 
 
 def test_a_fit_can_reach_only_the_share_of_the_categories_that_its_images_show():

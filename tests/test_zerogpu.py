@@ -48,6 +48,9 @@ class Noted(Studio):
     def edit(self, *args, **options):
         return noted(super().edit(*args, **options))
 
+    def remove(self, *args, **options):
+        return noted(super().remove(*args, **options))
+
     def sample(self, *args, **options):
         return noted(super().sample(*args, **options))
 

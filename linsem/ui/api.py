@@ -18,8 +18,9 @@ from linsem.latents import load_latent, save_latents
 from linsem.masks import read_layout
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
+from linsem.removal import index_of
 from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
-from linsem.studio import SampleFrame
+from linsem.studio import EditFrame, SampleFrame
 from linsem.ui.errors import in_words
 from linsem.ui.files import uploaded
 from linsem.ui.services import Services, real, shares, whole
@@ -111,15 +112,22 @@ class Api:
         wished = read_label_map(path, chosen.categories, size=rgb.shape[:2])
         where = uploaded(region, "region")
         mask = None if where is None else read_region(where, rgb.shape[:2])
-        frame, every = None, max(1, steps // FRAMES)
-        frames = (each for each in self.gpu.edit(model, chosen, ws, wished.labels, mask, steps) if each.report)
-        for index, frame in enumerate(frames):
-            if index % every == 0:
-                yield frame.rgb, None, None, frame.report
-        labels = self.downloads.write("labels.png", write_label_map(frame.labels, chosen.categories))
-        path = self.downloads.path("latent.safetensors")
-        save_latents(path, frame.ws[None], model)
-        yield frame.rgb, labels, str(path), {**frame.report, "target": wished.report}
+        frames = self.gpu.edit(model, chosen, ws, wished.labels, mask, steps)
+        yield from self._edited(model, chosen, frames, steps, target=wished.report)
+
+    def remove(
+        self, model: str, category: str, seed: float, latent: str | None = None, psi: float = 0.7,
+        region: str | None = None, extractor: str | None = None, steps: float = 50,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
+        """Remove a category, by its name, from an image, in `region` (white; default: everywhere)."""
+        model = self.studio.check_model(model)
+        chosen = self._extractor(model, extractor)
+        steps = whole("steps", steps, 1, self.settings.max_steps)
+        index = index_of(category, chosen)
+        ws, rgb = self._start(model, seed, latent, psi)
+        where = uploaded(region, "region")
+        mask = None if where is None else read_region(where, rgb.shape[:2])
+        yield from self._edited(model, chosen, self.gpu.remove(model, chosen, ws, index, mask, steps), steps)
 
     def sample(
         self, model: str, layout: str | None, count: float, candidates: float, steps: float, seed: float,
@@ -174,6 +182,19 @@ class Api:
     def _extractor(self, model: str, file: str | None) -> Extractor:
         path = uploaded(file, "extractor")
         return self.studio.extractor(model, None if path is None else load_extractor(path))
+
+    def _edited(
+        self, model: str, chosen: Extractor, frames: Iterator[EditFrame], steps: int, **more: object
+    ) -> Iterator[tuple[object, ...]]:
+        """What the endpoints of edits return of its frames; `more` is added to the last report."""
+        frame, every = None, max(1, steps // FRAMES)
+        for index, frame in enumerate(each for each in frames if each.report):
+            if index % every == 0:
+                yield frame.rgb, None, None, frame.report
+        labels = self.downloads.write("labels.png", write_label_map(frame.labels, chosen.categories))
+        path = self.downloads.path("latent.safetensors")
+        save_latents(path, frame.ws[None], model)
+        yield frame.rgb, labels, str(path), {**frame.report, **more}
 
     def _start(self, model: str, seed: float, latent: str | None, psi: float) -> tuple[np.ndarray, np.ndarray]:
         """The ws (num_ws, w_dim) and the rgb of the image to start from."""
@@ -250,6 +271,10 @@ def build(services: Services) -> None:
         steps = _number(min(50, limits.max_steps), "most steps")
         asked = [model(), _number(0, "seed"), _file("latent, or nothing"), psi(), *files, steps]
         _endpoint(api.edit, asked, [_image("image"), _file("label map"), _file("latent"), _json("report")], long)
+        files = [_file("region: white may change, or nothing"), own()]
+        asked = [model(), _text("", "category, by its name"), _number(0, "seed"), _file("latent, or nothing"), psi()]
+        asked += [*files, _number(min(50, limits.max_steps), "most steps")]
+        _endpoint(api.remove, asked, [_image("image"), _file("label map"), _file("latent"), _json("report")], long)
         count = _number(min(4, limits.max_results), "results")
         asked = [model(), _file("layout: a label map, 255 for free"), count]
         asked += [

@@ -11,7 +11,6 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from linsem.categories import names_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
@@ -26,7 +25,7 @@ from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.categories import hex_color
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
-from linsem.ui.outcome import ended, going, gone, too_small
+from linsem.ui.outcome import ended, going, too_small
 from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
@@ -289,9 +288,6 @@ def _frame(
     steps asked for, because Stop may end the run there.
     """
     report = {**frame.report, **more}
-    if "removed" in more:
-        k = names_of(track.extractor.categories).index(more["removed"])
-        report["gone"] = gone(track.now.labels, frame.labels, k)
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
     track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish))
     if "of" not in more:

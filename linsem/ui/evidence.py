@@ -74,6 +74,13 @@ CHAPTERS = (
         {"edits.png": "Each block, from above: the image, the labels that were asked for, the image afterwards."},
     ),
     Chapter(
+        "Removing a category",
+        "Hats, glasses and beards, taken from images. In their place shall be what a similar sample shows there; "
+        "by the labels alone a hat is gone that is still to be seen.",
+        ("removal",),
+        {"removals.png": "Each block, from above: the image; the next most likely categories asked for; our way."},
+    ),
+    Chapter(
         "Images from a layout",
         "Layouts of drawings that no network has seen; the mIoU says how well the images obey them.",
         ("sample",),

@@ -20,7 +20,6 @@ from linsem.export import Labelled
 from linsem.extractor import Extractor
 from linsem.heap import give_back
 from linsem.palette import Category
-from linsem.pixels import IGNORE
 from linsem.studio import SAMPLES, EditFrame, Reading, SampleFrame, Studio
 from linsem.ui.errors import Refusal, in_words, said
 from linsem.ui.seen import Seen
@@ -124,7 +123,7 @@ class Accelerator:
         jobs = {
             "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
             "fit_and_read": lambda *args: _fit_and_read(studio, *args), "overview": studio.overview,
-            "suggest": studio.suggest, "edit": studio.edit, "remove": lambda *args: _remove(studio, *args),
+            "suggest": studio.suggest, "edit": studio.edit, "remove": studio.remove,
             "sample": studio.sample, "label": studio.label,
         }  # fmt: skip
 
@@ -209,7 +208,7 @@ class Accelerator:
         self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None,
         steps: int = 50,
     ) -> Iterator[EditFrame]:  # fmt: skip
-        """Edit an image to remove a category, within the region (default: everywhere)."""
+        """As `Studio.remove`."""
         return self._stream("remove", model, extractor, ws, category, region, steps)
 
     def sample(
@@ -251,14 +250,3 @@ def _fit_and_read(
 ) -> tuple[Extractor, Reading]:  # fmt: skip
     extractor = studio.fit(model, ws, labels, categories, start, bool(studio.settings.spread))
     return extractor, studio.read(model, extractor, [shown])
-
-
-def _remove(
-    studio: Studio, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None,
-    steps: int,
-) -> Iterator[EditFrame]:  # fmt: skip
-    target = studio.removal(model, extractor, ws, category, region)
-    if (target == IGNORE).all():
-        name = extractor.categories[category].name
-        raise InputError(f"there is no {name} in this image, so there is nothing to remove")
-    yield from studio.edit(model, extractor, ws, target, None, steps)

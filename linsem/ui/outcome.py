@@ -12,12 +12,6 @@ WHOLE = 0.5  # of the usual area of a category: with less than that painted, an 
 MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 
 
-def gone(before: np.ndarray, now: np.ndarray, category: int) -> float:
-    """The share of the pixels of a category, of labels (H, W) before, that have another one now."""
-    had = before == category
-    return float((now[had] != category).mean()) if had.any() else 1.0
-
-
 def too_small(before: np.ndarray, target: np.ndarray, extractor: Extractor) -> str:
     """A hint for an object of which only a small part is painted, in labels (H, W), 255 = unpainted; or "".
 
@@ -61,7 +55,7 @@ def ended(report: dict[str, object]) -> str:
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    kind = "idle" if hint or report.get("removed") else "good"  # what is left of it the labels may not see
+    kind = "idle" if hint or (note and report.get("removed")) else "good"  # noted: what is left they may not see
     return show.status(" ".join(filter(None, (line, more, hint))), kind if share >= 0.5 else "bad")
 
 
