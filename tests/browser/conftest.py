@@ -1,10 +1,31 @@
-"""One served app for all tests in a browser that need no other: starting it takes as long as a test."""
+"""One browser, a window of it, and a served app for all tests that need no other: starting takes as long as a test."""
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from gradio_client import Client
+from playwright.sync_api import sync_playwright
 from served import served
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for path in map(shutil.which, names) if path), None)  # else Playwright's own
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def window(chromium):
+    """A window that knows Gradio's scripts from the test before, and nothing else of it (`Visitor.close`)."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    yield context
+    context.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from gradio_client import Client
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from linsem.palette import parse_categories, read_label_map, write_label_map
 from linsem.seeds import parse_seeds
@@ -25,20 +24,13 @@ SLOW = 90_000  # milliseconds: a loaded machine is not a failure
 expect.set_options(timeout=SLOW)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 class Visitor:
-    """A separate browser, and the actions of a user in it."""
+    """A user of a browser of their own, or of the window that is given, which they leave as it was."""
 
-    def __init__(self, chromium, address, width=1280, dark=False):
-        self.context = chromium.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+    def __init__(self, chromium, address, width=1280, dark=False, window=None):
+        size = {"width": width, "height": 900}
+        self.context = window or chromium.new_context(viewport=size, accept_downloads=True)
+        self.window, self.address = window, address
         self.page, self.width, self.wrong = self.context.new_page(), width, []
         self.page.set_default_timeout(SLOW)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
@@ -96,15 +88,22 @@ class Visitor:
         return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
     def close(self):
-        self.context.close()
+        if self.window is None:
+            return self.context.close()
+        for page in self.window.pages:  # all of them, before what they kept is forgotten
+            page.close()
+        page = self.window.new_page()
+        page.goto(self.address + "theme.css")
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.close()
 
 
 @pytest.fixture
-def visitor(chromium, address):
-    each = Visitor(chromium, address)
+def visitor(chromium, address, window):
+    each = Visitor(chromium, address, window=window)
     yield each
-    assert each.wrong == []
     each.close()
+    assert each.wrong == []
 
 
 def label_two(visitor):
@@ -273,6 +272,15 @@ def an_image_to_edit(visitor):
     )
 
 
+def few_steps(visitor, steps=10):
+    """Ask for few steps of an edit: where it does not matter how far it comes."""
+    visitor.page.locator("button:visible", has_text=re.compile(r"^\s*Options")).first.click()
+    field = visitor.page.locator("#edit-steps input[type=number]")
+    field.fill(str(steps))
+    field.press("Enter")
+    visitor.until(lambda: field.input_value() == str(steps))
+
+
 def longer_hair(visitor):
     """Edit the image that is there, to the end."""
     an_image_to_edit(visitor)
@@ -375,6 +383,7 @@ def test_another_image_chosen_during_an_edit_is_the_one_that_stays(visitor):
     expect(visitor.page.locator("#edit-stop")).to_be_disabled()
     expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 4. Paint what should be there")
     expect(visitor.page.locator("#edit-frames .th button")).to_have_count(0)
+    few_steps(visitor)
     visitor.category("edit-painter", "hat")  # and the next run is of the image that is shown
     visitor.stroke("edit-painter", [(0.3, 0.1), (0.5, 0.05), (0.7, 0.1), (0.3, 0.15), (0.7, 0.15)])
     visitor.page.locator("#edit-run").click()
@@ -387,6 +396,7 @@ def test_an_edit_is_there_again_when_its_image_is_chosen_again(visitor):
     visitor.tab("Edit")
     an_image_to_edit(visitor)
     start = visitor.canvas("edit-painter", "image")
+    few_steps(visitor)
     longer_hair(visitor)
     visitor.until(lambda: not np.array_equal(visitor.canvas("edit-painter", "image"), start))
     done, edited = visitor.said("edit-status"), visitor.canvas("edit-painter", "image")

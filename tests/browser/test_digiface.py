@@ -11,10 +11,9 @@ import pytest
 from playwright.sync_api import expect
 
 from linsem.dcgan import DIGIFACE_ID
-from tests.browser.test_app import Visitor, chromium, label_two, picture
+from tests.browser.test_app import Visitor, few_steps, label_two, picture
 from tests.served import served
 
-__all__ = ["chromium"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target")
 
@@ -46,6 +45,7 @@ def test_label_segment_edit_and_sample(chromium, address):
     visitor.tab("Edit")
     visitor.page.locator("#edit-painter [data-part=view]").wait_for()
     expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
+    few_steps(visitor)
     visitor.category("edit-painter", "background")
     visitor.stroke("edit-painter", [(0.3, 0.04), (0.7, 0.04)])
     visitor.page.locator("#edit-run").click()

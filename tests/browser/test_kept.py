@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, an_image_to_edit, chromium, close_to, label_two, visitor
+from tests.browser.test_app import Visitor, an_image_to_edit, close_to, few_steps, label_two, visitor
 
-__all__ = ["chromium", "visitor"]
+__all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
 
@@ -107,6 +107,7 @@ def test_two_pages_of_a_browser_keep_their_work_apart(visitor, chromium, address
 def test_edits_are_kept_without_a_stroke_in_label(visitor):
     visitor.tab("Edit")
     expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
+    few_steps(visitor)
     visitor.category("edit-painter", "hair")
     visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
     visitor.page.locator("#edit-run").click()
@@ -163,6 +164,7 @@ def test_a_stroke_that_ends_after_its_image_has_made_room_brings_the_image_back(
 def test_strokes_of_an_edit_are_on_their_state_after_undo_and_redo(visitor):
     visitor.tab("Edit")
     an_image_to_edit(visitor)
+    few_steps(visitor)
     page = visitor.page
     visitor.category("edit-painter", "hair")
     visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
@@ -184,6 +186,7 @@ def test_strokes_of_an_edit_are_on_their_state_after_undo_and_redo(visitor):
 def test_two_steps_back_are_followed_and_an_edit_goes_on_from_there(visitor):
     visitor.tab("Edit")
     an_image_to_edit(visitor)
+    few_steps(visitor)
     page = visitor.page
     for place in (0.55, 0.7):
         visitor.category("edit-painter", "hair")

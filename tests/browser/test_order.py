@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, an_image_to_edit, begin_an_edit, chromium, visitor
+from tests.browser.test_app import Visitor, an_image_to_edit, begin_an_edit, visitor
 
-__all__ = ["chromium", "visitor"]
+__all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 HAT = [(0.3, 0.1), (0.5, 0.05), (0.7, 0.1)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 from linsem.palette import Category
 from linsem.ui.canvas import LabelPainter, PainterLabels, PainterState
@@ -115,21 +113,18 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for path in map(shutil.which, names) if path), None)  # else Playwright's own
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+def window(chromium):
+    """The window of all tests here that need no other."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    yield context
+    context.close()
 
 
 class Hand:
     """A page with the painter, controlled in image pixels."""
 
-    def __init__(self, desk, url, browser, query="?__theme=light", **context):
-        self.desk, self.noise, self.posts, self.foreign = desk, [], [], []
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **context})
+    def __init__(self, desk, url, context, query="?__theme=light"):
+        self.desk, self.noise, self.posts, self.foreign, self.context = desk, [], [], [], context
         self.page = page = self.context.new_page()
         page.on("console", self.hear)
         page.on("pageerror", lambda e: self.noise.append(str(e)))
@@ -220,17 +215,21 @@ class Hand:
 
 
 @pytest.fixture
-def open_hand(server, chromium):
+def open_hand(server, chromium, window):
     hands = []
     server[0].reset()
 
-    def opened(**context):
-        hands.append(Hand(*server, chromium, **context))
+    def opened(query="?__theme=light", **options):
+        size = {"viewport": {"width": 1280, "height": 1000}}
+        context = chromium.new_context(**{**size, **options}) if options else window
+        hands.append(Hand(*server, context, query))
         return hands[-1]
 
     yield opened
     for hand in hands:
-        hand.context.close()
+        hand.page.close()
+        if hand.context is not window:
+            hand.context.close()
     for hand in hands:
         assert hand.noise == [] and hand.foreign == []  # no error in the console, nothing fetched from elsewhere
 
@@ -543,11 +542,11 @@ def test_after_an_answer_the_painted_labels_are_what_a_button_gets(hand):
     assert np.array_equal(read.labels, labels) and (read.key, read.stamp) == ("one", 1)
 
 
-def test_fast_strokes_over_a_slow_server_lose_nothing(chromium):
+def test_fast_strokes_over_a_slow_server_lose_nothing(window):
     desk = Desk()
     demo, url = serve(desk, trigger_mode="always_last")
     try:
-        hand = Hand(desk, url, chromium)
+        hand = Hand(desk, url, window)
         desk.gate.clear()
         hand.size(1)
         hand.stroke((10.5, 4.5), (30.5, 4.5))
@@ -558,7 +557,7 @@ def test_fast_strokes_over_a_slow_server_lose_nothing(chromium):
         assert len(desk.seen) == 2  # the others were passed over, as meant
         hand.quiet()
         assert (hand.value_now().labels == 0).sum() == 9 * 21
-        hand.context.close()
+        hand.page.close()
     finally:
         demo.close()
 

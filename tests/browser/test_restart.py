@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import urllib.parse
 
 import numpy as np
 import pytest
 from gradio_client import Client
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, close_to, label_two
+from tests.browser.test_app import Visitor, close_to, few_steps, label_two
 from tests.served import start
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def visitor(tmp_path):
+def visitor(chromium, tmp_path):
     """A visitor of a server that can be killed."""
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     server = start(uploads)
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        each = Visitor(browser, server.address)
-        each.server = server
-        yield each
-        each.server.stop()
-        browser.close()
+    each = Visitor(chromium, server.address)
+    each.server = server
+    yield each
+    each.server.stop()
+    each.close()
 
 
 def restart(visitor):
@@ -88,6 +84,7 @@ def test_a_page_whose_server_died_in_an_edit_works_again(visitor):
     visitor.tab("Edit")
     expect(visitor.page.locator("#edit-strip [aria-selected=true]").first).to_be_visible()
     visitor.page.locator("#edit-painter [data-part=view]").wait_for()
+    few_steps(visitor)
     visitor.category("edit-painter", "hair")
     visitor.stroke("edit-painter", [(0.25, 0.55), (0.25, 0.8), (0.3, 0.6)])
     visitor.page.locator("#edit-run").click()
