@@ -17,9 +17,9 @@ from linsem.jump import Atlas, make_atlas
 from linsem.offers import ModelError
 from linsem.palette import Category, overlay, parse_categories, read_label_map, write_label_map
 from linsem.pixels import IGNORE, to_image, to_rgb
+from linsem.presence import add, iter_add, iter_remove, remove
 from linsem.project import Project, ProjectImage, load_project, save_project
 from linsem.publish import push_extractor
-from linsem.removal import iter_remove, remove
 from linsem.spread import spread
 from linsem.suggest import suggest_next
 from linsem.supervised import fit_supervised, iter_supervised
@@ -49,9 +49,11 @@ __all__ = [
     "Recipe",
     "SampleResult",
     "SampleStep",
+    "add",
     "edit",
     "fit_few_shot",
     "fit_supervised",
+    "iter_add",
     "iter_edit",
     "iter_export",
     "iter_few_shot",

@@ -122,7 +122,7 @@ def segment(args: argparse.Namespace) -> dict:
 
 
 def edit(args: argparse.Namespace) -> dict:
-    """Move one image until its labels follow the target, or a category is gone."""
+    """Move one image until its labels follow the target, or a category is there or gone."""
     studio, model = studio_of(args)
     extractor = extractor_of(studio, model, args)
     if args.latent:
@@ -132,20 +132,20 @@ def edit(args: argparse.Namespace) -> dict:
         drawn = studio.draw(model, [args.seed or 0], args.psi)
         ws, rgb = drawn[0][0], drawn[1][0]
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
-    gone, wish, notes = args.remove, None, []
-    if gone is None:
-        wish = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
-        notes = notes_of([args.target], [wish])
+    begin, wish, notes = studio.add if args.add else studio.remove, args.add or args.remove, []
+    if wish is None:
+        read = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
+        begin, wish, notes = studio.edit, read.labels, notes_of([args.target], [read])
     check_folder(args.out)
-    edits, wanted = (studio.remove, gone) if wish is None else (studio.edit, wish.labels)
     frame = None
     with stopping():
-        for each in edits(model, extractor, ws, wanted, region, args.steps):
+        for each in begin(model, extractor, ws, wish, region, args.steps):
             if each.sampled is not None:
                 tell(f"{each.sampled} of {SAMPLES} samples drawn, among which the edit may start")
                 continue
             frame = each
-            tell(f"step {frame.report['steps']}, agreement {frame.report['agreement_after']:.3f}")
+            told = next(name for name in ("gone", "there", "agreement_after") if name in frame.report)
+            tell(f"step {frame.report['steps']}, {told.removesuffix('_after')} {frame.report[told]:.3f}")
     if frame is None:
         raise KeyboardInterrupt
     out = folder(args.out)
@@ -274,6 +274,7 @@ def _add_searches(command: Command) -> None:
     each.add_argument("--latent", help="a latent file, instead of a seed; of several the best, or that of --seed")
     wish = each.add_mutually_exclusive_group(required=True)
     wish.add_argument("--target", help="a label map; 255 or transparent: no wish")
+    wish.add_argument("--add", metavar="CATEGORY", help="what shall be there, instead of a target")
     wish.add_argument("--remove", metavar="CATEGORY", help="what shall be gone, instead of a target")
     each.add_argument("--region", help="white: may change")
     each.add_argument("--extractor", help=READS)

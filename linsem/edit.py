@@ -26,7 +26,7 @@ from linsem.jump import Atlas, make_atlas
 __all__ = [
     "GROW", "EditError", "EditPlan", "EditResult", "affordable", "agreement", "check_atlas", "edit", "iter_edit",
     "iter_planned",
-    "outside_change", "plan_edit", "region_of", "wants_atlas",
+    "outside_change", "plan_edit", "region_of", "wants_atlas", "worth_atlas",
 ]  # fmt: skip
 
 STEPS, LR, PATIENCE = 50, 0.03, 20
@@ -145,7 +145,12 @@ def iter_planned(
 
 def wants_atlas(plan: EditPlan, steps: int) -> bool:
     """Whether an edit by default starts from samples: if there are labels to reach, and the time to draw them."""
-    return not plan.met and plan.labelled and steps >= WORTH and affordable(plan.generator)
+    return not plan.met and plan.labelled and worth_atlas(plan.generator, steps)
+
+
+def worth_atlas(generator: Generator, steps: int) -> bool:
+    """Whether an edit of so many steps is worth the time that the samples take."""
+    return steps >= WORTH and affordable(generator)
 
 
 def affordable(generator: Generator) -> bool:
@@ -163,6 +168,8 @@ def check_atlas(generator: Generator, extractor: Extractor, atlas: Atlas | bool 
     if atlas.generator_id is not None and atlas.generator_id != generator.id:
         expected = f"expected one of the generator {generator.id!r}, got one of {atlas.generator_id!r}"
         raise EditError(f"atlas: {expected}")
+    if atlas.w.shape[1] != generator.w_dim:
+        raise EditError(f"atlas: expected w of {generator.w_dim} numbers, as the generator's, got {atlas.w.shape[1]}")
     check_label("atlas", atlas, generator)
     check_categories("atlas", atlas.categories, extractor)
 

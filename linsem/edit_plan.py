@@ -85,7 +85,8 @@ def plan_edit(
     start = checked_ws(generator, ws)
     image, before = _seen(generator, extractor, start)
     region = opened_by(target, before, painted) if region is None else region
-    region = _checked_region(generator, region, target, painted)
+    region = checked_region(generator, region)
+    _check_wished(region, target, painted)
     wished = np.where(region, target, IGNORE).astype(np.uint8)
     painted = None if painted is None or not (painted & region).any() else painted & region
     keep = outside_weight(region)
@@ -141,9 +142,8 @@ def _checked_target(
     return target, note
 
 
-def _checked_region(
-    generator: Generator, region: np.ndarray, target: np.ndarray, painted: np.ndarray | None
-) -> np.ndarray:
+def checked_region(generator: Generator, region: np.ndarray) -> np.ndarray:
+    """A region as (H, W) bool; raises `EditError`."""
     size, region = tuple(generator.size), array("region", region, error=EditError)
     if not np.isfinite(region).all():  # NaN would count as white
         raise EditError("region: expected finite numbers, got others among them")
@@ -152,10 +152,13 @@ def _checked_region(
         raise EditError(f"region: expected a mask of {size}, got {region.shape}")
     if not region.any():
         raise EditError("the region is empty: mark where the image may change")
+    return region
+
+
+def _check_wished(region: np.ndarray, target: np.ndarray, painted: np.ndarray | None) -> None:
     wished = target != IGNORE if painted is None else (target != IGNORE) | painted
     if not (wished & region).any():
         raise EditError("no painted pixel lies inside the region: enlarge the region or paint inside it")
-    return region
 
 
 def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: np.ndarray | None) -> np.ndarray | None:

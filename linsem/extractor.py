@@ -102,7 +102,7 @@ class Extractor:
     @torch.no_grad()
     def predict(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
         """The most likely category of each pixel, with specks removed: (N, *size) uint8."""
-        return self.labels(_finite(self.logits(features, size))).cpu().numpy()
+        return self.labels(finite(self.logits(features, size))).cpu().numpy()
 
     def labels(self, logits: torch.Tensor) -> torch.Tensor:
         """The labels that `predict` gives for the logits (N, K, H, W) of whole images: (N, H, W) uint8."""
@@ -111,14 +111,14 @@ class Extractor:
     @torch.no_grad()
     def uncertainty(self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None) -> np.ndarray:
         """The uncertainty of each pixel, (N, *size) float32 in [0, 1]."""
-        return uncertainty_of(_finite(self.logits(features, size)), self.temperature).cpu().numpy()
+        return uncertainty_of(finite(self.logits(features, size)), self.temperature).cpu().numpy()
 
     @torch.no_grad()
     def read(
         self, features: Sequence[torch.Tensor], size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The results of `predict` and of `uncertainty`, from logits computed once."""
-        logits = _finite(self.logits(features, size))
+        logits = finite(self.logits(features, size))
         return self.labels(logits).cpu().numpy(), uncertainty_of(logits, self.temperature).cpu().numpy()
 
     def to(self, device: torch.device | str) -> Extractor:
@@ -138,7 +138,7 @@ class Extractor:
         self.__dict__["weights"] = {name: torch.from_numpy(w) for name, w in state["weights"].items()}
 
 
-def _finite(logits: torch.Tensor) -> torch.Tensor:
+def finite(logits: torch.Tensor) -> torch.Tensor:
     """Return logits (N, K, H, W); raise `ExtractorError` unless all are finite.
 
     Otherwise a single class would win every comparison.

@@ -6,34 +6,28 @@ frozen values. It holds no user state, and no request modifies a network.
 
 from __future__ import annotations
 
-from collections.abc import Generator as Yielding
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from linsem import zoo
-from linsem.bank import Banks, bank_key, cache_folder
-from linsem.categories import names_of
+from linsem.bank import Banks, cache_folder
 from linsem.conditional import CANDIDATES, STEPS, iter_sample
 from linsem.device import device_of, precision_of
-from linsem.edit import SAMPLES, EditPlan, iter_planned, plan_edit, wants_atlas
+from linsem.edits import Edits
 from linsem.errors import InputError
 from linsem.export import Labelled, iter_labelled
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor
 from linsem.fewshot import Annotation, iter_few_shot
 from linsem.frames import EditFrame, Reading, SampleFrame
 from linsem.generator import Generator, seed_z
-from linsem.jump import Atlas, make_atlas
 from linsem.looks import Looks
 from linsem.offers import with_assets
 from linsem.once import Once
 from linsem.palette import Category
-from linsem.pixels import resize_labels, to_rgb
-from linsem.recent import Recent
-from linsem.removal import plan_removal, removing
+from linsem.pixels import resize_labels
 from linsem.settings import Settings
 from linsem.spread import PIXELS, PIXELS_OF_ONE, Spreads, guess, to_spread
 from linsem.suggest import least_like, suggest_next
@@ -43,7 +37,6 @@ __all__ = ["EditFrame", "Reading", "SampleFrame", "Studio"]
 
 BATCH = 8
 MODELS = 8  # generators in memory, each with its features; the least recently used are loaded again when needed
-ATLAS_BYTES = 16 << 20  # of atlases in memory, a megabyte each
 DRAW_EVERY = 3  # moves between the images of a sampling
 
 
@@ -59,7 +52,7 @@ class Studio:
         self._fetched: dict[str, Path] = {}
         self._spreads = Spreads()
         self._banks = Banks(cache_folder(self.settings.cache))
-        self._atlases: Recent[Atlas] = Recent(ATLAS_BYTES)
+        self._edits = Edits(self._banks)
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -238,31 +231,37 @@ class Studio:
         With an extractor that has not been edited with before, there are frames before the first step (`EditFrame`).
         `wish` are the colours and the `enough` of `linsem.iter_edit`.
         """
-        generator, (_, ready) = self.generator(model), self._ready(model, extractor)
-        start = torch.from_numpy(self._checked_ws(generator, ws))
-        plan = plan_edit(generator, ready, start, target, region, **wish)
-        atlas = (yield from self._atlas(model, plan)) if wants_atlas(plan, steps) else False
-        for each in iter_planned(plan, steps=steps, atlas=atlas):
-            yield EditFrame.of(each)
+        return self._edits.edit(*self._to_edit(model, extractor, ws), target, region, steps, **wish)
 
     def remove(
         self,
         model: str,
         extractor: Extractor,
         ws: np.ndarray,
-        category: int,
+        category: int | str,
         region: np.ndarray | None = None,
         steps: int = 50,
     ) -> Iterator[EditFrame]:
-        """Remove a category from an image, within the region (default: everywhere); frames as those of `edit`."""
-        generator, (_, ready) = self.generator(model), self._ready(model, extractor)
-        start = torch.from_numpy(self._checked_ws(generator, ws))
-        plan = plan_removal(generator, ready, start, category, region)
-        atlas = (yield from self._atlas(model, plan)) if wants_atlas(plan, steps) else None
-        if atlas is not None:
-            plan = plan_removal(generator, ready, start, category, region, atlas)
-        for each in removing(plan, category, iter_planned(plan, steps=steps, atlas=atlas or False)):
-            yield EditFrame.of(each)
+        """Take a category, by its number or its name, out of an image; frames as those of `edit`.
+
+        Their reports say how much of it is `gone`.
+        """
+        return self._edits.remove(*self._to_edit(model, extractor, ws), category, region, steps)
+
+    def add(
+        self,
+        model: str,
+        extractor: Extractor,
+        ws: np.ndarray,
+        category: int | str,
+        region: np.ndarray | None = None,
+        steps: int = 50,
+    ) -> Iterator[EditFrame]:
+        """Bring a category, by its number or its name, into an image, as a sample has it; frames as those of `edit`.
+
+        Their reports say how much of it is `there`.
+        """
+        return self._edits.add(*self._to_edit(model, extractor, ws), category, region, steps)
 
     def sample(
         self,
@@ -303,19 +302,9 @@ class Studio:
         name = zoo.split_label(model)[0]
         return self._looks.get(name, load)
 
-    def _atlas(self, model: str, plan: EditPlan) -> Yielding[EditFrame, None, Atlas]:
-        """The atlas for an edit, the most recent ones cached; yields frames while its samples are drawn."""
+    def _to_edit(self, model: str, extractor: Extractor, ws: np.ndarray) -> tuple[Generator, Extractor, torch.Tensor]:
         generator = self.generator(model)
-        key = bank_key(generator, plan.extractor, range(SAMPLES), 1.0)
-        atlas = self._atlases.find(key.encode())
-        if atlas is not None:  # the key is of labels, not of their names, which may have been changed since
-            return replace(atlas, categories=names_of(plan.extractor.categories))
-        rgb, ws = to_rgb(plan.image)[0], plan.ws[0].cpu().numpy()
-        for bank in self._banks.grow(generator, plan.extractor, range(SAMPLES), key=key):
-            yield EditFrame(rgb, plan.labels, ws, {}, len(bank.seeds))
-        atlas = make_atlas(generator, bank)
-        self._atlases.keep(key.encode(), atlas, bank.labels.nbytes + atlas.w.nbytes + atlas.basis.nbytes)
-        return atlas
+        return generator, self._ready(model, extractor)[1], torch.from_numpy(self._checked_ws(generator, ws))
 
     def _ready(self, model: str, extractor: Extractor) -> tuple[Looks, Extractor]:
         looks = self._looks_of(model)

@@ -47,6 +47,7 @@ PARAMETERS = {
     "fit": ("model", "seeds", "maps", "categories", "psi"),
     "segment": ("model", "seeds", "psi", "extractor?"),
     "edit": ("model", "whole", "latent?", "psi", "map", "region?", "extractor?", "whole"),
+    "add": ("model", "name", "whole", "latent?", "psi", "region?", "extractor?", "whole"),
     "remove": ("model", "name", "whole", "latent?", "psi", "region?", "extractor?", "whole"),
     "sample": ("model", "map", "whole", "whole", "whole", "whole", "extractor?", "whole?"),
     "export": ("model", "extractor?", "whole", "whole", "psi"),
@@ -179,6 +180,7 @@ class Attack:
         return {
             "models": [], "generate": [self.model, "1", 0.7], "fit": [self.model, "0", [label], None, 0.7],
             "segment": [self.model, "1", 0.7, None], "edit": [self.model, 0, None, 0.7, label, None, None, 1],
+            "add": [self.model, "skin", 0, None, 0.7, None, None, 1],
             "remove": [self.model, "background", 0, None, 0.7, None, None, 1],
             "sample": [self.model, label, 1, 2, 0, 0, None, 5], "export": [self.model, None, 1, 0, 0.7],
         }[endpoint]  # fmt: skip

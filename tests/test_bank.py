@@ -191,7 +191,7 @@ def test_the_folder_is_the_given_one_or_the_user_s(monkeypatch, tmp_path):
 
 
 def test_the_studio_keeps_the_banks_of_samplings_and_of_edits(monkeypatch, tmp_path):
-    monkeypatch.setattr("linsem.studio.SAMPLES", 8)
+    monkeypatch.setattr("linsem.edits.SAMPLES", 8)
     studio = Studio(Settings(cache=str(tmp_path)))
     model = "avatars-64"
     extractor = studio.shipped(model)

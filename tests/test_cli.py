@@ -92,15 +92,22 @@ def test_an_edit_obeys_more_than_before_and_its_latent_draws_it_again(run, tmp_p
     assert again["agreement_before"] == pytest.approx(report["agreement_after"], abs=0.01)
 
 
-def test_a_category_is_removed_by_its_name(run, tmp_path, capsys):
+def test_a_category_is_taken_out_by_its_name_or_brought_in(run, tmp_path, capsys):
     fitted(run, tmp_path)
-    options = ("--extractor", tmp_path / "mine.safetensors", "--steps", 30, "--out", tmp_path / "edited")
-    report = run("edit", "--seed", 0, "--remove", CATEGORIES[1].name, *options)
-    assert 0 < report["gone"] <= 1 and report["notes"] == []
-    before, after = (read_label_map(tmp_path / name, CATEGORIES).labels for name in ("map0.png", "edited/labels.png"))
-    assert (after == 1).sum() < (before == 1).sum()
-    assert cli.main(["edit", "--remove", "halo", *map(str, options)]) == 2
-    assert "category: expected one of" in capsys.readouterr().err
+    options = ("--extractor", tmp_path / "mine.safetensors", "--steps", 30)
+    report = run("edit", "--seed", 0, "--remove", CATEGORIES[1].name, *options, "--out", tmp_path / "without")
+    assert 0 < report["gone"] <= 1
+    latent = ("--latent", tmp_path / "without" / "latent.safetensors")
+    again = run("edit", *latent, "--add", CATEGORIES[1].name, *options, "--out", tmp_path / "with")
+    assert 0 < again["there"] <= 1
+    area = [
+        (read_label_map(tmp_path / name, CATEGORIES).labels == 1).sum()
+        for name in ("map0.png", "without/labels.png", "with/labels.png")
+    ]
+    assert area[1] < min(area[0], area[2])
+    for option in ("--add", "--remove"):
+        assert cli.main(["edit", option, "halo", *map(str, options)]) == 2
+        assert "category: expected one of" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["edit", "--remove", "halo", "--target", "map.png"])
 

@@ -17,8 +17,8 @@ from linsem import track
 from linsem.errors import InputError
 from linsem.looks import Looks
 from linsem.pixels import IGNORE
+from linsem.presence import GUESSED
 from linsem.project import ProjectError, load_project
-from linsem.removal import GUESSED
 from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
@@ -139,7 +139,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
         ),
         ({"steps": 4, "note": "the whole image may change: nothing is held"}, "The whole image may change", "{"),
         ({"steps": 4, "note": ""}, "4 steps", "Nothing to do"),
-        ({"steps": 4, "removed": "hat"}, "92 % of &#x27;hat&#x27; is gone", "strokes"),
+        ({"steps": 4, "added": "hat", "there": 0.9}, "90 % of &#x27;hat&#x27; is there", "strokes"),
         ({"steps": 4, "removed": "hat", "gone": 1.0}, "100 % of &#x27;hat&#x27; is gone. Elsewhere", "before"),
         ({"steps": 7, "of": 50, "left_out": "Note: no hat."}, "Stopped after 7 of 50 steps: 92 % of your", "ls-good"),
         ({"steps": 4, "note": "x", "left_out": "Note: no hat."}, "2.0\u00a0s. Note: no hat.", "X."),
@@ -244,7 +244,7 @@ def test_opening_a_project_draws_its_seeds_at_once(services, monkeypatch):
 def test_stopping_a_removal_tells_of_the_removal():
     report = {"agreement_after": 0.4, "steps": 7, "of": 50}
     assert "40 % of your strokes are matched" in ended(report)
-    assert "40 % of 'hat' is gone" in html.unescape(ended(report | {"removed": "hat"}))
+    assert "40 % of 'hat' is gone" in html.unescape(ended(report | {"removed": "hat", "gone": 0.4}))
 
 
 def test_an_object_that_is_painted_in_part_gets_a_hint_and_no_green_line():

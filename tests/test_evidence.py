@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from linsem.edit import EditResult
+from linsem.errors import InputError
 from linsem.extractor import load_extractor
 from linsem.fewshot import Annotation
 from linsem.generator import freeze, seed_z
@@ -18,7 +19,7 @@ from linsem.lab import (
     evidence,
     evidence_edit,
     evidence_fewshot,
-    evidence_removal,
+    evidence_presence,
     evidence_sample,
     evidence_setting,
     evidence_uncertainty,
@@ -34,6 +35,7 @@ from linsem.pixels import IGNORE
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.teacher import load_teacher
 from linsem.zoo import load_generator
+from tests.test_presence import Sometimes
 from tests.toys import CATEGORIES, ToyGenerator
 
 
@@ -114,7 +116,7 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
         (["sample", "--count", "-1"], "--count: expected at least 1"),
         (
             ["layers", "--count", "3"],
-            "--count: expected at least 1, for few-shot, edit, removal, sample, got 3 for layers",
+            "--count: expected at least 1, for few-shot, edit, presence, sample, got 3 for layers",
         ),
         (["edit", "--only", "ours", "our"], "--only: expected some of ours, ours_full, .*, got our"),
         (["scribbles", "--only", "ours"], "--only: expected some of nothing, got ours"),
@@ -133,7 +135,7 @@ def test_the_methods_that_can_be_chosen_are_those_there_are(setting):
     assert tuple(evidence_sample.methods(generator, teacher, steps=1, inits=1, bank=1)) == evidence_sample.WAYS
     assert tuple(evidence_edit.methods(generator, teacher, 1)) == evidence_edit.WAYS
     extractor = load_extractor("avatars-64", generator)
-    assert tuple(evidence_removal.methods(generator, extractor, extractor, 1)) == evidence_removal.WAYS
+    assert tuple(evidence_presence.methods(generator, extractor, extractor, 1)) == evidence_presence.WAYS
 
 
 def test_the_judge_counts_each_image_once_and_knows_the_teacher_from_noise(setting):
@@ -343,30 +345,41 @@ def test_methods_that_are_left_out_keep_their_rows_if_these_are_of_as_many_edits
             evidence_edit.run(out=folder, only=["ours"], **other)
 
 
-def test_a_removal_is_judged_by_what_the_teacher_still_finds(monkeypatch, tmp_path):
-    toy = ToyGenerator()
+def test_what_is_taken_out_or_brought_in_is_judged_by_the_teacher(monkeypatch):
+    toy = Sometimes()
     teacher, extractor = FeatureTeacher(toy), toy.known_extractor()
-    monkeypatch.setattr(evidence_removal, "REMOVED", ("middle", "small"))
-    cases = evidence_removal.cases(toy, teacher, (extractor,), 2)
-    assert [case.category for case in cases] == ["middle", "small"] * 2
-    for case in cases:
-        k = [c.name for c in CATEGORIES].index(case.category)
-        assert (case.labels == k).mean() >= evidence_removal.LEAST and torch.equal(
-            case.before, toy.synthesize(case.ws[None])[0])  # fmt: skip
-    case, result = cases[1], EditResult(cases[1].before, cases[1].labels, cases[1].ws, {"gone": 1.0})
-    fooled = evidence_removal.judged(teacher, case, result, 2.0)
-    assert (fooled.gone, fooled.by_teacher, fooled.outside, fooled.done) == (1.0, 0.0, 0.0, False)
+    monkeypatch.setattr(evidence_presence, "CATEGORIES", ("small",))
+    showing, lacking = evidence_presence.cases(toy, teacher, (extractor,), 2)
+    for cases, there in ((showing, True), (lacking, False)):
+        assert [case.category for case in cases] == ["small"] * 2
+        for case in cases:
+            k = [c.name for c in CATEGORIES].index(case.category)
+            found = int((teacher(case.before)[0].numpy() == k).sum())
+            assert case.area == found and (found > 0) == there
+            assert torch.equal(case.before, toy.synthesize(case.ws[None])[0])
+
+    def verdict(case, image, wished=None, **report):
+        result = EditResult(image, np.zeros(0), case.ws, {"outside_change": 1.0, "seconds": 2.0, **report})
+        return evidence_presence.judged(teacher, case, result, wished)
+
+    case = showing[0]
+    fooled = verdict(case, case.before, gone=1.0)
+    assert (fooled.by_labels, fooled.by_teacher, fooled.done) == (1.0, 0.0, False)
     covered = toy.colors[0][None, :, None, None].expand_as(case.before)
-    had = torch.from_numpy(case.labels == 3)
-    gone = evidence_removal.judged(teacher, case, replace(result, image=torch.where(had, covered, case.before)), 2.0)
-    assert (gone.by_teacher, gone.outside, gone.done) == (1.0, 0.0, True)
-    all_over = evidence_removal.judged(teacher, case, replace(result, image=covered), 2.0)
-    assert all_over.by_teacher == 1.0 and all_over.outside > 6 and not all_over.done
-    row = evidence_removal._summary([fooled, gone, all_over])
-    assert row["gone by the teacher"] == pytest.approx(2 / 3, abs=1e-3) and row["done, small"] == row["done"]
-    with pytest.raises(ValueError, match="removal: only"):
-        evidence_removal.cases(toy, teacher, (replace(extractor, weights={**extractor.weights, "bias": torch.tensor(
-            [0.0, 0, 0, -99])}),), 2)  # fmt: skip
+    gone, lavish = verdict(case, covered, gone=1.0), verdict(case, covered, gone=1.0, outside_change=9.0)
+    assert gone.by_teacher == lavish.by_teacher == 1.0 and gone.done and not lavish.done
+    row = evidence_presence._summary([fooled, gone, lavish])
+    assert row["by the teacher"] == pytest.approx(2 / 3, abs=1e-3) and row["done, small"] == row["done"] == 0.333
+    case, wished = lacking[0], np.zeros(toy.size, bool)
+    wished[:4] = True
+    brought = torch.where(torch.from_numpy(wished), toy.colors[3][None, :, None, None], case.before)
+    assert verdict(case, brought, wished, there=1.0).done and not verdict(case, case.before, wished, there=1.0).done
+    blind = replace(extractor, weights={**extractor.weights, "bias": torch.tensor([0.0, 0, 0, -99])})
+    with pytest.raises(ValueError, match="presence: only"):
+        evidence_presence.cases(toy, teacher, (blind,), 2)
+    monkeypatch.setattr(evidence_presence, "CATEGORIES", ("hat",))
+    with pytest.raises(InputError, match="presence: expected a teacher that finds hat, got background"):
+        evidence_presence.cases(toy, teacher, (extractor,), 2)
 
 
 def test_a_fit_can_reach_only_the_share_of_the_categories_that_its_images_show():

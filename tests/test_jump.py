@@ -102,8 +102,8 @@ def test_what_holds_is_the_anchor_and_not_the_start(toy, extractor):
 
 def test_the_studio_makes_an_atlas_once_and_only_for_edits_that_use_it(monkeypatch):
     made = []
-    monkeypatch.setattr("linsem.studio.SAMPLES", 20)
-    monkeypatch.setattr("linsem.studio.make_atlas", lambda *a: made.append(1) or jump.make_atlas(*a))
+    monkeypatch.setattr("linsem.edits.SAMPLES", 20)
+    monkeypatch.setattr("linsem.edits.make_atlas", lambda *a: made.append(1) or jump.make_atlas(*a))
     monkeypatch.setattr(editing, "WORTH", 2)
     studio, drawn = Studio(), []
 

@@ -33,8 +33,8 @@ from tests.served import free_port
 from tests.standin_zerogpu import Space, running_space
 from tests.toys import CATEGORIES, ToyGenerator, scribbles
 
-JOBS = ("draw", "render", "fit", "read", "fit_and_read", "overview", "suggest", "edit", "remove", "sample", "label")
-STREAMS = ("edit", "remove", "sample", "label")
+STREAMS = ("edit", "remove", "add", "sample", "label")
+JOBS = ("draw", "render", "fit", "read", "fit_and_read", "overview", "suggest", *STREAMS)
 PATIENT = {"timeout": 120}
 STEP = 0.04  # minimum seconds per step, so that a stream can be stopped between two
 
@@ -50,6 +50,9 @@ class Noted(Studio):
 
     def remove(self, *args, **options):
         return noted(super().remove(*args, **options))
+
+    def add(self, *args, **options):
+        return noted(super().add(*args, **options))
 
     def sample(self, *args, **options):
         return noted(super().sample(*args, **options))
@@ -298,6 +301,7 @@ def cases(here):
         "suggest": ("toy", list(range(10, 40)), 3, 0.7, list(ws)),
         "edit": ("toy", extractor, ws[0], labels[1], np.ones((32, 32), bool), 30),
         "remove": ("toy", extractor, ws[0], 3, None, 30),
+        "add": ("toy", extractor, ws[0], 3, None, 30),
         "sample": ("toy", extractor, labels[0], 2, 12, 30, 0, 1.0),
         "label": ("toy", extractor, range(PART), 0.7),
     }
@@ -350,7 +354,7 @@ def test_more_work_asks_for_more_seconds(cases):
         args = list(cases[job])
         args[at] = list(args[at]) * 8
         assert job_seconds(job, *args) > job_seconds(job, *cases[job])
-    for job, at in (("edit", 5), ("remove", 5), ("sample", 5), ("sample", 3), ("sample", 4)):
+    for job, at in (("edit", 5), ("remove", 5), ("add", 5), ("sample", 5), ("sample", 3), ("sample", 4)):
         args = list(cases[job])
         args[at] *= 10
         assert job_seconds(job, *args) > job_seconds(job, *cases[job])
@@ -423,7 +427,7 @@ def test_an_error_in_a_worker_arrives_as_a_sentence(space, cases):
     model, extractor, ws, target, region, _ = cases["edit"]
     with pytest.raises(gr.Error, match=r"nothing is painted|Nothing is painted"):
         space(run, "edit", model, extractor, ws, np.full_like(target, 255), region, 3)
-    with pytest.raises(gr.Error, match="There is no small in this image"):
+    with pytest.raises(gr.Error, match="The region is empty"):
         space(run, "remove", model, extractor, ws, 3, np.zeros((32, 32), bool))
 
 

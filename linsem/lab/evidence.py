@@ -2,9 +2,9 @@
 
     python -m linsem.lab.evidence extractors [MODEL] [--quick] [--json] [--out assets/evidence]
 
-Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, removal, sample. `--quick` takes minutes rather than
-hours, `--json` makes the last line one JSON object, and with `--out` the table is written as CSV and Markdown, plots as
-PNG. The files of models other than avatars-128 have the model's name in theirs.
+Tables: extractors, few-shot, scribbles, uncertainty, layers, edit, presence, sample. `--quick` takes minutes rather
+than hours, `--json` makes the last line one JSON object, and with `--out` the table is written as CSV and Markdown,
+plots as PNG. The files of models other than avatars-128 have the model's name in theirs.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ TABLES = {
     "uncertainty": "linsem.lab.evidence_uncertainty",
     "layers": "linsem.lab.evidence_layers",
     "edit": "linsem.lab.evidence_edit",
-    "removal": "linsem.lab.evidence_removal",
+    "presence": "linsem.lab.evidence_presence",
     "sample": "linsem.lab.evidence_sample",
 }
-COMPARED = ("few-shot", "edit", "removal", "sample")  # methods: some of them may be run, on so many cases
+COMPARED = ("few-shot", "edit", "presence", "sample")  # methods: some of them may be run, on so many cases
 
 
 def named(table: Table, model: str) -> Table:
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--count",
         type=int,
         help="few-shot: how many repeats (5; quick: 2); edit, sample: how many edits or layouts "
-        "(100; quick: 14, 6); removal: how many of each category (20; quick: 4)",
+        "(100; quick: 14, 6); presence: how many of each category (15; quick: 3)",
     )
     parser.add_argument(
         "--only",

@@ -17,8 +17,8 @@ from linsem.extractor import Extractor, findable, load_extractor, save_extractor
 from linsem.latents import load_latent, save_latents
 from linsem.masks import read_layout
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
+from linsem.presence import index_of
 from linsem.regions import read_region
-from linsem.removal import index_of
 from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.studio import EditFrame, SampleFrame
 from linsem.ui.errors import in_words
@@ -115,19 +115,19 @@ class Api:
         frames = self.gpu.edit(model, chosen, ws, wished.labels, mask, steps)
         yield from self._edited(model, chosen, frames, steps, target=wished.report)
 
+    def add(
+        self, model: str, category: str, seed: float, latent: str | None = None, psi: float = 0.7,
+        region: str | None = None, extractor: str | None = None, steps: float = 50,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
+        """Bring a category, by its name, into an image, as another one has it, in `region` (white)."""
+        yield from self._whole(self.gpu.add, model, category, seed, latent, psi, region, extractor, steps)
+
     def remove(
         self, model: str, category: str, seed: float, latent: str | None = None, psi: float = 0.7,
         region: str | None = None, extractor: str | None = None, steps: float = 50,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Remove a category, by its name, from an image, in `region` (white; default: everywhere)."""
-        model = self.studio.check_model(model)
-        chosen = self._extractor(model, extractor)
-        steps = whole("steps", steps, 1, self.settings.max_steps)
-        index = index_of(category, chosen)
-        ws, rgb = self._start(model, seed, latent, psi)
-        where = uploaded(region, "region")
-        mask = None if where is None else read_region(where, rgb.shape[:2])
-        yield from self._edited(model, chosen, self.gpu.remove(model, chosen, ws, index, mask, steps), steps)
+        """Take a category, by its name, out of an image, in `region` (white; default: everywhere)."""
+        yield from self._whole(self.gpu.remove, model, category, seed, latent, psi, region, extractor, steps)
 
     def sample(
         self, model: str, layout: str | None, count: float, candidates: float, steps: float, seed: float,
@@ -182,6 +182,19 @@ class Api:
     def _extractor(self, model: str, file: str | None) -> Extractor:
         path = uploaded(file, "extractor")
         return self.studio.extractor(model, None if path is None else load_extractor(path))
+
+    def _whole(
+        self, begin: Callable, model: str, category: str, seed: float, latent: str | None, psi: float,
+        region: str | None, extractor: str | None, steps: float,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
+        """Bring in a category, or take it out."""
+        model = self.studio.check_model(model)
+        chosen = self._extractor(model, extractor)
+        steps, index = whole("steps", steps, 1, self.settings.max_steps), index_of(category, chosen)
+        ws, rgb = self._start(model, seed, latent, psi)
+        where = uploaded(region, "region")
+        mask = None if where is None else read_region(where, rgb.shape[:2])
+        yield from self._edited(model, chosen, begin(model, chosen, ws, index, mask, steps), steps)
 
     def _edited(
         self, model: str, chosen: Extractor, frames: Iterator[EditFrame], steps: int, **more: object
@@ -271,10 +284,15 @@ def build(services: Services) -> None:
         steps = _number(min(50, limits.max_steps), "most steps")
         asked = [model(), _number(0, "seed"), _file("latent, or nothing"), psi(), *files, steps]
         _endpoint(api.edit, asked, [_image("image"), _file("label map"), _file("latent"), _json("report")], long)
-        files = [_file("region: white may change, or nothing"), own()]
-        asked = [model(), _text("", "category, by its name"), _number(0, "seed"), _file("latent, or nothing"), psi()]
-        asked += [*files, _number(min(50, limits.max_steps), "most steps")]
-        _endpoint(api.remove, asked, [_image("image"), _file("label map"), _file("latent"), _json("report")], long)
+        for endpoint in (api.add, api.remove):
+            asked = [model(), _text("", "category, by its name"), _number(0, "seed"), _file("latent, or nothing")]
+            asked += [
+                psi(),
+                _file("region: white may change, or nothing"),
+                own(),
+                _number(min(50, limits.max_steps), "most steps"),
+            ]
+            _endpoint(endpoint, asked, [_image("image"), _file("label map"), _file("latent"), _json("report")], long)
         count = _number(min(4, limits.max_results), "results")
         asked = [model(), _file("layout: a label map, 255 for free"), count]
         asked += [

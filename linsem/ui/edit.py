@@ -61,10 +61,10 @@ class _Wiring:
         self.visited = gr.State(None)  # what `visit` found, which `arrived` takes over unless the track has changed
         self.settle = (
             [self.track, at.painter],
-            [at.painter, at.slider, at.undo, at.redo, at.gone, *at.files, self.shown],
+            [at.painter, at.slider, at.undo, at.redo, at.lacking, at.gone, *at.files, self.shown],
         )
         self.changed = [self.track, at.frames, at.line]
-        self.busy = [at.run, at.remove, at.undo, at.redo, at.stop]
+        self.busy = [at.run, at.add, at.remove, at.undo, at.redo, at.stop]
         self.quiet = {**services.short, "show_progress": "hidden"}
 
     def wire(self, tab: gr.Tab) -> None:
@@ -124,14 +124,20 @@ class _Wiring:
     def _wire_runs(self) -> None:
         at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
         wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color]
-        for button in (at.run, at.remove):
+        for button in (at.run, at.add, at.remove):
             # In the browser, and before the run: a later listener of the same click would wait for the run to end.
-            started = busy(False, False, False, False, True)
+            started = busy(False, False, False, False, False, True)
             button.click(None, None, [*self.busy, at.line], js=started, api_visibility="private")
         made = [self.made, at.frames, at.line]
         self.going = [
             on(at.run.click, self._current(logic.run), [*self.who, *wishes], made, **long),
-            on(at.remove.click, self._current(logic.remove), [*self.who, self.track, at.gone, at.steps], made, **long),
+            *[
+                on(button.click, self._current(runs), [*self.who, self.track, which, at.steps], made, **long)
+                for button, runs, which in (
+                    (at.add, logic.add, at.lacking),
+                    (at.remove, logic.remove, at.gone),
+                )
+            ],
         ]
         for each in self.going:
             settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet, **LAST)
@@ -171,7 +177,7 @@ class _Wiring:
 
         def states(now: Track | None) -> list[gr.Button]:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
-            return [gr.Button(interactive=free) for free in (True, True, position > 0, position < last, False)]
+            return [gr.Button(interactive=free) for free in (True, True, True, position > 0, position < last, False)]
 
         on(after, states, [self.track], self.busy, **ALWAYS, **LAST)
 

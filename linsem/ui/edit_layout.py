@@ -69,15 +69,23 @@ class EditLayout:
         with gr.Row(elem_classes="ls-tight"):
             self.undo = gr.Button("Undo edit", size="sm", interactive=False, elem_id="edit-undo", min_width=100)
             self.redo = gr.Button("Redo edit", size="sm", interactive=False, elem_id="edit-redo", min_width=100)
+        self._whole()
         self.slider = Compare(elem_id="edit-slider")
         with gr.Row(elem_classes="ls-tight"):
             self.files = [
                 gr.DownloadButton(f"Download {name}", size="sm", interactive=False, min_width=110)
                 for name in ("image", "labels", "latent")
             ]
-        with gr.Row(elem_classes="ls-tight ls-end"):
-            self.gone = gr.Dropdown([], label="Remove a category", elem_id="edit-gone", scale=2, min_width=140)
-            self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=100)
+
+    def _whole(self) -> None:
+        """What needs no painting."""
+        with gr.Row(elem_classes="ls-tight"):
+            with gr.Row(elem_classes="ls-tight ls-end"):
+                self.lacking = gr.Dropdown([], label="Add", elem_id="edit-lacking", scale=2, min_width=100)
+                self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=60)
+            with gr.Row(elem_classes="ls-tight ls-end"):
+                self.gone = gr.Dropdown([], label="Remove", elem_id="edit-gone", scale=2, min_width=100)
+                self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=60)
 
     def _options(self, most: int) -> None:
         self.steps = gr.Slider(**reach(5, most, 50, 5), label="Maximum steps", elem_id="edit-steps")

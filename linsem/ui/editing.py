@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from linsem.edit import SAMPLES
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
@@ -18,7 +19,7 @@ from linsem.palette import overlay, rgb_of, write_label_map
 from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Session
-from linsem.studio import SAMPLES, EditFrame
+from linsem.studio import EditFrame
 from linsem.track import EditPoint, Track, new_track, painted_here, push, reread, step
 from linsem.ui import show
 from linsem.ui.bench import caption
@@ -155,6 +156,16 @@ class Editing:
         track = painted_here(track, target)
         yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", more, target)
 
+    def add(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
+        """Bring a category into the image, as another sample has it."""
+        track = _needed(track)
+        if category is None:
+            raise InputError("choose what to add first")
+        steps = whole("steps", steps, 1, self.services.settings.max_steps)
+        name = track.extractor.categories[int(category)].name
+        frames = self.gpu.add(track.model, track.extractor, track.now.ws, int(category), None, steps)
+        yield from self._frames(track, frames, steps, f"with {name}", {"added": name})
+
     def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
         """Remove a category from the image."""
         track = _needed(track)
@@ -188,7 +199,7 @@ class Editing:
     # --- what is shown of a track ------------------------------------------------------------------------------------
 
     def settle(self, track: Track | None, painted: PainterLabels | None = None) -> tuple[object, ...]:
-        """Values for the painter, the slider, undo and redo, the list of removable categories and the downloads.
+        """Values for the painter, the slider, undo and redo, what can be added and removed, and the downloads.
 
         What was painted while the run that made this state was going on is painted on it too.
         """
@@ -196,14 +207,16 @@ class Editing:
         now, first, categories = track.now, track.points[0], track.extractor.categories
         wish = painted_since(track, painted)
         state = PainterState(now.rgb, wish, now.labels, None, categories, track.key)
-        present = [(categories[k].name, int(k)) for k in np.unique(now.labels) if k < len(categories)]
+        named = [(each.name, k) for k, each in enumerate(categories) if each.name not in track.extractor.unknown]
+        shown = np.isin(np.arange(len(categories)), now.labels)
         files = self._files(track)
         return (
             state,
             (first.rgb, now.rgb) if track.position else None,
             gr.Button(interactive=track.position > 0),
             gr.Button(interactive=track.position < len(track.points) - 1),
-            gr.Dropdown(present, value=None),
+            gr.Dropdown([each for each in named if not shown[each[1]]], value=None),
+            gr.Dropdown([each for each in named if shown[each[1]]], value=None),
             *[gr.DownloadButton(value=file, interactive=True) for file in files],
         )
 
@@ -211,7 +224,7 @@ class Editing:
     def nothing() -> tuple[object, ...]:
         """The same where there is no track."""
         buttons = [gr.Button(interactive=False)] * 2
-        return None, None, *buttons, gr.Dropdown([], value=None), *[gr.DownloadButton(interactive=False)] * 3
+        return None, None, *buttons, *[gr.Dropdown([], value=None)] * 2, *[gr.DownloadButton(interactive=False)] * 3
 
     def _files(self, track: Track) -> list[str]:
         now, downloads = track.now, self.services.downloads
@@ -284,7 +297,7 @@ def _frame(
 ) -> tuple[object, ...]:  # fmt: skip
     """What the tab shows of a frame; `more` is added to its report, and `wish` stays painted.
 
-    It has `left_out`, a note; `removed`, the name of the category to remove; and in each frame but the last `of`, the
+    It has `left_out`, a note; `added` or `removed`, the name of a category; and in each frame but the last `of`, the
     steps asked for, because Stop may end the run there.
     """
     report = {**frame.report, **more}

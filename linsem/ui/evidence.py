@@ -74,11 +74,14 @@ CHAPTERS = (
         {"edits.png": "Each block, from above: the image, the labels that were asked for, the image afterwards."},
     ),
     Chapter(
-        "Removing a category",
-        "Hats, glasses and beards, taken from images. In their place shall be what a similar sample shows there; "
-        "by the labels alone a hat is gone that is still to be seen.",
-        ("removal",),
-        {"removals.png": "Each block, from above: the image; the next most likely categories asked for; our way."},
+        "Taking a category out, or bringing one in",
+        "Hats, glasses, beards and hair. What is wished for is what a similar sample shows in the place; by the labels "
+        "alone a hat is gone that is still to be seen.",
+        ("presence",),
+        {
+            "removed.png": "Each block, from above: the image; the next most likely categories asked for; our way.",
+            "added.png": "Each block, from above: the image, and the same with a hat, glasses, a beard or hair.",
+        },
     ),
     Chapter(
         "Images from a layout",

@@ -15,12 +15,13 @@ import gradio as gr
 import numpy as np
 
 from linsem.conditional import CANDIDATES, STEPS
+from linsem.edit import SAMPLES
 from linsem.errors import InputError
 from linsem.export import Labelled
 from linsem.extractor import Extractor
 from linsem.heap import give_back
 from linsem.palette import Category
-from linsem.studio import SAMPLES, EditFrame, Reading, SampleFrame, Studio
+from linsem.studio import EditFrame, Reading, SampleFrame, Studio
 from linsem.ui.errors import Refusal, in_words, said
 from linsem.ui.seen import Seen
 
@@ -94,6 +95,7 @@ def _bounded(seconds: float) -> int:
 SECONDS: dict[str, Callable[..., int]] = {
     "draw": draw_seconds, "render": draw_seconds, "fit": fit_seconds, "read": read_seconds, "fit_and_read": fit_seconds,
     "overview": overview_seconds, "suggest": suggest_seconds, "edit": edit_seconds, "remove": edit_seconds,
+    "add": edit_seconds,
     "sample": sample_seconds, "label": label_seconds,
 }  # fmt: skip
 
@@ -123,7 +125,7 @@ class Accelerator:
         jobs = {
             "draw": studio.draw, "render": studio.render, "fit": studio.fit, "read": studio.read,
             "fit_and_read": lambda *args: _fit_and_read(studio, *args), "overview": studio.overview,
-            "suggest": studio.suggest, "edit": studio.edit, "remove": studio.remove,
+            "suggest": studio.suggest, "edit": studio.edit, "remove": studio.remove, "add": studio.add,
             "sample": studio.sample, "label": studio.label,
         }  # fmt: skip
 
@@ -211,6 +213,13 @@ class Accelerator:
         """As `Studio.remove`."""
         return self._stream("remove", model, extractor, ws, category, region, steps)
 
+    def add(
+        self, model: str, extractor: Extractor, ws: np.ndarray, category: int, region: np.ndarray | None = None,
+        steps: int = 50,
+    ) -> Iterator[EditFrame]:  # fmt: skip
+        """As `Studio.add`."""
+        return self._stream("add", model, extractor, ws, category, region, steps)
+
     def sample(
         self, model: str, extractor: Extractor, layout: np.ndarray, count: int = 4, candidates: int = CANDIDATES,
         steps: int = STEPS, seed: int = 0, psi: float = 1.0, look: int | None = None,
@@ -240,7 +249,7 @@ class Accelerator:
                 raise gr.Error(ABORTED, print_exception=False) from None
             raise
         finally:
-            if job in ("suggest", "edit", "remove", "sample", "label"):
+            if job in ("suggest", "edit", "remove", "add", "sample", "label"):
                 give_back()
 
 

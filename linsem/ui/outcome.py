@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from linsem.extractor import Extractor
+from linsem.presence import GUESSED
 from linsem.specks import SHARE
 from linsem.ui import show
 
@@ -30,7 +31,7 @@ def too_small(before: np.ndarray, target: np.ndarray, extractor: Extractor) -> s
 def going(report: dict[str, object]) -> str:
     """The state of a run that goes on."""
     share, what = _outcome(report)
-    if not report.get("removed"):
+    if not (report.get("added") or report.get("removed")):
         what = f"matched ({show.percent(float(report['agreement_before']))} at the start)"
     line = f"Step {report['steps']} of {report['of']}: {show.percent(share)} {what}."
     return line + (SETTLES if share > MATCHED else "")
@@ -47,7 +48,7 @@ def ended(report: dict[str, object]) -> str:
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
-    if not report.get("removed"):
+    if not (report.get("added") or report.get("removed")):
         what += f" ({show.percent(float(report['agreement_before']))} before)"
     line = (
         f"Done: as the labels read it, {show.percent(share)} {what}. "
@@ -55,12 +56,14 @@ def ended(report: dict[str, object]) -> str:
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    kind = "idle" if hint or (note and report.get("removed")) else "good"  # noted: what is left they may not see
+    kind = "idle" if hint or GUESSED in note else "good"  # noted: what is left they may not see
     return show.status(" ".join(filter(None, (line, more, hint))), kind if share >= 0.5 else "bad")
 
 
 def _outcome(report: dict[str, object]) -> tuple[float, str]:
     """How far an edit has come, in 0..1, and of what."""
+    if report.get("added"):
+        return float(report["there"]), f"of {report['added']!r} is there"
     if report.get("removed"):
-        return float(report.get("gone", report["agreement_after"])), f"of {report['removed']!r} is gone"
+        return float(report["gone"]), f"of {report['removed']!r} is gone"
     return float(report["agreement_after"]), "of your strokes are matched"

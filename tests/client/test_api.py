@@ -26,6 +26,7 @@ CONTRACT = {
     "fit": ["model", "seeds", "label_maps", "categories", "psi"],
     "segment": ["model", "seeds", "psi", "extractor"],
     "edit": ["model", "seed", "latent", "psi", "target", "region", "extractor", "steps"],
+    "add": ["model", "category", "seed", "latent", "psi", "region", "extractor", "steps"],
     "remove": ["model", "category", "seed", "latent", "psi", "region", "extractor", "steps"],
     "sample": ["model", "layout", "count", "candidates", "steps", "seed", "extractor", "look"],
     "export": ["model", "extractor", "count", "first_seed", "psi"],
@@ -155,15 +156,20 @@ def test_an_edit_moves_towards_its_target_and_its_latent_goes_on(client, model, 
     assert again["agreement_before"] == pytest.approx(report["agreement_after"], abs=0.02)
 
 
-def test_a_category_is_removed_by_its_name(client, model, categories, read):
-    k = int(np.argsort(-np.bincount(read[0].ravel(), minlength=len(categories)))[1])
+def test_a_category_is_taken_out_by_its_name_and_brought_in_again(client, model, categories, read):
+    k = int(np.argsort(-np.bincount(read[0].ravel(), minlength=len(categories)))[2])
     name = categories[k].name
-    image, labels, latent, report = client.predict(model["id"], name, 0, None, 0.7, None, None, 20, api_name="/remove")
+    asked = (model["id"], name, 0, None, 0.7, None, None, 20)
+    image, labels, latent, report = client.predict(*asked, api_name="/remove")
     left = read_label_map(Path(labels), categories).labels == k
     assert report["gone"] > 0.1 and left.sum() < (read[0] == k).sum()
     assert load_latents(latent, model["id"]).shape[0] == 1 and Image.open(image).size == read[0].shape[::-1]
-    with pytest.raises(Exception, match="Category: expected one of"):
-        client.predict(model["id"], "halo", 0, None, 0.7, None, None, 20, api_name="/remove")
+    asked = (model["id"], name, 0, handle_file(latent), 0.7, None, None, 20)
+    _, labels, _, report = client.predict(*asked, api_name="/add")
+    assert report["there"] > 0.5 and (read_label_map(Path(labels), categories).labels == k).sum() > left.sum()
+    for endpoint in ("/add", "/remove"):
+        with pytest.raises(Exception, match="Category: expected one of"):
+            client.predict(model["id"], "halo", 0, None, 0.7, None, None, 20, api_name=endpoint)
 
 
 def test_frames_of_an_edit_arrive_while_it_runs(client, model, categories, read, tmp_path):
