@@ -14,8 +14,8 @@ from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Thumbs
 
 HINT = (
-    "Paint what should be there, such as hair, a hat or glasses, as a whole shape, then press Run. The image changes "
-    "to match; the rest stays much as it is."
+    "Paint what should be there, such as hair, a hat or glasses, as a whole shape, then press Run; or choose what to "
+    "add or to remove. The image changes to match; the rest stays much as it is."
 )
 
 
@@ -79,13 +79,12 @@ class EditLayout:
 
     def _whole(self) -> None:
         """What needs no painting."""
-        with gr.Row(elem_classes="ls-tight"):
-            with gr.Row(elem_classes="ls-tight ls-end"):
-                self.lacking = gr.Dropdown([], label="Add", elem_id="edit-lacking", scale=2, min_width=100)
-                self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=60)
-            with gr.Row(elem_classes="ls-tight ls-end"):
-                self.gone = gr.Dropdown([], label="Remove", elem_id="edit-gone", scale=2, min_width=100)
-                self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=60)
+        with gr.Row(elem_classes="ls-tight ls-end"):
+            self.lacking = gr.Dropdown([], label="Add a category", elem_id="edit-lacking", scale=3, min_width=140)
+            self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=100)
+        with gr.Row(elem_classes="ls-tight ls-end"):
+            self.gone = gr.Dropdown([], label="Remove a category", elem_id="edit-gone", scale=3, min_width=140)
+            self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=100)
 
     def _options(self, most: int) -> None:
         self.steps = gr.Slider(**reach(5, most, 50, 5), label="Maximum steps", elem_id="edit-steps")

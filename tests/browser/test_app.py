@@ -276,9 +276,14 @@ def few_steps(visitor, steps=10):
     """Ask for few steps of an edit: where it does not matter how far it comes."""
     visitor.page.locator("button:visible", has_text=re.compile(r"^\s*Options")).first.click()
     field = visitor.page.locator("#edit-steps input[type=number]")
-    field.fill(str(steps))
-    field.press("Enter")
-    visitor.until(lambda: field.input_value() == str(steps))
+
+    def asked():
+        field.fill(str(steps))  # once more, if the slider was still being laid out
+        field.press("Enter")
+        visitor.page.wait_for_timeout(300)
+        return field.input_value() == str(steps)
+
+    visitor.until(asked)
 
 
 def longer_hair(visitor):
@@ -313,6 +318,24 @@ def test_an_edit_changes_the_image_where_it_was_asked_to_and_can_be_undone(visit
     first = Image.fromarray(visitor.canvas("edit-painter", "image")[..., :3]).resize(before.shape[1::-1])
     assert np.abs(np.asarray(first).astype(int) - before).mean() < 4  # the same picture, sent in two ways
     expect(visitor.page.locator("#edit-frames .th button")).to_have_count(0)  # of an image without an edit: nothing
+
+
+def test_a_hat_is_added_and_removed_without_a_stroke(visitor):
+    visitor.tab("Edit")
+    an_image_to_edit(visitor)
+    few_steps(visitor, 20)
+    for choice, button, said in (("lacking", "add", "of 'hat' is there"), ("gone", "remove", "of 'hat' is gone")):
+        visitor.page.locator(f"#edit-{choice} input").click()
+        visitor.page.get_by_role("option", name="hat", exact=True).click()
+        visitor.page.locator(f"#edit-{button}").click()
+        expect(visitor.page.locator("#edit-status")).to_contain_text("Done")
+        expect(visitor.page.locator("#edit-status .ls-good")).to_contain_text(said)
+        assert int(re.search(r"(\d+) %", visitor.said("edit-status"))[1]) > 80
+        visitor.page.locator(f"#edit-{choice} input").click()  # what is there can be removed now, and not be added
+        expect(visitor.page.get_by_role("option", name="hat", exact=True)).to_have_count(0)
+        visitor.page.keyboard.press("Escape")
+    visitor.page.locator("#edit-add").click()
+    expect(visitor.page.locator("#edit-status")).to_contain_text("Choose what to add first")
 
 
 def begin_an_edit(visitor):
