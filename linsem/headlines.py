@@ -11,7 +11,7 @@ from linsem.zoo import assets
 def headlines() -> list[tuple[str, str]]:
     """(number, sentence) for each finding whose file is available."""
     found = []
-    for make in (_linear, _few, _strokes, _edits, _layouts):
+    for make in (_linear, _few, _strokes, _edits, _presence, _layouts):
         try:
             found.append(make())
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # no such file, or another format
@@ -53,6 +53,16 @@ def _edits() -> tuple[str, str]:
     return f"{rows['ours']['done'] * rows['ours']['edits']:.0f} of {rows['ours']['edits']}", (
         f"scripted edits are done: at least four fifths of what was asked for, and little changed elsewhere. As the "
         f"paper edits, {percent(theirs)} are{moved}, and with nothing done {percent(rows['nothing']['done'])}."
+    )
+
+
+def _presence() -> tuple[str, str]:
+    rows = values("presence")
+    ours, guessed = (rows["remove"], rows["add"]), rows["remove_guessed"]
+    asked, done = sum(row["images"] for row in ours), sum(row["images"] * row["done"] for row in ours)
+    return f"{done:.0f} of {asked}", (
+        "times a hat, glasses, facial hair or hair is brought in or taken out on request, by its name alone; if it is "
+        f"taken out as the labels alone suggest, {percent(guessed['done'])} of the time."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import gradio as gr
@@ -158,23 +158,24 @@ class Editing:
 
     def add(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
         """Bring a category into the image, as another sample has it."""
-        track = _needed(track)
-        if category is None:
-            raise InputError("choose what to add first")
-        steps = whole("steps", steps, 1, self.services.settings.max_steps)
-        name = track.extractor.categories[int(category)].name
-        frames = self.gpu.add(track.model, track.extractor, track.now.ws, int(category), None, steps)
-        yield from self._frames(track, frames, steps, f"with {name}", {"added": name})
+        return self._presence(self.gpu.add, track, category, steps, "add", "with")
 
     def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
-        """Remove a category from the image."""
+        """Take a category out of the image."""
+        return self._presence(self.gpu.remove, track, category, steps, "remove", "no")
+
+    def _presence(
+        self, begin: Callable[..., Iterator[EditFrame]], track: Track | None, category: int | None, steps: float,
+        verb: str, said: str,
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         track = _needed(track)
         if category is None:
-            raise InputError("choose what to remove first")
+            raise InputError(f"choose what to {verb} first")
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         name = track.extractor.categories[int(category)].name
-        frames = self.gpu.remove(track.model, track.extractor, track.now.ws, int(category), None, steps)
-        yield from self._frames(track, frames, steps, f"no {name}", {"removed": name})
+        frames = begin(track.model, track.extractor, track.now.ws, int(category), None, steps)
+        more = {f"{verb.removesuffix('e')}ed": name}
+        yield from self._frames(track, frames, steps, f"{said} {name}", more)
 
     @staticmethod
     def _frames(
