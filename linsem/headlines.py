@@ -58,11 +58,15 @@ def _edits() -> tuple[str, str]:
 
 def _presence() -> tuple[str, str]:
     rows = values("presence")
-    ours, guessed = (rows["remove"], rows["add"]), rows["remove_guessed"]
-    asked, done = sum(row["images"] for row in ours), sum(row["images"] * row["done"] for row in ours)
-    return f"{done:.0f} of {asked}", (
-        "times a hat, glasses, facial hair or hair is brought in or taken out on request, by its name alone; if it is "
-        f"taken out as the labels alone suggest, {percent(guessed['done'])} of the time."
+
+    def done(ways: tuple[str, ...]) -> str:
+        return f"{sum(rows[way]['images'] * rows[way]['done'] for way in ways):.0f}"
+
+    asked = rows["remove"]["images"] + rows["add"]["images"]
+    return f"{done(('remove', 'add'))} of {asked}", (
+        "times a hat, glasses, facial hair or hair is taken out or brought in, by its name alone "
+        f"({done(('remove_few', 'add_few'))} with an extractor of eight images); taken out as the labels alone say, "
+        f"it is gone {percent(rows['remove_guessed']['done'])} of the time."
     )
 
 
