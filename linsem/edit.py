@@ -26,7 +26,7 @@ from linsem.jump import Atlas, make_atlas
 __all__ = [
     "GROW", "EditError", "EditPlan", "EditResult", "affordable", "agreement", "check_atlas", "edit", "iter_edit",
     "iter_planned",
-    "outside_change", "plan_edit", "region_of", "wants_atlas", "worth_atlas",
+    "outside_change", "plan_edit", "region_of", "wants_atlas",
 ]  # fmt: skip
 
 STEPS, LR, PATIENCE = 50, 0.03, 20
@@ -145,12 +145,7 @@ def iter_planned(
 
 def wants_atlas(plan: EditPlan, steps: int) -> bool:
     """Whether an edit by default starts from samples: if there are labels to reach, and the time to draw them."""
-    return not plan.met and plan.labelled and worth_atlas(plan.generator, steps)
-
-
-def worth_atlas(generator: Generator, steps: int) -> bool:
-    """Whether an edit of so many steps is worth the time that the samples take."""
-    return steps >= WORTH and affordable(generator)
+    return not plan.met and plan.labelled and steps >= WORTH and affordable(plan.generator)
 
 
 def affordable(generator: Generator) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from linsem.bank import Banks, bank_key
 from linsem.categories import names_of
-from linsem.edit import SAMPLES, EditPlan, EditResult, affordable, iter_planned, plan_edit, wants_atlas, worth_atlas
+from linsem.edit import SAMPLES, EditPlan, EditResult, affordable, iter_planned, plan_edit, wants_atlas
 from linsem.edit_plan import EditError
 from linsem.extractor import Extractor
 from linsem.frames import EditFrame
@@ -20,6 +20,7 @@ from linsem.jump import Atlas, make_atlas
 from linsem.pixels import to_rgb
 from linsem.presence import Asked, ask_for, counted, plan_addition, plan_removal
 from linsem.recent import Recent
+from linsem.steer import check_steps
 
 BYTES = 16 << 20  # of atlases in memory, a megabyte each
 
@@ -35,6 +36,7 @@ class Edits:
         region: np.ndarray | None, steps: int, **wish: object,
     ) -> Iterator[EditFrame]:  # fmt: skip
         """As `linsem.iter_edit`."""
+        check_steps(steps)
         plan = plan_edit(generator, extractor, ws, target, region, **wish)
         wanted = wants_atlas(plan, steps)
         atlas = (yield from self._atlas(generator, extractor, _before(plan))) if wanted else False
@@ -45,9 +47,10 @@ class Edits:
         region: np.ndarray | None, steps: int,
     ) -> Iterator[EditFrame]:  # fmt: skip
         """As `linsem.iter_remove`."""
+        check_steps(steps)
         asked = ask_for(generator, extractor, ws, category, region)
         asked.check_removable()
-        wanted = worth_atlas(generator, steps)
+        wanted = affordable(generator)
         atlas = (yield from self._atlas(generator, extractor, _before(asked))) if wanted else None
         results = iter_planned(plan_removal(asked, atlas), steps=steps, atlas=atlas or False)
         yield from _frames(counted(results, "gone", asked.place, asked.category))
@@ -57,6 +60,7 @@ class Edits:
         region: np.ndarray | None, steps: int,
     ) -> Iterator[EditFrame]:  # fmt: skip
         """As `linsem.iter_add`."""
+        check_steps(steps)
         asked = ask_for(generator, extractor, ws, category, region)
         asked.check_learnt()
         if not affordable(generator):

@@ -20,16 +20,17 @@ from linsem.arguments import shown
 from linsem.bank import make_bank
 from linsem.categories import names_of
 from linsem.device import own_modes
-from linsem.edit import LR, SAMPLES, STEPS, WEIGHTS, EditResult, check_atlas, iter_planned, worth_atlas
+from linsem.edit import LR, SAMPLES, STEPS, WEIGHTS, EditResult, affordable, check_atlas, iter_planned
 from linsem.edit_maps import grown
 from linsem.edit_plan import EditError, EditPlan, checked_region, checked_ws, plan_edit
 from linsem.extractor import Extractor, check_fits, finite
 from linsem.generator import Generator, checked_pass
 from linsem.jump import NEVER, Atlas, make_atlas
 from linsem.pixels import IGNORE
-from linsem.similar import giving_way, lacking, showing
+from linsem.similar import giving_way, lacking, showing, whole_area, without
 
 GUESSED = "what to put in its place was guessed from the labels, so more of it may be left than they say"
+RARE = 0.02  # of the samples: what fewer lack is taken to belong to every image
 TRIED = 4  # samples: a bank's maps are small, and may lack what shows at full size
 ENOUGH_GONE = 0.9  # of a place: a sample that lacks the category in less of it is passed over
 NAMED = 12  # categories in a message
@@ -66,20 +67,21 @@ def iter_remove(
         ws: (num_ws, w_dim).
         category: its number or its name.
         region: (H, W) bool, where it shall be gone and the image may change (default: everywhere, and around it).
-        steps, lr, weights, atlas: as of `linsem.iter_edit`; without an atlas, or if all its samples show the category,
-            the next most likely categories are asked for, which often changes the labels more than the image, and the
-            note says so.
+        steps, lr, weights: as of `linsem.iter_edit`.
+        atlas: of the generator's samples. None: made from `SAMPLES` samples, but not on a CPU beyond `QUICK` pixels;
+            True: made in any case; False: none. Without one the next most likely categories are asked for, which often
+            changes the labels more than the image, and the note says so.
 
     The report has also `gone`: the share of the category's pixels in the region that have another label now.
 
-    Raises `EditError`, also if the image does not show the category, or InputError for an extractor or an atlas of
-    another generator.
+    Raises `EditError`, also if the image does not show the category or hardly any sample lacks it, or InputError for an
+    extractor or an atlas of another generator.
     """
     clock, steps = time.monotonic(), loop.check_steps(steps)
     check_atlas(generator, extractor, atlas)
     asked = ask_for(generator, extractor, ws, category, region)
     asked.check_removable()
-    if atlas is True or (atlas is None and worth_atlas(generator, steps)):
+    if atlas is True or (atlas is None and affordable(generator)):
         atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
     plan = plan_removal(asked, atlas if isinstance(atlas, Atlas) else None)
     plan = replace(plan, seconds=time.monotonic() - clock)
@@ -175,6 +177,20 @@ class Asked:
             where = "in this image" if self.region is None else "in this region of the image"
             raise EditError(f"there is no {self.name} {where}, so there is nothing to remove")
 
+    def check_rare(self, atlas: Atlas) -> None:
+        """Raise `EditError` if hardly any sample lacks the category there."""
+        rows = without(atlas.labels, self.category, self.within)
+        if rows.mean() < RARE:
+            few = "none" if not rows.any() else f"only {rows.sum()}"
+            where = "" if self.region is None else " there"
+            raise EditError(f"{few} of {len(rows)} samples is without {self.name}{where}: nothing can take its place")
+
+    def check_missing(self, atlas: Atlas) -> None:
+        """Raise `EditError` if the image shows the category whole already."""
+        there = (self.within & (self.labels == self.category)).mean()
+        if there >= whole_area(atlas.labels, self.category):
+            raise EditError(f"the image shows {self.name} already, so there is nothing to add")
+
     def check_learnt(self) -> None:
         """Raise `EditError` if the extractor has not learnt the category."""
         if self.name in self.extractor.unknown:
@@ -198,14 +214,14 @@ def ask_for(
 
 @own_modes()
 def plan_removal(asked: Asked, atlas: Atlas | None = None) -> EditPlan:
-    """Prepare a removal.
+    """Prepare a removal; raises `EditError` if hardly any sample of the atlas lacks the category.
 
-    Without an atlas, or if all its samples show the category, the next most likely categories are asked for, and the
-    note says so.
+    Without an atlas the next most likely categories are asked for, and the note says so.
     """
     place, guess = asked.place, removal_target(asked.logits[0], asked.labels, asked.category, asked.within)
     if atlas is not None:
         check_atlas(asked.generator, asked.extractor, atlas)
+        asked.check_rare(atlas)
         rows = lacking(atlas.labels, asked.labels, asked.category, asked.within)
         for row in rows[:TRIED]:
             theirs = _labels_of(asked, atlas.w[row])
@@ -222,6 +238,7 @@ def plan_addition(asked: Asked, atlas: Atlas) -> EditPlan:
     if not isinstance(atlas, Atlas):
         raise EditError(f"atlas: expected one of make_atlas, got {shown(atlas)}")
     check_atlas(asked.generator, asked.extractor, atlas)
+    asked.check_missing(atlas)
     for row in showing(atlas.labels, asked.labels, asked.category, asked.within)[:TRIED]:
         theirs = _labels_of(asked, atlas.w[row])
         if (asked.within & (theirs == asked.category)).any():

@@ -286,6 +286,24 @@ def test_how_much_of_a_category_is_gone_is_said_while_it_is_removed_and_after(se
     assert f"0 % of '{more['removed']}' is gone" in html.unescape(line) and "ls-bad" in line
 
 
+@pytest.mark.parametrize("way", ["add", "remove"])
+def test_strokes_stay_on_their_state_when_something_is_added_or_removed(services, monkeypatch, way):
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    strokes = np.full(track.now.labels.shape, IGNORE, np.uint8)
+    strokes[2:5] = 1
+    painted = PainterLabels(track.key, strokes, 3)
+    report = {"agreement_before": 0.0, "agreement_after": 1.0, "outside_change": 1.0, "steps": 3, "gone": 1, "there": 1}
+    frame = EditFrame(track.now.rgb, track.now.labels, track.now.ws, report)
+    monkeypatch.setattr(services.gpu, way, lambda *asked: iter([frame]))
+    *_, (last, *_) = getattr(editing, way)(track, painted, 0, 5)
+    assert np.array_equal(last.points[last.position - 1].wish, strokes)
+    assert (painted_since(last, painted) == IGNORE).all()  # and not on the next one too
+    assert np.array_equal(step(last, -1).now.wish, strokes)
+    with pytest.raises(InputError, match=f"choose what to {way} first"):
+        list(getattr(editing, way)(track, painted, None, 5))
+
+
 def test_an_image_chosen_again_during_its_run_keeps_what_the_run_has_made(services, tab):
     """Its click ends the run, as Stop does; what it had made is taken over while the image is read."""
     session, fitted = bench_of(services)

@@ -35,8 +35,7 @@ from linsem.pixels import IGNORE
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.teacher import load_teacher
 from linsem.zoo import load_generator
-from tests.test_presence import Sometimes
-from tests.toys import CATEGORIES, ToyGenerator
+from tests.toys import CATEGORIES, Sometimes, ToyGenerator
 
 
 class Teacher:

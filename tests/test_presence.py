@@ -30,22 +30,11 @@ from linsem.presence import (
 )
 from linsem.similar import giving_way, lacking, showing
 from linsem.studio import Studio
-from tests.toys import ToyGenerator
+from tests.toys import Sometimes
 
 presence = importlib.import_module("linsem.presence")
 HAT = 3  # of the avatars
 SMALL = 3  # of the toys
-
-
-class Sometimes(ToyGenerator):
-    """Its smallest disc is there in about half of the images only, by a direction of w that decides nothing else."""
-
-    def scene(self, ws, layer=-1):
-        discs = super().scene(ws, layer)
-        upto = min(layer % len(self.layers) + 1, 3)
-        there = (0.5 + 2 * torch.tanh(ws[:, :upto].mean(1) @ self.read_colors[:, 0])).clamp(0, 1)
-        position, radius = discs[:, 2:, :2], discs[:, 2:, 2:] * there[:, None, None]
-        return torch.cat([discs[:, :2], torch.cat([position, radius], 2)], 1)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +96,7 @@ def test_of_the_samples_with_a_category_those_that_show_it_whole_are_taken():
     maps, all_over = np.stack([labels, speck, other, whole]), np.ones((20, 20), bool)
     assert showing(maps, labels, 3, all_over).tolist() == [3, 2]
     assert showing(maps, labels, 3, np.arange(20)[:, None] >= 10 + np.zeros((1, 20))).tolist() == [2]
+    assert showing(maps, labels, 3, np.arange(20)[:, None] < 7 + np.zeros((1, 20))).tolist() == []  # the half of one
     assert showing(maps, labels, 2, all_over).tolist() == showing(maps[:1], labels, 3, all_over).tolist() == []
 
 
@@ -202,23 +192,39 @@ def test_a_region_limits_what_is_asked_for_what_may_change_and_what_is_counted(s
     assert not (plan.region & ~region).any()
 
 
-def test_what_all_samples_show_is_removed_by_the_next_guesses(toy, extractor):
+def test_what_hardly_any_sample_lacks_is_not_taken_out(some, toy, extractor, atlas):
+    """Skin, say: what would be in its place is met by no image. Without samples the next guesses are asked for."""
     ws = toy.map(seed_z(toy, [5]))[0]
     full = make_atlas(toy, make_bank(toy, extractor, range(2)))
-    assert (full.labels == SMALL).any((1, 2)).all()
-    found, alone = (plan_removal(ask_for(toy, extractor, ws, SMALL), each) for each in (full, None))
-    assert np.array_equal(found.wish.target, alone.wish.target) and found.note == alone.note == GUESSED
+    with pytest.raises(InputError, match="none of 2 samples is without small: nothing can take its place"):
+        plan_removal(ask_for(toy, extractor, ws, SMALL), full)
+    assert plan_removal(ask_for(toy, extractor, ws, SMALL)).note == GUESSED
+    asked = ask_for(some, some.known_extractor(), images(some, True)[0][0], SMALL)
+    there = (atlas.labels == SMALL).any((1, 2))
+    for count in (49, 50):  # with one without it: two percent, and less
+        rows = np.concatenate([np.resize(np.flatnonzero(there), count), np.flatnonzero(~there)[:1]])
+        few = replace(atlas, w=atlas.w[rows], labels=atlas.labels[rows])
+        if count == 49:
+            assert plan_removal(asked, few).note == ""
+        else:
+            with pytest.raises(InputError, match="only 1 of 51 samples is without small"):
+                plan_removal(asked, few)
 
 
-def test_samples_are_drawn_by_default_where_there_are_steps_for_them(some, monkeypatch):
+def test_what_is_there_already_is_not_added(some, atlas):
+    ws, _ = max(images(some, True, 50), key=lambda each: (each[1] == SMALL).sum())
+    with pytest.raises(InputError, match="the image shows small already, so there is nothing to add"):
+        add(some, some.known_extractor(), ws, SMALL, atlas=atlas)
+
+
+def test_samples_are_drawn_by_default(some, monkeypatch):
     drawn, extractor = [], some.known_extractor()
     monkeypatch.setattr(presence, "SAMPLES", 12)
     monkeypatch.setattr(presence, "make_bank", lambda *a: drawn.append(1) or make_bank(*a))
     ws, _ = images(some, True)[0]
-    for options, count in (({"steps": 3}, 0), ({"steps": 20}, 1), ({"steps": 3, "atlas": True}, 1),
-                           ({"steps": 20, "atlas": False}, 0)):  # fmt: skip
+    for options, count in (({}, 1), ({"atlas": True}, 1), ({"atlas": False}, 0)):
         drawn.clear()
-        report = remove(some, extractor, ws, SMALL, **options).report
+        report = remove(some, extractor, ws, SMALL, steps=3, **options).report
         assert len(drawn) == count and (GUESSED in report["note"]) == (count == 0)
     drawn.clear()
     assert add(some, extractor, images(some, False)[0][0], SMALL, steps=3).report["steps"] == 3 and len(drawn) == 1

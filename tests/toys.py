@@ -142,6 +142,17 @@ class ToyGenerator(nn.Module):
         return torch.linspace(-1, 1, size[0], **options)[:, None], torch.linspace(-1, 1, size[1], **options)[None]
 
 
+class Sometimes(ToyGenerator):
+    """Its smallest disc is there in about half of the images only, by a direction of w that decides nothing else."""
+
+    def scene(self, ws, layer=-1):
+        discs = super().scene(ws, layer)
+        upto = min(layer % len(self.layers) + 1, 3)
+        there = (0.5 + 2 * torch.tanh(ws[:, :upto].mean(1) @ self.read_colors[:, 0])).clamp(0, 1)
+        position, radius = discs[:, 2:, :2], discs[:, 2:, 2:] * there[:, None, None]
+        return torch.cat([discs[:, :2], torch.cat([position, radius], 2)], 1)
+
+
 def scribbles(labels: np.ndarray, fraction: float = 0.05, seed: int = 0) -> np.ndarray:
     """Keep a random fraction of each category's pixels (at least two) of labels (H, W); the rest is unknown (255)."""
     rng = np.random.default_rng(seed)

@@ -132,11 +132,8 @@ class _Wiring:
         self.going = [
             on(at.run.click, self._current(logic.run), [*self.who, *wishes], made, **long),
             *[
-                on(button.click, self._current(runs), [*self.who, self.track, which, at.steps], made, **long)
-                for button, runs, which in (
-                    (at.add, logic.add, at.lacking),
-                    (at.remove, logic.remove, at.gone),
-                )
+                on(button.click, self._current(runs), [*self.who, *wishes[:2], which, at.steps], made, **long)
+                for button, runs, which in ((at.add, logic.add, at.lacking), (at.remove, logic.remove, at.gone))
             ],
         ]
         for each in self.going:

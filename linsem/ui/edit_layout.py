@@ -62,6 +62,7 @@ class EditLayout:
         with gr.Row(elem_classes="ls-tight"):
             self.run = gr.Button("Run", variant="primary", elem_id="edit-run", min_width=74)
             self.stop = gr.Button("Stop", interactive=False, elem_id="edit-stop", min_width=74)
+        self._whole()
         self.line = gr.HTML(show.status(READY), elem_id="edit-status")
         self.frames = Thumbs(
             label="Before and now", empty="The result appears here.", size=150, still=True, elem_id="edit-frames"
@@ -69,7 +70,6 @@ class EditLayout:
         with gr.Row(elem_classes="ls-tight"):
             self.undo = gr.Button("Undo edit", size="sm", interactive=False, elem_id="edit-undo", min_width=100)
             self.redo = gr.Button("Redo edit", size="sm", interactive=False, elem_id="edit-redo", min_width=100)
-        self._whole()
         self.slider = Compare(elem_id="edit-slider")
         with gr.Row(elem_classes="ls-tight"):
             self.files = [

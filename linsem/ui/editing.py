@@ -33,7 +33,7 @@ from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between the frames sent to the browser
 SAMPLING = 0.3  # of the progress bar: the samples that are drawn before the first step, if any
-READY = "Paint what should be there, then press Run."
+READY = "Paint what should be there, then press Run; or choose what to add or remove."
 PAINTED = "This is painted already: press Run, or add strokes."
 
 
@@ -156,19 +156,22 @@ class Editing:
         track = painted_here(track, target)
         yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", more, target)
 
-    def add(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
-        """Bring a category into the image, as another sample has it."""
-        return self._presence(self.gpu.add, track, category, steps, "add", "with")
+    def add(
+        self, track: Track | None, painted: PainterLabels | None, category: int | None, steps: float
+    ) -> Iterator[tuple[object, ...]]:
+        """Bring a category into the image, as another sample has it; what is painted stays on the state before."""
+        return self._presence(self.gpu.add, with_strokes(_needed(track), painted), category, steps, "add", "with")
 
-    def remove(self, track: Track | None, category: int | None, steps: float) -> Iterator[tuple[object, ...]]:
-        """Take a category out of the image."""
-        return self._presence(self.gpu.remove, track, category, steps, "remove", "no")
+    def remove(
+        self, track: Track | None, painted: PainterLabels | None, category: int | None, steps: float
+    ) -> Iterator[tuple[object, ...]]:
+        """Take a category out of the image; what is painted stays on the state before."""
+        return self._presence(self.gpu.remove, with_strokes(_needed(track), painted), category, steps, "remove", "no")
 
     def _presence(
-        self, begin: Callable[..., Iterator[EditFrame]], track: Track | None, category: int | None, steps: float,
-        verb: str, said: str,
+        self, begin: Callable[..., Iterator[EditFrame]], track: Track, category: int | None, steps: float, verb: str,
+        said: str,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        track = _needed(track)
         if category is None:
             raise InputError(f"choose what to {verb} first")
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
@@ -216,8 +219,10 @@ class Editing:
             (first.rgb, now.rgb) if track.position else None,
             gr.Button(interactive=track.position > 0),
             gr.Button(interactive=track.position < len(track.points) - 1),
-            gr.Dropdown([each for each in named if not shown[each[1]]], value=None),
-            gr.Dropdown([each for each in named if shown[each[1]]], value=None),
+            *[
+                gr.Dropdown(choices, value=None, interactive=bool(choices))
+                for choices in ([each for each in named if shown[each[1]] == there] for there in (False, True))
+            ],
             *[gr.DownloadButton(value=file, interactive=True) for file in files],
         )
 

@@ -157,8 +157,9 @@ def test_an_edit_moves_towards_its_target_and_its_latent_goes_on(client, model, 
 
 
 def test_a_category_is_taken_out_by_its_name_and_brought_in_again(client, model, categories, read):
-    k = int(np.argsort(-np.bincount(read[0].ravel(), minlength=len(categories)))[2])
-    name = categories[k].name
+    names = [each.name for each in categories]
+    k = next(k for k in (names.index("hat"), names.index("hair")) if (read[0] == k).any())
+    name = names[k]
     asked = (model["id"], name, 0, None, 0.7, None, None, 20)
     image, labels, latent, report = client.predict(*asked, api_name="/remove")
     left = read_label_map(Path(labels), categories).labels == k
