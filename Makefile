@@ -9,6 +9,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two processes of one thread each: on the small tensors of the toys two threads mostly wait for each other.
+UNITS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser and not slow"
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH ?=
 # The index of CPU builds, where it can be reached: pip would try it again for every package.
@@ -25,11 +27,11 @@ demo: $(VENV)/.app
 test: $(VENV)/.dev browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -m "not browser and not slow"
+	$(UNITS)
 	$(BIN)/python -m pytest -q -m "browser and not slow"
 
 units: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not browser and not slow" --ignore tests/client
+	$(UNITS) --ignore tests/client
 
 pythons:
 	@[ -n "$(strip $(PYTHONS))" ] || \
