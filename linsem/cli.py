@@ -132,8 +132,8 @@ def edit(args: argparse.Namespace) -> dict:
         drawn = studio.draw(model, [args.seed or 0], args.psi)
         ws, rgb = drawn[0][0], drawn[1][0]
     region = None if args.region is None else read_region(args.region, rgb.shape[:2])
-    begin, wish, notes = studio.add if args.add else studio.remove, args.add or args.remove, []
-    if wish is None:
+    begin, wish, notes = (studio.remove, args.remove, []) if args.add is None else (studio.add, args.add, [])
+    if args.target is not None:
         read = read_label_map(Path(args.target), extractor.categories, size=rgb.shape[:2])
         begin, wish, notes = studio.edit, read.labels, notes_of([args.target], [read])
     check_folder(args.out)

@@ -25,8 +25,7 @@ from linsem.jump import Atlas, make_atlas
 
 __all__ = [
     "GROW", "EditError", "EditPlan", "EditResult", "affordable", "agreement", "check_atlas", "edit", "iter_edit",
-    "iter_planned",
-    "outside_change", "plan_edit", "region_of", "wants_atlas",
+    "iter_planned", "outside_change", "plan_edit", "region_of", "wants_atlas",
 ]  # fmt: skip
 
 STEPS, LR, PATIENCE = 50, 0.03, 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator as Yielding
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from linsem.frames import EditFrame
 from linsem.generator import Generator
 from linsem.jump import Atlas, make_atlas
 from linsem.pixels import to_rgb
-from linsem.presence import Asked, ask_for, counted, plan_addition, plan_removal
+from linsem.presence import Asked, adding, ask_for, removing
 from linsem.recent import Recent
 from linsem.steer import check_steps
 
@@ -47,28 +48,25 @@ class Edits:
         region: np.ndarray | None, steps: int,
     ) -> Iterator[EditFrame]:  # fmt: skip
         """As `linsem.iter_remove`."""
-        check_steps(steps)
+        clock, steps = time.monotonic(), check_steps(steps)
         asked = ask_for(generator, extractor, ws, category, region)
         asked.check_removable()
         wanted = affordable(generator)
         atlas = (yield from self._atlas(generator, extractor, _before(asked))) if wanted else None
-        results = iter_planned(plan_removal(asked, atlas), steps=steps, atlas=atlas or False)
-        yield from _frames(counted(results, "gone", asked.place, asked.category))
+        yield from _frames(removing(asked, atlas, clock, steps=steps))
 
     def add(
         self, generator: Generator, extractor: Extractor, ws: torch.Tensor, category: int | str,
         region: np.ndarray | None, steps: int,
     ) -> Iterator[EditFrame]:  # fmt: skip
         """As `linsem.iter_add`."""
-        check_steps(steps)
+        clock, steps = time.monotonic(), check_steps(steps)
         asked = ask_for(generator, extractor, ws, category, region)
         asked.check_learnt()
         if not affordable(generator):
             raise EditError(f"without a GPU, nothing is added to images of {generator.id}: paint where it should be")
         atlas = yield from self._atlas(generator, extractor, _before(asked))
-        plan = plan_addition(asked, atlas)
-        results = iter_planned(plan, steps=steps, atlas=atlas)
-        yield from _frames(counted(results, "there", plan.wish.target == asked.category, asked.category))
+        yield from _frames(adding(asked, atlas, clock, steps=steps))
 
     def _atlas(self, generator: Generator, extractor: Extractor, before: EditFrame) -> Yielding[EditFrame, None, Atlas]:
         """The atlas for an edit, the most recent ones cached; yields `before` while its samples are drawn."""

@@ -83,10 +83,7 @@ def iter_remove(
     asked.check_removable()
     if atlas is True or (atlas is None and affordable(generator)):
         atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
-    plan = plan_removal(asked, atlas if isinstance(atlas, Atlas) else None)
-    plan = replace(plan, seconds=time.monotonic() - clock)
-    results = iter_planned(plan, steps=steps, lr=lr, weights=weights, atlas=False if atlas is None else atlas)
-    yield from counted(results, "gone", asked.place, asked.category)
+    yield from removing(asked, atlas or None, clock, steps=steps, lr=lr, weights=weights)
 
 
 def add(
@@ -121,17 +118,15 @@ def iter_add(
     made if none is given. The report has also `there`: the share of the pixels for which the category is wished that
     have it.
 
-    Raises `EditError`, also if the category has not been learnt, or no sample of the atlas shows it, or InputError for
-    an extractor or an atlas of another generator.
+    Raises `EditError`, also if the category has not been learnt, the image shows it already, or no sample of the atlas
+    does, or InputError for an extractor or an atlas of another generator.
     """
     clock, steps = time.monotonic(), loop.check_steps(steps)
     asked = ask_for(generator, extractor, ws, category, region)
     asked.check_learnt()
     if atlas is None:
         atlas = make_atlas(generator, make_bank(generator, extractor, range(SAMPLES)))
-    plan = replace(plan_addition(asked, atlas), seconds=time.monotonic() - clock)
-    results = iter_planned(plan, steps=steps, lr=lr, weights=weights, atlas=atlas)
-    yield from counted(results, "there", plan.wish.target == asked.category, asked.category)
+    yield from adding(asked, atlas, clock, steps=steps, lr=lr, weights=weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +229,7 @@ def plan_removal(asked: Asked, atlas: Atlas | None = None) -> EditPlan:
 
 @own_modes()
 def plan_addition(asked: Asked, atlas: Atlas) -> EditPlan:
-    """Prepare an addition; raises `EditError` if no sample shows the category in the region."""
+    """Prepare an addition; raises `EditError` if the image shows the category already, or no sample does there."""
     if not isinstance(atlas, Atlas):
         raise EditError(f"atlas: expected one of make_atlas, got {shown(atlas)}")
     check_atlas(asked.generator, asked.extractor, atlas)
@@ -264,12 +259,21 @@ def _labels_of(asked: Asked, w: torch.Tensor) -> np.ndarray:
     return asked.extractor.predict(checked_pass(generator, ws)[1], tuple(generator.size))[0]
 
 
-def counted(results: Iterator[EditResult], name: str, place: np.ndarray, category: int) -> Iterator[EditResult]:
-    """The results, whose reports say how much of a category is `there` in a place (H, W) bool, or `gone` from it."""
-    for each in results:
-        there = float((each.labels[place] == category).mean())
-        share = there if name == "there" else 1 - there
-        yield replace(each, report={**each.report, name: round(share, 4)})
+def removing(asked: Asked, atlas: Atlas | None, clock: float, **options: object) -> Iterator[EditResult]:
+    """The steps of a removal that began at `clock` (`time.monotonic`); the options are those of `iter_planned`."""
+    plan = replace(plan_removal(asked, atlas), seconds=time.monotonic() - clock)
+    for each in iter_planned(plan, atlas=atlas or False, **options):
+        gone = float((each.labels[asked.place] != asked.category).mean())
+        yield replace(each, report={**each.report, "gone": round(gone, 4)})
+
+
+def adding(asked: Asked, atlas: Atlas, clock: float, **options: object) -> Iterator[EditResult]:
+    """The steps of an addition, as `removing`."""
+    plan = replace(plan_addition(asked, atlas), seconds=time.monotonic() - clock)
+    wished = plan.wish.target == asked.category
+    for each in iter_planned(plan, atlas=atlas, **options):
+        there = float((each.labels[wished] == asked.category).mean())
+        yield replace(each, report={**each.report, "there": round(there, 4)})
 
 
 def index_of(category: int | str, extractor: Extractor) -> int:

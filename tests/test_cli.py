@@ -108,8 +108,9 @@ def test_a_category_is_taken_out_by_its_name_or_brought_in(run, tmp_path, capsys
     ]
     assert area[1] < min(area[0], area[2])
     for option in ("--add", "--remove"):
-        assert cli.main(["edit", option, "halo", *map(str, options)]) == 2
-        assert "category: expected one of" in capsys.readouterr().err
+        for name in ("halo", ""):
+            assert cli.main(["edit", option, name, *map(str, options)]) == 2
+            assert "category: expected one of" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["edit", "--remove", "halo", "--target", "map.png"])
 

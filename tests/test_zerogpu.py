@@ -293,7 +293,8 @@ def cases(here):
     area = (found == 3).sum((1, 2))  # the first three images show all categories, the last lacks one
     seeds = [*np.flatnonzero(area > 20)[:3].tolist(), int(np.flatnonzero(area == 0)[0])]
     ws, _ = here.draw("toy", seeds, 0.7)
-    (*ws, bare), labels = ws, toy.truth(torch.from_numpy(ws))[:3]
+    ws, bare = ws[:3], ws[3]
+    labels = toy.truth(torch.from_numpy(ws))
     extractor, strokes = toy.known_extractor(), [scribbles(each) for each in labels]
     return {
         "draw": ("toy", seeds[:3], 0.7),

@@ -27,7 +27,7 @@ from linsem.zoo import load_generator
 PSI, FIRST_SEED = 0.7, 25_000  # as on the page
 CATEGORIES = ("hat", "glasses", "facial hair", "hair")
 LEAST = 0.005  # of the image: a category that covers less of it is not taken out
-SEARCHED = 400  # images looked through for each case
+SEARCHED = 400  # images looked through at most
 DONE = 0.8  # of a category gone, or of the shape that was wished for there, by the teacher, if the rest changed little
 SHEET = 24
 _NAMES = {

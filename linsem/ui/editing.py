@@ -160,25 +160,28 @@ class Editing:
         self, track: Track | None, painted: PainterLabels | None, category: int | None, steps: float
     ) -> Iterator[tuple[object, ...]]:
         """Bring a category into the image, as another sample has it; what is painted stays on the state before."""
-        return self._presence(self.gpu.add, with_strokes(_needed(track), painted), category, steps, "add", "with")
+        return self._presence(
+            self.gpu.add, with_strokes(_needed(track), painted), category, steps, "add", "added", "with"
+        )
 
     def remove(
         self, track: Track | None, painted: PainterLabels | None, category: int | None, steps: float
     ) -> Iterator[tuple[object, ...]]:
         """Take a category out of the image; what is painted stays on the state before."""
-        return self._presence(self.gpu.remove, with_strokes(_needed(track), painted), category, steps, "remove", "no")
+        return self._presence(
+            self.gpu.remove, with_strokes(_needed(track), painted), category, steps, "remove", "removed", "no"
+        )
 
     def _presence(
         self, begin: Callable[..., Iterator[EditFrame]], track: Track, category: int | None, steps: float, verb: str,
-        said: str,
+        done: str, said: str,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         if category is None:
             raise InputError(f"choose what to {verb} first")
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         name = track.extractor.categories[int(category)].name
         frames = begin(track.model, track.extractor, track.now.ws, int(category), None, steps)
-        more = {f"{verb.removesuffix('e')}ed": name}
-        yield from self._frames(track, frames, steps, f"{said} {name}", more)
+        yield from self._frames(track, frames, steps, f"{said} {name}", {done: name})
 
     @staticmethod
     def _frames(

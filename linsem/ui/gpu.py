@@ -95,8 +95,7 @@ def _bounded(seconds: float) -> int:
 SECONDS: dict[str, Callable[..., int]] = {
     "draw": draw_seconds, "render": draw_seconds, "fit": fit_seconds, "read": read_seconds, "fit_and_read": fit_seconds,
     "overview": overview_seconds, "suggest": suggest_seconds, "edit": edit_seconds, "remove": edit_seconds,
-    "add": edit_seconds,
-    "sample": sample_seconds, "label": label_seconds,
+    "add": edit_seconds, "sample": sample_seconds, "label": label_seconds,
 }  # fmt: skip
 
 
