@@ -29,12 +29,13 @@ from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
 from linsem.ui.edit import _turned, _Wiring
-from linsem.ui.editing import Editing, painted_since
+from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
 from linsem.ui.outcome import ended, too_small
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
+from linsem.ui.strokes import painted_since
 from tests.toys import CATEGORIES, ToyGenerator
 
 SEEDS = "11,12,13"
@@ -326,6 +327,9 @@ def test_what_is_painted_during_a_run_is_there_after_it_and_what_was_asked_for_i
     painted = PainterLabels(begun.key, np.where(more != IGNORE, more, asked), 3)
     assert np.array_equal(painted_since(done, painted), more)
     assert (painted_since(done, replace(painted, labels=asked)) == IGNORE).all()
+    state = Editing(services).settle(done, painted)[0]
+    assert state.since is painted  # the browser has more by then, and takes that along
+    assert Editing(services).settle(done, PainterLabels(done.key, more, 3))[0].since is None
     stopped = push(begun, replace(begun.now, wish=asked))  # Stop keeps what was asked for
     assert np.array_equal(painted_since(stopped, painted), painted.labels)
     for other in (None, PainterLabels(done.key, more, 3), PainterLabels("x.1", more, 3)):

@@ -56,6 +56,9 @@ def test_the_painter_keeps_its_strokes_until_a_layout_is_taken_to_it_again(servi
     assert layouts.canvas(session, None, base).key == state.key != empty.key
     again, anew, _ = layouts.paint_on(session, None, halves(), base)
     assert anew.key not in (state.key, empty.key) and layouts.canvas(session, None, again).key == anew.key
+    mine = np.full(state.labels.shape, 1, np.uint8)
+    assert layouts.paint_on(session, None, halves(), base, PainterLabels(state.key, mine, 4))[1].back is mine
+    assert layouts.paint_on(session, None, halves(), base, PainterLabels(empty.key, mine, 4))[1].back is None
 
 
 def test_what_is_erased_from_a_layout_is_free(services, session):

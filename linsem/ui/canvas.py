@@ -37,7 +37,10 @@ MAX_CHARS = 6_000_000  # base64 of MAX_PIXELS incompressible bytes, rounded up
 MAX_KEY = 256
 MAX_STAMP = 1 << 53  # the largest integer that a browser counts exactly
 MAX_ID = IGNORE - 2  # up to 254 categories: indices 0..253
-FIELDS = {"key", "labels", "stamp", "width", "height", "image", "prediction", "uncertainty", "categories", "opens"}
+FIELDS = {
+    "key", "labels", "stamp", "width", "height", "image", "prediction", "uncertainty", "categories", "opens", "since",
+    "back",
+}  # fmt: skip
 UNCERTAINTY_LEVELS = 63  # about as many as are visible in a heat map; fewer make a smaller file
 
 
@@ -49,6 +52,8 @@ class PainterState:
     `uncertainty` (H, W) floats in [0, 1] or None. `key` identifies the image: while it is unchanged, the browser keeps
     its own labels, undo history, zoom and tool, and updates only the layers under the strokes and the categories. If
     `opens` is False, a browser that shows another image by now ignores the state, so that it does not switch back.
+    `since` is what the server knew to be painted on the image before: what was painted there later goes along. `back`
+    (H, W) uint8, 255 = unpainted, are labels that the first undo brings.
 
     Raises ValueError if a shape, a type or an index is invalid.
     """
@@ -60,6 +65,8 @@ class PainterState:
     categories: tuple[Category, ...]
     key: str
     opens: bool = True
+    since: PainterLabels | None = None
+    back: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rgb = self.rgb
@@ -72,6 +79,8 @@ class PainterState:
         if not isinstance(self.key, str) or not 1 <= len(self.key) <= MAX_KEY:
             raise InputError(f"key: expected text of 1 to {MAX_KEY} characters, got {self.key!r:.80}")
         self._check_map("labels", self.labels, unpainted=True)
+        if self.back is not None:
+            self._check_map("back", self.back, unpainted=True)
         if self.prediction is not None:
             self._check_map("prediction", self.prediction, unpainted=False)
         if self.uncertainty is not None:
@@ -173,6 +182,7 @@ class LabelPainter(gr.HTML):
         heat = value.uncertainty
         if heat is not None:
             heat = np.round(np.round(heat * UNCERTAINTY_LEVELS) * (255 / UNCERTAINTY_LEVELS)).astype(np.uint8)
+        since = value.since
         return {
             "key": value.key,
             "labels": encode_map(value.labels),
@@ -184,6 +194,8 @@ class LabelPainter(gr.HTML):
             "uncertainty": None if heat is None else encode_map(heat),
             "categories": _plain(value.categories),
             "opens": value.opens,
+            "since": None if since is None else {"key": since.key, "labels": encode_map(since.labels)},
+            "back": None if value.back is None else encode_map(value.back),
         }
 
     def api_info(self) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from linsem.track import Track, goes_on, known_track, turned
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit_layout import EditLayout
-from linsem.ui.editing import READY, Editing, with_strokes
+from linsem.ui.editing import READY, Editing
 from linsem.ui.errors import refused, said
 from linsem.ui.events import ALWAYS, LAST, busy, not_started, on
 from linsem.ui.label import LabelTab
 from linsem.ui.services import Services
+from linsem.ui.strokes import with_strokes
 from linsem.ui.thumbs import Strip
 
 # The tab may have only just been opened: wait for its layout.

@@ -29,6 +29,7 @@ from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
 from linsem.ui.outcome import ended, going, too_small
 from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
+from linsem.ui.strokes import painted_before, painted_since, target_of, with_strokes
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.12  # seconds between the frames sent to the browser
@@ -140,7 +141,7 @@ class Editing:
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Follow the strokes; each frame contains the track so far, so that Stop keeps it."""
         track = _needed(track)
-        target = _target(track, painted)
+        target = target_of(track, painted)
         note = left_out(self.services, track.extractor, target, alone=colored)
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         region = np.ones(target.shape, bool) if everywhere else None
@@ -212,8 +213,8 @@ class Editing:
         """
         track = _needed(track)
         now, first, categories = track.now, track.points[0], track.extractor.categories
-        wish = painted_since(track, painted)
-        state = PainterState(now.rgb, wish, now.labels, None, categories, track.key)
+        wish, before = painted_since(track, painted), painted_before(track, painted)
+        state = PainterState(now.rgb, wish, now.labels, None, categories, track.key, since=before)
         named = [(each.name, k) for k, each in enumerate(categories) if each.name not in track.extractor.unknown]
         shown = np.isin(np.arange(len(categories)), now.labels)
         files = self._files(track)
@@ -264,23 +265,6 @@ class Editing:
         return track, *self.look(track)
 
 
-def with_strokes(track: Track, painted: PainterLabels | None) -> Track:
-    """The track with what is painted on the state shown, if the painter shows that."""
-    here = painted is not None and painted.key == track.key
-    return painted_here(track, painted.labels) if here else track
-
-
-def painted_since(track: Track, painted: PainterLabels | None) -> np.ndarray:
-    """The wish (H, W) of the state shown, with the strokes that were painted on the state before it during its run."""
-    now, before = track.now, track.points[track.position - 1] if track.position else None
-    blank = np.full(now.labels.shape, IGNORE, np.uint8)
-    wish = blank if now.wish is None else now.wish
-    if before is None or painted is None or painted.key != f"{track.name}.{before.number}":
-        return wish
-    known = blank if before.wish is None else before.wish
-    return np.where(painted.labels != known, painted.labels, wish).astype(np.uint8)
-
-
 def _needed(track: Track | None) -> Track:
     if track is None:
         raise InputError("choose an image to edit first")
@@ -290,14 +274,6 @@ def _needed(track: Track | None) -> Track:
 def _wish(example: ExampleEdit, track: Track) -> np.ndarray:
     """The wish of an example, at the size of the images."""
     return resize_labels(example.labels, track.now.labels.shape)
-
-
-def _target(track: Track, painted: PainterLabels | None) -> np.ndarray:
-    if painted is None or painted.key != track.key:
-        raise InputError("the painter does not show this image yet: wait a moment, then paint")
-    if (painted.labels == IGNORE).all():
-        raise InputError("nothing is painted yet: draw at least one stroke, then press Run")
-    return painted.labels
 
 
 def _frame(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -174,14 +174,18 @@ class Layouts:
         return PainterState(rgb, labels, None, None, extractor.categories, _key(session, extractor, base))
 
     def paint_on(
-        self, session: Session, fitted: Fitted | None, layout: Layout | None, base: Base | None
-    ) -> tuple[Base, PainterState, str]:
-        """Take a layout to the painter, whatever was painted on an earlier one; also returns a status line."""
+        self, session: Session, fitted: Fitted | None, layout: Layout | None, base: Base | None,
+        painted: PainterLabels | None = None,
+    ) -> tuple[Base, PainterState | None, str]:  # fmt: skip
+        """Take a layout to the painter, where undo brings back what was painted before; also returns a status line."""
         if layout is None:
             raise InputError(f"there is no layout yet: {NO_LAYOUT[:1].lower()}{NO_LAYOUT[1:]}")
-        base = Base(layout, 1 if base is None else base.serial + 1)
+        former, base = self.canvas(session, fitted, base), Base(layout, 1 if base is None else base.serial + 1)
+        state = self.canvas(session, fitted, base)
+        if former is not None and painted is not None and painted.key == former.key:
+            state = replace(state, back=painted.labels)
         line = f"On the painter: {layout.origin}. What you paint or erase there changes the layout."
-        return base, self.canvas(session, fitted, base), show.status(line)
+        return base, state, show.status(line)
 
     @staticmethod
     def show_layout(layout: Layout | None) -> tuple[Strip, str]:

@@ -49,11 +49,12 @@ async function receive() {
   const read = (url) => (url ? decodePng(url, form.width, form.height) : null);
   try {
     const picture = same && now.url === form.image.url ? null : await loadPicture(form.image.url);
-    const [labels, prediction, heat] = await Promise.all([read(value.labels), read(form.prediction), read(form.uncertainty)]);
+    const [labels, prediction, heat, since, back] = await Promise.all(
+      [value.labels, form.prediction, form.uncertainty, form.since?.labels, form.back].map(read));
     while (!same && stroke && mine === turn) await lifted(); // another image would take the stroke from under the pointer
     if (mine !== turn) return; // a newer value has arrived
     setCategories(form.categories);
-    if (!same) open(form, labels);
+    if (!same) open(form, labels, since, back);
     Object.assign(now, { prediction, heat, url: form.image.url });
     if (picture) drawPicture(picture);
     drawUnder();
@@ -84,11 +85,12 @@ function loadPicture(url) {
   });
 }
 
-function open(form, labels) {
+function open(form, labels, since, back) {
   if (stroke) endStroke(false);
+  const late = since && now?.key === form.since.key && now.labels.length === since.length ? now.labels : null;
   const { key, width, height } = form, size = `${width}x${height}`;
   let record = store.records.get(key);
-  if (!record || record.size !== size) record = { size, labels: labels.slice(), undo: [], redo: [], stamp: 0 };
+  if (!record || record.size !== size) record = { size, labels: (back ?? labels).slice(), undo: [], redo: [], stamp: 0 };
   const patch = makePatch(record.labels, labels, width, height);
   if (patch) { // the server's labels take precedence, and undo restores the local ones
     pushStep(record, patch);
@@ -107,6 +109,7 @@ function open(form, labels) {
   root.dataset.empty = "false";
   sent = { key, labels: encodePng(now.labels, width, height), stamp: record.stamp };
   restoreValue();
+  if (late) changeLabels(() => late.forEach((k, i) => { if (k !== since[i]) now.labels[i] = k; })); // one undo step
 }
 
 // Puts back the value that the server's has replaced, so that the next event carries what the user painted.

@@ -152,7 +152,7 @@ class _Wiring:
         on(drawn.then, logic.back_to, [*who, at.painter, self.base, self.layout], shown, **quiet, **LAST)
         on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
-        on(at.change.click, self.paint_on, [*who, self.layout, self.base], taken, **quiet)
+        on(at.change.click, self.paint_on, [*who, self.layout, self.base, at.painter], taken, **quiet)
         asked(at.painter.input, logic.painted, [at.painter, self.base], trigger_mode="always_last")
 
     def _wire_runs(self) -> None:

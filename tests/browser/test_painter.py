@@ -59,7 +59,7 @@ class Desk:
         self.seen: list[PainterLabels] = []
         self.read: list[PainterLabels | None] = []
         self.stored: dict[str, np.ndarray] = {}
-        self.prediction, self.side, self.guided = None, SIDE, True
+        self.prediction, self.side, self.guided, self.since = None, SIDE, True, None
         self.gate = threading.Event()  # answers wait for it
         self.gate.set()
 
@@ -67,7 +67,8 @@ class Desk:
         rgb, parts, unsure = scene(len(key), self.side)
         parts = parts if self.prediction is None else self.prediction
         labels = self.stored.get(key, np.full(parts.shape, NONE, np.uint8))
-        return PainterState(rgb, labels, *((parts, unsure) if self.guided else (None, None)), CATEGORIES, key)
+        layers = (parts, unsure) if self.guided else (None, None)
+        return PainterState(rgb, labels, *layers, CATEGORIES, key, since=self.since)
 
     def on_input(self, labels, key):
         self.seen.append(labels)
@@ -447,6 +448,24 @@ def test_labels_that_the_server_changed_meanwhile_can_be_had_back(hand):
     assert np.array_equal(hand.value_now().labels, theirs)
     hand.press("Control+z")
     assert np.array_equal(hand.arrived(2), mine)
+
+
+def test_what_was_painted_since_the_server_knew_goes_along_to_the_next_image(hand):
+    known = hand.stroke((20, 20), (40, 20))
+    late = hand.stroke((20, 40), (40, 40))
+    hand.desk.since = PainterLabels("one", known, 1)  # and not the second stroke, nor the third
+    hand.page.mouse.move(*hand.at(20, 50))
+    hand.page.mouse.down()
+    hand.page.mouse.move(*hand.at(30, 50), steps=5)
+    hand.page.evaluate("document.querySelector('#which input:not(:checked)').click()")  # the pointer is busy
+    hand.quiet(600)
+    hand.page.mouse.move(*hand.at(40, 50), steps=5)
+    hand.page.mouse.up()
+    hand.until(lambda: hand.desk.seen[-1].key == "other", "the next image, with strokes")
+    went = hand.desk.seen[-1].labels
+    assert (went[50, 20:41] == 0).all() and np.array_equal(went[:45], np.where(late != known, late, NONE)[:45])
+    hand.press("Control+z")
+    hand.until(lambda: (hand.desk.seen[-1].labels == NONE).all(), "one step back")
 
 
 def test_a_locked_category_is_not_painted_over(hand):

@@ -35,6 +35,14 @@ def test_an_example_is_painted_on_and_what_is_asked_for_comes_with_the_results(v
     page.wait_for_timeout(1500)
     assert np.array_equal(visitor.canvas("sample-painter", "strokes"), painted)
 
+    page.get_by_role("tab", name="Upload", exact=True).click()  # another layout over it, and the strokes are had back
+    page.locator("#sample-examples .th button").nth(1).click()
+    page.locator("#sample-change").click()
+    visitor.until(lambda: not np.array_equal(visitor.canvas("sample-painter", "strokes"), painted))
+    page.locator("#sample-painter [data-do=undo]").click()
+    visitor.until(lambda: np.array_equal(visitor.canvas("sample-painter", "strokes"), painted))
+    expect(page.locator("#sample-layout")).to_contain_text("your painting")
+
     page.locator("#sample-run").click()
     expect(page.locator("#sample-status")).to_contain_text("results in")
     page.locator("#sample-pack").click()
