@@ -32,7 +32,9 @@ _NAMES = {
     "ours_as_teacher": "ours, on the same edits as through the teacher",
     "ours_alone": "ours, no samples to start from",
     "reference": "reference, rate of its web app",
+    "reference_full": "reference, rate of its web app, full LSE",
     "reference_w": "reference, in w",
+    "reference_w_full": "reference, in w, full LSE",
     "reference_slow": "reference, rate of its batch script",
     "nothing": "nothing done",
 }
@@ -67,7 +69,8 @@ def cases(generator: Generator, teacher: Teacher, count: int) -> list[Case]:
 
 Method = Callable[[Case], torch.Tensor]
 WAYS = (
-    "ours", "ours_full", "ours_alone", "reference", "reference_slow", "reference_w", "colour", "teacher", "nothing",
+    "ours", "ours_full", "ours_alone", "reference", "reference_slow", "reference_full", "reference_w",
+    "reference_w_full", "colour", "teacher", "nothing",
 )  # fmt: skip
 
 
@@ -83,18 +86,15 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
             editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
         )
 
-    def reference(case: Case, lr: float = reference_steer.LR) -> torch.Tensor:
-        with torch.no_grad():
-            predicted = few.predict(generator.synthesize(case.ws)[1])[0]
-        step = reference_steer.edit(generator, few, case.z, case.target, predicted, steps=steps, lr=lr)
+    def reference(case: Case, extractor: Extractor = few, lr: float = reference_steer.LR) -> torch.Tensor:
+        predicted = _predicted(generator, extractor, case)
+        step = reference_steer.edit(generator, extractor, case.z, case.target, predicted, steps=steps, lr=lr)
         return _image(generator, step.ws)
 
-    def reference_in_w(case: Case) -> torch.Tensor:
-        with torch.no_grad():
-            predicted = few.predict(generator.synthesize(case.ws)[1])[0]
-        return _image(
-            generator, reference_steer.edit_in_w(generator, few, case.ws, case.target, predicted, steps=steps).ws
-        )
+    def reference_in_w(case: Case, extractor: Extractor = few) -> torch.Tensor:
+        predicted = _predicted(generator, extractor, case)
+        step = reference_steer.edit_in_w(generator, extractor, case.ws, case.target, predicted, steps=steps)
+        return _image(generator, step.ws)
 
     def through_teacher(case: Case) -> torch.Tensor:
         predicted = teacher(case.before)[0].numpy()
@@ -110,7 +110,9 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
 
     return {
         "ours": ours(few), "ours_full": ours(full), "ours_alone": ours(few, alone=True), "reference": reference,
-        "reference_slow": partial(reference, lr=reference_steer.SLOW), "reference_w": reference_in_w,
+        "reference_slow": partial(reference, lr=reference_steer.SLOW),
+        "reference_full": partial(reference, extractor=full), "reference_w": reference_in_w,
+        "reference_w_full": partial(reference_in_w, extractor=full),
         "colour": by_color, "teacher": through_teacher,
         "nothing": lambda case: case.before,
     }  # fmt: skip
@@ -135,6 +137,11 @@ def _colors_in(rgb: np.ndarray, labels: np.ndarray, count: int, fallback: np.nda
         if (labels == k).sum() >= 8:
             table[k] = rgb[labels == k].mean(0)
     return table
+
+
+@torch.no_grad()
+def _predicted(generator: Generator, extractor: Extractor, case: Case) -> np.ndarray:
+    return extractor.predict(generator.synthesize(case.ws)[1])[0]
 
 
 def _image(generator: Generator, ws: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ RESULTS = 4
 FIRST_LAYOUT = drawings.HELD_OUT + 50_000
 BANK = 1000
 Method = Callable[[np.ndarray, int], torch.Tensor]
-REAL, FIRST_REAL = 1000, 20_000_000  # images of the generator's own, of seeds that nothing else here uses
+REAL, FIRST_REAL = 1000, 20_000_000  # images of the generator's own, of seeds that neither a bank nor a fit here has
 WAYS = ("ours", "starts", "reference", "reference_w", "teacher")
 _NAMES = {
     "starts": "ours, without a step", "reference_w": "reference, in w",
@@ -41,11 +41,15 @@ _NAMES = {
 
 
 def methods(generator: Generator, teacher: Teacher, *, steps: int, inits: int, bank: int) -> dict[str, Method]:
-    """Each method, as a function from (layout, index of the layout) to images (RESULTS, 3, H, W)."""
+    """Each method, as a function from (layout, index of the layout) to images (RESULTS, 3, H, W).
+
+    Each of ours draws a bank of its own with the first layout, so that its seconds include one.
+    """
     few = steer_judge.few_shot(generator, teacher)
-    made: list[conditional.Bank] = []
 
     def ours(**how: int) -> Method:
+        made: list[conditional.Bank] = []
+
         def run(layout: np.ndarray, index: int) -> torch.Tensor:
             if not made:
                 made.append(conditional.make_bank(generator, few, range(bank)))

@@ -6,7 +6,7 @@ layer; sampling draws starts one by one, keeps the one that agrees on most pixel
 learning rate is 0.01, as in the paper's web app and sampling code; its script for batches of edits has 0.002 (`SLOW`).
 
 The mapping of the avatars is a staircase, which handicaps whatever moves z. So the same objective can also be minimised
-in w (`IN_W`), at the rate of this library's own loop and without the prior, which is one of z.
+in w, without the prior, which is one of z, and at this library's own rates (`EDIT_IN_W`, `SAMPLE_IN_W`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator, seed_z
 from linsem.pixels import IGNORE
 
-STEPS, LR, SLOW, IN_W, PENALTY = 50, 0.01, 0.002, 0.03, 1e-3
+STEPS, LR, SLOW, EDIT_IN_W, SAMPLE_IN_W, PENALTY = 50, 0.01, 0.002, 0.03, 0.05, 1e-3
 
 
 def edit(
@@ -49,7 +49,7 @@ def edit_in_w(
 ) -> loop.SteerStep:
     """As `edit`, but from ws (1, num_ws, w_dim), which are optimised themselves."""
     weights = loop.Weights(agree=1.0, close=PENALTY)
-    return _last(generator, segmenter, ws, _fused(target, predicted), "ws", steps, IN_W, weights)
+    return _last(generator, segmenter, ws, _fused(target, predicted), "ws", steps, EDIT_IN_W, weights)
 
 
 def edit_by_color(
@@ -94,7 +94,7 @@ def sample(
             best, most = z, hits
     if in_w:
         weights = loop.Weights(agree=1.0, close=PENALTY)
-        return _last(generator, segmenter, generator.map(best), loop.Wish(layout), "ws", steps, IN_W, weights)
+        return _last(generator, segmenter, generator.map(best), loop.Wish(layout), "ws", steps, SAMPLE_IN_W, weights)
     weights = loop.Weights(agree=1.0, prior=PENALTY, close=PENALTY)
     return _last(generator, segmenter, best, loop.Wish(layout), "z", steps, LR, weights)
 
