@@ -3,8 +3,8 @@
     python -m linsem.lab.one_image avatars-128 --out assets/evidence/one-image.png [--seed 3] [--share 0.01]
 
 Simulated strokes over about `share` of the pixels of one image, from the teacher's label map, are spread over areas of
-one colour as in the app; an extractor is fitted to them alone and applied to other seeds: image, labels, overlay. The
-seeds are the first ones, uncurated.
+one colour as in the app; an extractor is fitted to them alone and applied to other seeds, none left out: image, labels,
+overlay.
 """
 
 from __future__ import annotations

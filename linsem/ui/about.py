@@ -38,10 +38,13 @@ images that it samples from, may stay in caches that nobody can see, until newer
 API = """
 ### From a program
 
-Generate, fit, segment, edit, sample and export can also be called from a program (*Use via API*, at the foot of the
-page) and from a shell (`python -m linsem --help`).
+Generate, fit, segment, edit, add, remove, sample and export can also be called from a program (*Use via API*, at the
+foot of the page) and from a shell (`python -m linsem --help`).
 """
-JUDGED = "On avatars-128, judged by a network that was trained apart, on drawings with exact labels."
+JUDGED = (
+    "On avatars-128, judged by a network that was trained apart, on drawings with exact labels; what is judged learnt "
+    "from its labels of other images."
+)
 OWN = """
 Checkpoints of StyleGAN2, StyleGAN and Progressive GAN are read in the formats that they are published in. Start
 the program with `LINSEM_MODELS="/path/to/file"` (several with commas between; `all` offers everything that is known),

@@ -69,7 +69,8 @@ CHAPTERS = (
     ),
     Chapter(
         "Editing an image by its labels",
-        "Scripted wishes, such as longer hair or no glasses; ours and the reference never ask the network that judges.",
+        "Scripted wishes, such as longer hair or no glasses; ours and the reference know the network that judges only "
+        "by the labels that they learnt from and the wishes.",
         ("edit",),
         {"edits.png": "Each block, from above: the image, the labels that were asked for, the image afterwards."},
     ),
