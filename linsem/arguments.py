@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -60,6 +61,15 @@ def height_and_width(name: str, value: object, *, error: type[InputError] = Inpu
     sides = (("height", height), ("width", width))
     height, width = (whole_number(f"{name}: {side}", each, 1, error=error) for side, each in sides)
     return height, width
+
+
+def file_at(source: object) -> Path | None:
+    """The existing file that a text or a path names, None for anything else; `~` is the user's home."""
+    try:
+        path = Path(str(source)).expanduser()
+        return path if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL character, an unknown home
+        return None
 
 
 def shown(value: object) -> str:

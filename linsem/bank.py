@@ -195,8 +195,7 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
     """A digest of what determines the labels: the network, its weights and label, the extractor, the seeds and psi."""
     network = [generator.id, list(generator.size), repr(getattr(generator, "config", ""))]
     network += [str(getattr(generator, "label", None)), str(getattr(generator, "dtype", ""))]
-    plain = {k: v for k, v in getattr(generator, "__dict__", {}).items() if isinstance(v, (int, float, str, tuple))}
-    network.append(repr(sorted(plain.items())))  # a user-defined family may keep its parameters there
+    network.append(repr(_plain(generator)))  # a user-defined family may keep its parameters there
     reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
     known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]
     digest = hashlib.sha256(json.dumps(known).encode())
@@ -209,6 +208,17 @@ def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], p
             image, features = checked_pass(generator, ws)
         add_tensors(digest, {str(i): x for i, x in enumerate([ws, image, *features])})
     return digest.hexdigest()[:24]
+
+
+def _plain(generator: Generator) -> list[tuple[str, object]]:
+    """The numbers, texts and tuples among the attributes of a generator, and of all parts of a network."""
+    parts = generator.named_modules() if isinstance(generator, torch.nn.Module) else [("", generator)]
+    return sorted(
+        (f"{name}.{k}", v)
+        for name, part in parts
+        for k, v in getattr(part, "__dict__", {}).items()
+        if isinstance(v, (int, float, str, tuple))
+    )
 
 
 def _all_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -76,6 +76,8 @@ def parse_categories(
 def given_categories(given: Sequence[Category | dict | str]) -> tuple[Category, ...]:
     """Categories as a caller may give them: names, or rows with `name` and `color`; those already parsed stay."""
     if isinstance(given, (list, tuple)) and all(isinstance(each, Category) for each in given):
+        if given:
+            parse_categories(given)  # to check them
         return tuple(given)
     parsed = parse_categories(given)
     if not parsed:

@@ -47,6 +47,7 @@ from linsem.shell import (
     label_map_of,
     notes_of,
     print_report,
+    printable,
     stopping,
     studio_of,
     tell,
@@ -213,7 +214,7 @@ def convert(args: argparse.Namespace) -> dict:
     if args.out is not None and args.named is not None:
         raise InputError(f"out: expected one name, got {args.out} and {args.named}")
     text, report = convert_and_report(args.checkpoint, args.out or args.named or CONVERTED, half=args.half)
-    print(text)
+    print(printable(text))
     return report
 
 

@@ -56,11 +56,14 @@ def _those_here() -> str:
 
 @contextmanager
 def own_modes() -> Iterator[None]:
-    """Compute as the code inside says, whatever `torch.autocast` or `torch.inference_mode` the caller is in.
+    """Compute as the code inside says, whatever autocast, inference mode or default device the caller is in.
 
-    Autocast would round what is kept; what is made in inference mode could never be differentiated, there or later.
+    Autocast would round what is kept; what is made in inference mode could never be differentiated, there or later;
+    and what is made without naming a device is meant for the CPU.
     """
     with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         for kind in ("cpu", "cuda", "mps"):

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from linsem.agree import labels_of, margin_of
-from linsem.arguments import height_and_width, shown
+from linsem.arguments import file_at, height_and_width, shown
 from linsem.device import own_modes
 from linsem.generator import Generator, check_generator
 from linsem.palette import Category, parse_categories
@@ -239,13 +239,13 @@ def _locate(source: str | Path) -> Path:
         from linsem import hub  # the only module that uses the network, imported when needed
 
         return Path(hub.fetch_extractor(text))
-    path = Path(text)
-    if path.is_file():
+    path = file_at(text)
+    if path is not None:
         return path
     from linsem import zoo
 
-    shipped = zoo.assets() / f"{text}.extractor.safetensors"
-    if path.name == text and shipped.is_file():
+    shipped = file_at(zoo.assets() / f"{text}.extractor.safetensors")
+    if shipped is not None and Path(text).name == text:
         return shipped
     raise ExtractorError(f"no extractor: {text!r} is neither a file, nor a generator that ships with one, nor hub://")
 

@@ -78,7 +78,7 @@ class Fitting:
 
     def _enlarge(self, shares: torch.Tensor) -> None:
         """Raise the minimum area of a category to its share of all images, however little of it was painted."""
-        least = torch.tensor(self.least, dtype=torch.float64)
+        least = torch.tensor(self.least, dtype=torch.float64, device="cpu")
         least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
         self.least = tuple(least.tolist())
 

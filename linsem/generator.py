@@ -84,7 +84,7 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
     if not hasattr(generator, "z_dim"):
         check_generator(generator)
     seeds = check_seeds(seeds)
-    rows = [torch.randn(generator.z_dim, generator=seeded(seed), dtype=torch.float32) for seed in seeds]
+    rows = [drawn(seeded(seed), generator.z_dim) for seed in seeds]
     return torch.stack(rows).to(generator.device)
 
 
@@ -119,6 +119,11 @@ def seeded(seed: int) -> torch.Generator:
     if not 0 <= int(seed) < 2**63:
         raise InputError(f"seed: expected a whole number in 0..2**63 - 1, got {seed}")
     return torch.Generator().manual_seed(int(seed))
+
+
+def drawn(source: torch.Generator, *shape: int) -> torch.Tensor:
+    """Standard normal numbers of this shape, on the CPU: other dtypes and devices, also by default, draw others."""
+    return torch.randn(shape, generator=source, dtype=torch.float32, device="cpu")
 
 
 def batches(count: int, size: int) -> Iterator[slice]:

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 
 from linsem.categories import Category, parse_categories
+from linsem.device import device_of
 from linsem.errors import InputError
 from linsem.generators import FACE, GENERATORS
-from linsem.teacher import FrozenTeacher
+from linsem.teacher import FrozenTeacher, check_floats
 from linsem.transfer import Progress
 
 INSTALL = "pip install transformers"
@@ -97,9 +98,10 @@ class HubTeacher(FrozenTeacher):
 
     def _shown(self, image: torch.Tensor) -> torch.Tensor:
         """Preprocess as in training: the longer side `size`, ImageNet's mean and standard deviation."""
+        check_floats(image)
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < 1:
             raise InputError(f"image: expected (N, 3, H, W), got {tuple(image.shape)}")
-        image = image.float().clamp(-1, 1)
+        image = image.to(self.device).float().clamp(-1, 1)
         scale = self.size / max(image.shape[2:])
         if scale != 1:
             size = [max(32, round(side * scale)) for side in image.shape[2:]]
@@ -121,14 +123,14 @@ def load_hub_teacher(
     The 15 face categories get the face parser; names known to ADE20K, after a background, the scene parser. `name` (a
     key of `TEACHERS`) overrides the choice. Raises `HubTeacherError`.
     """
-    wanted = _wanted(categories)
+    wanted, place = _wanted(categories), device_of(str(device))
     name = name or ("faces" if [c.name for c in wanted] == [c.name for c in FACE] else "scenes")
     if name not in TEACHERS:
         raise HubTeacherError(f"name: expected one of {', '.join(TEACHERS)}, got {name!r}")
     network = load_segformer(TEACHERS[name], endpoint=endpoint, progress=progress)
     labels = [str(network.config.id2label[i]) for i in range(network.config.num_labels)]
     groups = face_groups(wanted, labels) if name == "faces" else scene_groups(wanted, labels)
-    return HubTeacher(network, wanted, groups, TEACHERS[name].size).to(device)
+    return HubTeacher(network, wanted, groups, TEACHERS[name].size).to(place)
 
 
 def load_segformer(spec: TeacherSpec, *, endpoint: str | None = None, progress: Progress | None = None) -> Any:

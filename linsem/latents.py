@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from linsem.arguments import shown
 from linsem.errors import InputError
 from linsem.whole import whole
 
@@ -49,8 +50,12 @@ def load_latents(path: str | Path, generator_id: str) -> np.ndarray:
 def _read(path: str | Path, generator_id: str) -> tuple[np.ndarray, list[int]]:
     """The ws in a file, and their seeds if it names them."""
     path = Path(path)
-    if path.stat().st_size > _MAX_BYTES:
-        raise LatentsError(f"latent: expected a file of at most {_MAX_BYTES >> 20} MB, got {path.stat().st_size} bytes")
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise LatentsError(f"latent: expected a file, got {shown(str(path))}") from error
+    if size > _MAX_BYTES:
+        raise LatentsError(f"latent: expected a file of at most {_MAX_BYTES >> 20} MB, got {size} bytes")
     try:
         with safe_open(str(path), "np") as file:
             metadata = file.metadata() or {}

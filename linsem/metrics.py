@@ -78,7 +78,7 @@ def _per_image(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> to
     pred, target = torch.as_tensor(pred), torch.as_tensor(target)
     num_classes = whole_number("num_classes", num_classes, 1, IGNORE)
     _check(pred, target)
-    pred, target = pred.long().flatten(1), target.long().flatten(1)
+    pred, target = pred.to(target.device).long().flatten(1), target.long().flatten(1)
     _check_labels(pred, target, num_classes)
     known = (pred != IGNORE) & (target != IGNORE)
     cells = num_classes * num_classes

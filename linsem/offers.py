@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from linsem.arguments import file_at
 from linsem.categories import Category, parse_categories
 from linsem.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from linsem.errors import InputError
@@ -101,11 +102,7 @@ def as_file(source: str | Path) -> Path | None:
     text = str(source)
     if not text or text in GENERATORS or text.startswith(HUB):
         return None
-    try:
-        path = Path(text).expanduser()
-        return path if path.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL character, an unknown home
-        return None
+    return file_at(text)
 
 
 def read_file(path: Path) -> Checkpoint:

@@ -58,7 +58,7 @@ def _together(maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tens
 def _upsampling(count: int, size: int, device: torch.device) -> torch.Tensor:
     """(size, count): linear interpolation with aligned corners, as a matrix."""
     with torch.inference_mode(False), torch.no_grad():  # the cached result may be used under any grad mode
-        eye = torch.eye(count, device=device)[None]
+        eye = torch.eye(count, dtype=torch.float32, device=device)[None]
         return F.interpolate(eye, size=size, mode="linear", align_corners=True)[0].T.contiguous()
 
 
@@ -187,9 +187,9 @@ def initial_weights(kind: str, channels: Sequence[int], classes: int, seed: int 
     weights = {}
     for name, shape in weight_shapes(kind, channels, classes).items():
         if kind in ("LSE", "centroid") or name == "mix":
-            weights[name] = torch.zeros(shape, dtype=torch.float32)
+            weights[name] = torch.zeros(shape, dtype=torch.float32, device="cpu")
             continue
         source = shape if len(shape) > 1 else weight_shapes(kind, channels, classes)[name.replace("bias", "weight")]
         bound = 1 / math.sqrt(math.prod(source[1:]))
-        weights[name] = (torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1) * bound
+        weights[name] = (torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1) * bound
     return weights

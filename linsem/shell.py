@@ -94,7 +94,7 @@ def check_folder(path: str) -> None:
 def text_of(path: str) -> str:
     """The text of a file."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")  # Windows writes a mark first
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected text in UTF-8, got byte {error.start} as something else") from error
 
@@ -115,6 +115,12 @@ def tell(line: str) -> None:
         print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
     except OSError:  # whoever read it has gone
         sys.stderr = open(os.devnull, "w")
+
+
+def printable(text: str) -> str:
+    """A text as the standard output can show it, which on Windows need not be able to show every name."""
+    code = sys.stdout.encoding or "utf-8"
+    return text.encode(code, errors="backslashreplace").decode(code)
 
 
 def print_report(report: dict) -> int:

@@ -16,7 +16,8 @@ def preload(studio: Studio, tell: Callable[[str], None] = print) -> str | None:
     try:
         model = studio.default_model()
         if studio.settings.model not in ("", model):
-            tell(f"linsem: LINSEM_MODEL: {studio.settings.model!r} is not offered here; the page begins with {model!r}")
+            wanted = studio.settings.model
+            tell(f"linsem: LINSEM_MODEL: {wanted!r} is not available here; the page begins with {model!r}")
         studio.generator(model)
         studio.shipped(model)
         if not os.environ.get("SPACES_ZERO_GPU"):  # there the main process may load but not compute

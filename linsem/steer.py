@@ -12,7 +12,7 @@ The best iterate of each sample is kept and yielded, not the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ __all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "steer"
 ROUNDING = 1e-6  # in the sum of weights that add up to one
 LEAST_GAIN = 0.003  # of the loss: a smaller decrease counts as none for `patience`
 MOST_STEPS = 10_000
-MOST_LR = 1e6
+MOST_LR = MOST_WEIGHT = 1e6
 SPACES = ("z", "z_layers", "ws")
 Basis = torch.Tensor  # (D, w_dim): a subspace of w; a latent (N, D) is an offset added to the w of all layers
 
@@ -126,6 +126,9 @@ def check_weights(weights: Weights) -> Weights:
     """The weights of the terms; raises `SteerError`."""
     if not isinstance(weights, Weights):
         raise SteerError(f"weights: expected linsem.steer.Weights, got {shown(weights)}")
+    for name, value in asdict(weights).items():
+        least, most = {"power": (1, 8), "bound": (0, 1)}.get(name, (0, MOST_WEIGHT))
+        number(f"weights: {name}", value, least, most, error=SteerError)
     return weights
 
 
@@ -160,8 +163,9 @@ class _Loop:
         self.part = fitting(generator, len(self.start), self.last_layer)
         self.anchor, self.origin = self.start, None
         count = len(self.start)
-        self.best_loss = torch.full((count,), torch.inf, dtype=torch.float32)
-        self.best_agreement = torch.zeros(count, dtype=torch.float32)
+        self.best_loss = torch.full((count,), torch.inf, dtype=torch.float32, device="cpu")
+        self.lowest = self.best_loss  # what `patience` is about, whatever is kept
+        self.best_agreement = torch.zeros(count, dtype=torch.float32, device="cpu")
         self.best_latent = self.start.clone()
         self.best_image: torch.Tensor | None = None
         self.best_labels: torch.Tensor | None = None
@@ -255,8 +259,8 @@ class _Loop:
     def _keep(
         self, loss: torch.Tensor, agreement: torch.Tensor, labels: torch.Tensor, image: torch.Tensor | None
     ) -> bool:
-        better = loss < self.best_loss - 1e-6 if self.keep_best else torch.ones(len(loss), dtype=torch.bool)
-        worth = bool((loss < self.best_loss - LEAST_GAIN * loss.abs()).any()) or not self.keep_best
+        better = loss < self.best_loss - 1e-6 if self.keep_best else torch.ones_like(loss, dtype=torch.bool)
+        worth = bool((loss < self.lowest - LEAST_GAIN * loss.abs()).any())
         first = self.best_labels is None
         if first:
             self.best_labels = labels
@@ -269,6 +273,7 @@ class _Loop:
             self.best_labels[where] = labels[where]
             if image is not None:
                 self.best_image[where] = image[where]
+        self.lowest = self.best_loss if self.keep_best else torch.minimum(self.lowest, loss)
         return worth
 
     def move(self) -> None:

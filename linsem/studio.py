@@ -63,11 +63,11 @@ class Studio:
     def default_model(self) -> str:
         """The generator to start with; raises `ModelError` if none is available."""
         rows, wanted = self.models(), self.settings.model
-        if wanted and {wanted, zoo.split_label(wanted)[0]} & {str(row["id"]) for row in rows}:
+        here = [str(row["id"]) for row in rows if row["available"]]
+        if wanted and {wanted, zoo.split_label(wanted)[0]} & set(here):
             return wanted
-        for row in rows:
-            if row["available"]:
-                return str(row["id"])
+        if here:
+            return here[0]
         raise ModelError("no generator is available here: put a checkpoint in assets/, or set LINSEM_MODELS")
 
     def check_model(self, model: str | None) -> str:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from linsem.errors import InputError
-from linsem.generator import check_last_layer, seeded
+from linsem.generator import check_last_layer, drawn, seeded
 
 NOISE_MODES = ("const", "random", "none")
 
@@ -87,6 +87,5 @@ def noise_of(const: torch.Tensor, mode: str, seeds: Sequence[int] | None, index:
         return None
     if mode == "const" or seeds is None:
         return const
-    options = {"dtype": torch.float32}  # whatever the default is: in another, the same seed draws other numbers
-    rows = [torch.randn((1, *const.shape), generator=seeded(int(seed) * 64 + index), **options) for seed in seeds]
+    rows = [drawn(seeded(int(seed) * 64 + index), 1, *const.shape) for seed in seeds]
     return torch.stack(rows).to(const.device)

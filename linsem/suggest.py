@@ -64,6 +64,7 @@ def suggest_next(
     with torch.no_grad():
         ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
     before = 0
+    labelled = list(labelled) if isinstance(labelled, Iterator) else labelled
     if labelled is not None and (not isinstance(labelled, Iterable) or len(labelled)):
         try:
             labelled = torch.stack([torch.as_tensor(each) for each in labelled])
@@ -175,7 +176,7 @@ def rarity(places: torch.Tensor) -> torch.Tensor:
 
 def _some(count: int, most: int, device: torch.device) -> torch.Tensor:
     """At most `most` of 0..count-1, random but fixed; regular steps would always pick the same positions."""
-    return torch.randperm(count, generator=seeded(0))[:most].sort().values.to(device)
+    return torch.randperm(count, generator=seeded(0), device="cpu")[:most].sort().values.to(device)
 
 
 def _telling(generator: Generator) -> tuple[int, ...]:

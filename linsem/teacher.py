@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linsem.agree import labels_of
+from linsem.arguments import file_at
 from linsem.device import device_of, own_modes
 from linsem.errors import InputError
 from linsem.generator import freeze
@@ -137,21 +138,29 @@ class Teacher(FrozenTeacher):
                 module.fuse()
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, H, W) float32 of images (N, 3, H, W), clamped to [-1, 1]; differentiable in the image."""
-        return self.network(_checked(image))
+        """Logits (N, K, H, W) float32 of images (N, 3, H, W), clamped to [-1, 1]; differentiable in the image.
+
+        They are on this teacher's device, wherever the image is.
+        """
+        return self.network(_checked(image).to(self.device))
 
     @torch.no_grad()
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """The deepest map averaged over its positions, (N, D) float32, in which the Fréchet distance is measured."""
-        return self.network.encode(_checked(image))[-1].mean(dim=(2, 3))
+        return self.network.encode(_checked(image).to(self.device))[-1].mean(dim=(2, 3))
 
 
-def _checked(image: torch.Tensor) -> torch.Tensor:
+def check_floats(image: torch.Tensor) -> None:
+    """Raise InputError unless an image is a tensor of floats: rgb in 0..255 would pass for white."""
     if not isinstance(image, torch.Tensor) or not image.is_floating_point():
         got = str(image.dtype) if isinstance(image, torch.Tensor) else type(image).__name__
         raise InputError(
             f"image: expected a tensor of floats in [-1, 1], got {got} (`linsem.to_image` makes one of rgb)"
         )
+
+
+def _checked(image: torch.Tensor) -> torch.Tensor:
+    check_floats(image)
     sides = image.shape[2:]
     if image.ndim != 4 or image.shape[1] != 3 or not len(image) or any(n < MULTIPLE or n % MULTIPLE for n in sides):
         raise InputError(f"image: expected (N, 3, H, W) with H and W multiples of {MULTIPLE}, got {tuple(image.shape)}")
@@ -204,12 +213,12 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
 
 def _find(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
-    places = [Path(name), assets() / f"{name}{_SUFFIX}"]
+    places = [name, assets() / f"{name}{_SUFFIX}"]
     stem, _, side = name.rpartition("-")
     if stem and side.isdecimal() and Path(name).name == name:  # "avatars-64" uses the teacher of "avatars-128"
         places += sorted(path for path in assets().glob(f"*{_SUFFIX}") if path.name.rpartition("-")[0] == stem)
-    for path in places:
-        if path.is_file():
+    for path in map(file_at, places):
+        if path is not None:
             return path
     shipped = sorted(path.name.removesuffix(_SUFFIX) for path in assets().glob(f"*{_SUFFIX}"))
     raise TeacherError(f"teacher: expected a file or one of {shipped}, got {name!r}")

@@ -241,7 +241,7 @@ class Training:
             raise InputError(f"{path.name} is not the state of a run, or it is cut off: {error}") from error
         if found != label:
             raise InputError(f"{path.name} is the state of another run ({found}), this one is {label}")
-        if state["probe"].shape != probe.shape or (state["probe"] == probe).double().mean() < SAME:
+        if state["probe"].shape != probe.shape or (state["probe"].cpu() == probe).double().mean() < SAME:
             raise InputError(f"{path.name} is the state of another run: its teacher labels the same seeds otherwise")
         self.scales, self.temperatures = state["scales"], state["temperatures"]
         for name, weights in self.weights.items():

@@ -19,7 +19,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     The file gets the permissions of any new file, whatever its writer set. A full disk is an OSError, whoever writes.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+    name = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")  # file systems count bytes
+    partial = path.with_name(f".{name}.{secrets.token_hex(6)}.part")
     partial.touch(exist_ok=False)
     try:
         mode = partial.stat().st_mode & 0o777

@@ -101,6 +101,7 @@ def test_a_file_that_no_chapter_knows_comes_last(folder):
     (folder / "extractors.md").write_text("# One\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n")
     (folder / "mine-too.md").write_text("# Two <b>\n\n| miou |\n| --- |\n| 0.5 |\n")
     Image.new("RGB", (40, 20)).save(folder / "my-plot.png")
+    (folder / "notes.md").write_text("Just words.")
     titles, parts = zip(*evidence.chapters("/under/"), strict=True)
     assert titles == ("How much a linear reading finds", "More tables and pictures")
     assert "Two &lt;b&gt;" in parts[1] and "<th>mIoU</th>" in parts[1]

@@ -108,6 +108,17 @@ def test_a_network_of_one_s_own_is_told_by_its_plain_attributes_too(toy, extract
     assert bank_key(other, extractor, SEEDS, 1.0) != bank_key(toy, extractor, SEEDS, 1.0)
 
 
+def test_a_network_within_a_network_is_told_by_its_plain_attributes_too(toy, extractor):
+    class Inner(torch.nn.Module):
+        gain = 1.0
+
+    other = ToyGenerator(toy.size)
+    other.inner = Inner()
+    before = bank_key(other, extractor, SEEDS, 1.0)
+    other.inner.gain = 2.0
+    assert bank_key(other, extractor, SEEDS, 1.0) != before
+
+
 @pytest.mark.parametrize("kept", ["attribute", "buffer"])
 def test_a_network_is_told_by_tensors_that_its_state_does_not_hold(toy, extractor, kept):
     keys = []

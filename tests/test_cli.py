@@ -22,6 +22,7 @@ from linsem.latents import LatentsError, load_latent, load_latents, save_latents
 from linsem.palette import parse_categories, read_label_map, write_label_map
 from linsem.regions import RegionError, read_region
 from linsem.settings import Settings
+from linsem.shell import printable
 from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.zoo import ModelError
@@ -289,7 +290,7 @@ def test_latents_come_back_exactly_and_only_to_their_generator(tmp_path):
         load_latents(tmp_path / "a.safetensors", "yours")
     save_latents(tmp_path / "b.safetensors", ws * np.nan, "mine")
     (tmp_path / "c.safetensors").write_bytes(b"no")
-    for name in ("b", "c"):
+    for name in ("b", "c", "none", "x" * 300):
         with pytest.raises(LatentsError):
             load_latents(tmp_path / f"{name}.safetensors", "mine")
 
@@ -406,6 +407,20 @@ def test_categories_in_another_encoding_are_told(run, tmp_path, capsys):
     assert cli.main(["fit", *options]) == 2
     told = capsys.readouterr().err
     assert told.startswith("linsem: ") and "names.json: expected text in UTF-8" in told
+
+
+def test_a_mark_before_categories_is_no_part_of_them(run, tmp_path, capsys):
+    (tmp_path / "names.json").write_text('["low", "high"]', encoding="utf-8-sig")  # as PowerShell writes them
+    (tmp_path / "map.png").write_bytes(write_label_map(np.eye(16, dtype=np.uint8), CATEGORIES))
+    options = ["--seeds", "0", "--label-maps", str(tmp_path / "map.png"), "--categories", str(tmp_path / "names.json")]
+    assert cli.main(["fit", *options]) == 0, capsys.readouterr().err
+
+
+def test_what_the_terminal_cannot_show_is_escaped(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    print(printable("written: \u6a21.safetensors"), end="")  # as it stands, this would be an error
+    sys.stdout.flush()
+    assert sys.stdout.buffer.getvalue() == rb"written: \u6a21.safetensors"
 
 
 @pytest.mark.parametrize("command", ["edit", "sample"])

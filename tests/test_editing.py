@@ -224,7 +224,11 @@ def test_the_edits_of_all_images_are_in_a_file_and_in_what_the_browser_keeps(ser
     size = len(base64.b64decode(module.keep(session, None, track)))
     monkeypatch.setattr(projects, "KEPT_BYTES", size)  # rather without them than not at all
     assert not module.resume([("mine", module.keep(session, None, track, (other,)), "")]).kept
-    monkeypatch.setattr(projects, "KEPT_BYTES", size - 1)
+    monkeypatch.setattr(projects, "KEPT_BYTES", size - 1)  # rather without any
+    labels = module.keep(session, None, track, (other,))
+    back = module.resume([("mine", labels, "")])
+    assert back.track is None and len(back.session.labelled) == len(session.labelled) > 0
+    monkeypatch.setattr(projects, "KEPT_BYTES", len(base64.b64decode(labels)) - 1)
     assert module.keep(session, None, track, (other,)) is None
 
 

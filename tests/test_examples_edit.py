@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from linsem.track import EditPoint, push
 from linsem.ui.editing import Editing
 from linsem.ui.examples import example_edits, example_masks
 from linsem.ui.services import Services
+from linsem.zoo import assets
 
 MODEL = "avatars-128"
 
@@ -38,6 +40,17 @@ def test_the_wishes_are_sparse_maps_of_the_shipped_categories(services):
         assert not any(character.isdigit() for character in each.words)
     masks = [path for path, _ in example_masks(MODEL, categories)]
     assert masks and all(path.parent.name == MODEL for path in masks)  # the wishes are no layouts
+
+
+def test_a_wish_that_names_no_seed_is_passed_over(services, monkeypatch, tmp_path):
+    categories = services.studio.shipped(MODEL).categories
+    shipped = assets() / "examples" / MODEL
+    folder = tmp_path / "examples" / MODEL / "edits"
+    shutil.copytree(shipped / "edits", folder)
+    shutil.copy(next(folder.glob("*.png")), folder / "a-hat.png")
+    found = example_edits(MODEL, categories)
+    monkeypatch.setenv("LINSEM_ASSETS", str(tmp_path))
+    assert [each.words for each in example_edits(MODEL, categories)] == [each.words for each in found]
 
 
 def test_one_click_paints_a_wish_and_what_follows_a_run_is_unpainted(services, session):

@@ -255,8 +255,9 @@ def test_a_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\x00" * 64)
     with pytest.raises(ExtractorError, match="not a safetensors file"):
         load_extractor(tmp_path / "x.safetensors")
-    with pytest.raises(ExtractorError, match="neither a file"):
-        load_extractor(tmp_path / "nothing")
+    for name in (tmp_path / "nothing", "x" * 300, "nothing\0"):
+        with pytest.raises(ExtractorError, match="neither a file"):
+            load_extractor(name)
 
 
 def test_labels_of_another_size_than_the_image_are_refused_before_they_are_made():

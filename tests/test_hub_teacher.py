@@ -149,6 +149,8 @@ def test_an_image_has_the_same_labels_in_any_batch(faces):
     torch.testing.assert_close(teacher.logits(image)[1:2], teacher.logits(image[1:2]), atol=1e-4, rtol=1e-4)
     with pytest.raises(ValueError, match="expected"):
         teacher.logits(image[0])
+    with pytest.raises(ValueError, match="a tensor of floats"):  # it would be labelled as white
+        teacher.logits((image * 255).to(torch.uint8))
 
 
 # From the Hub

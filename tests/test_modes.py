@@ -30,7 +30,13 @@ def default(dtype):
         torch.set_default_dtype(before)
 
 
+def elsewhere():
+    """What is made without a device has no data."""
+    return torch.device("meta")
+
+
 MODES = {
+    "another device": elsewhere,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "inference": torch.inference_mode,
     "float64": lambda: default(torch.float64),

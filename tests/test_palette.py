@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from linsem import palette
+from linsem.errors import InputError
 from linsem.palette import Category, LabelMapError, parse_categories, read_label_map, write_label_map
 from linsem.pixels import IGNORE
 
@@ -325,6 +326,14 @@ def test_default_colours_cannot_be_mistaken_for_each_other():
 def test_bad_categories(data, says):
     with pytest.raises(ValueError, match=says):
         parse_categories(data)
+
+
+def test_categories_that_a_caller_made_are_checked_too():
+    rgb, labels = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    with pytest.raises(InputError, match="#rrggbb"):
+        palette.overlay(rgb, labels, [Category("a", "red")])
+    with pytest.raises(InputError, match="1 to 254"):
+        write_label_map(labels, [Category(str(i), f"#{i:06x}") for i in range(300)])
 
 
 def test_colorize_and_overlay():

@@ -155,11 +155,19 @@ def test_it_stops_early_and_when_closed(toy, extractor):
     own = toy.truth(ws)
     assert len(run(toy, extractor, ws, loop.Wish(own), steps=30, enough=0.95)) == 1
     assert len(run(toy, extractor, ws, loop.Wish(target), steps=30, lr=0.0, patience=4)) == 5
+    assert len(run(toy, extractor, ws, loop.Wish(target), steps=30, lr=0.0, patience=4, keep_best=False)) == 5
     assert len(run(toy, extractor, ws, loop.Wish(target), steps=30)) == 31
     steps = loop.steer(toy, extractor, ws, loop.Wish(target), steps=30)
     next(steps)
     steps.close()
     assert list(steps) == []
+
+
+@pytest.mark.parametrize("wrong", [{"agree": float("nan")}, {"close": -1.0}, {"power": 0.5}, {"bound": 2.0}], ids=str)
+def test_weights_that_make_no_loss_are_refused_by_name(toy, extractor, wrong):
+    _, ws, target = start_and_target(toy)
+    with pytest.raises(loop.SteerError, match=f"weights: {next(iter(wrong))}"):
+        run(toy, extractor, ws, loop.Wish(target), steps=1, weights=loop.Weights(**wrong))
 
 
 def test_numbers_that_are_not_finite_end_it_with_the_best_state(toy, extractor):

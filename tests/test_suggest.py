@@ -31,6 +31,9 @@ def test_the_suggested_are_some_of_the_seeds_each_once_and_always_the_same(toy, 
     assert len(set(chosen)) == 5 and set(chosen) <= set(range(50, 70))
     assert chosen == suggest_next(toy, None, range(50, 70), 5)  # an extractor has no say
     assert chosen != list(range(50, 55))
+    mine = toy.map(seed_z(toy, [3, 4]))
+    known = suggest_next(toy, None, range(50, 70), 5, labelled=mine)
+    assert suggest_next(toy, None, range(50, 70), 5, labelled=(w for w in mine)) == known
     assert sorted(suggest_next(toy, extractor, range(50, 55), 5)) == list(range(50, 55))
 
 

@@ -63,7 +63,12 @@ def test_our_sentences_arrive_and_anything_else_is_put_in_general_words(caplog):
     for mistake in (RuntimeError("/secret/path"), ValueError("operands could not be broadcast together")):
         assert said(mistake).message == OURS
         assert caplog.records.pop().exc_info[1] is mistake  # whoever runs the server learns of it
-    assert "memory" in said(RuntimeError("CUDA out of memory")).message
+    for error in (
+        RuntimeError("CUDA out of memory"),
+        RuntimeError("[..] can't allocate memory: you tried"),
+        MemoryError(),
+    ):
+        assert "memory" in said(error).message
 
 
 def test_a_refusal_crosses_to_another_process():
@@ -127,6 +132,27 @@ def test_downloads_are_swept_by_age(tmp_path, monkeypatch):
     downloads.write("d.png", b"")
     assert not old.parent.exists() and not cut.exists()
     assert new.parent.exists() and fresh.exists() and other.exists()
+
+
+def test_a_folder_that_others_use_too_is_not_swept(tmp_path, monkeypatch):
+    """As /tmp is, which an environment may name: a program's file there may be called tmpcut."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "SWEEP_SECONDS", -1)
+    tmp_path.chmod(0o1777)
+    theirs, cached, now = tmp_path / "tmpcut", tmp_path / ("ab" * 32), time.time()
+    theirs.write_bytes(b"somebody else's")
+    cached.mkdir()
+    monkeypatch.setattr(files.time, "time", lambda: now + 3700)
+    downloads = Downloads(keep_hours=1)
+    downloads.write("a.png", b"")
+    downloads.write("b.png", b"")
+    assert theirs.exists() and cached.exists()
+
+
+def test_an_empty_name_of_a_temporary_folder_is_none(monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    files.own_folder()
+    assert "linsem-" in os.environ["GRADIO_TEMP_DIR"]
 
 
 def test_a_file_that_is_being_written_is_not_swept(tmp_path, monkeypatch):

@@ -122,6 +122,13 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_has_it(tmp_path):
+    path = tmp_path / ("\u6a21" * 80)  # 240 bytes
+    with whole(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+
+
 FULL = """
 import resource, sys
 from pathlib import Path

@@ -136,7 +136,14 @@ def test_a_model_to_begin_with_that_is_not_offered_is_told_and_another_one_taken
     told = []
     assert preload(Studio(Settings(device="cpu", model="boats")), told.append) == "boats" and not told
     assert preload(Studio(Settings(device="cpu", model="boat")), told.append) == "boats"
-    assert "LINSEM_MODEL: 'boat' is not offered here" in told[0]
+    assert "LINSEM_MODEL: 'boat' is not available here" in told[0]
+
+
+def test_a_model_to_begin_with_that_is_not_here_is_told_too(monkeypatch):
+    monkeypatch.setenv("LINSEM_MODELS", "pggan-bedroom,avatars-64")
+    told = []
+    assert preload(Studio(Settings(device="cpu", model="pggan-bedroom")), told.append) == "avatars-64"
+    assert "'pggan-bedroom' is not available here" in told[0]
 
 
 def test_a_file_that_names_no_categories_gets_something_to_start_from(tmp_path):

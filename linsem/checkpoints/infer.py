@@ -9,7 +9,7 @@ import torch
 from linsem.checkpoints.build import Network, check_shapes, check_state, on_meta
 from linsem.checkpoints.checkpoint import Checkpoint, Config, check_config
 from linsem.checkpoints.errors import CheckpointError
-from linsem.generator import seeded
+from linsem.generator import drawn, seeded
 from linsem.pggan import PGGANConfig
 from linsem.stylegan import StyleGANConfig
 from linsem.stylegan2 import StyleGAN2Config
@@ -114,15 +114,15 @@ def _completed(family: str, config: Config, state: State, source: str, notes: tu
 def _with_noise(state: State, expected: State) -> tuple[State, tuple[str, ...]]:
     """The state, with constant noise from fixed seeds for layers that have none, of strength 0 if no layer has one."""
     missing = [name for name in expected if name.endswith("noise_const") and name not in state]
-    drawn = {name: torch.randn(expected[name].shape, generator=seeded(k)) for k, name in enumerate(missing)}
+    fresh = {name: drawn(seeded(k), *expected[name].shape) for k, name in enumerate(missing)}
     silent = [name for name in expected if re.fullmatch(STRENGTH, name) and name not in state]
     zeros = {name: torch.zeros(expected[name].shape) for name in silent}
     notes: tuple[str, ...] = ()
-    if drawn:
-        notes = (f"the file has no constant noise for {len(drawn)} layers: it was drawn from a fixed seed",)
+    if fresh:
+        notes = (f"the file has no constant noise for {len(fresh)} layers: it was drawn from a fixed seed",)
     if zeros:  # then what was drawn does not matter
         notes = ("the file has no strength of the noise: none is added",)
-    return {**state, **drawn, **zeros}, notes
+    return {**state, **fresh, **zeros}, notes
 
 
 def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
@@ -139,7 +139,7 @@ def _with_mean(state: State, network: Network) -> tuple[State, tuple[str, ...]]:
     count, total = _samples(part), torch.zeros(network.w_dim, dtype=torch.float64)
     with torch.no_grad():
         for start in range(0, count, MEAN_ROWS):
-            z = torch.randn((min(MEAN_ROWS, count - start), network.z_dim), generator=source)
+            z = drawn(source, min(MEAN_ROWS, count - start), network.z_dim)
             total += mapping(z, _labels(start, len(z), network.config.c_dim)).sum(dim=0, dtype=torch.float64)
     note = f"the file has no mean w: it was averaged over {count} mapped z of a fixed seed"
     if network.config.c_dim:

@@ -15,6 +15,7 @@ from linsem.ui import show
 log = logging.getLogger("linsem")
 OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
 
+NO_MEMORY = ("out of memory", "can't allocate memory")  # torch's words, on a GPU and on a CPU
 GONE = (
     "This server no longer holds your work: you were away for long, or it was started anew. "
     "Reload the page: it offers to continue where you left off"
@@ -34,7 +35,7 @@ def said(error: Exception) -> gr.Error:
         text = text[:1].upper() + text[1:]
         return Refusal(text if text.endswith((".", "!", "?")) else text + ".", print_exception=False)
     log.error("in a request", exc_info=error)
-    if "out of memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return gr.Error("There is not enough memory for this just now: ask for fewer images.", print_exception=False)
     return gr.Error(OURS, print_exception=False)
 

@@ -134,7 +134,7 @@ def _each(make: Callable[..., str], of: list[tuple[str, ...]]) -> Iterator[str]:
     for arguments in of:
         try:
             yield make(*arguments)
-        except OSError:
+        except (OSError, ValueError):  # not there, or no table or picture
             continue
 
 

@@ -68,5 +68,7 @@ def example_edits(model: str, categories: Sequence[Category]) -> list[ExampleEdi
             labels = read_label_map(path, categories).labels
         except InputError:  # the visitor has other categories
             continue
+        if not seed.isdecimal():
+            continue
         found.append(ExampleEdit(int(seed), words.replace("-", " "), labels))
     return found[:MOST]

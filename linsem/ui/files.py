@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +32,8 @@ def own_folder() -> None:
     By default all Gradio programs on a machine share one folder, so deleting old files here would delete theirs too.
     """
     who = getattr(os, "getuid", getpass.getuser)()  # in a container the user id may have no name
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"linsem-{who}"))
+    if not os.environ.get("GRADIO_TEMP_DIR"):
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(tempfile.gettempdir()) / f"linsem-{who}")
 
 
 def uploaded(file: object, what: str) -> Path | None:
@@ -63,7 +65,9 @@ class Downloads:
         self.keep_seconds = keep_hours * 3600
         self.root = Path(get_upload_folder()) / "made"
         self._swept = 0.0
-        self._sweep_uploads()
+        self._alone = not _is_shared(self.root.parent)
+        if self._alone:
+            self._sweep_uploads()
 
     def path(self, name: str) -> Path:
         """Where to write a file with this name, made safe; also deletes expired files."""
@@ -97,7 +101,7 @@ class Downloads:
         if now - self._swept < SWEEP_SECONDS or not self.root.is_dir():
             return
         self._swept = now
-        for entry in (*self.root.iterdir(), *self.root.parent.glob("tmp*")):
+        for entry in (*self.root.iterdir(), *(self.root.parent.glob("tmp*") if self._alone else ())):
             try:
                 if now - _last_written(entry) <= self.keep_seconds:
                     continue
@@ -107,6 +111,15 @@ class Downloads:
                     entry.unlink()
             except OSError:  # another request has deleted it
                 continue
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether other programs keep their files there too, as in /tmp, which an environment may name."""
+    try:
+        sticky = folder.stat().st_mode & stat.S_ISVTX
+    except OSError:  # it is not there yet
+        sticky = 0
+    return bool(sticky) or folder.resolve() == Path(tempfile.gettempdir()).resolve()
 
 
 def _last_written(entry: Path) -> float:

@@ -84,7 +84,12 @@ class Projects:
         session = absorb(session, painted)
         if not session.labelled and not any(edited(session, each) for each in (track, *kept)):
             return None
-        for tracks in ((track, *kept), (track,)):  # rather without the edits of other images than not at all
+        labels = ((),) if session.labelled else ()
+        for tracks in (
+            (track, *kept),
+            (track,),
+            *labels,
+        ):  # rather without edits, first of other images, than not at all
             target = io.BytesIO()
             save_project(_project(session, tracks, None, latents=False), target)
             if len(target.getvalue()) <= KEPT_BYTES:
