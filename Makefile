@@ -9,8 +9,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two processes of one thread each: on the small tensors of the toys two threads mostly wait for each other.
-UNITS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser and not slow"
+# Two processes: on the small tensors of the toys two threads mostly wait for each other, and a page mostly waits.
+TWICE = $(BIN)/python -m pytest -q -n 2 --dist loadfile
+UNITS = OMP_NUM_THREADS=1 $(TWICE) -m "not browser and not slow"
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH ?=
 # The index of CPU builds, where it can be reached: pip would try it again for every package.
@@ -28,7 +29,7 @@ test: $(VENV)/.dev browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(UNITS)
-	$(BIN)/python -m pytest -q -m "browser and not slow"
+	$(TWICE) -m "browser and not slow"
 
 units: $(VENV)/.dev
 	$(UNITS) --ignore tests/client

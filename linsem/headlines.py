@@ -52,10 +52,16 @@ def _edits() -> tuple[str, str]:
     rows = values("edit")
     theirs = max(row["done"] for name, row in rows.items() if name in ("reference", "reference_slow"))
     moved = f", or {percent(rows['reference_w']['done'])} with its objective moved to w" * ("reference_w" in rows)
+    full = [rows[name]["done"] for name in ("ours_full", "reference_w_full") if name in rows]
+    taught = (
+        f" With the full extractor it is {percent(full[0])}, and {percent(full[1])} by the paper's objective in w."
+        if len(full) == 2
+        else ""
+    )
     return f"{rows['ours']['done'] * rows['ours']['edits']:.0f} of {rows['ours']['edits']}", (
         f"scripted edits are done with an extractor of eight images ({percent(rows['ours_alone']['done'])} without "
         "samples to start from): at least four fifths of what was asked for, and little changed elsewhere. As the "
-        f"paper edits, {percent(theirs)} are{moved}, and with nothing done {percent(rows['nothing']['done'])}."
+        f"paper edits, {percent(theirs)} are{moved}, and with nothing done {percent(rows['nothing']['done'])}.{taught}"
     )
 
 
