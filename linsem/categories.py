@@ -138,6 +138,11 @@ def _refuse_twice(what: str, values: list[str]) -> None:
         raise InputError(f"categories: {what} must be unique, got twice: {', '.join(twice[:5])}")
 
 
+def free_color(categories: Sequence[Category]) -> str:
+    """A colour that none of the categories has, nor one close to it, as far as there is one."""
+    return next(_free_colors({category.color for category in categories}, 1), DEFAULT_COLORS[0])
+
+
 def _free_colors(taken: set[str], count: int) -> Iterator[str]:
     """`count` colours distinct from `taken` and each other: default ones first, then others around the colour wheel."""
     chosen: list[str] = []

@@ -12,6 +12,7 @@ from linsem.categories import names_of
 from linsem.extractor import Extractor
 from linsem.pixels import IGNORE
 
+EARLIER = "earlier"  # in the report of a state: its numbers are of other labels than those read by now
 HISTORY = 20  # states that are kept
 KEPT, KEPT_BYTES = 8, 32 << 20  # other images whose edits are kept too
 
@@ -144,7 +145,11 @@ def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
     The other states are `stale` until they are shown and predicted in turn. If the categories differ, indices change
     their meaning, so the painter treats it as a new track, and strokes keep those of their categories that are left.
     """
-    points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
+    report = track.now.report
+    if report and extractor is not track.extractor:
+        report = {**report, EARLIER: True}
+    now = replace(track.now, labels=labels, report=report)
+    points = (*track.points[: track.position], now, *track.points[track.position + 1 :])
     stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
     before, after = names_of(track.extractor.categories), names_of(extractor.categories)
     same = before == after

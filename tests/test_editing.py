@@ -23,7 +23,7 @@ from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
 from linsem.studio import EditFrame
-from linsem.track import EditPoint, goes_on, known_track, new_track, painted_here, push, step, turned
+from linsem.track import EARLIER, EditPoint, goes_on, known_track, new_track, painted_here, push, step, turned
 from linsem.ui import projects
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
@@ -252,6 +252,13 @@ def test_stopping_a_removal_tells_of_the_removal():
     assert "40 % of 'hat' is gone" in html.unescape(ended(report | {"removed": "hat", "gone": 0.4}))
 
 
+def test_what_other_labels_read_is_said_to_be_of_then():
+    report = {"added": "hat", "there": 0.99, "outside_change": 1, "seconds": 2, "steps": 5}
+    assert "as the labels read it, 99" in ended(report) and "ls-good" in ended(report)
+    then = ended(report | {EARLIER: True})
+    assert "as the labels read it then, 99" in then and "Now they are read otherwise." in then and "ls-idle" in then
+
+
 def test_an_object_that_is_painted_in_part_gets_a_hint_and_no_green_line():
     toy = ToyGenerator().known_extractor()
     extractor = replace(toy, least=(0.0, 0.012, 0.012, 0.012))  # usually a tenth of the image
@@ -332,6 +339,7 @@ def test_what_is_painted_during_a_run_is_there_after_it_and_what_was_asked_for_i
     assert np.array_equal(painted_since(done, painted), more)
     assert (painted_since(done, replace(painted, labels=asked)) == IGNORE).all()
     state = Editing(services).settle(done, painted)[0]
+    assert np.array_equal(state.labels, more) and (state.back == IGNORE).all()  # so that undo takes them away
     assert state.since is painted  # the browser has more by then, and takes that along
     assert Editing(services).settle(done, PainterLabels(done.key, more, 3))[0].since is None
     stopped = push(begun, replace(begun.now, wish=asked))  # Stop keeps what was asked for

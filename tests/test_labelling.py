@@ -21,7 +21,7 @@ from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
-from linsem.ui.projects import UNLABELLED, Opened, Projects, copies
+from linsem.ui.projects import EXAMPLE, UNLABELLED, Opened, Projects, copies
 from linsem.ui.reader import chosen_extractor
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -225,6 +225,28 @@ def test_a_copy_that_cannot_be_had_does_not_bar_the_one_behind_it(services, monk
         projects.resume([good])
     with pytest.raises(ValueError, match="keeps no earlier work"):
         projects.resume([])
+
+
+def test_the_button_says_what_would_come_back(services):
+    projects = Projects(services, Bench(services))
+    session = session_of(services, [1, 2, 3], [1, 2])
+    mine = (session.token, projects.keep(session, None, None), "")
+    offer = projects.offer
+    assert offer([mine]).value == "Continue: 2048 px on 2 images of toy" and offer([mine]).visible
+    assert offer([mine, ("o", "%%%", "")]).value.endswith("(1 of 2)")
+    assert offer([("o", "%%%", "")]).value == offer([]).value == "Continue where you left off"
+    assert not offer([]).visible
+
+
+def test_an_example_that_was_only_looked_at_is_not_kept(services):
+    projects = Projects(services, Bench(services))
+    session, new = session_of(services, [1, 2], [1]), opened_by(services, session_of(services, [3]))
+    assert projects.store(session, None, None, EXAMPLE) == gr.skip()
+    assert projects.aside(session, None, None, [], new, (), EXAMPLE) == []
+    stroke = PainterLabels(session.pictures[0].key, np.full((32, 32), 1, np.uint8), 3)
+    assert projects.store(session, stroke, None, EXAMPLE) != gr.skip()
+    assert len(projects.aside(session, stroke, None, [], new, (), EXAMPLE)) == 1
+    assert len(projects.aside(session, None, None, [], new)) == 1  # the twin: the visitor's own
 
 
 @pytest.mark.parametrize("said", ["", None, "{", "3", "[3]", '[["a"]]', '[["a", 3]]', '[["a", ""]]', "[" * 10_000])

@@ -141,16 +141,17 @@ def test_of_two_images_chosen_for_an_edit_the_second_is_shown(services):
 def test_what_is_opened_replaces_the_bench_once_and_nothing_else_does(services):
     """The list of generators fires when it loses focus too, and what waits for its edits must still be there."""
     wiring = object.__new__(label._Wiring)
-    wiring.logic, wiring.projects = Labelling(services), SimpleNamespace(aside=lambda *given: [])
+    wiring.logic = Labelling(services)
+    wiring.projects = SimpleNamespace(aside=lambda *given: [], offer=lambda found: None)
     session, new = session_of(services, [1]), session_of(services, [2])
     turn = services.turns.take(session.token, "fit")
     opened = Opened(new, None, None, None, "line")
     assert label._opening(lambda _: opened)(session) == (opened, gr.skip())
     assert label._opening(lambda _: None)(session) == (gr.skip(), session.model)
-    assert wiring._adopt(session, None, None, (), [], opened)[0] is new
+    assert wiring._adopt(session, None, None, (), [], opened, "")[0] is new
     assert not services.turns.is_last(session.token, "fit", turn)
     turn = services.turns.take(new.token, "fit")
-    assert wiring._adopt(new, None, None, (), [], opened)[0] == gr.skip()
+    assert wiring._adopt(new, None, None, (), [], opened, "")[0] == gr.skip()
     assert services.turns.is_last(new.token, "fit", turn)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import gradio as gr
 
+from linsem.categories import free_color
 from linsem.session import (
     Fitted,
     Session,
@@ -72,7 +73,7 @@ class CategoryEditor:
             taken = {category.color for category in session.categories}
             color = hex_color(color)
             more = add_category(session, name, None if color in taken else color)
-            return finish(session, more, fitted, painted, "", gr.skip())
+            return finish(session, more, fitted, painted, "", gr.skip(), free_color(more.categories))
 
         def change(
             session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None, name: str,
@@ -80,12 +81,12 @@ class CategoryEditor:
         ) -> tuple:  # fmt: skip
             session = absorb(session, painted)
             changed = change_category(session, -1 if which is None else int(which), name, hex_color(color))
-            return finish(session, changed, fitted, painted, gr.skip(), gr.skip())
+            return finish(session, changed, fitted, painted, gr.skip(), gr.skip(), gr.skip())
 
         def delete(session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None) -> tuple:
             session = absorb(session, painted)
             less = delete_category(session, -1 if which is None else int(which))
-            return finish(session, less, fitted, painted, gr.skip(), None)
+            return finish(session, less, fitted, painted, gr.skip(), None, gr.skip())
 
         def merge(
             session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None,
@@ -93,9 +94,9 @@ class CategoryEditor:
         ) -> tuple:  # fmt: skip
             session = absorb(session, painted)
             pair = [-1 if each is None else int(each) for each in (which, into)]
-            return finish(session, merge_categories(session, *pair), fitted, painted, gr.skip(), None)
+            return finish(session, merge_categories(session, *pair), fitted, painted, gr.skip(), None, gr.skip())
 
-        outputs = [*outputs, self.new_name, self.which]
+        outputs = [*outputs, self.new_name, self.which, self.new_color]
         for register, function, inputs in (
             (self.add.click, add, [self.new_name, self.new_color]),
             (self.new_name.submit, add, [self.new_name, self.new_color]),

@@ -54,7 +54,7 @@ class EditLayout:
 
     def _any(self) -> None:
         with gr.Row(elem_classes="ls-tight ls-end"):
-            self.seed = gr.Number(12, label="Seed", precision=0, elem_id="edit-seed", scale=1, min_width=110)
+            self.seed = gr.Number(12, label="Seed", elem_id="edit-seed", scale=1, min_width=110)
             self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", scale=2, min_width=170)
             self.take = gr.Button("Edit this seed", elem_id="edit-take", scale=1, min_width=120)
 

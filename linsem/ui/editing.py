@@ -213,8 +213,8 @@ class Editing:
         """
         track = _needed(track)
         now, first, categories = track.now, track.points[0], track.extractor.categories
-        wish, before = painted_since(track, painted), painted_before(track, painted)
-        state = PainterState(now.rgb, wish, now.labels, None, categories, track.key, since=before)
+        wish, before, was = painted_since(track, painted), painted_before(track, painted), painted_since(track, None)
+        state = PainterState(now.rgb, wish, now.labels, None, categories, track.key, since=before, back=was)
         named = [(each.name, k) for k, each in enumerate(categories) if each.name not in track.extractor.unknown]
         shown = np.isin(np.arange(len(categories)), now.labels)
         files = self._files(track)
@@ -223,10 +223,7 @@ class Editing:
             (first.rgb, now.rgb) if track.position else None,
             gr.Button(interactive=track.position > 0),
             gr.Button(interactive=track.position < len(track.points) - 1),
-            *[
-                gr.Dropdown(choices, value=None, interactive=bool(choices))
-                for choices in ([each for each in named if shown[each[1]] == there] for there in (False, True))
-            ],
+            *[_choice(verb, [e for e in named if shown[e[1]] == there]) for verb, there in (("Add", 0), ("Remove", 1))],
             *[gr.DownloadButton(value=file, interactive=True) for file in files],
         )
 
@@ -263,6 +260,12 @@ class Editing:
         track = step(with_strokes(_needed(track), painted), by)
         track = self.read(track, track.extractor)
         return track, *self.look(track)
+
+
+def _choice(verb: str, choices: list[tuple[str, int]]) -> gr.Dropdown:
+    """The list of what can be added or removed; where there is nothing, its label says so."""
+    none = "" if choices else {"Add": " (none is missing)", "Remove": " (none is there)"}[verb]
+    return gr.Dropdown(choices, value=None, interactive=bool(choices), label=f"{verb} a category{none}")
 
 
 def _needed(track: Track | None) -> Track:

@@ -30,11 +30,20 @@ MORE = "A stroke spreads over the same-coloured area it touches; leave the rest 
 # Copies of the work in this browser: [token of the bench, copy, stamp] each, newest first. A bench replaces only its
 # own copy and the one that it was resumed from, unless that was written to since, so that two pages do not overwrite
 # each other's.
-PLACE, MOST = "linsem-benches", 2_000_000  # characters, of the about five million that a browser allows
-READ = f"() => {{ try {{ return [localStorage.getItem('{PLACE}') || '']; }} catch (error) {{ return ['']; }} }}"
+PLACE, MOST = "linsem-benches", 2_000_000  # (tabs.js too); characters, of the about five million that a browser allows
+# A page that is loaded anew begins with its own: its token is in the storage of its tab.
+READ = f"""() => {{
+  let kept = "";
+  try {{
+    kept = localStorage.getItem("{PLACE}") || "";
+    const all = JSON.parse(kept), own = sessionStorage.getItem("{PLACE}");
+    return [JSON.stringify([...all.filter((each) => each[0] === own), ...all.filter((each) => each[0] !== own)])];
+  }} catch (error) {{ return [kept]; }}
+}}"""
 WRITE = f"""(said) => {{
   if (!said) return;
   const {{ entry, origin }} = JSON.parse(said);
+  try {{ sessionStorage.setItem("{PLACE}", entry[0]); }} catch (error) {{}}
   let all = [];
   try {{ all = JSON.parse(localStorage.getItem("{PLACE}")) || []; }} catch (error) {{ all = []; }}
   all = Array.isArray(all) ? all : [];
@@ -151,15 +160,16 @@ class _Wiring:
     def _wire_benches(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register the events that replace the bench, and what follows them."""
         at, projects, logic = self.at, self.projects, self.logic
-        before = [self.session, at.painter, self.track, self.kept, self.found, self.coming]
+        before = [self.session, at.painter, self.track, self.kept, self.found, self.coming, self.origin]
         after = [
             self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.origin,
             self.arrived,
         ]  # fmt: skip
         begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
         on(blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short)
-        on(blocks.load, lambda kept: ((found := copies(kept)), gr.Button(visible=bool(found))), [at.copy],
-           [self.found, at.resume], js=READ, **self.quick)  # fmt: skip
+        resumed = [self.found, at.resume]
+        on(blocks.load, lambda kept: ((found := copies(kept)), projects.offer(found)), [at.copy], resumed, js=READ,
+           **self.quick)  # fmt: skip
         for register, opens, given, queue in (
             (
                 model.input,
@@ -180,7 +190,7 @@ class _Wiring:
 
     def _adopt(
         self, session: Session, painted: PainterLabels | None, track: Track | None, kept: tuple[Track, ...],
-        found: list[Copy], coming: Opened | None,
+        found: list[Copy], coming: Opened | None, origin: str,
     ) -> tuple[object, ...]:  # fmt: skip
         """Replace the bench by the one that was opened; the replaced work joins the copies to resume.
 
@@ -188,11 +198,11 @@ class _Wiring:
         """
         if coming is None or coming.session.token == session.token:  # nothing was opened; this is there already
             return tuple([gr.skip()] * 10)
-        found = self.projects.aside(session, painted, track, found, coming, kept)
+        found = self.projects.aside(session, painted, track, found, coming, kept, origin)
         self.logic.turns.leave(session.token)
         new = coming.session
         shown = (new, coming.fitted, None, coming.painter, coming.line, new.model)
-        return *shown, found, gr.Button(visible=bool(found)), coming.origin, new.token
+        return *shown, found, self.projects.offer(found), coming.origin, new.token
 
     def _wire_strokes(self) -> None:
         at, logic = self.at, self.logic

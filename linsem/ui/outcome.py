@@ -7,6 +7,7 @@ import numpy as np
 from linsem.extractor import Extractor
 from linsem.presence import GUESSED
 from linsem.specks import SHARE
+from linsem.track import EARLIER
 from linsem.ui import show
 
 WHOLE = 0.5  # of the usual area of a category: with less than that painted, an object is not painted whole
@@ -50,13 +51,16 @@ def ended(report: dict[str, object]) -> str:
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
     if not (report.get("added") or report.get("removed")):
         what += f" ({show.percent(float(report['agreement_before']))} before)"
+    when = " then" if report.get(EARLIER) else ""
     line = (
-        f"Done: as the labels read it, {show.percent(share)} {what}. "
+        f"Done: as the labels read it{when}, {show.percent(share)} {what}. "
         f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
     kind = "idle" if hint or GUESSED in note else "good"  # noted: what is left they may not see
+    if when:
+        more, kind = f"{more} Now they are read otherwise.".strip(), "idle"
     return show.status(" ".join(filter(None, (line, more, hint))), kind if share >= 0.5 else "bad")
 
 

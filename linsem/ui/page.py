@@ -58,6 +58,7 @@ def build(settings: Settings) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about.build(settings)
         _return_on_change(default, bench, editing, tabs)
+        demo.load(None, None, None, js=(HERE / "tabs.js").read_text(encoding="utf-8"), api_visibility="private")
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 

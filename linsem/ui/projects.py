@@ -28,6 +28,7 @@ from linsem.ui.files import uploaded
 from linsem.ui.services import Services
 
 UNLABELLED = 4  # unlabelled images added to the example, to show that they are segmented too
+EXAMPLE = "example"  # the origin of its bench
 KEPT_BYTES = 1_500_000  # of the copy in the browser, which allows about 5 MB per site
 
 
@@ -39,8 +40,8 @@ Copy = tuple[str, str, str]
 class Opened:
     """A bench to replace the present one, and what is shown of it; `kept` are edits of images that are not shown.
 
-    `origin` is the stamp of the copy that was resumed (its token if it has none), "" for none, and `tried` the tokens
-    of those that need not be offered again.
+    `origin` is the stamp of the copy that was resumed (its token if it has none), EXAMPLE for the example, "" for
+    anything else; `tried` are the tokens of the copies that need not be offered again.
     """
 
     session: Session
@@ -85,11 +86,7 @@ class Projects:
         if not session.labelled and not any(edited(session, each) for each in (track, *kept)):
             return None
         labels = ((),) if session.labelled else ()
-        for tracks in (
-            (track, *kept),
-            (track,),
-            *labels,
-        ):  # rather without edits, first of other images, than not at all
+        for tracks in ((track, *kept), (track,), *labels):  # rather without edits than not at all
             target = io.BytesIO()
             save_project(_project(session, tracks, None, latents=False), target)
             if len(target.getvalue()) <= KEPT_BYTES:
@@ -101,24 +98,44 @@ class Projects:
         kept: tuple[Track, ...] = (),
     ) -> str | dict:  # fmt: skip
         """What the browser stores, as JSON: the `Copy` of this bench, and the stamp of the one it was resumed from."""
-        copy = self.keep(session, painted, track, kept)
+        copy = None
+        if origin != EXAMPLE or changed(session, painted, (track, *kept)):
+            copy = self.keep(session, painted, track, kept)
         if copy is None:
             return gr.skip()
         return json.dumps({"entry": [session.token, copy, secrets.token_hex(6)], "origin": origin})
 
     def aside(
         self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy], opened: Opened,
-        kept: tuple[Track, ...] = (),
+        kept: tuple[Track, ...] = (), origin: str = "",
     ) -> list[Copy]:  # fmt: skip
-        """The copies to offer once `opened` has replaced this bench.
+        """The copies to offer once `opened` has replaced this bench, which came from `origin`.
 
         The one of this bench is the first, so that it can be come back to; after a resumption the last, so that each
-        can be had in turn.
+        can be had in turn. An example that was only looked at is none.
         """
         found = [each for each in found if each[0] not in (session.token, *opened.tried)]
-        copy = self.keep(session, painted, track, kept) if session.token else None
-        own = [] if copy is None else [(session.token, copy, "")]
-        return found + own if opened.origin else own + found
+        own = []
+        if session.token and (origin != EXAMPLE or changed(session, painted, (track, *kept))):
+            copy = self.keep(session, painted, track, kept)
+            own = [] if copy is None else [(session.token, copy, "")]
+        return found + own if opened.origin not in ("", EXAMPLE) else own + found
+
+    def offer(self, found: Sequence[Copy]) -> gr.Button:
+        """The button that resumes the first of the copies, and says what it holds; hidden if there is none."""
+        said = "Continue where you left off"
+        if found:
+            try:
+                project = load_project(base64.b64decode(found[0][1], validate=True))
+            except (binascii.Error, ValueError):  # then resuming goes on to the next one
+                return gr.Button(said, visible=True)
+            painted = [int((image.labels != IGNORE).sum()) for image in project.images]
+            images = sum(count > 0 for count in painted)
+            said = f"Continue: {sum(painted)} px on {images} image{'' if images == 1 else 's'}"
+            if project.generator_id != self.services.studio.default_model():
+                said += f" of {project.generator_id}"
+            said += f" (1 of {len(found)})" * (len(found) > 1)
+        return gr.Button(said, visible=bool(found))
 
     def load(self, file: str | None) -> Opened:
         """Load a project from a file."""
@@ -142,7 +159,7 @@ class Projects:
         if room > 0:
             psi = session.pictures[0].psi
             session = self.bench.with_images(session, format_seeds(range(1, 1 + min(UNLABELLED, room))), psi)
-        return self._opened((session, fitted, tracks), line)
+        return replace(self._opened((session, fitted, tracks), line), origin=EXAMPLE)
 
     def resume(self, found: list[Copy]) -> Opened:
         """Load the newest copy stored in the browser that can be loaded."""
@@ -262,6 +279,12 @@ def _latent(image: ProjectImage, drawn: np.ndarray | None) -> tuple[int | None, 
 def edited(session: Session, track: Track | None) -> bool:
     """Whether there are edits of this session's generator."""
     return track is not None and track.model == session.model and len(track.points) > 1
+
+
+def changed(session: Session, painted: PainterLabels | None, tracks: Sequence[Track | None]) -> bool:
+    """Whether anything was painted or edited on a bench since it was opened."""
+    session = absorb(session, painted)
+    return any(picture.stamp for picture in session.pictures) or any(edited(session, track) for track in tracks)
 
 
 def copies(kept: str | None) -> list[Copy]:

@@ -18,13 +18,14 @@ from linsem.ui.edit import EditTab
 from linsem.ui.errors import refused, said
 from linsem.ui.events import ALWAYS, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab, first_categories
-from linsem.ui.layouts import NO_LAYOUT, Layouts
+from linsem.ui.layouts import NO_LAYOUT, Layout, Layouts
 from linsem.ui.reader import Reader
 from linsem.ui.sampling import Results, Sampling
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 from linsem.ui.turns import latest
 
+BEFORE = "The results appear here."
 HINT = "Give a layout and get different images that follow it, best first."
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
 
@@ -58,7 +59,7 @@ class _Layout:
             self.shelf = Thumbs(label="Example layouts", size=66, elem_id="sample-examples", visible=False)
         with gr.Tab("From an image", id="seed"):
             with gr.Row(elem_classes="ls-tight"):
-                self.number = gr.Number(7, label="Seed", precision=0, elem_id="sample-from", min_width=90)
+                self.number = gr.Number(7, label="Seed", elem_id="sample-from", min_width=90)
                 self.psi = gr.Slider(0, 1.2, 0.7, step=0.05, label="Variety (psi)", min_width=190)
             self.take = gr.Button("Take its layout", elem_id="sample-take", min_width=110)
         with gr.Tab("Paint", id="paint") as self.paint_tab:
@@ -72,7 +73,7 @@ class _Layout:
             self.stop = gr.Button("Stop", interactive=False, elem_id="sample-stop", min_width=100)
         with gr.Row(elem_classes="ls-tight"):
             self.count = gr.Slider(**reach(1, limits.max_results, 4), label="Results", min_width=200)
-            self.seed = gr.Number(0, label="First seed", precision=0, min_width=110, elem_id="sample-first")
+            self.seed = gr.Number(0, label="First seed", min_width=110, elem_id="sample-first")
             self.look = gr.Textbox(  # text, because an empty number is sent as 0
                 "",
                 label="Colours from seed (optional)",
@@ -88,7 +89,7 @@ class _Layout:
             self.candidates = gr.Slider(**many, label="Candidates", min_width=200, elem_id="sample-candidates")
 
     def _results(self) -> None:
-        self.state = gr.HTML(show.status("The results appear here."), elem_id="sample-status")
+        self.state = gr.HTML(show.status(BEFORE), elem_id="sample-status")
         self.strip = Thumbs(label="Results", empty="No results yet.", size=160, elem_id="sample-results")
         self.sides = Thumbs(
             label="The chosen result",
@@ -150,7 +151,7 @@ class _Wiring:
         asked(partial(gr.on, [at.take.click, at.number.submit]), logic.from_seed, [at.number, at.psi])
         drawn = on(at.paint_tab.select, logic.canvas, [*who, self.base, self.layout], [at.painter], **quiet, **LAST)
         on(drawn.then, logic.back_to, [*who, at.painter, self.base, self.layout], shown, **quiet, **LAST)
-        on(self.layout.change, lambda now: gr.Button(interactive=now is not None), [self.layout], [at.change], **ALWAYS)
+        on(self.layout.change, self.there, [self.layout, at.state], [at.change, at.state], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base, at.painter], taken, **quiet)
         asked(at.painter.input, logic.painted, [at.painter, self.base], trigger_mode="always_last")
@@ -191,6 +192,12 @@ class _Wiring:
             told = said(error)
             yield gr.skip(), gr.skip(), refused(told), *[gr.skip()] * 5
             raise told from None
+
+    @staticmethod
+    def there(now: Layout | None, line: str) -> tuple[gr.Button, object]:
+        """When the layout is another: whether it can be painted on; why a run was refused before is over."""
+        over = now is not None and "ls-bad" in line
+        return gr.Button(interactive=now is not None), show.status(BEFORE) if over else gr.skip()
 
     def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
         """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""

@@ -198,8 +198,8 @@ class _Layout:
 
     def _export(self, most: int) -> None:
         with gr.Row(elem_classes="ls-tight"):
-            self.many = gr.Number(min(100, most), label="Images", precision=0, min_width=90)
-            self.first = gr.Number(1000, label="First seed", precision=0, min_width=90)
+            self.many = gr.Number(min(100, most), label="Images", min_width=90)
+            self.first = gr.Number(1000, label="First seed", min_width=90)
         with gr.Row(elem_classes="ls-tight"):
             self.export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
             self.stop = gr.Button("Stop", size="sm", interactive=False, elem_id="export-stop", min_width=90)

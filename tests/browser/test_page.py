@@ -131,6 +131,21 @@ def test_the_header_stays_where_it_is_from_tab_to_tab(visitor):
     assert len(places) == 1
 
 
+def test_the_address_names_the_tab_and_back_goes_to_the_one_before(visitor):
+    page, chosen = visitor.page, visitor.page.locator("#tabs [role=tablist] >> nth=0 >> [aria-selected=true]")
+    for tab in ("Segment", "About"):
+        visitor.tab(tab)
+        expect(chosen).to_have_text(tab)
+        visitor.until(lambda tab=tab: page.evaluate("location.hash") == f"#{tab.lower()}")
+    for tab, hash in (("Segment", "#segment"), ("Label", "")):
+        page.go_back()
+        expect(chosen).to_have_text(tab)
+        assert page.evaluate("location.hash") == hash
+    page.go_forward()
+    page.reload()
+    expect(chosen).to_have_text("Segment")
+
+
 def test_what_is_being_worked_on_shows_no_clock_and_stays_legible(visitor):
     visitor.page.evaluate("""() => {
       window.seen = { busy: 0, loud: 0, pale: 1 };
