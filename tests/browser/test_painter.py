@@ -777,7 +777,7 @@ def test_hidden_and_shown_again_it_is_as_it_was(hand):
 def test_without_an_image_it_says_so(hand):
     hand.click("blank")
     hand.page.wait_for_selector('.lp[data-empty="true"]')
-    assert "Choose an image" in hand.page.locator(".lp-view").inner_text()
+    assert "The image appears here" in hand.page.locator(".lp-view").inner_text()
     assert hand.value_now() is None
     hand.click("refresh")
     hand.page.wait_for_selector('.lp[data-empty="false"]')
