@@ -17,7 +17,7 @@ from linsem import jump
 from linsem import steer as loop
 from linsem.bank import check_categories, check_label, make_bank
 from linsem.device import without_autocast
-from linsem.edit_maps import GROW, agreement, outside_change, region_of
+from linsem.edit_maps import GROW, agreement, color_off, outside_change, region_of
 from linsem.edit_plan import ENOUGH, EditError, EditPlan, plan_edit
 from linsem.extractor import Extractor
 from linsem.generator import Generator
@@ -43,7 +43,8 @@ class EditResult:
     """An edited image (1, 3, H, W) in [-1, 1], its labels (H, W) uint8, and its ws (num_ws, w_dim) on the CPU.
 
     The report has `agreement_before` and `agreement_after` (share of the wished pixels that match, by the extractor),
-    `outside_change` (mean absolute difference outside the region, 0..255), `steps`, `seconds`, and `note`, text or "".
+    `outside_change` (mean absolute difference outside the region, 0..255), `steps`, `seconds`, and `note`, text or "";
+    where colours were wished for also `color_off` (mean absolute difference from them, 0..255).
     """
 
     image: torch.Tensor
@@ -122,7 +123,7 @@ def iter_planned(
     agreed = agreement(before, wished)
 
     def unchanged(index: int, note: str) -> EditResult:
-        report = _report(before, before, wished, 0.0, index, clock, note)
+        report = _report(plan, plan.image, before, 0.0, index, clock, note)
         return EditResult(plan.image, before, plan.ws[0].cpu(), report)
 
     if plan.met:
@@ -138,7 +139,7 @@ def iter_planned(
             continue
         image, labels = step.image[best : best + 1], step.labels[best]
         change = outside_change(image, plan.image, plan.region)
-        report = _report(before, labels, wished, change, step.index, clock, note)
+        report = _report(plan, image, labels, change, step.index, clock, note)
         yield EditResult(image, labels, step.ws[best].cpu(), report)
 
 
@@ -186,11 +187,14 @@ def _moves(
 
 
 def _report(
-    before: np.ndarray, after: np.ndarray, wished: np.ndarray, change: float, steps: int, clock: float, note: str
+    plan: EditPlan, image: torch.Tensor, labels: np.ndarray, change: float, steps: int, clock: float, note: str
 ) -> dict[str, float | int | bool | str]:
+    wish = plan.wish
+    off = {"color_off": round(color_off(image, wish.color, wish.color_weight), 2)} if plan.colored else {}
     return {
-        "agreement_before": round(agreement(before, wished), 4),
-        "agreement_after": round(agreement(after, wished), 4),
+        "agreement_before": round(agreement(plan.labels, wish.target), 4),
+        "agreement_after": round(agreement(labels, wish.target), 4),
+        **off,
         "outside_change": round(change, 3),
         "steps": steps,
         "seconds": round(time.monotonic() - clock, 3),

@@ -74,6 +74,14 @@ def is_met(before: np.ndarray, wished: np.ndarray, enough: float) -> bool:
     return min(agreement(before, wished), agreement(before, around)) >= enough
 
 
+def color_off(image: torch.Tensor, color: np.ndarray, weight: np.ndarray) -> float:
+    """Mean absolute difference, in 0..255, of an image (1, 3, H, W) from colours (H, W, 3) uint8 where they weigh."""
+    where = torch.from_numpy(np.asarray(weight) > 0).to(image.device)
+    wished = torch.from_numpy(np.ascontiguousarray(color)).to(image.device).permute(2, 0, 1).float()
+    off = ((image[0].clamp(-1, 1) + 1) * 127.5 - wished).abs().mean(dim=0)
+    return float(off[where].mean()) if bool(where.any()) else 0.0
+
+
 def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray) -> float:
     """Mean absolute difference outside the region, in 0..255, of two (1, 3, H, W) images clamped to [-1, 1]."""
     outside = torch.from_numpy(~region).to(image.device)

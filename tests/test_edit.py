@@ -130,6 +130,8 @@ def test_color_wish_is_pursued_beside_labels(toy, extractor):
     wish = 200 / 127.5 - 1
     error = [float((image[0, :, :6] - wish).abs().mean()) for image in (before, result.image)]
     assert error[1] < error[0] - 0.01
+    assert result.report["color_off"] == pytest.approx(127.5 * error[1], abs=0.05)
+    assert "color_off" not in editing.edit(toy, extractor, ws[0], free * 0, steps=1).report  # none was asked for
 
 
 def test_a_colour_beside_labels_that_are_met_opens_what_it_is_painted_on_alone(toy, extractor):

@@ -252,6 +252,13 @@ def test_stopping_a_removal_tells_of_the_removal():
     assert "40 % of 'hat' is gone" in html.unescape(ended(report | {"removed": "hat", "gone": 0.4}))
 
 
+def test_how_near_the_colour_came_is_said_where_one_was_asked_for():
+    report = {"agreement_before": 0, "agreement_after": 0.9, "outside_change": 1, "seconds": 2, "steps": 5}
+    assert "colour there" not in ended(report)
+    for more in ({}, {"of": 50}):
+        assert "The colour there is off by 38 of 255." in ended(report | {"color_off": 37.6} | more)
+
+
 def test_what_other_labels_read_is_said_to_be_of_then():
     report = {"added": "hat", "there": 0.99, "outside_change": 1, "seconds": 2, "steps": 5}
     assert "as the labels read it, 99" in ended(report) and "ls-good" in ended(report)

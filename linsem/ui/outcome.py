@@ -43,8 +43,11 @@ def ended(report: dict[str, object]) -> str:
     left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
     share, what = _outcome(report)
     hint = str(report.get("hint") or "")
+    colors = f"The colour there is off by {report['color_off']:.0f} of 255. " if "color_off" in report else ""
     if "of" in report:
-        line = f"Stopped after {report['steps']} of {report['of']} steps: {show.percent(share)} {what}."
+        line = (
+            f"Stopped after {report['steps']} of {report['of']} steps: {show.percent(share)} {what}. {colors}".strip()
+        )
         return show.status(" ".join(filter(None, (line, left, hint))), "idle")
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
@@ -53,7 +56,7 @@ def ended(report: dict[str, object]) -> str:
         what += f" ({show.percent(float(report['agreement_before']))} before)"
     when = " then" if report.get(EARLIER) else ""
     line = (
-        f"Done: as the labels read it{when}, {show.percent(share)} {what}. "
+        f"Done: as the labels read it{when}, {show.percent(share)} {what}. {colors}"
         f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
