@@ -221,6 +221,8 @@ def test_the_edits_of_all_images_are_in_a_file_and_in_what_the_browser_keeps(ser
     for back, mine in ((file.kept[0], other), (file.kept[1], track), (kept.kept[0], other)):
         assert [p.caption for p in back.points] == [p.caption for p in mine.points]
         assert known_track(new_track(mine.model, mine.extractor, mine.points[0]), [back]) is back  # found by its image
+    mine = ("mine", module.keep(session, None, track, (other,)), "")
+    assert " px on " in module.offer([mine]).value and " and edits of 2 images" in module.offer([mine]).value
     size = len(base64.b64decode(module.keep(session, None, track)))
     monkeypatch.setattr(projects, "KEPT_BYTES", size)  # rather without them than not at all
     assert not module.resume([("mine", module.keep(session, None, track, (other,)), "")]).kept

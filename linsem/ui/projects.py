@@ -7,7 +7,7 @@ import binascii
 import io
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import gradio as gr
@@ -129,9 +129,11 @@ class Projects:
                 project = load_project(base64.b64decode(found[0][1], validate=True))
             except (binascii.Error, ValueError):  # then resuming goes on to the next one
                 return gr.Button(said, visible=True)
-            painted = [int((image.labels != IGNORE).sum()) for image in project.images]
-            images = sum(count > 0 for count in painted)
-            said = f"Continue: {sum(painted)} px on {images} image{'' if images == 1 else 's'}"
+            painted = [count for image in project.images if (count := int((image.labels != IGNORE).sum()))]
+            edits = {edit.image for edit in project.edits}
+            parts = [f"{sum(painted)} px on {_images(painted)}"] * bool(painted)
+            parts += [f"edits of {_images(edits)}"] * bool(edits)
+            said = f"Continue: {' and '.join(parts)}"
             if project.generator_id != self.services.studio.default_model():
                 said += f" of {project.generator_id}"
             said += f" (1 of {len(found)})" * (len(found) > 1)
@@ -177,7 +179,7 @@ class Projects:
     def _opened(self, opened: tuple[Session, Fitted | None, dict[int, Track]], line: str | None = None) -> Opened:
         session, fitted, tracks = opened
         pixels = sum(picture.painted for picture in session.pictures)
-        edits = f", and edits of {len(tracks)} image{'s' if len(tracks) > 1 else ''}" if tracks else ""
+        edits = f", and edits of {_images(tracks)}" if tracks else ""
         line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels{edits}."
         painter = self.bench.show_picture(session, fitted, 0)
         kept = tuple(track for number, track in tracks.items() if number)
@@ -279,6 +281,10 @@ def _latent(image: ProjectImage, drawn: np.ndarray | None) -> tuple[int | None, 
 def edited(session: Session, track: Track | None) -> bool:
     """Whether there are edits of this session's generator."""
     return track is not None and track.model == session.model and len(track.points) > 1
+
+
+def _images(some: Collection) -> str:
+    return f"{len(some)} image{'' if len(some) == 1 else 's'}"
 
 
 def changed(session: Session, painted: PainterLabels | None, tracks: Sequence[Track | None]) -> bool:
