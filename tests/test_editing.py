@@ -24,7 +24,7 @@ from linsem.session import Fitted, paint
 from linsem.settings import Settings
 from linsem.studio import EditFrame
 from linsem.track import EARLIER, EditPoint, goes_on, known_track, new_track, painted_here, push, step, turned
-from linsem.ui import projects
+from linsem.ui import copies
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
@@ -115,7 +115,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     session, fitted = bench_of(services)
     _, track = edited(services, session, fitted)
     projects, labelling = Projects(services, Bench(services)), Labelling(services)
-    kept = projects.keep(session, None, track)
+    kept = copies.keep(session, None, track)
     back = projects.resume([("mine", kept, "")])
     session, fitted, again = back.session, back.fitted, back.track
     assert [p.caption for p in again.points] == [p.caption for p in track.points]
@@ -127,7 +127,7 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
     for mine, theirs in zip(visited.points, track.points, strict=True):
         assert np.array_equal(mine.ws, theirs.ws) and np.array_equal(mine.rgb, theirs.rgb)
     assert np.array_equal(visited.now.labels, read_by(services, visited))
-    assert len(projects.resume([("mine", projects.keep(session, None, visited), "")]).track.points) == 3
+    assert len(projects.resume([("mine", copies.keep(session, None, visited), "")]).track.points) == 3
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_latent_of_no_seed_stays_itself_in_a_file_and_in_what_the_browser_keep
     session = replace(session, pictures=(other, session.pictures[1]))
     first = opened(services, session)
     projects = Projects(services, Bench(services))
-    kept = projects.resume([("mine", projects.keep(first, None, None), "")]).session
+    kept = projects.resume([("mine", copies.keep(first, None, None), "")]).session
     for back in (first, kept, opened(services, kept)):
         assert [each.title for each in back.pictures] == ["own latent", session.pictures[1].title]
         assert all(np.array_equal(a.ws, b.ws) for a, b in zip(back.pictures, session.pictures, strict=True))
@@ -196,14 +196,14 @@ def test_edits_of_another_generator_are_no_reason_to_keep_an_empty_bench(service
     """Else empty copies push out the work that the browser keeps."""
     session, fitted = bench_of(services)
     _, track = edited(services, session, fitted)
-    projects, empty = Projects(services, Bench(services)), Bench(services).begin("avatars-64")
-    stored = json.loads(projects.store(empty, None, track, "former"))
+    empty = Bench(services).begin("avatars-64")
+    stored = json.loads(copies.store(empty, None, track, "former"))
     *entry, stamp = stored.pop("entry")
-    assert entry == [empty.token, projects.keep(empty, None, track)] and stored == {"origin": "former"}
-    assert json.loads(projects.store(empty, None, track, "former"))["entry"][2] != stamp
-    assert projects.keep(empty, None, replace(track, model="avatars-128")) is None
-    assert projects.keep(empty, None, None) is None
-    assert not isinstance(projects.store(empty, None, None, ""), str)  # what the browser keeps stays
+    assert entry == [empty.token, copies.keep(empty, None, track)] and stored == {"origin": "former"}
+    assert json.loads(copies.store(empty, None, track, "former"))["entry"][2] != stamp
+    assert copies.keep(empty, None, replace(track, model="avatars-128")) is None
+    assert copies.keep(empty, None, None) is None
+    assert not isinstance(copies.store(empty, None, None, ""), str)  # what the browser keeps stays
 
 
 @pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")
@@ -216,22 +216,22 @@ def test_the_edits_of_all_images_are_in_a_file_and_in_what_the_browser_keeps(ser
     module = Projects(services, Bench(services))
     file = module._opened(module._open(load_project(module.save(session, fitted, None, shown, (other, track)))))
     assert "edits of 2 images" in file.line and file.track is None
-    kept = module.resume([("mine", module.keep(session, None, track, (other,)), "")])
+    kept = module.resume([("mine", copies.keep(session, None, track, (other,)), "")])
     assert [p.caption for p in kept.track.points] == [p.caption for p in track.points]
     for back, mine in ((file.kept[0], other), (file.kept[1], track), (kept.kept[0], other)):
         assert [p.caption for p in back.points] == [p.caption for p in mine.points]
         assert known_track(new_track(mine.model, mine.extractor, mine.points[0]), [back]) is back  # found by its image
-    mine = ("mine", module.keep(session, None, track, (other,)), "")
-    assert " px on " in module.offer([mine]).value and " and edits of 2 images" in module.offer([mine]).value
-    size = len(base64.b64decode(module.keep(session, None, track)))
-    monkeypatch.setattr(projects, "KEPT_BYTES", size)  # rather without them than not at all
-    assert not module.resume([("mine", module.keep(session, None, track, (other,)), "")]).kept
-    monkeypatch.setattr(projects, "KEPT_BYTES", size - 1)  # rather without any
-    labels = module.keep(session, None, track, (other,))
+    mine = ("mine", copies.keep(session, None, track, (other,)), "")
+    assert " px on " in copies.offer([mine], "").value and " and edits of 2 images" in copies.offer([mine], "").value
+    size = len(base64.b64decode(copies.keep(session, None, track)))
+    monkeypatch.setattr(copies, "KEPT_BYTES", size)  # rather without them than not at all
+    assert not module.resume([("mine", copies.keep(session, None, track, (other,)), "")]).kept
+    monkeypatch.setattr(copies, "KEPT_BYTES", size - 1)  # rather without any
+    labels = copies.keep(session, None, track, (other,))
     back = module.resume([("mine", labels, "")])
     assert back.track is None and len(back.session.labelled) == len(session.labelled) > 0
-    monkeypatch.setattr(projects, "KEPT_BYTES", len(base64.b64decode(labels)) - 1)
-    assert module.keep(session, None, track, (other,)) is None
+    monkeypatch.setattr(copies, "KEPT_BYTES", len(base64.b64decode(labels)) - 1)
+    assert copies.keep(session, None, track, (other,)) is None
 
 
 @pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")

@@ -19,9 +19,11 @@ from linsem.session import Fitted, Session, add_category, add_pictures, new_sess
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.copies import EXAMPLE, aside, copies, keep, offer, store
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
-from linsem.ui.projects import EXAMPLE, UNLABELLED, Opened, Projects, copies
+from linsem.ui.opened import Opened
+from linsem.ui.projects import UNLABELLED, Projects
 from linsem.ui.reader import chosen_extractor
 from linsem.ui.services import Services
 from tests.toys import CATEGORIES, ToyGenerator
@@ -187,10 +189,10 @@ def test_what_was_on_the_bench_is_offered_first_and_nothing_where_nothing_was(se
     monkeypatch.setattr(services.studio, "check_model", str)
     projects, older, oldest = Projects(services, Bench(services)), ("o", "older", "s1"), ("p", "oldest", "s2")
     new = opened_by(services, session_of(services, [3]))
-    assert projects.aside(Session(), None, None, [older], new) == [older]  # as after a restart
-    assert projects.aside(session_of(services, [1]), None, None, [], new) == []
+    assert aside(Session(), None, None, [older], new) == [older]  # as after a restart
+    assert aside(session_of(services, [1]), None, None, [], new) == []
     session = session_of(services, [1, 2], [1])
-    mine, *others = projects.aside(session, None, None, [older, oldest], new)
+    mine, *others = aside(session, None, None, [older, oldest], new)
     assert others == [older, oldest] and mine[0] == session.token
     back = projects.resume([mine, older])
     assert [p.painted > 0 for p in back.session.pictures] == [False, True]
@@ -203,10 +205,10 @@ def test_resuming_again_and_again_goes_round_and_no_copy_is_lost(services, monke
     projects = Projects(services, Bench(services))
     here = session_of(services, [9], [0])
     benches = [session_of(services, [i, i + 1], [0]) for i in (1, 3, 5)]
-    found, seen = [(each.token, projects.keep(each, None, None), "") for each in benches], []
+    found, seen = [(each.token, keep(each, None, None), "") for each in benches], []
     for _ in range(4):
         back = projects.resume(found)
-        found, here = projects.aside(here, None, None, found, back), back.session
+        found, here = aside(here, None, None, found, back), back.session
         seen.append([p.seed for p in here.pictures])
         assert len(found) == 3
     assert seen == [[1, 2], [3, 4], [5, 6], [9]]
@@ -215,7 +217,7 @@ def test_resuming_again_and_again_goes_round_and_no_copy_is_lost(services, monke
 def test_a_copy_that_cannot_be_had_does_not_bar_the_one_behind_it(services, monkeypatch):
     projects = Projects(services, Bench(services))
     session = session_of(services, [1, 2], [1])
-    good = (session.token, projects.keep(session, None, None), "")
+    good = (session.token, keep(session, None, None), "")
     known = services.studio.check_model
     monkeypatch.setattr(services.studio, "check_model", str)
     back = projects.resume([("bad", "%%%", ""), ("far", "AAAA", ""), good])
@@ -228,25 +230,24 @@ def test_a_copy_that_cannot_be_had_does_not_bar_the_one_behind_it(services, monk
 
 
 def test_the_button_says_what_would_come_back(services):
-    projects = Projects(services, Bench(services))
     session = session_of(services, [1, 2, 3], [1, 2])
-    mine = (session.token, projects.keep(session, None, None), "")
-    offer = projects.offer
-    assert offer([mine]).value == "Continue: 2048 px on 2 images of toy" and offer([mine]).visible
-    assert offer([mine, ("o", "%%%", "")]).value.endswith("(1 of 2)")
-    assert offer([("o", "%%%", "")]).value == offer([]).value == "Continue where you left off"
-    assert not offer([]).visible
+    mine = (session.token, keep(session, None, None), "")
+    there = offer([mine], "avatars-128")
+    assert there.value == "Continue: 2048 px on 2 images of toy" and there.visible
+    assert offer([mine], "toy").value == "Continue: 2048 px on 2 images"
+    assert offer([mine, ("o", "%%%", "")], "toy").value.endswith("(1 of 2)")
+    assert offer([("o", "%%%", "")], "toy").value == offer([], "toy").value == "Continue where you left off"
+    assert not offer([], "toy").visible
 
 
 def test_an_example_that_was_only_looked_at_is_not_kept(services):
-    projects = Projects(services, Bench(services))
     session, new = session_of(services, [1, 2], [1]), opened_by(services, session_of(services, [3]))
-    assert projects.store(session, None, None, EXAMPLE) == gr.skip()
-    assert projects.aside(session, None, None, [], new, (), EXAMPLE) == []
+    assert store(session, None, None, EXAMPLE) == gr.skip()
+    assert aside(session, None, None, [], new, (), EXAMPLE) == []
     stroke = PainterLabels(session.pictures[0].key, np.full((32, 32), 1, np.uint8), 3)
-    assert projects.store(session, stroke, None, EXAMPLE) != gr.skip()
-    assert len(projects.aside(session, stroke, None, [], new, (), EXAMPLE)) == 1
-    assert len(projects.aside(session, None, None, [], new)) == 1  # the twin: the visitor's own
+    assert store(session, stroke, None, EXAMPLE) != gr.skip()
+    assert len(aside(session, stroke, None, [], new, (), EXAMPLE)) == 1
+    assert len(aside(session, None, None, [], new)) == 1  # the twin: the visitor's own
 
 
 @pytest.mark.parametrize("said", ["", None, "{", "3", "[3]", '[["a"]]', '[["a", 3]]', '[["a", ""]]', "[" * 10_000])

@@ -13,7 +13,7 @@ from linsem.session import Fitted
 from linsem.ui import edit, label, segment
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
-from linsem.ui.projects import Opened
+from linsem.ui.opened import Opened
 from linsem.ui.turns import Turns, latest
 from tests.test_labelling import services, session_of
 from tests.toys import ToyGenerator
@@ -142,7 +142,7 @@ def test_what_is_opened_replaces_the_bench_once_and_nothing_else_does(services):
     """The list of generators fires when it loses focus too, and what waits for its edits must still be there."""
     wiring = object.__new__(label._Wiring)
     wiring.logic = Labelling(services)
-    wiring.projects = SimpleNamespace(aside=lambda *given: [], offer=lambda found: None)
+    wiring.services = services
     session, new = session_of(services, [1]), session_of(services, [2])
     turn = services.turns.take(session.token, "fit")
     opened = Opened(new, None, None, None, "line")

@@ -14,10 +14,12 @@ from linsem.ui import show
 from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
+from linsem.ui.copies import READ, WRITE, Copy, aside, copies, offer, store
 from linsem.ui.events import LAST, busy, not_started, on
 from linsem.ui.examples import example_project
 from linsem.ui.labelling import START, Labelling
-from linsem.ui.projects import Copy, Opened, Projects, copies
+from linsem.ui.opened import Opened
+from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
 from linsem.ui.turns import latest
@@ -27,32 +29,6 @@ HINT = (
     "Within a second, every image is segmented."
 )
 MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # hidden on small screens
-# Copies of the work in this browser: [token of the bench, copy, stamp] each, newest first. A bench replaces only its
-# own copy and the one that it was resumed from, unless that was written to since, so that two pages do not overwrite
-# each other's.
-PLACE, MOST = "linsem-benches", 2_000_000  # (tabs.js too); characters, of the about five million that a browser allows
-# A page that is loaded anew begins with its own: its token is in the storage of its tab.
-READ = f"""() => {{
-  let kept = "";
-  try {{
-    kept = localStorage.getItem("{PLACE}") || "";
-    const all = JSON.parse(kept), own = sessionStorage.getItem("{PLACE}");
-    return [JSON.stringify([...all.filter((each) => each[0] === own), ...all.filter((each) => each[0] !== own)])];
-  }} catch (error) {{ return [kept]; }}
-}}"""
-WRITE = f"""(said) => {{
-  if (!said) return;
-  const {{ entry, origin }} = JSON.parse(said);
-  try {{ sessionStorage.setItem("{PLACE}", entry[0]); }} catch (error) {{}}
-  let all = [];
-  try {{ all = JSON.parse(localStorage.getItem("{PLACE}")) || []; }} catch (error) {{ all = []; }}
-  all = Array.isArray(all) ? all : [];
-  all = all.filter((each) => each[0] !== entry[0] && each[0] !== origin && each[2] !== origin);
-  for (all.unshift(entry); all.length; all.pop()) {{
-    const text = JSON.stringify(all);
-    try {{ if (text.length <= {MOST}) return void localStorage.setItem("{PLACE}", text); }} catch (error) {{}}
-  }}
-}}"""
 VIEWS = ("Overlay", "Image", "Uncertainty")
 DOWNLOAD = """(given) => {
   const file = Array.isArray(given) ? given[0] : given, link = document.createElement("a");
@@ -144,7 +120,7 @@ class _Wiring:
         self.found, self.origin = gr.State([]), gr.State("")  # other work that the browser keeps; what this came from
         self.fresh, self.coming = gr.State(None), gr.State(None)  # images, or a bench, that are there but not shown yet
         self.arrived = gr.State("")  # the token of the bench, which changes whenever another one replaces it
-        self.short, self.long, self.loading = services.short, services.long, services.loading
+        self.services, self.short, self.long, self.loading = services, services.short, services.long, services.loading
         self.quick = {"concurrency_limit": None, "show_progress": "hidden"}
         self.quiet = {**self.short, "show_progress": "hidden"}
         self.now = [self.session, self.fitted, at.painter]
@@ -168,7 +144,7 @@ class _Wiring:
         begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
         on(blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short)
         resumed = [self.found, at.resume]
-        on(blocks.load, lambda kept: ((found := copies(kept)), projects.offer(found)), [at.copy], resumed, js=READ,
+        on(blocks.load, lambda kept: ((found := copies(kept)), self._offer(found)), [at.copy], resumed, js=READ,
            **self.quick)  # fmt: skip
         for register, opens, given, queue in (
             (
@@ -198,11 +174,14 @@ class _Wiring:
         """
         if coming is None or coming.session.token == session.token:  # nothing was opened; this is there already
             return tuple([gr.skip()] * 10)
-        found = self.projects.aside(session, painted, track, found, coming, kept, origin)
+        found = aside(session, painted, track, found, coming, kept, origin)
         self.logic.turns.leave(session.token)
         new = coming.session
         shown = (new, coming.fitted, None, coming.painter, coming.line, new.model)
-        return *shown, found, self.projects.offer(found), coming.origin, new.token
+        return *shown, found, self._offer(found), coming.origin, new.token
+
+    def _offer(self, found: list[Copy]) -> gr.Button:
+        return offer(found, self.services.studio.default_model())
 
     def _wire_strokes(self) -> None:
         at, logic = self.at, self.logic
@@ -280,7 +259,7 @@ class _Wiring:
     def store(self, register: Callable) -> None:
         """Store a copy of the work in the browser."""
         what = [self.session, self.at.painter, self.track, self.origin, self.kept]
-        copied = on(register, self.projects.store, what, [self.at.copy], trigger_mode="always_last", **self.quick)
+        copied = on(register, store, what, [self.at.copy], trigger_mode="always_last", **self.quick)
         copied.success(None, [self.at.copy], None, js=WRITE, api_visibility="private")
 
     def _see(self, register: Callable, **more: object) -> object:

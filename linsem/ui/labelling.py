@@ -16,7 +16,7 @@ from linsem.ui.bench import POOL, Bench, Fresh, absorb, shown, usable
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.errors import said
 from linsem.ui.examples import example_project
-from linsem.ui.projects import Opened
+from linsem.ui.opened import Opened
 from linsem.ui.services import Services
 
 START = "Draw strokes in two categories to see the segmentation."

@@ -22,7 +22,7 @@ from linsem.ui import about, api, edit, evidence, label, sample, segment
 from linsem.ui.events import ALWAYS, on
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
-from linsem.ui.projects import Opened
+from linsem.ui.opened import Opened
 from linsem.ui.services import Services
 from linsem.zoo import is_here, offered
 

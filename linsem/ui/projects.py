@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
-import json
-import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -22,36 +19,14 @@ from linsem.session import Fitted, Picture, Session, new_session
 from linsem.track import EditPoint, Track, new_track, push
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, usable
-from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.canvas import PainterLabels
+from linsem.ui.copies import EXAMPLE, Copy, project_of, so_many_images
 from linsem.ui.examples import example_project
 from linsem.ui.files import uploaded
+from linsem.ui.opened import Opened
 from linsem.ui.services import Services
 
 UNLABELLED = 4  # unlabelled images added to the example, to show that they are segmented too
-EXAMPLE = "example"  # the origin of its bench
-KEPT_BYTES = 1_500_000  # of the copy in the browser, which allows about 5 MB per site
-
-
-# Of the work on a bench: its token, the project in base64, and a stamp that is another each time it is stored.
-Copy = tuple[str, str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """A bench to replace the present one, and what is shown of it; `kept` are edits of images that are not shown.
-
-    `origin` is the stamp of the copy that was resumed (its token if it has none), EXAMPLE for the example, "" for
-    anything else; `tried` are the tokens of the copies that need not be offered again.
-    """
-
-    session: Session
-    fitted: Fitted | None
-    track: Track | None
-    painter: PainterState
-    line: str
-    origin: str = ""
-    tried: tuple[str, ...] = ()
-    kept: tuple[Track, ...] = ()
 
 
 class Projects:
@@ -72,72 +47,8 @@ class Projects:
             save_extractor(fitted.extractor, path)
             extractor = path.read_bytes()
         path = self.services.downloads.path(f"{session.model}.linsem.zip")
-        save_project(_project(session, (track, *kept), extractor, latents=True), path)
+        save_project(project_of(session, (track, *kept), extractor, latents=True), path)
         return str(path)
-
-    def keep(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, kept: tuple[Track, ...] = ()
-    ) -> str | None:
-        """The copy for the browser: seeds instead of latents, no extractor (it is fitted again).
-
-        None if there is nothing to keep, or too much.
-        """
-        session = absorb(session, painted)
-        if not session.labelled and not any(edited(session, each) for each in (track, *kept)):
-            return None
-        labels = ((),) if session.labelled else ()
-        for tracks in ((track, *kept), (track,), *labels):  # rather without edits than not at all
-            target = io.BytesIO()
-            save_project(_project(session, tracks, None, latents=False), target)
-            if len(target.getvalue()) <= KEPT_BYTES:
-                return base64.b64encode(target.getvalue()).decode("ascii")
-        return None
-
-    def store(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, origin: str,
-        kept: tuple[Track, ...] = (),
-    ) -> str | dict:  # fmt: skip
-        """What the browser stores, as JSON: the `Copy` of this bench, and the stamp of the one it was resumed from."""
-        copy = None
-        if origin != EXAMPLE or changed(session, painted, (track, *kept)):
-            copy = self.keep(session, painted, track, kept)
-        if copy is None:
-            return gr.skip()
-        return json.dumps({"entry": [session.token, copy, secrets.token_hex(6)], "origin": origin})
-
-    def aside(
-        self, session: Session, painted: PainterLabels | None, track: Track | None, found: list[Copy], opened: Opened,
-        kept: tuple[Track, ...] = (), origin: str = "",
-    ) -> list[Copy]:  # fmt: skip
-        """The copies to offer once `opened` has replaced this bench, which came from `origin`.
-
-        The one of this bench is the first, so that it can be come back to; after a resumption the last, so that each
-        can be had in turn. An example that was only looked at is none.
-        """
-        found = [each for each in found if each[0] not in (session.token, *opened.tried)]
-        own = []
-        if session.token and (origin != EXAMPLE or changed(session, painted, (track, *kept))):
-            copy = self.keep(session, painted, track, kept)
-            own = [] if copy is None else [(session.token, copy, "")]
-        return found + own if opened.origin not in ("", EXAMPLE) else own + found
-
-    def offer(self, found: Sequence[Copy]) -> gr.Button:
-        """The button that resumes the first of the copies, and says what it holds; hidden if there is none."""
-        said = "Continue where you left off"
-        if found:
-            try:
-                project = load_project(base64.b64decode(found[0][1], validate=True))
-            except (binascii.Error, ValueError):  # then resuming goes on to the next one
-                return gr.Button(said, visible=True)
-            painted = [count for image in project.images if (count := int((image.labels != IGNORE).sum()))]
-            edits = {edit.image for edit in project.edits}
-            parts = [f"{sum(painted)} px on {_images(painted)}"] * bool(painted)
-            parts += [f"edits of {_images(edits)}"] * bool(edits)
-            said = f"Continue: {' and '.join(parts)}"
-            if project.generator_id != self.services.studio.default_model():
-                said += f" of {project.generator_id}"
-            said += f" (1 of {len(found)})" * (len(found) > 1)
-        return gr.Button(said, visible=bool(found))
 
     def load(self, file: str | None) -> Opened:
         """Load a project from a file."""
@@ -179,7 +90,7 @@ class Projects:
     def _opened(self, opened: tuple[Session, Fitted | None, dict[int, Track]], line: str | None = None) -> Opened:
         session, fitted, tracks = opened
         pixels = sum(picture.painted for picture in session.pictures)
-        edits = f", and edits of {_images(tracks)}" if tracks else ""
+        edits = f", and edits of {so_many_images(tracks)}" if tracks else ""
         line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels{edits}."
         painter = self.bench.show_picture(session, fitted, 0)
         kept = tuple(track for number, track in tracks.items() if number)
@@ -276,47 +187,3 @@ def _latent(image: ProjectImage, drawn: np.ndarray | None) -> tuple[int | None, 
         return (None, image.ws) if drawn is None else (image.seed, drawn)
     own = image.ws.shape != drawn.shape or not np.allclose(image.ws, drawn, atol=1e-3)
     return (None if own else image.seed), image.ws
-
-
-def edited(session: Session, track: Track | None) -> bool:
-    """Whether there are edits of this session's generator."""
-    return track is not None and track.model == session.model and len(track.points) > 1
-
-
-def _images(some: Collection) -> str:
-    return f"{len(some)} image{'' if len(some) == 1 else 's'}"
-
-
-def changed(session: Session, painted: PainterLabels | None, tracks: Sequence[Track | None]) -> bool:
-    """Whether anything was painted or edited on a bench since it was opened."""
-    session = absorb(session, painted)
-    return any(picture.stamp for picture in session.pictures) or any(edited(session, track) for track in tracks)
-
-
-def copies(kept: str | None) -> list[Copy]:
-    """The copies stored in the browser, newest first; anything else that it says is ignored."""
-    if kept is not None and len(kept) > 4 * KEPT_BYTES:  # of two copies in base64
-        return []
-    try:
-        rows = json.loads(kept or "[]")
-    except (ValueError, RecursionError):
-        return []
-    rows = [each for each in rows if isinstance(each, list)] if isinstance(rows, list) else []
-    rows = [[*each, ""] if len(each) == 2 else each for each in rows]  # stored before there were stamps
-    return [(*each,) for each in rows if len(each) == 3 and all(isinstance(text, str) for text in each) and each[1]]
-
-
-def _project(session: Session, tracks: Sequence[Track | None], extractor: bytes | None, *, latents: bool) -> Project:
-    """Everything as a value; the first of the tracks is the one shown, if there is one."""
-    images = tuple(
-        ProjectImage(p.seed, np.ascontiguousarray(p.ws) if latents or p.seed is None else None, p.labels, p.psi)
-        for p in session.pictures
-    )
-    edits = tuple(
-        ProjectEdit(np.ascontiguousarray(point.ws), point.caption, image=number)
-        for number, track in enumerate(tracks)
-        if edited(session, track)
-        for point in track.points[: track.position + 1]
-    )
-    psi = session.pictures[0].psi if session.pictures else 0.7
-    return Project(session.model, psi, session.categories, images, {}, extractor, edits)
