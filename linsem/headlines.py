@@ -32,11 +32,11 @@ def _few() -> tuple[str, str]:
     score = values("few-shot")["linear"]  # largest logits on all sides, and the stricter of both full extractors
     full = max(score["full"], score["full_at_psi"])
     fast = score.get("reference_fast", {}).get("8")
-    faster = f" ({percent(fast / full)} at ten times its rate, which is low for these features)" if fast else ""
+    faster = f" ({percent(fast / full)} at ten times that rate)" if fast else ""
     return percent(score["suggested"]["8"] / full), (
         f"of the accuracy of thousands of labelled images is reached with eight that it suggests; with eight at random "
         f"{percent(score['ours']['8'] / full)}, and {percent(score['reference']['8'] / full)} as the paper fits "
-        f"them{faster}."
+        f"them, at a rate that is low for these features{faster}."
     )
 
 

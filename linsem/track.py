@@ -12,7 +12,6 @@ from linsem.categories import names_of
 from linsem.extractor import Extractor
 from linsem.pixels import IGNORE
 
-EARLIER = "earlier"  # in the report of a state: its numbers are of other labels than those read by now
 HISTORY = 20  # states that are kept
 KEPT, KEPT_BYTES = 8, 32 << 20  # other images whose edits are kept too
 
@@ -27,6 +26,7 @@ class EditPoint:
         report: that of `linsem.edit`; empty for the start.
         number: unique within the track.
         wish: (H, W) uint8, what the painter shows: an example's strokes, or those that an edit was run with.
+        told_by: the extractor that the numbers of the report are of.
     """
 
     ws: np.ndarray
@@ -36,6 +36,7 @@ class EditPoint:
     report: dict[str, object]
     number: int = 0
     wish: np.ndarray | None = None
+    told_by: Extractor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +146,7 @@ def reread(track: Track, extractor: Extractor, labels: np.ndarray) -> Track:
     The other states are `stale` until they are shown and predicted in turn. If the categories differ, indices change
     their meaning, so the painter treats it as a new track, and strokes keep those of their categories that are left.
     """
-    report = track.now.report
-    if report and extractor is not track.extractor:
-        report = {**report, EARLIER: True}
-    now = replace(track.now, labels=labels, report=report)
-    points = (*track.points[: track.position], now, *track.points[track.position + 1 :])
+    points = (*track.points[: track.position], replace(track.now, labels=labels), *track.points[track.position + 1 :])
     stale = track.stale if extractor is track.extractor else frozenset(point.number for point in points)
     before, after = names_of(track.extractor.categories), names_of(extractor.categories)
     same = before == after

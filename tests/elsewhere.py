@@ -95,15 +95,11 @@ def _load(path: Any, *, map_location: Any, **options: Any) -> Any:
 def _run(func: Callable, args: tuple, kwargs: dict) -> Any:
     """An operation, with its result on the device that it belongs on."""
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-    there = [x for x in tensors if isinstance(x, There)]
-    others = [x for x in tensors if not isinstance(x, There) and x.ndim]
-    if func in BY_INDEX and isinstance(args[0], There):
-        others = [x for x in others if x.dtype.is_floating_point]
-    if there and others and func not in CROSSING:
+    if _mixes(func, args, tensors):
         raise RuntimeError(f"{func}: tensors on two devices: {[tuple(x.shape) for x in tensors]}")
-    place = kwargs.get("device") or (SECOND if there else CPU)
-    if place == SECOND and kwargs.get("generator") is not None:
-        raise RuntimeError(f"{func}: a generator of the CPU draws nothing elsewhere")
+    place = kwargs.get("device") or (SECOND if any(isinstance(x, There) for x in tensors) else CPU)
+    if place == SECOND and torch.Tag.nondeterministic_seeded in func.tags:
+        raise RuntimeError(f"{func}: a generator of the CPU draws nothing elsewhere, and another draws other numbers")
     plain, named = tree_map(lambda x: x.held if isinstance(x, There) else x, (args, kwargs))
     if "device" in named:
         named["device"] = CPU
@@ -111,3 +107,16 @@ def _run(func: Callable, args: tuple, kwargs: dict) -> Any:
     if func._schema.is_mutable and isinstance(found, torch.Tensor):  # in place
         return next((x for x in tensors if x is found or getattr(x, "held", None) is found), found)
     return tree_map(lambda x: There(x) if isinstance(x, torch.Tensor) and place == SECOND else x, found)
+
+
+def _mixes(func: Callable, args: tuple, tensors: list[torch.Tensor]) -> bool:
+    """Whether a second device would refuse an operation for the tensors of the CPU among its own."""
+    others = [x for x in tensors if not isinstance(x, There)]
+    if func in CROSSING or len(others) in (0, len(tensors)):
+        return False
+    ours = isinstance(args[0], There)
+    if func in BY_INDEX and ours:  # the index may be of the CPU
+        others = [x for x in args[2:3] if isinstance(x, torch.Tensor) and not isinstance(x, There) and x.ndim]
+    elif torch.Tag.pointwise in func.tags and (ours or not func._schema.is_mutable):  # and so may a single number
+        others = [x for x in others if x.ndim]
+    return bool(others)

@@ -23,7 +23,7 @@ from linsem.seeds import parse_seeds
 from linsem.session import Fitted, paint
 from linsem.settings import Settings
 from linsem.studio import EditFrame
-from linsem.track import EARLIER, EditPoint, goes_on, known_track, new_track, painted_here, push, step, turned
+from linsem.track import EditPoint, goes_on, known_track, new_track, painted_here, push, step, turned
 from linsem.ui import copies
 from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
@@ -74,6 +74,22 @@ def edited(services, session, fitted):
         read = services.gpu.read("avatars-64", track.extractor, [ws])
         track = push(track, EditPoint(ws, read.rgb[0], read.labels[0], f"edit {seed}", {}))
     return editing, track
+
+
+def test_a_state_is_told_of_by_the_labels_of_its_time(services):
+    """Also one that is come back to by undo, long after another extractor was learnt."""
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    report = {"added": "hat", "there": 0.99, "outside_change": 1, "seconds": 2, "steps": 5}
+    points = [replace(point, report=report, told_by=track.extractor) for point in track.points[1:]]
+    track = replace(track, points=(track.points[0], *points))
+    other = replace(track.extractor, temperature=2.0)
+    assert "as the labels read it, 99" in editing.look(track)[1]
+    now = editing.read(track, other)
+    assert "labels read then, 99" in editing.look(now)[1]
+    back, _, line = editing.move(now, None, -1)
+    assert back.position == 1 and "labels read then, 99" in line
+    assert "as the labels read it, 99" in editing.look(editing.read(back, track.extractor))[1]  # and they again
 
 
 def read_by(services, track):
@@ -264,8 +280,9 @@ def test_how_near_the_colour_came_is_said_where_one_was_asked_for():
 def test_what_other_labels_read_is_said_to_be_of_then():
     report = {"added": "hat", "there": 0.99, "outside_change": 1, "seconds": 2, "steps": 5}
     assert "as the labels read it, 99" in ended(report) and "ls-good" in ended(report)
-    then = ended(report | {EARLIER: True})
-    assert "as the labels read it then, 99" in then and "Now they are read otherwise." in then and "ls-idle" in then
+    then = ended(report, earlier=True)
+    assert "Done: by the labels read then, 99" in then and "By now other labels are read." in then and "ls-idle" in then
+    assert "steps: by the labels read then, 99" in ended(report | {"of": 50}, earlier=True)
 
 
 def test_an_object_that_is_painted_in_part_gets_a_hint_and_no_green_line():

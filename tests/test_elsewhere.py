@@ -34,6 +34,12 @@ def second():
         yield device
 
 
+def on_the_cpu(tensor):
+    """It, of which that is promised."""
+    assert not isinstance(tensor, There)
+    return tensor
+
+
 def plain(value):
     """Arrays of whatever a call gives."""
     if isinstance(value, dict):
@@ -63,13 +69,17 @@ def test_tensors_of_two_devices_do_not_meet(second):
     assert float((there * torch.tensor(2.0)).sum()) == 6  # a single number may come from anywhere
     assert torch.equal(there[torch.tensor([0, 2])].cpu(), here[:2]) and there[[1]].tolist() == [1.0]
     for meet in (lambda: there + here, lambda: here.add_(there), lambda: torch.cat([there, here]),
-                 lambda: here[there > 0], lambda: torch.where(here > 0, there, 0)):  # fmt: skip
+                 lambda: here[there > 0], lambda: torch.where(here > 0, there, 0), lambda: here.sum().add_(there.sum()),
+                 lambda: torch.stack([here[0], there[0]]), lambda: there.index_select(0, torch.tensor(0)),
+                 lambda: there.__setitem__(there > 0, torch.zeros(3))):  # fmt: skip
         with pytest.raises(RuntimeError, match="two devices"):
             meet()
     with pytest.raises(RuntimeError, match="numpy"):
         there.numpy()
     with pytest.raises(RuntimeError, match="generator"):
         torch.randn(3, generator=torch.Generator(), device=second)
+    with pytest.raises(RuntimeError, match="other numbers"):
+        torch.randn_like(there)
     here.copy_(there * 5)
     assert here.tolist() == [5.0] * 3
 
@@ -137,10 +147,10 @@ def calls(generator, extractor, folder):
         "next": least_like(generator, ws, [1]),
         "suggested": linsem.suggest_next(generator, extractor, range(12), 3, labelled=ws[:1]),
         "bank": bank.labels, "basis": atlas.basis, "steered": steered.ws,
-        "edit": edit(generator, extractor, ws[0], target, steps=3).ws,
+        "edit": on_the_cpu(edit(generator, extractor, ws[0], target, steps=3).ws),
         "from the CPU": edit(generator, extractor, ws[0].cpu(), target, steps=3, atlas=atlas).ws,
         "colour": edit(generator, extractor, ws[0], target, steps=3, **paint).image,
-        "sample": [each.ws for each in sample(generator, extractor, labels[1], 2, candidates=24, steps=3)],
+        "sample": [on_the_cpu(each.ws) for each in sample(generator, extractor, labels[1], 2, candidates=24, steps=3)],
         "look": [each.image for each in sample(generator, extractor, labels[1], 2, bank=bank, steps=3, look=8)],
     })  # fmt: skip
 

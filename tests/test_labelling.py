@@ -15,11 +15,11 @@ from linsem.looks import Looks
 from linsem.offers import ModelError
 from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
-from linsem.session import Fitted, Session, add_category, add_pictures, new_session, set_labels
+from linsem.session import Fitted, Session, add_category, add_pictures, change_category, new_session, set_labels
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels, PainterState
-from linsem.ui.copies import EXAMPLE, aside, copies, keep, offer, store
+from linsem.ui.copies import EXAMPLE, aside, changed, copies, keep, offer, store
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
 from linsem.ui.opened import Opened
@@ -241,13 +241,16 @@ def test_the_button_says_what_would_come_back(services):
 
 
 def test_an_example_that_was_only_looked_at_is_not_kept(services):
-    session, new = session_of(services, [1, 2], [1]), opened_by(services, session_of(services, [3]))
+    session = replace(session_of(services, [1, 2], [1]), past=())  # as it is opened
+    new = opened_by(services, session_of(services, [3]))
     assert store(session, None, None, EXAMPLE) == gr.skip()
     assert aside(session, None, None, [], new, (), EXAMPLE) == []
     stroke = PainterLabels(session.pictures[0].key, np.full((32, 32), 1, np.uint8), 3)
     assert store(session, stroke, None, EXAMPLE) != gr.skip()
     assert len(aside(session, stroke, None, [], new, (), EXAMPLE)) == 1
     assert len(aside(session, None, None, [], new)) == 1  # the twin: the visitor's own
+    renamed = change_category(session, 0, "sky", "#123456")
+    assert store(renamed, None, None, EXAMPLE) != gr.skip()
 
 
 @pytest.mark.parametrize("said", ["", None, "{", "3", "[3]", '[["a"]]', '[["a", 3]]', '[["a", ""]]', "[" * 10_000])
@@ -266,6 +269,7 @@ def test_the_example_brings_images_that_nobody_labelled():
     seeds, _ = Labelling(services).arrived(session)
     assert parse_seeds(seeds) == tuple(picture.seed for picture in session.pictures)
     assert f"{len(session.labelled)} labelled images teach {len(session.categories)} categories" in opened.line
+    assert opened.origin == EXAMPLE and not changed(session, None, ())
 
 
 def test_strokes_made_while_images_are_drawn_are_kept(services):

@@ -16,7 +16,7 @@ from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.session import SessionError
 from linsem.settings import Settings, SettingsError, settings_table
 from linsem.sureness import ONE_PICTURE, sureness
-from linsem.track import EARLIER, EditPoint, new_track, push, reread, step
+from linsem.track import EditPoint, new_track, push, reread, step
 
 CATEGORIES = parse_categories(["sky", "tree", "road"])
 SIZE = (6, 8)
@@ -305,13 +305,9 @@ def test_a_long_track_keeps_its_first_image():
 
 
 def test_another_extractor_reads_the_state_shown_and_the_others_wait_their_turn():
-    told = replace(point(1), report={"there": 1.0})
-    track = step(push(push(new_track("toy", extractor(), point(0)), told), point(2)), -1)
+    track = step(push(push(new_track("toy", extractor(), point(0)), point(1)), point(2)), -1)
     other = extractor(("a", "b"))
-    assert not reread(track, track.extractor, np.ones(SIZE, np.uint8)).now.report.get(EARLIER)
     again = reread(track, other, np.ones(SIZE, np.uint8))
-    assert again.now.report == {"there": 1.0, EARLIER: True}
-    assert EARLIER not in reread(step(track, -1), other, np.ones(SIZE, np.uint8)).now.report  # of which nothing is said
     assert [p.caption for p in again.points] == ["0", "1", "2"] and again.now.caption == "1"
     assert again.extractor is other and again.now.labels.max() == 1 and again.stale == {0, 2}
     assert again.key != track.key and track.now.labels.max() == 0  # strokes of other categories are no strokes here

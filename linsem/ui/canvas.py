@@ -79,8 +79,9 @@ class PainterState:
         if not isinstance(self.key, str) or not 1 <= len(self.key) <= MAX_KEY:
             raise InputError(f"key: expected text of 1 to {MAX_KEY} characters, got {self.key!r:.80}")
         self._check_map("labels", self.labels, unpainted=True)
-        if self.back is not None:
-            self._check_map("back", self.back, unpainted=True)
+        for name, labels in (("back", self.back), ("since", None if self.since is None else self.since.labels)):
+            if labels is not None:
+                self._check_map(name, labels, unpainted=True)
         if self.prediction is not None:
             self._check_map("prediction", self.prediction, unpainted=False)
         if self.uncertainty is not None:

@@ -139,9 +139,10 @@ def copies(kept: str | None) -> list[Copy]:
 
 
 def changed(session: Session, painted: PainterLabels | None, tracks: Sequence[Track | None]) -> bool:
-    """Whether anything was painted or edited on a bench since it was opened."""
+    """Whether anything was painted, changed or edited on a bench since it was opened."""
     session = absorb(session, painted)
-    return any(picture.stamp for picture in session.pictures) or any(edited(session, track) for track in tracks)
+    stroked = bool(session.past) or any(picture.stamp for picture in session.pictures)
+    return stroked or any(edited(session, track) for track in tracks)
 
 
 def edited(session: Session, track: Track | None) -> bool:

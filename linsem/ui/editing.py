@@ -231,7 +231,10 @@ class Editing:
     def nothing() -> tuple[object, ...]:
         """The same where there is no track."""
         buttons = [gr.Button(interactive=False)] * 2
-        return None, None, *buttons, *[gr.Dropdown([], value=None)] * 2, *[gr.DownloadButton(interactive=False)] * 3
+        lists = [
+            gr.Dropdown([], value=None, interactive=False, label=f"{verb} a category") for verb in ("Add", "Remove")
+        ]
+        return None, None, *buttons, *lists, *[gr.DownloadButton(interactive=False)] * 3
 
     def _files(self, track: Track) -> list[str]:
         now, downloads = track.now, self.services.downloads
@@ -251,7 +254,7 @@ class Editing:
         now, before = track.now, track.points[max(track.position - 1, 0)]
         strip = Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))) if track.position else Strip(())
         if now.report:
-            return strip, ended(now.report)
+            return strip, ended(now.report, now.told_by is not track.extractor)
         what = READY if now.wish is None else PAINTED
         return strip, show.status(f"{now.caption[:1].upper()}{now.caption[1:]}. {what}")
 
@@ -290,7 +293,7 @@ def _frame(
     """
     report = {**frame.report, **more}
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
-    track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish))
+    track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, 0, wish, track.extractor))
     if "of" not in more:
         return track, strip, ended(report)
     return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], going(report))

@@ -47,6 +47,7 @@ class LabelTab:
     arrived: gr.State  # the token of the bench: changes whenever another one replaces it
     coming: gr.State  # the `Opened` that replaced the bench last
     store: Callable  # stores a copy of the work in the browser after an event
+    begun: object  # the event after which there is a bench
 
 
 class _Layout:
@@ -138,14 +139,15 @@ class _Wiring:
         at, projects, logic = self.at, self.projects, self.logic
         before = [self.session, at.painter, self.track, self.kept, self.found, self.coming, self.origin]
         after = [
-            self.session, self.fitted, self.track, at.painter, at.line, model, self.found, at.resume, self.origin,
-            self.arrived,
+            self.session, self.fitted, self.track, at.painter, at.line, model, self.found, self.origin, self.arrived,
         ]  # fmt: skip
         begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
-        on(blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short)
+        self.begun = on(
+            blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short
+        )
         resumed = [self.found, at.resume]
         on(blocks.load, lambda kept: ((found := copies(kept)), self._offer(found)), [at.copy], resumed, js=READ,
-           **self.quick)  # fmt: skip
+           **self.quiet)  # fmt: skip
         for register, opens, given, queue in (
             (
                 model.input,
@@ -158,7 +160,8 @@ class _Wiring:
             (at.resume.click, lambda _, found: projects.resume(found), [self.found], self.quiet),
         ):
             opened = on(register, _opening(opens), [self.session, *given], [self.coming, model], **queue)
-            on(opened.success, self._adopt, before, after, **self.quick)
+            adopted = on(opened.success, self._adopt, before, after, **self.quick)
+            on(adopted.then, self._offer, [self.found], [at.resume], **self.quiet)
         shown = on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick)
         presented = self._present(shown)
         self.store(presented.then)
@@ -173,12 +176,12 @@ class _Wiring:
         Its edits come when a run of the former bench has ended (`LabelTab.coming`), which would overwrite them.
         """
         if coming is None or coming.session.token == session.token:  # nothing was opened; this is there already
-            return tuple([gr.skip()] * 10)
+            return tuple([gr.skip()] * 9)
         found = aside(session, painted, track, found, coming, kept, origin)
         self.logic.turns.leave(session.token)
         new = coming.session
         shown = (new, coming.fitted, None, coming.painter, coming.line, new.model)
-        return *shown, found, self._offer(found), coming.origin, new.token
+        return *shown, found, coming.origin, new.token
 
     def _offer(self, found: list[Copy]) -> gr.Button:
         return offer(found, self.services.studio.default_model())
@@ -274,7 +277,14 @@ def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab
     wiring = _Wiring(services, _Layout(services))
     wiring.wire(model, blocks)
     return LabelTab(
-        wiring.session, wiring.fitted, wiring.track, wiring.kept, wiring.arrived, wiring.coming, wiring.store
+        wiring.session,
+        wiring.fitted,
+        wiring.track,
+        wiring.kept,
+        wiring.arrived,
+        wiring.coming,
+        wiring.store,
+        wiring.begun,
     )
 
 

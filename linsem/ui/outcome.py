@@ -7,7 +7,6 @@ import numpy as np
 from linsem.extractor import Extractor
 from linsem.presence import GUESSED
 from linsem.specks import SHARE
-from linsem.track import EARLIER
 from linsem.ui import show
 
 WHOLE = 0.5  # of the usual area of a category: with less than that painted, an object is not painted whole
@@ -38,33 +37,30 @@ def going(report: dict[str, object]) -> str:
     return line + (SETTLES if share > MATCHED else "")
 
 
-def ended(report: dict[str, object]) -> str:
-    """The outcome of a run, with any notes, as a status line."""
+def ended(report: dict[str, object], earlier: bool = False) -> str:
+    """The outcome of a run, with any notes, as a status line; `earlier`: other labels are read by now."""
     left, note = str(report.get("left_out") or ""), str(report.get("note") or "")
     share, what = _outcome(report)
     hint = str(report.get("hint") or "")
-    colors = f"The colour there is off by {report['color_off']:.0f} of 255. " if "color_off" in report else ""
+    by, since = ("by the labels read then, ", "By now other labels are read.") if earlier else ("", "")
+    colors = f"The colour there is off by {report['color_off']:.0f} of 255." if "color_off" in report else ""
     if "of" in report:
-        line = (
-            f"Stopped after {report['steps']} of {report['of']} steps: {show.percent(share)} {what}. {colors}".strip()
-        )
-        return show.status(" ".join(filter(None, (line, left, hint))), "idle")
+        line = f"Stopped after {report['steps']} of {report['of']} steps: {by}{show.percent(share)} {what}."
+        return show.status(" ".join(filter(None, (line, colors, since, left, hint))), "idle")
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
     if not (report.get("added") or report.get("removed")):
         what += f" ({show.percent(float(report['agreement_before']))} before)"
-    when = " then" if report.get(EARLIER) else ""
-    line = (
-        f"Done: as the labels read it{when}, {show.percent(share)} {what}. {colors}"
+    line = f"Done: {by or 'as the labels read it, '}{show.percent(share)} {what}."
+    cost = (
         f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
         f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     )
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    kind = "idle" if hint or GUESSED in note else "good"  # noted: what is left they may not see
-    if when:
-        more, kind = f"{more} Now they are read otherwise.".strip(), "idle"
-    return show.status(" ".join(filter(None, (line, more, hint))), kind if share >= 0.5 else "bad")
+    noted = hint or earlier or GUESSED in note  # what is left they may not see
+    kind = "bad" if share < 0.5 else "idle" if noted else "good"
+    return show.status(" ".join(filter(None, (line, colors, cost, since, more, hint))), kind)
 
 
 def _outcome(report: dict[str, object]) -> tuple[float, str]:

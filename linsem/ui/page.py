@@ -58,7 +58,8 @@ def build(settings: Settings) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about.build(settings)
         _return_on_change(default, bench, editing, tabs)
-        demo.load(None, None, None, js=(HERE / "tabs.js").read_text(encoding="utf-8"), api_visibility="private")
+        named = (HERE / "tabs.js").read_text(encoding="utf-8")
+        bench.begun.then(None, None, None, js=named, api_visibility="private")  # other tabs need a bench
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
     return demo
 

@@ -132,7 +132,7 @@ function setCategories(list) {
   const same = categories.findIndex((c) => c.name === chosen);
   ui.category = same >= 0 ? same : Math.min(ui.category, categories.length - 1);
   part("cats").replaceChildren(...categories.map(categoryRow));
-  if (fresh) { refresh(); reveal(part("cats"), part("cats").lastElementChild); say(`${chosen}, ${ui.tool}`); }
+  if (fresh) choose(categories.length - 1);
   if (now) { drawUnder(); drawStrokes(); }
 }
 

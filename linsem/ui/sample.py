@@ -151,7 +151,8 @@ class _Wiring:
         asked(partial(gr.on, [at.take.click, at.number.submit]), logic.from_seed, [at.number, at.psi])
         drawn = on(at.paint_tab.select, logic.canvas, [*who, self.base, self.layout], [at.painter], **quiet, **LAST)
         on(drawn.then, logic.back_to, [*who, at.painter, self.base, self.layout], shown, **quiet, **LAST)
-        on(self.layout.change, self.there, [self.layout, at.state], [at.change, at.state], **ALWAYS)
+        seen = [self.layout, at.state, self.results]
+        on(self.layout.change, self.there, seen, [at.change, at.state], **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base, at.painter], taken, **quiet)
         asked(at.painter.input, logic.painted, [at.painter, self.base], trigger_mode="always_last")
@@ -194,10 +195,11 @@ class _Wiring:
             raise told from None
 
     @staticmethod
-    def there(now: Layout | None, line: str) -> tuple[gr.Button, object]:
+    def there(now: Layout | None, line: str, results: Results | None) -> tuple[gr.Button, object]:
         """When the layout is another: whether it can be painted on; why a run was refused before is over."""
         over = now is not None and "ls-bad" in line
-        return gr.Button(interactive=now is not None), show.status(BEFORE) if over else gr.skip()
+        said = show.status(BEFORE if results is None else "These are the results of another layout.")
+        return gr.Button(interactive=now is not None), said if over else gr.skip()
 
     def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
         """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""

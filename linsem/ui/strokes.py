@@ -27,7 +27,7 @@ def with_strokes(track: Track, painted: PainterLabels | None) -> Track:
 
 def painted_before(track: Track, painted: PainterLabels | None) -> PainterLabels | None:
     """What is painted, if the painter still shows the state before the one shown."""
-    if painted is None or not track.position:
+    if painted is None or not track.position or painted.labels.shape != track.now.labels.shape:
         return None
     return painted if painted.key == f"{track.name}.{track.points[track.position - 1].number}" else None
 

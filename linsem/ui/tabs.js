@@ -2,17 +2,23 @@
   const row = document.querySelector("#tabs [role=tablist]"), buttons = () => [...row.querySelectorAll(":scope > [role=tab]")];
   const named = (button) => `#${button.textContent.trim().toLowerCase()}`;
   if (!row || row.linsem) return;
-  row.linsem = true; // Gradio may load the page twice
-  const first = named(buttons()[0]);
-  const shown = () => buttons().find((button) => button.ariaSelected === "true");
-  const follow = () => buttons().find((button) => named(button) === (location.hash || first))?.click();
+  row.linsem = true; // the page may begin twice
+  const first = named(buttons()[0]), address = (name) => location.pathname + location.search + (name === first ? "" : name);
+  const shown = () => named(buttons().find((button) => button.ariaSelected === "true") ?? buttons()[0]);
+  let at = shown();
+  const follow = () => {
+    at = location.hash || first; // before the click, so that it is no new entry
+    buttons().find((button) => named(button) === at)?.click();
+  };
   new MutationObserver(() => { // also where the program goes to another tab
     const now = shown();
-    if (now && named(now) !== (location.hash || first)) history.pushState(null, "", named(now));
+    if (now === at) return;
+    history.replaceState(history.state, "", address(at)); // Gradio's own settings take the name away
+    history.pushState(null, "", address(now));
+    at = now;
   }).observe(row, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
   addEventListener("popstate", follow);
-  let kept = "";
-  try { kept = localStorage.getItem("linsem-benches") || ""; } catch (error) {}
-  if (kept) history.replaceState(null, "", location.pathname + location.search); // what can be continued is offered first
-  else if (location.hash && shown() && named(shown()) !== location.hash) follow();
+  const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  if (again) history.replaceState(history.state, "", address(at)); // what can be continued is offered in the first tab
+  else if (location.hash) follow();
 }

@@ -131,7 +131,7 @@ def test_the_header_stays_where_it_is_from_tab_to_tab(visitor):
     assert len(places) == 1
 
 
-def test_the_address_names_the_tab_and_back_goes_to_the_one_before(visitor):
+def test_the_address_names_the_tab_and_back_goes_to_the_one_before(visitor, address):
     page, chosen = visitor.page, visitor.page.locator("#tabs [role=tablist] >> nth=0 >> [aria-selected=true]")
     for tab in ("Segment", "About"):
         visitor.tab(tab)
@@ -142,8 +142,13 @@ def test_the_address_names_the_tab_and_back_goes_to_the_one_before(visitor):
         expect(chosen).to_have_text(tab)
         assert page.evaluate("location.hash") == hash
     page.go_forward()
-    page.reload()
     expect(chosen).to_have_text("Segment")
+    page.reload()  # begins where one can continue
+    expect(page.locator("#label-strip .th button").first).to_be_visible()
+    for tab, there, text in (("segment", "#segment-status", "built-in labels"), ("edit", "#edit-status", "Seed 1.")):
+        page.goto(f"{address}?from={tab}#{tab}")  # a link
+        expect(page.locator(there)).to_contain_text(text)
+    assert page.locator(".toast-body").count() == 0
 
 
 def test_what_is_being_worked_on_shows_no_clock_and_stays_legible(visitor):
