@@ -138,8 +138,8 @@ class _Wiring:
             ],
         ]
         for each in self.going:
-            settled = on(self._adopt(each.then).then, self.settled, *self.settle, **self.quiet, **LAST)
-            self.idle(settled.then)
+            # Also of a run that was ended by other labels, whose last frame tells of a step.
+            settled = self._settle_after(self._adopt(each.then).then)
             self.bench.store(settled.then)
             # A failed run does not trigger `then`; its last frame says why it failed.
             self._settle_after(self._adopt(each.failure).then, line=False)

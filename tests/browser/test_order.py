@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, an_image_to_edit, begin_an_edit, visitor
+from tests.browser.test_app import Visitor, an_image_to_edit, begin_an_edit, label_two, visitor
 
 __all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
@@ -62,6 +62,25 @@ def test_why_a_run_was_refused_stays_beside_the_button(visitor):
     page.locator("#sample-run").click()
     expect(page.locator("#sample-status")).to_contain_text("There is no layout yet")
     expect(page.locator("#sample-run")).to_be_enabled()
+
+
+def test_other_labels_end_a_run_and_what_it_made_is_told(visitor):
+    page = visitor.page
+    label_two(visitor)
+    visitor.tab("Edit")
+    page.locator("#edit-reader").get_by_text("built-in labels").click()
+    expect(page.locator("#edit-missing")).to_be_hidden()
+    visitor.category("edit-painter", "hat")
+    visitor.stroke("edit-painter", [(0.3, 0.2), (0.7, 0.2), (0.5, 0.12)])
+    page.locator("#edit-run").click()
+    expect(page.locator("#edit-status")).to_contain_text("Step ")
+    page.locator("#edit-reader").get_by_text("what I taught").click()
+    expect(page.locator("#edit-status")).to_contain_text("Stopped after")
+    expect(page.locator("#edit-status")).to_contain_text("by the labels read then")
+    expect(page.locator("#edit-undo")).to_be_enabled()
+    expect(page.locator("#edit-run")).to_be_enabled()
+    page.wait_for_timeout(1000)
+    assert "Stopped after" in visitor.said("edit-status")
 
 
 def test_strokes_of_an_edit_wait_on_their_image(visitor):
