@@ -65,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     args = parser().parse_args(arguments)
     try:
+        for name, value in vars(args).items():
+            if value == "":  # as of a variable that is not set: not the same as an option that is not given
+                raise InputError(f"{name.replace('_', '-')}: expected a value, got an empty text")
         report = args.run(args)
     except (InputError, OSError) as error:
         print(f"linsem: {error}", file=sys.stderr)
@@ -245,7 +248,7 @@ def parser() -> argparse.ArgumentParser:
         each = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, formatter_class=Defaults)
         each.set_defaults(run=run)
         if out is not None:
-            each.add_argument("--model", default="", help="name, file or hub:// address; NAME~3: its label 3")
+            each.add_argument("--model", help="name, file or hub:// address; NAME~3: its label 3")
             each.add_argument("--device", help="auto, cpu, cuda ... (default: LINSEM_DEVICE, or auto)")
             each.add_argument("--precision", choices=["float32", "bfloat16"], help="of the synthesis of a StyleGAN2")
             each.add_argument("--psi", type=float, default=0.7, help="truncation: 1 is none, 0 the mean image")

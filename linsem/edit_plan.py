@@ -165,11 +165,15 @@ def _checked_color(generator: Generator, color: np.ndarray | None, color_mask: n
     """Where a colour is wished for, (H, W) bool; None if nowhere."""
     if color_mask is None and color is not None:
         raise EditError("color: expected a color_mask with it, that says where it is wished")
-    if isinstance(color_mask, torch.Tensor):
-        raise EditError("color_mask: expected an array (H, W) of bool, got a tensor")
-    if color_mask is None or not np.any(color_mask):
+    if color_mask is None:
         return None
-    size, mask = tuple(generator.size), np.asarray(color_mask, bool)
+    mask = array("color_mask", color_mask, error=EditError)
+    if not np.isfinite(mask).all():  # NaN would count as white
+        raise EditError("color_mask: expected finite numbers, got others among them")
+    if not mask.any():
+        return None
+    size, mask = tuple(generator.size), mask.astype(bool)
+    color = None if color is None else array("color", color, error=EditError)
     if color is None or np.shape(color) != (*size, 3) or np.asarray(color).dtype != np.uint8 or mask.shape != size:
         got = f"{None if color is None else (np.shape(color), str(np.asarray(color).dtype))} and {mask.shape}"
         raise EditError(f"color and color_mask: expected {(*size, 3)} uint8 and {size}, got {got}")

@@ -89,11 +89,13 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
 
 def mapped(generator: Generator, seeds: Sequence[int], psi: float) -> torch.Tensor:
-    """The ws of seeds, one of each; raises InputError if `map` gives another number of them."""
+    """The ws of seeds, one of each; raises InputError if `map` gives another number or shape of them."""
     z = seed_z(generator, seeds)
     ws = generator.map(z, psi)
     if not isinstance(ws, torch.Tensor) or ws.ndim == 0 or len(ws) != len(z):
         raise InputError(f"{generator.id!r}: expected ws of {len(z)} images from `map`, got {_described(ws)}")
+    if ws.ndim != 3:
+        raise InputError(f"{generator.id!r}: expected ws (N, num_ws, w_dim) from `map`, got {tuple(ws.shape)}")
     return ws
 
 

@@ -16,7 +16,8 @@ IGNORE = 255  # the label of an unlabelled pixel: unknown, not background
 
 
 def to_rgb(image: torch.Tensor) -> np.ndarray:
-    """Convert (N, 3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8; NaN is refused rather than black."""
+    """Convert (N, 3, H, W) or (3, H, W) in [-1, 1], clamped, to (N, H, W, 3) uint8; NaN is refused, not made black."""
+    image = image[None] if isinstance(image, torch.Tensor) and image.ndim == 3 else image
     if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[1] != 3:
         got = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
         raise InputError(f"image: expected a tensor (N, 3, H, W), got {got}")

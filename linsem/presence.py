@@ -31,6 +31,7 @@ from linsem.similar import giving_way, lacking, showing, whole_area, without
 
 GUESSED = "what to put in its place was guessed from the labels, so more of it may be left than they say"
 RARE = 0.02  # of the samples: what fewer lack is taken to belong to every image
+COVERED = 0.5  # of a region: with more of a category, the region shows it already
 TRIED = 4  # samples: a bank's maps are small, and may lack what shows at full size
 ENOUGH_GONE = 0.9  # of a place: a sample that lacks the category in less of it is passed over
 NAMED = 12  # categories in a message
@@ -182,8 +183,9 @@ class Asked:
 
     def check_missing(self, atlas: Atlas) -> None:
         """Raise `EditError` if the image shows the category whole already."""
-        there = (self.within & (self.labels == self.category)).mean()
-        if there >= whole_area(atlas.labels, self.category):
+        there = self.within & (self.labels == self.category)
+        whole = there.mean() >= whole_area(atlas.labels, self.category)
+        if whole or (self.region is not None and there.sum() > COVERED * self.within.sum()):
             raise EditError(f"the image shows {self.name} already, so there is nothing to add")
 
     def check_learnt(self) -> None:
@@ -240,8 +242,11 @@ def plan_addition(asked: Asked, atlas: Atlas) -> EditPlan:
             aside = np.isin(asked.labels, giving_way(atlas.labels, asked.category))
             wished = asked.within & (grown(theirs == asked.category) | aside)
             return _planned(asked, np.where(wished, theirs, IGNORE))
-    where = "" if asked.region is None else " there"
-    raise EditError(f"none of {len(atlas.labels)} samples shows {asked.name}{where}, so it is not known how to add it")
+    if asked.region is None:
+        raise EditError(f"none of {len(atlas.labels)} samples shows {asked.name}, so it is not known how to add it")
+    most = f"most of its {asked.name} in this region"
+    many = f"none of {len(atlas.labels)} samples"
+    raise EditError(f"{many} has {most}, so it is not known how to add it there: enlarge the region")
 
 
 def _planned(asked: Asked, target: np.ndarray) -> EditPlan:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from linsem.arguments import number
 from linsem.errors import InputError
 from linsem.generator import check_last_layer, drawn, seeded
 
@@ -50,6 +51,9 @@ class Styled(nn.Module):
         NVIDIA's StyleGAN samples use psi 0.7 and cutoff 8. `c` (N, c_dim) is the label of a conditional network
         (default: that of `with_label`).
         """
+        psi = number("psi", psi)
+        if not isinstance(z, torch.Tensor):
+            raise InputError(f"z: expected a tensor (N, {self.z_dim}), got {type(z).__name__}")
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise InputError(f"z: expected (N, {self.z_dim}), got {tuple(z.shape)}")
         if c is not None and tuple(c.shape) != (len(z), self.config.c_dim):

@@ -129,11 +129,16 @@ def _named(generator: Generator, recipes: Mapping[str, Recipe | str] | Sequence[
     if not isinstance(recipes, (Mapping, Sequence)) or isinstance(recipes, str):
         raise InputError(f"recipes: expected recipes by name, or a list of kinds, got {shown(recipes)}")
     if not isinstance(recipes, Mapping):
-        recipes = {kind: kind for kind in recipes}
+        listed = [each.kind if isinstance(each, Recipe) else each for each in recipes]
+        if len(set(map(str, listed))) < len(listed):
+            raise InputError(f"recipes: expected each kind once, or recipes by name, got {shown(listed)}")
+        recipes = dict(zip(listed, recipes, strict=True))
     if not recipes:
         raise InputError("recipes: expected recipes by name, or a list of kinds, got none")
     named = {}
     for name, recipe in recipes.items():
+        if not isinstance(name, str):
+            raise InputError(f"recipes: expected names, got {shown(name)}")
         recipe = recipe if isinstance(recipe, Recipe) else Recipe(recipe)
         if recipe.kind not in KINDS:
             raise InputError(f"recipe {name!r}: kind: expected one of {', '.join(KINDS)}, got {recipe.kind!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -21,7 +22,12 @@ def whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     name = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")  # file systems count bytes
     partial = path.with_name(f".{name}.{secrets.token_hex(6)}.part")
-    partial.touch(exist_ok=False)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        partial.touch(exist_ok=False)
+    except OSError as error:  # tells of the caller's path, not of this one
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     try:
         mode = partial.stat().st_mode & 0o777
         yield partial

@@ -17,6 +17,7 @@ import torch
 from linsem.checkpoints import Checkpoint, CheckpointError, build_network
 from linsem.dcgan import check_digiface, find_digiface, load_digiface
 from linsem.device import device_of, own_modes
+from linsem.errors import InputError
 from linsem.generator import Generator
 from linsem.generators import GENERATORS, GeneratorSpec
 from linsem.offers import (
@@ -129,6 +130,8 @@ def assets() -> Path:
     """The folder of the shipped weights: `LINSEM_ASSETS`, or `assets` in the installed package or beside it."""
     named = os.environ.get("LINSEM_ASSETS")
     if named:
+        if not Path(named).is_dir():
+            raise InputError(f"LINSEM_ASSETS: expected a folder that exists, got {named!r}")
         return Path(named)
     inside = Path(__file__).parent / "assets"
     return inside if inside.is_dir() else inside.parents[1] / "assets"

@@ -58,6 +58,7 @@ def test_pixels_that_are_no_numbers_are_refused_rather_than_black(known, tmp_pat
         linsem.to_rgb(torch.full((1, 3, 2, 2), torch.nan))
     beyond = torch.tensor([-torch.inf, torch.inf, 0.0]).expand(1, 3, 3, 3)
     assert (linsem.to_rgb(beyond) == [[[0] * 3, [255] * 3, [128] * 3]]).all()
+    assert np.array_equal(linsem.to_rgb(beyond[0]), linsem.to_rgb(beyond))  # as a sampling gives it
 
 
 def test_what_one_label_of_a_conditional_network_made_is_not_taken_for_another(tmp_path):

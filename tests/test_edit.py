@@ -319,6 +319,17 @@ def test_a_mask_of_colours_is_an_array(toy, extractor):
     ws = toy.map(seed_z(toy, [5]))
     target, _ = grown_disc(toy, ws)
     color, mask = np.zeros((*toy.size, 3), np.uint8), np.eye(32, dtype=bool)
-    with pytest.raises(editing.EditError, match="color_mask: expected an array"):
-        editing.edit(toy, extractor, ws[0], target, color=color, color_mask=torch.from_numpy(mask), steps=1)
-    editing.edit(toy, extractor, ws[0], target, color=color, color_mask=mask, steps=1)
+    for wrong, says in (
+        ([[1], [1, 2]], "array of numbers"),
+        (np.full(toy.size, np.nan), "finite"),
+        (mask[:9], "uint8 and"),
+    ):
+        with pytest.raises(editing.EditError, match=f"color_mask: .*{says}"):
+            editing.edit(toy, extractor, ws[0], target, color=color, color_mask=wrong, steps=1)
+    with pytest.raises(editing.EditError, match="color: expected an array of numbers"):
+        editing.edit(toy, extractor, ws[0], target, color=[[1], [1, 2]], color_mask=mask, steps=1)
+    results = [
+        editing.edit(toy, extractor, ws[0], target, color=color, color_mask=each, steps=1).ws
+        for each in (mask, torch.from_numpy(mask), mask.tolist())
+    ]
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])

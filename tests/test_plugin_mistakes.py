@@ -191,6 +191,15 @@ def test_a_map_that_gives_fewer_latents_than_seeds_is_refused(extractor):
         linsem.make_bank(Fewer(), extractor, range(5))
 
 
+def test_a_map_that_gives_one_w_without_its_axis_is_refused(extractor):
+    class Flat(Sunset):
+        def map(self, z, psi=1.0):
+            return super().map(z, psi)[:, 0]
+
+    with pytest.raises(InputError, match=r"'sunset': expected ws \(N, num_ws, w_dim\) from `map`, got \(\d+, \d+\)"):
+        linsem.make_bank(Flat(), extractor, range(5))
+
+
 def test_a_device_may_be_named(extractor):
     class Named(Sunset):
         device = "cpu"

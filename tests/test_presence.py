@@ -264,8 +264,11 @@ def test_what_is_not_there_cannot_be_removed_and_what_no_sample_shows_not_added(
         add(some, extractor, bare, SMALL, atlas=replace(atlas, w=atlas.w[rows], labels=atlas.labels[rows]))
     corner = np.zeros((32, 32), bool)
     corner[0, 0] = True
-    with pytest.raises(InputError, match="samples shows small there"):
+    with pytest.raises(InputError, match=r"has most of its small in this region, .* enlarge the region"):
         add(some, extractor, bare, SMALL, corner, atlas=atlas)
+    ws, labels = images(some, True)[0]
+    with pytest.raises(InputError, match="shows small already"):  # a region within it, which it fills
+        add(some, extractor, ws, SMALL, labels == SMALL, atlas=atlas)
     never = torch.tensor([0.0, 0, 0, NEVER])
     with pytest.raises(InputError, match="small is not learnt"):
         add(some, replace(extractor, weights={**extractor.weights, "bias": never}), bare, SMALL, atlas=atlas)

@@ -71,6 +71,18 @@ def test_the_first_step_knows_less(toy, trained):
         assert miou(*toy, first.extractors[name]) < miou(*toy, trained[0][-1].extractors[name]) - 0.05
 
 
+def test_recipes_may_be_listed_and_each_has_a_name(toy):
+    options = {"images": 8, "batch": 4, "report": 1}
+    step = next(iter_supervised(*toy, recipes=["LSE", Recipe("NSE-1", lr=0.1)], **options))
+    assert list(step.extractors) == ["LSE", "NSE-1"]
+    for wrong, says in (
+        (["LSE", Recipe("LSE")], "each kind once"),
+        ({"a": "LSE", 2: "NSE-1"}, "expected names, got 2"),
+    ):
+        with pytest.raises(InputError, match=says):
+            next(iter_supervised(*toy, recipes=wrong, **options))
+
+
 def test_steps_tell_of_progress(trained):
     steps, _ = trained
     assert [(s.index, s.total, s.images) for s in steps] == [(10 * i, 40, 40 * i) for i in (1, 2, 3, 4)]

@@ -122,6 +122,14 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_place_that_cannot_be_is_told_by_its_own_name(tmp_path):
+    for path, kind in ((tmp_path / "no" / "file", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(kind) as error, whole(path):
+            pass
+        assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_name_may_be_as_long_as_the_file_system_has_it(tmp_path):
     path = tmp_path / ("\u6a21" * 80)  # 240 bytes
     with whole(path) as partial:

@@ -15,6 +15,7 @@ from huggingface_hub import constants
 
 from linsem import hub, offers, zoo
 from linsem.checkpoints import write_safetensors
+from linsem.errors import InputError
 from linsem.generators import PAPER
 from linsem.settings import Settings
 from linsem.start import preload
@@ -137,6 +138,13 @@ def test_a_model_to_begin_with_that_is_not_offered_is_told_and_another_one_taken
     assert preload(Studio(Settings(device="cpu", model="boats")), told.append) == "boats" and not told
     assert preload(Studio(Settings(device="cpu", model="boat")), told.append) == "boats"
     assert "LINSEM_MODEL: 'boat' is not available here" in told[0]
+
+
+def test_a_folder_of_weights_that_is_not_there_is_told(monkeypatch, tmp_path):
+    """Else the first generator of the Hub would take their place."""
+    monkeypatch.setenv("LINSEM_ASSETS", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="LINSEM_ASSETS: expected a folder that exists"):
+        Studio(Settings(device="cpu")).default_model()
 
 
 def test_a_model_to_begin_with_that_is_not_here_is_told_too(monkeypatch):
