@@ -74,7 +74,7 @@ class Visitor:
         clock = time.monotonic()
         while not holds():
             assert time.monotonic() - clock < seconds, "it did not come to hold"
-            time.sleep(0.05)
+            self.page.wait_for_timeout(50)  # rather than sleep: what the page reports is heard meanwhile
 
     def said(self, place):
         return self.page.locator(f"#{place}").inner_text()
