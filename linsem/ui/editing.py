@@ -293,7 +293,8 @@ def _frame(
     """
     report = {**frame.report, **more}
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
-    track = push(track, EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, 0, wish, track.extractor))
+    point = EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish, told_by=track.extractor)
+    track = push(track, point)
     if "of" not in more:
         return track, strip, ended(report)
     return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], going(report))

@@ -184,7 +184,7 @@ class _Wiring:
         return *shown, found, coming.origin, new.token
 
     def _offer(self, found: list[Copy]) -> gr.Button:
-        return offer(found, self.services.studio.default_model())
+        return offer(found, self.services.studio.default_model() if found else "")
 
     def _wire_strokes(self) -> None:
         at, logic = self.at, self.logic

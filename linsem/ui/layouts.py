@@ -182,7 +182,12 @@ class Layouts:
             raise InputError(f"there is no layout yet: {NO_LAYOUT[:1].lower()}{NO_LAYOUT[1:]}")
         former, base = self.canvas(session, fitted, base), Base(layout, 1 if base is None else base.serial + 1)
         state = self.canvas(session, fitted, base)
-        if former is not None and painted is not None and painted.key == former.key and _any(painted.labels):
+        if (
+            former is not None
+            and painted is not None
+            and painted.key == former.key
+            and (painted.labels != IGNORE).any()
+        ):
             state = replace(state, back=painted.labels)
         line = f"On the painter: {layout.origin}. What you paint or erase there changes the layout."
         return base, state, show.status(line)
@@ -196,11 +201,6 @@ class Layouts:
         asked = shares(layout.labels, layout.categories, of_all=True)
         free = float((layout.labels == IGNORE).mean())
         return Strip((picture,)), show.legend(layout.categories, asked, "Asked for", free)
-
-
-def _any(labels: np.ndarray) -> bool:
-    """Whether anything is painted."""
-    return bool((labels != IGNORE).any())
 
 
 def _key(session: Session, extractor: Extractor, base: Base | None) -> str:
