@@ -68,7 +68,8 @@ class Studio:
             return wanted
         if here:
             return here[0]
-        raise ModelError("no generator is available here: put a checkpoint in assets/, or set LINSEM_MODELS")
+        why = next((f"{row['id']}: {row['help']}" for row in rows if row["help"]), "set LINSEM_MODELS")
+        raise ModelError(f"no generator is available here; {why}")
 
     def check_model(self, model: str | None) -> str:
         """The id of an available generator (empty: the default one); raises `ModelError` for any other."""

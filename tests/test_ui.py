@@ -278,6 +278,8 @@ def test_a_port_that_is_taken_is_named_by_its_setting(monkeypatch):
         monkeypatch.setattr(page, name, lambda: None)
     with pytest.raises(InputError, match=r"LINSEM_PORT: cannot serve on 127\.0\.0\.1:7: the port is in use$"):
         page.launch(None, Settings(port=7))
+    with pytest.raises(InputError, match=r"cannot serve on 192\.0\.2\.1:7: the host cannot be had \(.+\)$"):
+        page.launch(None, Settings(host="192.0.2.1", port=7))  # an address that no machine has
 
 
 def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before():

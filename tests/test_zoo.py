@@ -140,6 +140,12 @@ def test_a_model_to_begin_with_that_is_not_offered_is_told_and_another_one_taken
     assert "LINSEM_MODEL: 'boat' is not available here" in told[0]
 
 
+def test_where_no_generator_can_be_had_the_message_says_why(monkeypatch):
+    monkeypatch.setenv("LINSEM_MODELS", "avatrs-128")
+    with pytest.raises(InputError, match="no generator is available here; avatrs-128: 'avatrs-128' is no generator"):
+        Studio(Settings(device="cpu")).default_model()
+
+
 def test_a_folder_of_weights_that_is_not_there_is_told(monkeypatch, tmp_path):
     """Else the first generator of the Hub would take their place."""
     monkeypatch.setenv("LINSEM_ASSETS", str(tmp_path / "none"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -95,8 +96,17 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
         _serve(demo, settings)
     except OSError as error:
         where = f"{settings.host or '127.0.0.1'}:{settings.port or 7860}"
-        why = "the port is in use" if "empty port" in str(error) else str(error)
+        why = _not_served(settings) if "empty port" in str(error) else str(error)
         raise InputError(f"LINSEM_HOST, LINSEM_PORT: cannot serve on {where}: {why}") from error
+
+
+def _not_served(settings: Settings) -> str:
+    """Why no port was found, of which Gradio says only that: it is in use, unless the host is none of this machine."""
+    try:
+        with socket.create_server((settings.host or "127.0.0.1", 0)):
+            return "the port is in use"
+    except OSError as error:
+        return f"the host cannot be had ({error.strerror or error})"
 
 
 def _serve(demo: gr.Blocks, settings: Settings) -> None:
