@@ -173,7 +173,7 @@ def save_extractor(extractor: Extractor, path: str | Path) -> None:
         "categories": json.dumps([{"name": c.name, "color": c.color} for c in extractor.categories]),
         "layers": json.dumps(extractor.layers),
         "generator": extractor.generator_id,
-        "size": json.dumps(extractor.size),
+        "size": json.dumps([int(side) for side in extractor.size]),  # of a generator of one's own, maybe numpy's
         "temperature": repr(float(extractor.temperature)),
         "notes": json.dumps(dict(extractor.notes)),
         "least": json.dumps(extractor.least),

@@ -74,6 +74,8 @@ def check_generator(generator: object) -> None:
     if lacking:
         name = type(generator).__name__
         raise InputError(f"generator: expected all of `linsem.Generator`, but {name} lacks {', '.join(lacking)}")
+    if not isinstance(generator.id, str):
+        raise InputError(f"generator: expected a text as its id, got {shown(generator.id)}")
 
 
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
@@ -89,14 +91,14 @@ def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
 
 
 def mapped(generator: Generator, seeds: Sequence[int], psi: float) -> torch.Tensor:
-    """The ws of seeds, one of each; raises InputError if `map` gives another number or shape of them."""
+    """The ws of seeds, one of each, as float32; raises InputError if `map` gives another number or shape of them."""
     z = seed_z(generator, seeds)
     ws = generator.map(z, psi)
     if not isinstance(ws, torch.Tensor) or ws.ndim == 0 or len(ws) != len(z):
         raise InputError(f"{generator.id!r}: expected ws of {len(z)} images from `map`, got {_described(ws)}")
     if ws.ndim != 3:
         raise InputError(f"{generator.id!r}: expected ws (N, num_ws, w_dim) from `map`, got {tuple(ws.shape)}")
-    return ws
+    return ws.float()  # as all ws are handed on, so that `synthesize` is never given others
 
 
 def check_seed(value: object) -> int:

@@ -28,6 +28,7 @@ TOP = 0.03  # of the bank: samples that meet the wish best, whose mean is a star
 TOGETHER_LR = 0.1  # in standard deviations of the samples' w
 NEVER = 2.0  # an agreement that cannot be reached: the loop runs as long as the loss falls
 LEAST_VARIANCE = 1e-4  # relative to the largest: directions of smaller variance are dropped
+MOST_SQUARE = 1024  # numbers of w: beyond that the covariance is large, and the samples are few
 LEAST_SPREAD = 1e-12  # absolute: with psi 0 all samples are the same image, and there is no direction
 
 
@@ -37,7 +38,8 @@ class Atlas:
 
     `basis` (D, w_dim) has as rows the directions, scaled so that a unit coordinate is one standard deviation of w;
     `generator_id` is that of the generator, `categories` are the names of the labels (None: unknown), and `label` is
-    what a conditional generator drew.
+    what a conditional generator drew. Of a generator whose `map` gives each layer a w of its own, w and the directions
+    are those of all layers, one after the other: (N, num_ws * w_dim), (D, num_ws * w_dim).
     """
 
     w: torch.Tensor
@@ -53,14 +55,23 @@ def make_atlas(generator: Generator, bank: Bank) -> Atlas:
     """An atlas from a bank of at least two seeds of this generator; raises InputError."""
     check_bank(bank, generator, least=2)  # of one there is no variance
     with torch.no_grad():
-        w = mapped(generator, bank.seeds, bank.psi)[:, 0]
-    if not torch.isfinite(w).all():
+        ws = mapped(generator, bank.seeds, bank.psi)
+    if not torch.isfinite(ws).all():
         raise InputError("bank: the generator gives numbers that are not finite for its seeds")
-    spread, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(w.double().T)))
-    own = spread > (LEAST_VARIANCE * spread[-1]).clamp_min(LEAST_SPREAD)
+    w = ws[:, 0] if bool((ws == ws[:, :1]).all()) else ws.flatten(1)
+    spread, vectors = _principal(w.double())
+    own = spread > (LEAST_VARIANCE * spread.max()).clamp_min(LEAST_SPREAD)
     basis = (vectors[:, own] * spread[own].sqrt()).T.to(w.dtype)
     label = getattr(generator, "label", None)
     return Atlas(w, bank.labels, basis, getattr(generator, "id", None), bank.categories, label)
+
+
+def _principal(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The variances (D,) along the principal directions of w (N, d), and the directions (d, D)."""
+    if w.shape[1] <= MOST_SQUARE:
+        return torch.linalg.eigh(torch.atleast_2d(torch.cov(w.T)))
+    _, values, directions = torch.linalg.svd(w - w.mean(0), full_matrices=False)
+    return values.square() / (len(w) - 1), directions.T
 
 
 def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarray) -> torch.Tensor:
@@ -78,9 +89,10 @@ def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarra
     best = met.topk(max(2, round(TOP * len(met)))).indices
     towards = atlas.w[best].mean(0) - middle
     unit = towards / towards.norm().clamp_min(1e-8)
-    lacking = (towards.norm() - (ws.mean(0) - middle) @ unit).clamp_min(0)
+    here = ws.mean(0) if len(middle) == ws.shape[1] else ws.flatten()
+    lacking = (towards.norm() - (here - middle) @ unit).clamp_min(0)
     moves = [0 * slope, *(strength * slope for strength in STRENGTHS), lacking * unit, 1.3 * lacking * unit]
-    return ws[None] + torch.stack(moves)[:, None]
+    return ws[None] + torch.stack(moves).unflatten(1, (-1, ws.shape[1]))
 
 
 def share_met(labels: np.ndarray, wished: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -113,7 +125,7 @@ def together_then_apart(
 
     Args:
         start: ws (N, num_ws, w_dim).
-        basis: (D, w_dim), as of an atlas; None: no first half.
+        basis: as of an atlas; None: no first half.
         steps: moves of both halves together.
         lr: of the second half; the first uses `TOGETHER_LR`, in units of the basis.
         weights: of the terms; in the first half `close` is 0.

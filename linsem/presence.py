@@ -258,9 +258,9 @@ def _planned(asked: Asked, target: np.ndarray) -> EditPlan:
 
 @torch.no_grad()
 def _labels_of(asked: Asked, w: torch.Tensor) -> np.ndarray:
-    """The labels (H, W) of the sample with this w (w_dim)."""
+    """The labels (H, W) of the sample with this w, as an atlas has it."""
     generator = asked.generator
-    ws = w.to(asked.ws).expand(1, generator.num_ws, generator.w_dim)
+    ws = w.to(asked.ws).view(1, -1, generator.w_dim).expand(1, generator.num_ws, generator.w_dim)
     return asked.extractor.predict(checked_pass(generator, ws)[1], tuple(generator.size))[0]
 
 

@@ -92,9 +92,11 @@ def check_folder(path: str) -> None:
 
 
 def text_of(path: str) -> str:
-    """The text of a file."""
+    """The text of a file; raises InputError."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")  # Windows writes a mark first
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that can be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected text in UTF-8, got byte {error.start} as something else") from error
 

@@ -33,7 +33,9 @@ LEAST_GAIN = 0.003  # of the loss: a smaller decrease counts as none for `patien
 MOST_STEPS = 10_000
 MOST_LR = MOST_WEIGHT = 1e6
 SPACES = ("z", "z_layers", "ws")
-Basis = torch.Tensor  # (D, w_dim): a subspace of w; a latent (N, D) is an offset added to the w of all layers
+# A subspace of w (D, w_dim), or of the ws of all layers (D, num_ws * w_dim): a latent (N, D) is an offset, added to the
+# w of all layers alike, or to that of each.
+Basis = torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,7 @@ class _Loop:
     def ws(self, latent: torch.Tensor, part: slice = slice(None)) -> torch.Tensor:
         """The ws of a latent of this space."""
         if self.base is not None:
-            return self.base[part] + (latent @ self.space)[:, None]
+            return self.base[part] + (latent @ self.space).unflatten(1, (-1, self.generator.w_dim))
         if self.space == "ws":
             return latent
         if self.space == "z":

@@ -24,7 +24,7 @@ from linsem.device import own_modes
 from linsem.errors import InputError
 from linsem.extractor import Extractor, check_fits
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, check_features, check_generator, check_seeds, checked_pass, seed_z, seeded
+from linsem.generator import Generator, check_features, check_generator, check_seeds, checked_pass, mapped, seeded
 
 PIXELS = 160  # sampled per image
 TARGETS = 10_000  # of the pixels of all images: those whose gaps are closed,
@@ -62,7 +62,7 @@ def suggest_next(
     if extractor is not None:
         check_fits(extractor, generator)
     with torch.no_grad():
-        ws = torch.cat([generator.map(seed_z(generator, [s]), psi) for s in seeds])
+        ws = torch.cat([mapped(generator, [s], psi) for s in seeds])
     before = 0
     labelled = list(labelled) if isinstance(labelled, Iterator) else labelled
     if labelled is not None and (not isinstance(labelled, Iterable) or len(labelled)):

@@ -2,8 +2,9 @@
 
 Each image is generated and labelled once for all extractors (the reference implementation runs over 51,200 images for
 each). The trained kinds minimise the paper's loss, the pixel mean of the cross-entropy with the teacher's hard labels,
-background included (§3.1); the centroid averages unit-length pixel features by class, without optimisation. Features
-are divided by the root mean square of each channel, which is folded into the first weights at the end.
+background included (§3.1); the centroid averages unit-length pixel features by class, without optimisation. An LSE
+learns from features whose channels have mean zero and variance one, an NSE from channels that are divided by their root
+mean square; this is folded into the first weights at the end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ from linsem.training import Recipe, Training
 
 FIRST_SEED = 20_000_000  # training images; evaluation uses other seeds
 HELD_OUT = 8  # images after the training images, on which the temperatures are set
-FORMAT = 4  # version of the state files
+FORMAT = 5  # version of the state files
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def iter_supervised(
         raise InputError(f"state: there is no folder {str(Path(state).parent)!r}")
     processes = Processes(batch, generator.device) if accelerate else Processes.alone(generator.device)
     run = Training(generator, teacher, categories, named, math.ceil(images / batch), psi, seed)
-    run.measure_scales([first_seed + i for i in range(min(images, 16))])
+    run.measure([first_seed + i for i in range(min(images, 16))])
     what = f"{generator.id} {[each.name for each in categories]} {sorted(named.items())}"
     label = f"{what} {images} {batch} {psi} {first_seed} {seed} {processes.count} {FORMAT}"
     probe = None if state is None else run.probe([first_seed + i for i in range(min(images, 2))])
@@ -149,5 +150,5 @@ def _named(generator: Generator, recipes: Mapping[str, Recipe | str] | Sequence[
             raise InputError(f"recipe {name!r}: {error}") from None
         if recipe.layers is not None and len(chosen) < len(recipe.layers):
             raise InputError(f"recipe {name!r}: layers: expected each once, got {recipe.layers}")
-        named[name] = recipe
+        named[name] = recipe if recipe.layers is None else replace(recipe, layers=tuple(chosen))
     return named

@@ -15,10 +15,11 @@ from linsem.calibrate import temperature_of
 from linsem.errors import InputError
 from linsem.extractor import Extractor
 from linsem.gather import gather, random_pixels
-from linsem.generator import Generator, batches, check_finite, checked_pass, chosen_layers, seed_z
+from linsem.generator import Generator, batches, check_finite, checked_pass, chosen_layers, mapped
+from linsem.moments import Moments, moments_of
 from linsem.palette import Category
 from linsem.parallel import Processes
-from linsem.readout import FORWARD, READS, initial_weights
+from linsem.readout import FORWARD, initial_weights
 from linsem.specks import usual_areas
 
 _CENTRE_PIXELS = 512  # per image, to estimate the class centres
@@ -50,7 +51,7 @@ class Training:
         self.generator, self.teacher, self.categories = generator, teacher, categories
         self.recipes, self.total, self.psi, self.seed = recipes, total, psi, seed
         self.layers = {name: chosen_layers(generator, r.layers) for name, r in recipes.items()}
-        self.scales: list[torch.Tensor] = []
+        self.moments: list[Moments] = []  # of each layer
         self.weights, self.optimizers, self.temperatures = {}, {}, dict.fromkeys(recipes, 1.0)
         self.losses: dict[str, torch.Tensor | float] = dict.fromkeys(recipes, 0.0)
         self.counted = 0
@@ -64,19 +65,19 @@ class Training:
                 self.optimizers[name] = _optimizer(self.weights[name], recipe.lr)
 
     @torch.no_grad()
-    def measure_scales(self, seeds: Sequence[int]) -> None:
-        """Measure the root mean square of every channel over a few images."""
-        squares = None
+    def measure(self, seeds: Sequence[int]) -> None:
+        """Measure the moments of every channel over a few images."""
+        means, variances = [], []
         for each in seeds:
             _, features = checked_pass(self.generator, self._ws([each]), image=False)
             check_finite(features, [each], self.generator.id)
-            new = [x.square().mean(dim=(0, 2, 3)) for x in features]
-            squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
-        self.scales = [(s / len(seeds)).sqrt().clamp_min(1e-4) for s in squares]
+            means.append([x.mean(dim=(0, 2, 3)) for x in features])
+            variances.append([x.var(dim=(0, 2, 3), correction=0) for x in features])
+        self.moments = moments_of(means, variances)
 
     def _ws(self, seeds: Sequence[int]) -> torch.Tensor:
         with torch.no_grad():
-            return self.generator.map(seed_z(self.generator, seeds), psi=self.psi)
+            return mapped(self.generator, seeds, self.psi)
 
     @torch.no_grad()
     def examples(self, seeds: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -109,9 +110,9 @@ class Training:
         for name, recipe in self.recipes.items():
             if recipe.kind == "centroid":
                 self._add_to_centres(name, features, labels, seeds)
-        scaled = [x / s[:, None, None] for x, s in zip(features, self.scales, strict=True)]
         for name, optimizer in self.optimizers.items():
-            self._descend(name, optimizer, index, scaled, labels, processes)
+            even = [self.moments[i].even(features[i], self.recipes[name].kind) for i in self.layers[name]]
+            self._descend(name, optimizer, index, even, labels, processes)
         self.counted += 1
 
     def _measure_areas(self, labels: torch.Tensor) -> None:
@@ -132,9 +133,8 @@ class Training:
     ) -> None:
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * _schedule(index / self.total)
-        chosen = [features[i] for i in self.layers[name]]
         with torch.enable_grad():
-            logits = FORWARD[self.recipes[name].kind](self.weights[name], chosen, tuple(labels.shape[-2:]))
+            logits = FORWARD[self.recipes[name].kind](self.weights[name], features, tuple(labels.shape[-2:]))
             loss = F.cross_entropy(logits, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -195,10 +195,8 @@ class Training:
         if kind == "centroid":
             weights = _unit_rows(processes.total(weights), len(layers))
         for i, layer in enumerate(layers):
-            if kind != "centroid":  # the weights were learnt on scaled features but are applied to raw ones
-                scale = self.scales[layer]
-                shape = (1, -1) + (1,) * (weights[f"layer{i}.{READS[kind]}"].ndim - 2)
-                weights[f"layer{i}.{READS[kind]}"] /= scale.view(shape)
+            if kind != "centroid":  # the weights were learnt on even features but are applied to raw ones
+                self.moments[layer].fold(weights, kind, i)
         size = tuple(self.generator.size)
         least = usual_areas(*processes.total({"areas": self.areas})["areas"].double().cpu().numpy())
         return Extractor(
@@ -221,7 +219,8 @@ class Training:
         if not processes.first:
             return
         state = {
-            "label": label, "index": index, "probe": probe, "scales": self.scales, "weights": self.weights,
+            "label": label, "index": index, "probe": probe, "weights": self.weights,
+            "moments": [(each.mean, each.deviation, each.size) for each in self.moments],
             "temperatures": self.temperatures, "sums": sums, "losses": self._mean_losses(),
             "adam": {k: o.state_dict() for k, o in self.optimizers.items()},
         }  # fmt: skip
@@ -243,7 +242,7 @@ class Training:
             raise InputError(f"{path.name} is the state of another run ({found}), this one is {label}")
         if state["probe"].shape != probe.shape or (state["probe"].cpu() == probe).double().mean() < SAME:
             raise InputError(f"{path.name} is the state of another run: its teacher labels the same seeds otherwise")
-        self.scales, self.temperatures = state["scales"], state["temperatures"]
+        self.moments, self.temperatures = [Moments(*each) for each in state["moments"]], state["temperatures"]
         for name, weights in self.weights.items():
             for key, w in weights.items():
                 w.data.copy_(state["weights"][name][key])

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import linsem
+from linsem import presence
 from linsem.extractor import ExtractorError
+from linsem.pixels import resize_labels
 from linsem.steer import SteerError
 
 NAMES = ("background", "sun", "sea")
@@ -190,3 +192,67 @@ def test_layers_that_are_not_what_the_class_says_are_refused():
     net = Lying()
     with pytest.raises(ValueError, match="layer"):
         linsem.fit_few_shot(net, annotations(net), net.categories)
+
+
+class Wide(Sunset):
+    z_dim = w_dim = 8
+
+
+class Split(Wide):
+    """The same network, which reads its style as four of two numbers, each of its own."""
+
+    num_ws, w_dim = 4, 2
+
+    def map(self, z, psi=1.0):
+        return super().map(z, psi).view(len(z), self.num_ws, self.w_dim)
+
+    def synthesize(self, ws, **options):
+        return super().synthesize(ws.reshape(len(ws), 1, -1), **options)
+
+
+def test_styles_that_differ_between_layers_are_moved_as_one_that_does_not():
+    """A search that moves all layers alike, as those of a StyleGAN, would leave out most of what these can draw."""
+    made = []
+    for generator in (Wide(), Split()):
+        ws = generator.map(linsem.seed_z(generator, range(6)))
+        labels = generator.parts(ws.reshape(6, 1, -1), generator.size).argmax(1).to(torch.uint8).numpy()
+        annotations = [linsem.Annotation(*each) for each in zip(ws, labels, strict=True)]
+        extractor = linsem.fit_few_shot(generator, annotations, generator.categories)
+        atlas = linsem.make_atlas(generator, linsem.make_bank(generator, extractor, range(60)))
+        asked = presence.ask_for(generator, extractor, ws[0], "sun")
+        shown = presence._labels_of(asked, atlas.w[5])
+        assert (resize_labels(shown, atlas.labels.shape[1:]) == atlas.labels[5]).mean() > 0.95
+        wish = np.roll(labels[0], 6, axis=1)
+        edited = linsem.edit(generator, extractor, ws[0], wish, steps=12, atlas=atlas)
+        drawn = linsem.sample(generator, extractor, labels[1], 2, candidates=60, steps=6)
+        made.append([each.ws.flatten() for each in (edited, *drawn)])
+    for one, other in zip(*made, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+class Double(Sunset):
+    """Computes in double precision throughout, and says so only by failing on anything else."""
+
+    def map(self, z, psi=1.0):
+        return super().map(z.double(), psi)
+
+
+def test_a_style_of_another_precision_reaches_the_network_as_float32_through_every_door(tmp_path):
+    generator = Double()
+    given = set()
+
+    def noted(ws, **options):
+        given.add(ws.dtype)
+        return Sunset.synthesize(generator, ws, **options)
+
+    generator.synthesize = noted
+    ws = generator.map(linsem.seed_z(generator, range(4)))
+    labels = generator.parts(ws.float(), generator.size).argmax(1).to(torch.uint8).numpy()
+    annotations = [linsem.Annotation(*each) for each in zip(ws, labels, strict=True)]
+    extractor = linsem.fit_few_shot(generator, annotations, generator.categories)
+    linsem.edit(generator, extractor, ws[0], labels[1], steps=2)
+    linsem.sample(generator, extractor, labels[1], 1, candidates=8, steps=1)
+    linsem.suggest_next(generator, extractor, range(6), 2)
+    list(linsem.iter_export(generator, extractor, count=2, out_path=tmp_path / "set.zip"))
+    linsem.fit_supervised(generator, lambda image: labels[: len(image)] * 0 + 1, images=4, batch=4, recipes=["LSE"])
+    assert given == {torch.float32}

@@ -156,7 +156,7 @@ def test_sums_of_two_processes_go_on_once(toy, tmp_path):
         return run.areas, *run.weights["means"].values()
 
     path, first = tmp_path / "s.pt", training()
-    first.measure_scales([1])
+    first.measure([1])
     first.step(0, [1, 2], Two(0))
     probe = first.probe([1])
     first.save(path, "run", 1, probe, Two(1))
@@ -347,3 +347,36 @@ def test_a_run_that_goes_wrong_leaves_the_state_before(toy, tmp_path):
     assert (tmp_path / "s.pt").read_bytes() == kept
     rest = list(iter_supervised(generator, teacher, **options))
     assert [step.index for step in rest] == [2, 3, 4, 5, 6] and all(np.isfinite(s.losses["LSE"]) for s in rest)
+
+
+class Shifted(ToyGenerator):
+    """The same network in other units: its features times `factor`, plus `offset`, and its first layer constant."""
+
+    def __init__(self, factor, offset):
+        super().__init__(24)
+        self.factor, self.offset = factor, offset
+
+    def synthesize(self, ws, **options):
+        image, features = super().synthesize(ws, **options)
+        features[0] = features[0] * 0
+        return image, [x * self.factor + self.offset for x in features]
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 10.0), (1e-6, 0.0), (1e3, -200.0)])
+def test_the_units_of_features_do_not_matter_to_a_linear_extractor(toy, factor, offset):
+    """It has a bias, so it can say the same of features in any units; it has to learn it as fast."""
+    learnt = []
+    for generator in (Shifted(1.0, 0.0), Shifted(factor, offset)):
+        options = {"images": 80, "batch": 4, "psi": 0.7, "recipes": {"LSE": RECIPES["LSE"]}}
+        extractor = fit_supervised(generator, Teacher(generator), **options)["LSE"]
+        learnt.append(miou(generator, Teacher(generator), extractor))
+    assert learnt[0] > 0.6 and abs(learnt[1] - learnt[0]) < 0.01
+
+
+def test_a_recipe_s_layers_are_the_same_in_any_writing(toy, tmp_path):
+    """A run goes on from its state, however the caller wrote the layers."""
+    generator, teacher = toy
+    options = {"images": 8, "batch": 4, "report": 1, "state": tmp_path / "s.pt"}
+    next(iter_supervised(generator, teacher, recipes={"a": Recipe("LSE", np.array([2, 0]))}, **options))
+    *_, last = iter_supervised(generator, teacher, recipes={"a": Recipe("LSE", (0, 2))}, **options)
+    assert last.extractors["a"].layers == (0, 2)

@@ -32,6 +32,8 @@ def convert_and_report(path: str | Path, out: str | Path, *, half: bool = False)
     out = Path(out)
     if out.suffix != ".safetensors":
         raise CheckpointError(f"{out.name}: expected a name that ends in .safetensors")
+    if out.exists() and Path(path).exists() and out.samefile(path):
+        raise CheckpointError(f"{out}: expected another file than the one that is read")
     checkpoint = read_checkpoint(path)
     text = _describe(checkpoint)
     try:

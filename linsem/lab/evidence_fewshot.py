@@ -101,7 +101,7 @@ def _table(
             if not before[0].get(way):  # a table of before this way was there
                 continue
             old = [row for row in before[1] if row["fit"] == said]
-            rows += [_with_most(row, _mean(shares, f"{way} {row['images']} ")[0]) for row in old]
+            rows += [_kept(row, _mean(shares, f"{way} {row['images']} ")[0], strict) for row in old]
             whiskers[said] = [(row["mIoU"] - row["spread"], row["mIoU"] + row["spread"]) for row in old]
             means[way], linear[way] = before[0][way], before[0]["linear"][way]
             spread[way] = before[0].get({"ours": "spread"}.get(way, f"spread_{way}"), {})
@@ -149,8 +149,9 @@ def _mean(shares: dict[str, tuple[float, float]], start: str) -> np.ndarray:
     return np.mean([pair for name, pair in shares.items() if name.startswith(start)], axis=0)
 
 
-def _with_most(row: dict[str, object], most: float) -> dict[str, object]:
-    """A row of an earlier table with "at most" in its place."""
-    parts = [(name, value) for name, value in row.items() if name != "at most"]
+def _kept(row: dict[str, object], most: float, strict: float) -> dict[str, object]:
+    """A row of an earlier table, with "at most" in its place, and relative to the LSE that is trained now."""
+    now = {"at most": common.rounded(most), "of one at this psi": common.rounded(row["linear alone"] / strict)}
+    parts = [(name, now.get(name, value)) for name, value in row.items() if name != "at most"]
     at = [name for name, _ in parts].index("of it, seen")
-    return dict([*parts[:at], ("at most", common.rounded(most)), *parts[at:]])
+    return dict([*parts[:at], ("at most", now["at most"]), *parts[at:]])
