@@ -101,7 +101,8 @@ def _table(
             if not before[0].get(way):  # a table of before this way was there
                 continue
             old = [row for row in before[1] if row["fit"] == said]
-            rows += [_kept(row, _mean(shares, f"{way} {row['images']} ")[0], strict) for row in old]
+            changed = strict if before[0]["linear"].get("full_at_psi") != common.rounded(strict) else None
+            rows += [_kept(row, _mean(shares, f"{way} {row['images']} ")[0], changed) for row in old]
             whiskers[said] = [(row["mIoU"] - row["spread"], row["mIoU"] + row["spread"]) for row in old]
             means[way], linear[way] = before[0][way], before[0]["linear"][way]
             spread[way] = before[0].get({"ours": "spread"}.get(way, f"spread_{way}"), {})
@@ -149,9 +150,11 @@ def _mean(shares: dict[str, tuple[float, float]], start: str) -> np.ndarray:
     return np.mean([pair for name, pair in shares.items() if name.startswith(start)], axis=0)
 
 
-def _kept(row: dict[str, object], most: float, strict: float) -> dict[str, object]:
-    """A row of an earlier table, with "at most" in its place, and relative to the LSE that is trained now."""
-    now = {"at most": common.rounded(most), "of one at this psi": common.rounded(row["linear alone"] / strict)}
+def _kept(row: dict[str, object], most: float, strict: float | None) -> dict[str, object]:
+    """A row of an earlier table with "at most" in its place, and relative to `strict` if another LSE is trained now."""
+    now = {"at most": common.rounded(most)}
+    if strict is not None:
+        now["of one at this psi"] = common.rounded(row["linear alone"] / strict)
     parts = [(name, now.get(name, value)) for name, value in row.items() if name != "at most"]
     at = [name for name, _ in parts].index("of it, seen")
     return dict([*parts[:at], ("at most", now["at most"]), *parts[at:]])
