@@ -31,14 +31,14 @@ def whole_number(
 def number(
     name: str, value: object, low: float = -math.inf, high: float = math.inf, *, error: type[InputError] = InputError
 ) -> float:
-    """The value as a float, from any real type, an int as it is; refuses NaN, "0.7", True, what is not in low..high."""
+    """The value as a float, from any real type, an int as it is; refuses NaN, "0.7" and what is not in low..high."""
     try:
         found = value.__float__()
     except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):  # RuntimeError: of a tensor
         found = math.nan
-    if isinstance(value, bool) or not low <= found <= high:  # NaN is not
+    if not low <= found <= high:  # NaN is not
         raise error(f"{name}: expected {_span(low, high)}, got {shown(value)}")
-    return value if isinstance(value, (int, float)) else found
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else found
 
 
 def array(name: str, value: object, *, error: type[InputError] = InputError) -> np.ndarray:

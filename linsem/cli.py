@@ -29,6 +29,7 @@ from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import CANDIDATES, STEPS, far_off
 from linsem.edit import SAMPLES
 from linsem.errors import InputError
+from linsem.examples import as_categories
 from linsem.export import iter_export
 from linsem.extractor import findable, save_extractor
 from linsem.latents import load_latent, save_latents
@@ -48,6 +49,7 @@ from linsem.shell import (
     notes_of,
     print_report,
     printable,
+    say,
     stopping,
     studio_of,
     tell,
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise InputError(f"{name.replace('_', '-')}: expected a value, got an empty text")
         report = args.run(args)
     except (InputError, OSError) as error:
-        print(f"linsem: {error}", file=sys.stderr)
+        say(str(error))
         return 2
     except KeyboardInterrupt:
         print("\nlinsem: stopped", file=sys.stderr)
@@ -96,7 +98,7 @@ def fit(args: argparse.Namespace) -> dict:
     if len(seeds) != len(args.label_maps):
         raise InputError(f"label-maps: expected one a seed ({len(seeds)}), got {len(args.label_maps)}")
     given = None if args.categories is None else text_of(args.categories)
-    categories = parse_categories(given, studio.categories(model))
+    categories = as_categories(parse_categories(given, studio.categories(model)))
     check_out(args.out)
     ws, size = studio.latents(model, seeds, args.psi), tuple(studio.generator(model).size)
     read = [label_map_of(path, categories, size) for path in args.label_maps]

@@ -139,7 +139,9 @@ def iter_planned(
             continue
         image, labels = step.image[best : best + 1], step.labels[best]
         change = outside_change(image, plan.image, plan.region)
-        report = _report(plan, image, labels, change, step.index, clock, note)
+        stuck = step.done and not plan.labelled and bool((image == plan.image).all())
+        told = "; ".join(filter(None, (note, NO_WAY if stuck else "")))
+        report = _report(plan, image, labels, change, step.index, clock, told)
         yield EditResult(image, labels, step.ws[best].cpu(), report)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from linsem.arguments import number, whole_number
+from linsem.arguments import number, shown, whole_number
 from linsem.basis import Basis, fit_basis, ranks_of
 from linsem.curvature import evened
 from linsem.device import without_autocast
@@ -114,6 +114,8 @@ def iter_few_shot(
     ridge = None if ridge is None else number("ridge", ridge, 0, MAX_RIDGE)
     power = None if power is None else number("power", power, 0, 1)
     balance = number("balance", balance, 0, 1)
+    if features_of is not None and not callable(features_of):
+        raise InputError(f"features_of: expected a function of ws, got {shown(features_of)}")
     if start is not None and not isinstance(start, Extractor):
         raise InputError(f"start: expected an Extractor or None, got {type(start).__name__}")
     if start is not None and start.generator_id != generator.id:

@@ -111,12 +111,28 @@ def folder(path: str) -> Path:
     return made
 
 
-def tell(line: str) -> None:
-    """Show progress, on a single line of stderr; what cannot be shown is no reason to give up the work."""
-    try:
-        print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
-    except OSError:  # whoever read it has gone
-        sys.stderr = open(os.devnull, "w")
+class Told:
+    """What is told on the error stream: progress, on a single line, and sentences, each on a line of its own."""
+
+    def __init__(self) -> None:
+        self._open = False  # whether a line of progress has not ended yet
+
+    def tell(self, line: str) -> None:
+        """Show progress; what cannot be shown is no reason to give up the work."""
+        try:
+            print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
+            self._open = True
+        except OSError:  # whoever read it has gone
+            sys.stderr = open(os.devnull, "w")
+
+    def say(self, sentence: str) -> None:
+        """Say a sentence, on a new line."""
+        print("\n" * self._open + f"linsem: {sentence}", file=sys.stderr)
+        self._open = False
+
+
+_told = Told()
+tell, say = _told.tell, _told.say
 
 
 def printable(text: str) -> str:

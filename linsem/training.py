@@ -105,6 +105,7 @@ class Training:
     def step(self, index: int, seeds: Sequence[int], processes: Processes) -> None:
         """Train every extractor on one batch."""
         features, labels = self.examples(seeds)
+        features = [x.detach() for x in features]  # of a network that turns gradients on by itself
         check_finite(features, seeds, self.generator.id)
         self._measure_areas(labels)
         for name, recipe in self.recipes.items():

@@ -36,7 +36,7 @@ def test_what_is_no_whole_number_of_the_range_is_refused(value):
 @pytest.mark.parametrize("value", [0.5, np.float32(0.5), torch.tensor(0.5), 1, np.int8(1), True])
 def test_a_number_is_of_any_real_type(value):
     found = number("x", value, 0, 2)
-    assert found == float(value) and isinstance(found, (int, float))
+    assert found == float(value) and type(found) in (int, float)
 
 
 @pytest.mark.parametrize("value", ["1", None, [1], 1j, math.nan, math.inf, -0.1, torch.ones(2), np.ones(2)])

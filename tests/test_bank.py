@@ -11,7 +11,7 @@ import torch
 
 from linsem import bank as banking
 from linsem import conditional
-from linsem.bank import Banks, bank_key, cache_folder
+from linsem.bank import Banks, bank_key, cache_folder, check_bank, make_bank
 from linsem.edit import WORTH, edit
 from linsem.errors import InputError
 from linsem.generator import seed_z
@@ -311,3 +311,17 @@ def test_a_seed_that_is_not_finite_is_named(extractor):
 
     with pytest.raises(InputError, match="'toy': seed 11: its features hold numbers that are not finite"):
         banking.make_bank(Broken(32), extractor, range(4, 20))
+
+
+def test_a_label_of_any_type_is_compared_as_the_bank_s_key_has_it(extractor):
+    """A family of one's own may keep its label as a tensor, of which no single `!=` says whether it is another."""
+
+    class OneHot(ToyGenerator):
+        label = torch.tensor([0.0, 1.0])
+
+    network = OneHot(32)
+    bank = make_bank(network, extractor, SEEDS)
+    check_bank(bank, network)
+    network.label = torch.tensor([1.0, 0.0])
+    with pytest.raises(InputError, match="expected one of the generator's label"):
+        check_bank(bank, network)

@@ -22,7 +22,7 @@ from linsem.latents import LatentsError, load_latent, load_latents, save_latents
 from linsem.palette import parse_categories, read_label_map, write_label_map
 from linsem.regions import RegionError, read_region
 from linsem.settings import Settings
-from linsem.shell import printable
+from linsem.shell import Told, printable
 from linsem.studio import Studio
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.zoo import ModelError
@@ -192,7 +192,12 @@ def test_a_checkpoint_that_does_not_fit_together_is_not_converted(run, model, tm
     whole = read_checkpoint(model)
     state = {name: value for name, value in whole.state.items() if not name.endswith("torgb.bias")}
     write_safetensors(tmp_path / "part.safetensors", whole.family, whole.config, state)
-    for arguments in (("part.safetensors", "o.safetensors"), (model, "o.pt"), (model, "o.safetensors", "--out", "p")):
+    for arguments in (
+        ("part.safetensors", "o.safetensors"),
+        ("part.safetensors", "part.safetensors"),
+        (model, "o.pt"),
+        (model, "o.safetensors", "--out", "p"),
+    ):
         assert cli.main(["convert", *map(str, arguments)]) == 2
         assert "expected" in capsys.readouterr().err
     assert not list(tmp_path.glob("o.*"))
@@ -415,6 +420,29 @@ def test_an_empty_text_is_not_an_option_that_was_not_given(option, capsys):
     rest += [] if option == "out" else ["--out", "edited"]
     assert cli.main(["edit", "--seed", "1", *rest, f"--{option}", ""]) == 2
     assert f"{option}: expected a value, got an empty text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(None, "names.json: expected a file that can be read"), ('["low"]', "at least two categories are needed")],
+)
+def test_categories_that_cannot_be_had_or_are_too_few_are_told(run, tmp_path, capsys, text, says):
+    if text is not None:
+        (tmp_path / "names.json").write_text(text)
+    (tmp_path / "map.png").write_bytes(write_label_map(np.eye(16, dtype=np.uint8), CATEGORIES))
+    options = ["--seeds", "0", "--label-maps", str(tmp_path / "map.png"), "--categories", str(tmp_path / "names.json")]
+    assert cli.main(["fit", *options]) == 2 and says in capsys.readouterr().err
+
+
+def test_an_error_stands_on_a_line_of_its_own_below_the_progress(capsys):
+    told = Told()
+    told.say("first")
+    told.tell("1 of 2")
+    told.tell("2 of 2")
+    told.say("second")
+    told.say("third")
+    lines = capsys.readouterr().err.split("\n")
+    assert lines == ["linsem: first", "\r1 of 2   \r2 of 2   ", "linsem: second", "linsem: third", ""]
 
 
 def test_a_mark_before_categories_is_no_part_of_them(run, tmp_path, capsys):

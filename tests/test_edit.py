@@ -134,6 +134,14 @@ def test_color_wish_is_pursued_beside_labels(toy, extractor):
     assert "color_off" not in editing.edit(toy, extractor, ws[0], free * 0, steps=1).report  # none was asked for
 
 
+def test_a_colour_to_which_no_way_is_found_is_told_as_labels_are(toy, extractor):
+    ws, free = toy.map(seed_z(toy, [5])), np.full(toy.size, IGNORE, np.uint8)
+    color = np.full((*toy.size, 3), 200, np.uint8)
+    given = {"color": color, "color_mask": color[..., 0] > 0, "steps": 3}
+    stuck, moved = (editing.edit(toy, extractor, ws[0], free, lr=lr, **given) for lr in (0.0, editing.LR))
+    assert editing.NO_WAY in stuck.report["note"] and editing.NO_WAY not in moved.report["note"]
+
+
 def test_a_colour_beside_labels_that_are_met_opens_what_it_is_painted_on_alone(toy, extractor):
     ws = toy.map(seed_z(toy, [5]))
     labels = extractor.predict(toy.synthesize(ws)[1])[0]

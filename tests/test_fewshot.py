@@ -512,6 +512,21 @@ def test_features_that_are_not_finite_name_the_image(toy, dense):
         fit_few_shot(toy, dense, CATEGORIES, features_of=features_of)
 
 
+def test_pictures_that_are_not_finite_name_the_image(toy, dense, monkeypatch):
+    """Strokes are spread along the picture; the network may give a broken one beside sound features."""
+    strokes = [replace(a, labels=np.where(np.indices(a.labels.shape)[0] == 16, a.labels, IGNORE)) for a in dense]
+    whole = toy.synthesize
+
+    def broken(ws, **options):
+        image, features = whole(ws, **options)
+        spoilt = image is not None and torch.equal(ws[0], strokes[2].ws)
+        return image * torch.nan if spoilt else image, features
+
+    monkeypatch.setattr(toy, "synthesize", broken)
+    with pytest.raises(AnnotationError, match="image 3: image: expected numbers"):
+        fit_few_shot(toy, strokes, CATEGORIES, missing="keep")
+
+
 def test_a_single_number_that_is_not_finite_names_the_category_whether_or_not_its_pixel_is_used(toy, dense):
     """Every position that a layer has, so that it does not hang on which pixels are picked."""
     layer = len(toy.layers) - 1
@@ -569,6 +584,7 @@ def test_the_caller_s_precision_changes_nothing(toy, dense):
         {"iterations": 2.5},
         {"ridge": -1.0},
         {"ridge": np.nan},
+        {"features_of": 3},
         {"rank": 1.5},
         {"pixels": 50.5},
         {"seed": -1},

@@ -19,6 +19,7 @@ from pathlib import Path
 from linsem.errors import InputError
 from linsem.heap import keep_freed
 from linsem.lab.tables import USUAL, Table, markdown, stem, write
+from linsem.zoo import assets
 
 TABLES = {
     "extractors": "linsem.lab.evidence_extractors",
@@ -68,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     module = importlib.import_module(TABLES[args.table])
     if args.count is not None and (args.table not in COMPARED or args.count < 1):
         parser.error(f"--count: expected at least 1, for {', '.join(COMPARED)}, got {args.count} for {args.table}")
+    if args.quick and args.out is not None and args.out.resolve() == (assets() / "evidence").resolve():
+        parser.error(f"--quick: it would replace the full table in {args.out}; give another folder as --out")
     ways = module.WAYS if args.table in COMPARED else ()
     unknown = sorted(set(args.only or ()) - set(ways))
     if unknown:
