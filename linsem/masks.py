@@ -267,9 +267,13 @@ def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence
     known = ", ".join(f"{category.color} {category.name}" for category in categories[:6])
     known += f" and {len(categories) - 6} more" if len(categories) > 6 else ""
     return (
-        f"label map: {cause}{int(counts.sum())} pixels have a colour that belongs to no category: {listed}{more}; "
+        f"label map: {cause}{_pixels_have(int(counts.sum()))} a colour that belongs to no category: {listed}{more}; "
         f"expected {known} (saved as PNG, without smoothing), or transparent for unlabelled"
     )
+
+
+def _pixels_have(count: int) -> str:
+    return "1 pixel has" if count == 1 else f"{count} pixels have"
 
 
 def _names(categories: Sequence[Category]) -> str:
@@ -280,7 +284,7 @@ def _stretched(given: tuple[int, int], size: tuple[int, int] | None) -> str:
     """A note if the aspect ratio of the file differs from that of `size` by more than rounding, else ""."""
     if size is None or abs(given[0] * size[1] - given[1] * size[0]) <= max(*given, *size):
         return ""
-    return f"stretched from {given[1]} x {given[0]}, which is another shape than {size[1]} x {size[0]}"
+    return f"stretched from {given[1]} × {given[0]}, which is another shape than {size[1]} × {size[0]}"
 
 
 def _notes(before: np.ndarray, after: np.ndarray, snapped: int, categories: Sequence[Category]) -> list[str]:
@@ -291,7 +295,9 @@ def _notes(before: np.ndarray, after: np.ndarray, snapped: int, categories: Sequ
     if len(present) == 1:
         notes.append(f"only one category is there: {present[0]}")
     if snapped:
-        notes.append(f"{snapped} pixels have a colour near a category's, and were taken for it")
+        notes.append(
+            f"{_pixels_have(snapped)} a colour near a category's, and {'was' if snapped == 1 else 'were'} taken for it"
+        )
     lost = [category.name for k, category in enumerate(categories) if before[k] and not after[k]]
     if lost:
         notes.append(f"lost in resizing, being too small: {', '.join(lost)}")

@@ -33,7 +33,7 @@ def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError]
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise kind(f"{what}: expected at most {MAX_PIXELS} pixels, got far more") from error
+        raise kind(f"{what}: expected at most {MAX_PIXELS:,} pixels, got far more") from error
     except Exception as error:  # Pillow's readers raise many exceptions on hostile bytes
         raise kind(f"{what}: expected a picture ({', '.join(FORMATS)}), got something else") from error
     if image.width * image.height > MAX_PIXELS:

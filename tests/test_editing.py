@@ -29,7 +29,7 @@ from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
 from linsem.ui.edit import _turned, _Wiring
-from linsem.ui.editing import Editing
+from linsem.ui.editing import Editing, _choice, _most_changed
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
 from linsem.ui.outcome import ended, too_small
@@ -161,11 +161,36 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
         ({"steps": 7, "of": 50, "left_out": "Note: no hat."}, "Stopped after 7 of 50 steps: 92 % of your", "ls-good"),
         ({"steps": 4, "note": "x", "left_out": "Note: no hat."}, "2.0\u00a0s. Note: no hat.", "X."),
         ({"steps": 0, "note": "the image already shows it"}, "Nothing to do: the image already shows it", "92 %"),
+        ({"steps": 4}, "Elsewhere it hardly changed (colours moved by 1.0 of 255)", "a little"),
+        ({"steps": 4, "outside_change": 3.0}, "Elsewhere it changed a little (colours moved by 3.0", "hardly"),
+        ({"steps": 4, "outside_change": 30.0}, "Elsewhere it changed too (colours moved by 30.0", "hardly"),
     ],
 )
 def test_the_end_of_an_edit_says_what_was_done_whatever_there_is_to_note(report, said, not_said):
     line = ended({"agreement_before": 0.1, "agreement_after": 0.92, "outside_change": 1, "seconds": 2} | report)
     assert said in line and not_said not in line
+
+
+def test_an_edit_is_named_by_what_changes_most_and_by_the_background_last():
+    now, wish = np.zeros((8, 8), np.uint8), np.full((8, 8), IGNORE, np.uint8)
+    now[:4] = 1
+    wish[4:] = 0  # there already
+    wish[4, :6], wish[0, :2], wish[1, :5] = 3, 2, 1  # of which 1 is there already
+    assert _most_changed(now, wish) == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("verb", "choices", "others", "says"),
+    [
+        ("Add", [("hat", 3)], True, "What to add"),
+        ("Add", [], True, "What to add (no other is learnt)"),
+        ("Add", [], False, "What to add (none is missing)"),
+        ("Remove", [], True, "What to remove (none is there)"),
+    ],
+)
+def test_an_empty_list_says_why_it_is_empty(verb, choices, others, says):
+    found = _choice(verb, choices, others)
+    assert found.label == says and found.interactive == bool(choices)
 
 
 def opened(services, session):

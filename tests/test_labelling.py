@@ -9,15 +9,18 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 
 from linsem.errors import InputError
+from linsem.extractor import NEVER
 from linsem.looks import Looks
 from linsem.offers import ModelError
+from linsem.palette import Category
 from linsem.pixels import IGNORE
 from linsem.seeds import MAX_SEED, next_seeds, parse_seeds
 from linsem.session import Fitted, Session, add_category, add_pictures, change_category, new_session, set_labels
 from linsem.settings import Settings
-from linsem.ui.bench import POOL, SUGGESTED, Bench, absorb, usable
+from linsem.ui.bench import POOL, SUGGESTED, Bench, _what_next, absorb, usable
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.copies import EXAMPLE, aside, changed, copies, keep, offer, store
 from linsem.ui.editing import Editing
@@ -105,6 +108,22 @@ def test_the_button_names_the_image_least_like_the_labelled(services):
     full = session_of(services, [1, 2], [0, 1])
     _, _, button, position = Bench(services).overview(full, replace(fitted, version=full.version), None, "labels")
     assert position is None and not button.interactive
+
+
+@pytest.mark.parametrize(
+    ("learnt", "says", "not_said"),
+    [
+        (2, "Everything counts as background or large until you paint what else there is, such as middle.", "Segment"),
+        (4, "Paint more, or use it in Segment, Edit and Sample.", "counts as"),
+        (5, "", "Paint"),
+    ],
+)
+def test_what_a_fit_means_is_said_for_as_many_categories_as_it_knows(learnt, says, not_said):
+    known = ToyGenerator().known_extractor()
+    weights = {"layer0.weight": torch.zeros(5, 10), "bias": torch.full((5,), NEVER)}
+    weights["bias"][:learnt] = 0
+    line = _what_next(replace(known, categories=(*CATEGORIES, Category("moon", "#123456")), weights=weights))
+    assert line == says and not_said not in line
 
 
 def test_a_fit_of_another_bench_is_not_used(services):

@@ -162,8 +162,8 @@ def test_the_strips_mark_what_the_edits_began_with_and_nothing_else(services, se
         for name, track in where.items()
     }
     assert marks == {"bench": (1, None), "example": (None, 0), "seed": (None, None)}
-    for track in where.values():  # of an image without an edit there is nothing to compare
-        assert editing.look(track)[0].items == () and editing.settle(track)[1] is None
+    for track in where.values():  # an image without an edit is shown alone: there is nothing to compare
+        assert len(editing.look(track)[0].items) == 1 and editing.settle(track)[1] is None
 
 
 def test_a_photo_is_refused_in_a_line_and_the_layout_stays(services, session):

@@ -12,7 +12,7 @@ import numpy as np
 from linsem.categories import names_of
 from linsem.errors import InputError
 from linsem.examples import NO_LABELS, AnnotationError, check_counts
-from linsem.extractor import save_extractor
+from linsem.extractor import Extractor, save_extractor
 from linsem.seeds import format_seeds, next_seeds, parse_seeds
 from linsem.session import (
     Fitted,
@@ -34,6 +34,7 @@ from linsem.ui.thumbs import Strip, Thumb
 from linsem.zoo import split_label
 
 FIRST_IMAGES, FIRST_PSI = 8, 0.7
+FEW = 3  # learnt categories: with so few the page says what becomes of all others
 POOL, SUGGESTED = 60, 4  # images to choose from, and how many of them to suggest
 NEXT_LATER = "Which image to label next shows here after your first strokes"
 NOT_YET = show.empty(
@@ -156,9 +157,9 @@ class Bench:
         seconds = time.monotonic() - clock
         pixels = sum(picture.painted for picture in labelled)
         images = f"{len(labelled)} image{'s' if len(labelled) > 1 else ''}"
-        line = show.status(f"Learnt from {pixels} pixels on {images} in {seconds:.2f} s.", "good")
+        line = f"Learnt from {pixels:,} pixels on {images} in {seconds:.2f} s. {_what_next(extractor)}"
         state = replace(painter_state(session, index, reading), opens=False)
-        return Fitted(extractor, session.version, seconds, session.token), state, line
+        return Fitted(extractor, session.version, seconds, session.token), state, show.status(line.strip(), "good")
 
     def overview(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
@@ -186,6 +187,8 @@ class Bench:
         if suggestion is not None:
             title = session.pictures[suggestion].title
             text = f"Label {title} next: it differs most from what you have labelled"
+            if not session.pictures[index].painted:
+                text = f"Label {title} next, after this image: it differs most from what is labelled then"
             button = gr.Button(text, interactive=True)
         return Strip(items, index), bars, button, None if suggestion is None else session.pictures[suggestion].key
 
@@ -266,10 +269,21 @@ def painter_state(session: Session, index: int, reading: Reading | None, rgb: np
 
 def caption(picture: Picture, suggested: bool = False) -> tuple[str, str]:
     """The title and the badge of a thumbnail."""
-    badge = "label next" if suggested else f"{picture.painted} px" if picture.painted else ""
+    badge = "label next" if suggested else f"{picture.painted:,} px" if picture.painted else ""
     return picture.title, badge
 
 
+def _what_next(extractor: Extractor) -> str:
+    """What a fit of few categories means for the others, and what can be done with one of more."""
+    unknown = extractor.unknown
+    if not unknown:
+        return ""
+    if len(extractor.categories) - len(unknown) > FEW:
+        return "Paint more, or use it in Segment, Edit and Sample."
+    known = [name for name in names_of(extractor.categories) if name not in unknown]
+    return f"Everything counts as {' or '.join(known)} until you paint what else there is, such as {unknown[0]}."
+
+
 def _plain(error: Exception) -> str:
-    sentence = getattr(error, "message", None) or str(error)
-    return str(sentence)[:1].upper() + str(sentence)[1:]
+    sentence = str(getattr(error, "message", None) or error)
+    return sentence[:1].upper() + sentence[1:] + "." * (not sentence.endswith((".", "!", "?")))

@@ -125,7 +125,9 @@ class LabelPainter(gr.HTML):
     `categories` are shown until a value provides its own; `max_width` is the largest width of the image in CSS pixels,
     `brush` the initial brush diameter in image pixels (None: depends on the image size), `opacity` the initial opacity
     of the strokes. `views` are the layers that can be shown: "prediction" and "uncertainty"; `nothing` is displayed
-    while nothing is painted.
+    while nothing is painted, `one` while there is one category and no prediction, and `empty` while there is no image.
+    `fill` is what the fill tool follows: "colour", that
+    of the image, or "prediction", where one is shown.
     """
 
     def __init__(
@@ -139,6 +141,9 @@ class LabelPainter(gr.HTML):
         opacity: float = 0.75,
         views: tuple[str, ...] = ("prediction", "uncertainty"),
         nothing: str = "Nothing painted yet.",
+        one: str = "",
+        empty: str = "The image appears here.",
+        fill: str = "prediction",
         **kw: Any,  # passed to gr.HTML: elem_id, scale, visible, ...
     ) -> None:
         super().__init__(
@@ -154,6 +159,9 @@ class LabelPainter(gr.HTML):
             first_opacity=float(opacity),
             views=list(views),
             nothing=nothing,
+            one=one,
+            empty=empty,
+            fill=fill,
             **kw,
         )
 

@@ -24,6 +24,10 @@ from linsem.ui.thumbs import Strip
 
 # The tab may have only just been opened: wait for its layout.
 SHOW = "() => { setTimeout(() => document.querySelector('#edit-painter')?.scrollIntoView({block: 'start'}), 400); }"
+# On a phone the progress of a run is below the painter; the button to stop it stays in view.
+REVEAL = """() => {
+  if (innerWidth < 700) setTimeout(() => document.querySelector("#edit-run")?.scrollIntoView({block: "start"}), 100);
+}"""
 READING = show.status("Reading the image ...", "busy")
 
 
@@ -129,6 +133,7 @@ class _Wiring:
             # In the browser, and before the run: a later listener of the same click would wait for the run to end.
             started = busy(False, False, False, False, False, True)
             button.click(None, None, [*self.busy, at.line], js=started, api_visibility="private")
+            button.click(None, None, None, js=REVEAL, api_visibility="private")
         made = [self.made, at.frames, at.line]
         self.going = [
             on(at.run.click, self._current(logic.run), [*self.who, *wishes], made, **long),

@@ -31,7 +31,7 @@ class EditLayout:
             with gr.Column(scale=12, min_width=340):
                 self.painter = LabelPainter(
                     categories=first_categories(services), label="Image to edit", elem_id="edit-painter", max_width=460,
-                    views=("prediction",),
+                    views=("prediction",), opacity=0.55,
                 )  # fmt: skip
             with gr.Column(scale=8, min_width=330):
                 self._run()
@@ -65,12 +65,12 @@ class EditLayout:
         self._whole()
         self.line = gr.HTML(show.status(READY), elem_id="edit-status")
         self.frames = Thumbs(
-            label="Before and now", empty="The result appears here.", size=150, still=True, elem_id="edit-frames"
+            label="Before and now", empty="The result appears here.", size=190, still=True, elem_id="edit-frames"
         )
+        self.slider = Compare(elem_id="edit-slider")
         with gr.Row(elem_classes="ls-tight"):
             self.undo = gr.Button("Undo edit", size="sm", interactive=False, elem_id="edit-undo", min_width=100)
             self.redo = gr.Button("Redo edit", size="sm", interactive=False, elem_id="edit-redo", min_width=100)
-        self.slider = Compare(elem_id="edit-slider")
         with gr.Row(elem_classes="ls-tight"):
             self.files = [
                 gr.DownloadButton(f"Download {name}", size="sm", interactive=False, min_width=110)
@@ -79,12 +79,13 @@ class EditLayout:
 
     def _whole(self) -> None:
         """What needs no painting."""
-        with gr.Row(elem_classes="ls-tight ls-end"):
-            self.lacking = gr.Dropdown([], label="Add a category", elem_id="edit-lacking", scale=3, min_width=140)
-            self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=100)
-        with gr.Row(elem_classes="ls-tight ls-end"):
-            self.gone = gr.Dropdown([], label="Remove a category", elem_id="edit-gone", scale=3, min_width=140)
-            self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=100)
+        with gr.Row(elem_classes="ls-tight"):
+            with gr.Row(elem_classes="ls-tight ls-end"):
+                self.lacking = gr.Dropdown([], label="What to add", elem_id="edit-lacking", scale=2, min_width=110)
+                self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=80)
+            with gr.Row(elem_classes="ls-tight ls-end"):
+                self.gone = gr.Dropdown([], label="What to remove", elem_id="edit-gone", scale=2, min_width=110)
+                self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=80)
 
     def _options(self, most: int) -> None:
         self.steps = gr.Slider(**reach(5, most, 50, 5), label="Maximum steps", elem_id="edit-steps")

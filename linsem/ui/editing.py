@@ -152,7 +152,7 @@ class Editing:
             track.model, track.extractor, track.now.ws, target, region, steps, paint,
             target != IGNORE if colored else None,
         )  # fmt: skip
-        names = [track.extractor.categories[k].name for k in np.unique(target[target != IGNORE])]
+        names = [track.extractor.categories[k].name for k in _most_changed(track.now.labels, target)]
         more = {"left_out": note, "hint": too_small(track.now.labels, target, track.extractor)}
         track = painted_here(track, target)
         yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", more, target)
@@ -223,7 +223,10 @@ class Editing:
             (first.rgb, now.rgb) if track.position else None,
             gr.Button(interactive=track.position > 0),
             gr.Button(interactive=track.position < len(track.points) - 1),
-            *[_choice(verb, [e for e in named if shown[e[1]] == there]) for verb, there in (("Add", 0), ("Remove", 1))],
+            *[
+                _choice(verb, [e for e in named if shown[e[1]] == there], bool(track.extractor.unknown))
+                for verb, there in (("Add", 0), ("Remove", 1))
+            ],
             *[gr.DownloadButton(value=file, interactive=True) for file in files],
         )
 
@@ -231,9 +234,7 @@ class Editing:
     def nothing() -> tuple[object, ...]:
         """The same where there is no track."""
         buttons = [gr.Button(interactive=False)] * 2
-        lists = [
-            gr.Dropdown([], value=None, interactive=False, label=f"{verb} a category") for verb in ("Add", "Remove")
-        ]
+        lists = [gr.Dropdown([], value=None, interactive=False, label=f"What to {verb}") for verb in ("add", "remove")]
         return None, None, *buttons, *lists, *[gr.DownloadButton(interactive=False)] * 3
 
     def _files(self, track: Track) -> list[str]:
@@ -250,9 +251,10 @@ class Editing:
 
     @staticmethod
     def look(track: Track) -> tuple[Strip, str]:
-        """The current state beside the previous one (once there is an edit), and a status line."""
+        """The current state, beside the previous one once there is an edit, and a status line."""
         now, before = track.now, track.points[max(track.position - 1, 0)]
-        strip = Strip((Thumb(before.rgb, "before"), Thumb(now.rgb, now.caption))) if track.position else Strip(())
+        shown = Thumb(now.rgb, now.caption)
+        strip = Strip((Thumb(before.rgb, "before"), shown) if track.position else (shown,))
         if now.report:
             return strip, ended(now.report, now.told_by is not track.extractor)
         what = READY if now.wish is None else PAINTED
@@ -265,10 +267,21 @@ class Editing:
         return track, *self.look(track)
 
 
-def _choice(verb: str, choices: list[tuple[str, int]]) -> gr.Dropdown:
-    """The list of what can be added or removed; where there is nothing, its label says so."""
-    none = "" if choices else {"Add": " (none is missing)", "Remove": " (none is there)"}[verb]
-    return gr.Dropdown(choices, value=None, interactive=bool(choices), label=f"{verb} a category{none}")
+def _most_changed(labels: np.ndarray, target: np.ndarray) -> list[int]:
+    """The categories of a target (H, W), 255 = unpainted, most changed pixels first, and the first category last."""
+    painted = np.unique(target[target != IGNORE])
+    changed = np.bincount(target[(target != IGNORE) & (target != labels)], minlength=256)
+    return sorted(painted.tolist(), key=lambda k: (k == 0, -changed[k]))
+
+
+def _choice(verb: str, choices: list[tuple[str, int]], others: bool) -> gr.Dropdown:
+    """The list of what can be added or removed; where there is nothing, its label says so.
+
+    `others`: whether there are categories that are not learnt.
+    """
+    missing = " (no other is learnt)" if others else " (none is missing)"
+    none = "" if choices else {"Add": missing, "Remove": " (none is there)"}[verb]
+    return gr.Dropdown(choices, value=None, interactive=bool(choices), label=f"What to {verb.lower()}{none}")
 
 
 def _needed(track: Track | None) -> Track:

@@ -29,6 +29,7 @@ HINT = (
     "Within a second, every image is segmented."
 )
 MORE = "A stroke spreads over the same-coloured area it touches; leave the rest blank."  # hidden on small screens
+AT_ONCE = ' In a hurry? <a href="#edit">Edit an image</a> with the built-in labels.'
 VIEWS = ("Overlay", "Image", "Uncertainty")
 DOWNLOAD = """(given) => {
   const file = Array.isArray(given) ? given[0] : given, link = document.createElement("a");
@@ -55,7 +56,8 @@ class _Layout:
 
     def __init__(self, services: Services) -> None:
         with gr.Row(elem_id="label-top"):  # buttons that come and go share a row, so that nothing below moves
-            gr.HTML(show.hint(HINT).replace("</p>", f' <span class="ls-roomy">{show.text(MORE)}</span></p>'))
+            more = f' <span class="ls-roomy">{show.text(MORE)}</span>' + (AT_ONCE if built_in(services) else "")
+            gr.HTML(show.hint(HINT).replace("</p>", f"{more}</p>"))
             self.copy = gr.Textbox("", visible="hidden", elem_id="label-copy")
             self.resume = gr.Button("Continue where you left off", visible=False, elem_id="resume", size="sm", scale=0)
             self.example = gr.Button(
@@ -75,7 +77,8 @@ class _Layout:
     def _painting(self, services: Services) -> None:
         self.painter = LabelPainter(
             categories=first_categories(services), label="Image to label", elem_id="label-painter", max_width=620,
-            nothing="Nothing painted yet: a few strokes are enough.",
+            nothing="Nothing painted yet: a few strokes are enough.", one="Now paint a second category.",
+            empty="Loading the image ...", fill="colour",
         )  # fmt: skip
         with gr.Row(elem_classes="ls-tight", elem_id="image-tools"):
             self.clear = gr.Button("Clear image", size="sm", min_width=90)
@@ -94,11 +97,11 @@ class _Layout:
         self.strip = Thumbs(label="Images on the bench", empty="Loading images ...", elem_id="label-strip", size=108)
         with gr.Row(elem_classes="ls-tight"):
             self.seeds = gr.Textbox(first, label="Seeds", elem_id="label-seeds", scale=2, min_width=110)
-            self.psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=130)
+            self.psi = gr.Slider(0, 1.2, FIRST_PSI, step=0.05, label="Variety (psi)", scale=2, min_width=200)
         with gr.Row(elem_classes="ls-tight"):
             self.load = gr.Button("Show seeds", size="sm", elem_id="label-load")
             self.more = gr.Button("New images", size="sm", elem_id="label-more")
-            self.worth = gr.Button("Suggest images to label", size="sm", elem_id="label-worth")
+            self.worth = gr.Button("Suggest images", size="sm", elem_id="label-worth")
 
     def _files(self) -> None:
         with gr.Row(elem_classes="ls-tight"):
@@ -308,6 +311,14 @@ def first_categories(services: Services) -> tuple:
         return services.studio.categories(services.studio.default_model())
     except InputError:
         return ()
+
+
+def built_in(services: Services) -> bool:
+    """Whether the default generator ships with an extractor."""
+    try:
+        return services.studio.shipped(services.studio.default_model()) is not None
+    except InputError:
+        return False
 
 
 def has_example(services: Services) -> bool:

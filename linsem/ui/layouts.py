@@ -25,7 +25,7 @@ from linsem.ui.services import Services, real, shares, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 MASK, PAINTING = "your mask", "your painting"  # where the layout of an uploaded file, and a painted one, are from
-NO_LAYOUT = "Click an example, upload a mask, take the layout of an image, or paint one."
+NO_LAYOUT = "Upload a mask, take the layout of an image, or paint one."
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,8 @@ class Layouts:
             note = left_out(self.services, extractor, layout.labels)
         except InputError as error:
             return layout, *self.show_layout(layout), show.status(f"{_plain(error)}", "bad")
-        return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), "idle" if note else "good")
+        kind = "idle" if note or (layout.labels == IGNORE).all() else "good"
+        return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), kind)
 
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:
         """Take the layout of a generated image."""
@@ -242,7 +243,7 @@ def understood(report: dict) -> str:
     found = ", ".join(report["counts"]) or "nothing"
     line = f"{report['width']} × {report['height']}, read {how}: {found}."
     if report["unlabelled"]:
-        line += f" {report['unlabelled']} pixels are free."
+        line += f" Free pixels: {report['unlabelled']:,}."
     return " ".join([line, *(f"{note[:1].upper()}{note[1:]}." for note in report["notes"])])
 
 

@@ -10,6 +10,7 @@ from linsem.specks import SHARE
 from linsem.ui import show
 
 WHOLE = 0.5  # of the usual area of a category: with less than that painted, an object is not painted whole
+CHANGES = ((2.0, "hardly changed"), (6.0, "changed a little"), (np.inf, "changed too"))  # below so much of 255
 MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 
 
@@ -53,10 +54,10 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
     if not (report.get("added") or report.get("removed")):
         what += f" ({show.percent(float(report['agreement_before']))} before)"
     line = f"Done: {by or 'as the labels read it, '}{show.percent(share)} {what}."
-    cost = (
-        f"Elsewhere colours moved by {float(report['outside_change']):.1f} of 255. "
-        f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
-    )
+    change = float(report["outside_change"])
+    much = next(word for most, word in CHANGES if change < most)
+    cost = f"Elsewhere it {much} (colours moved by {change:.1f} of 255). "
+    cost += f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
     noted = hint or earlier or GUESSED in note  # what is left they may not see
     kind = "bad" if share < 0.5 else "idle" if noted else "good"

@@ -30,6 +30,7 @@ for (const what of ["prediction", "uncertainty"]) {
 }
 root.setAttribute("aria-label", props.label || "Label painter");
 view.setAttribute("aria-label", `${props.label || "Picture to label"}: arrow keys move the brush, Enter paints`);
+part("empty").textContent = props.empty || "";
 root.style.setProperty("--lp-max", `${props.max_width || 560}px`);
 ui.opacity = Math.min(1, Math.max(0, ui.opacity));
 
@@ -287,12 +288,13 @@ function clear() {
   say("Cleared");
 }
 
-// Refills a painted area as a whole, but an unpainted one only as far as the visible prediction is constant, or, before
-// there is any, the colour of the image.
+// Refills a painted area as a whole, but an unpainted one only as far as the colour of the image is constant. Where what
+// is painted corrects a prediction that is good already, it follows that instead, if it is shown.
 function fillAt([x, y]) {
   if (!inside(x, y)) return;
   const start = Math.floor(y) * now.width + Math.floor(x), { labels, prediction } = now, target = labels[start];
-  const guide = target !== UNPAINTED ? null : prediction ? ui.prediction && ((i) => prediction[i] === prediction[start]) : likeColor(start);
+  const follows = prediction && props.fill !== "colour";
+  const guide = target !== UNPAINTED ? null : follows ? ui.prediction && ((i) => prediction[i] === prediction[start]) : likeColor(start);
   const same = guide ? (i) => labels[i] === UNPAINTED && guide(i) : (i) => labels[i] === target;
   const area = connectedArea(start, now.width, now.height, same);
   changeLabels(() => { for (const i of area) setPixel(i, ui.category); });
@@ -404,8 +406,8 @@ function showCounts(counts) {
   });
   if (now) {
     const note = document.createElement("span"), share = 100 * (1 - counts[UNPAINTED] / now.labels.length);
-    note.textContent = items.length
-      ? `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted` : props.nothing;
+    const painted = `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted`;
+    note.textContent = !items.length ? props.nothing : items.length === 1 && !now.prediction && props.one ? props.one : painted;
     items.push(note);
   }
   part("status").replaceChildren(...items);

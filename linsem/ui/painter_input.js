@@ -130,10 +130,11 @@ view.addEventListener("pointerleave", () => { if (!stroke) { ui.spot = null; mov
 view.addEventListener("blur", () => { if (!view.matches(":hover")) { ui.spot = null; moveCursor(); } });
 view.addEventListener("contextmenu", (event) => event.preventDefault());
 view.addEventListener("wheel", (event) => {
-  if (!now || stroke || (ui.zoom <= 1 && event.deltaY > 0)) return; // fully zoomed out: let the page scroll
+  if (!now || stroke || (ui.zoom <= 1 && !event.ctrlKey && !event.metaKey)) return; // let the page scroll, up as down
   event.preventDefault();
   const box = view.getBoundingClientRect(), unit = event.deltaMode ? 30 : 1;
-  const turn = Math.max(-600, Math.min(600, event.deltaY * unit)) / (event.ctrlKey ? 90 : 320); // trackpad pinches have small deltas
+  const pinch = event.ctrlKey && Math.abs(event.deltaY) < 50; // of a trackpad, whose deltas are small
+  const turn = Math.max(-600, Math.min(600, event.deltaY * unit)) / (pinch ? 90 : 320);
   zoomAt(Math.exp(-turn), event.clientX - box.left, event.clientY - box.top);
 }, { passive: false });
 

@@ -56,6 +56,7 @@ class _Layout:
                 label="Label map (PNG)", elem_id="sample-mask", file_types=PICTURES, type="filepath",
                 height=130,
             )  # fmt: skip
+            self.offered = gr.HTML("<small>or click an example:</small>", visible=False)
             self.shelf = Thumbs(label="Example layouts", size=66, elem_id="sample-examples", visible=False)
         with gr.Tab("From an image", id="seed"):
             with gr.Row(elem_classes="ls-tight"):
@@ -128,7 +129,7 @@ class _Wiring:
             shown = [self.layout, at.wanted, at.legend, at.line]
             on(drawn.then, self.layouts.renamed, [*self.who, self.layout], shown, **quiet, **LAST)
         for seen in (tab.select, other.then):
-            on(seen, self.visit, self.who, [at.shelf, *at.reader.parts], **quiet, **LAST)
+            on(seen, self.visit, self.who, [at.offered, at.shelf, *at.reader.parts], **quiet, **LAST)
         on(at.strip.select, logic.choose, [self.results], [self.picked, at.sides], **quiet)
         asked = [*self.who, self.results, self.picked]
         sent = on(at.send.click, self.to_edit, asked, [self.editing.wanted, tabs], **quiet)
@@ -226,7 +227,7 @@ class _Wiring:
     def visit(self, session: Session, fitted: Fitted | None) -> tuple[object, ...]:
         found = self.layouts.examples(session, fitted)
         shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
-        return shelf, *self.at.reader.look(session, fitted)
+        return gr.HTML(visible=bool(found)), shelf, *self.at.reader.look(session, fitted)
 
     def to_edit(
         self, session: Session, fitted: Fitted | None, now: Results | None, picked: int | None

@@ -317,7 +317,7 @@ def test_an_edit_changes_the_image_where_it_was_asked_to_and_can_be_undone(visit
     visitor.until(lambda: not np.array_equal(visitor.canvas("edit-painter", "image"), edited))
     first = Image.fromarray(visitor.canvas("edit-painter", "image")[..., :3]).resize(before.shape[1::-1])
     assert np.abs(np.asarray(first).astype(int) - before).mean() < 4  # the same picture, sent in two ways
-    expect(visitor.page.locator("#edit-frames .th button")).to_have_count(0)  # of an image without an edit: nothing
+    expect(visitor.page.locator("#edit-frames .th button")).to_have_count(1)  # an image without an edit: it alone
 
 
 def test_a_hat_is_added_and_removed_without_a_stroke(visitor):
@@ -405,7 +405,7 @@ def test_another_image_chosen_during_an_edit_is_the_one_that_stays(visitor):
     expect(visitor.page.locator("#edit-undo")).to_be_disabled()
     expect(visitor.page.locator("#edit-stop")).to_be_disabled()
     expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 4. Paint what should be there")
-    expect(visitor.page.locator("#edit-frames .th button")).to_have_count(0)
+    expect(visitor.page.locator("#edit-frames .th button")).to_have_count(1)
     few_steps(visitor)
     visitor.category("edit-painter", "hat")  # and the next run is of the image that is shown
     visitor.stroke("edit-painter", [(0.3, 0.1), (0.5, 0.05), (0.7, 0.1), (0.3, 0.15), (0.7, 0.15)])
@@ -805,6 +805,47 @@ def test_every_tab_is_whole_on_a_phone_and_in_the_dark(chromium, address, width,
     finally:
         assert visitor.wrong == []
         visitor.close()
+
+
+def test_on_a_phone_a_run_is_seen_as_it_goes_on(chromium, address):
+    visitor = Visitor(chromium, address, width=390)
+    try:
+        visitor.tab("Edit")
+        an_image_to_edit(visitor)
+        few_steps(visitor)
+        visitor.page.locator("#edit-examples .th button").first.click()
+        expect(visitor.page.locator("#edit-status")).to_contain_text("painted already")
+        visitor.page.wait_for_timeout(600)  # in which the painter is scrolled to
+        visitor.page.locator("#edit-run").click()
+        for part in ("#edit-stop", "#edit-status", "#edit-frames"):
+            visitor.until(lambda part=part: -1 <= visitor.page.locator(part).bounding_box()["y"] < 700)
+        expect(visitor.page.locator("#edit-status")).to_contain_text("Done")
+    finally:
+        visitor.close()
+
+
+def test_the_first_screen_leads_to_an_edit_without_labelling(visitor):
+    visitor.page.locator("#label-top a").click()
+    expect(visitor.page.locator("#edit-examples .th button").first).to_be_visible()
+    visitor.page.go_back()
+    expect(visitor.page.locator("#label-strip")).to_be_visible()
+
+
+def test_fill_in_label_follows_the_image_whatever_was_learnt(visitor):
+    """What a first stroke or two have taught is wrong nearly everywhere, and fill is there to correct it."""
+    label_two(visitor)
+    painted = visitor.canvas("label-painter", "strokes")[..., 3] > 0
+    visitor.category("label-painter", "clothes")
+    visitor.page.locator("#label-painter [data-tool=fill]").click()
+    image = visitor.canvas("label-painter", "image")[..., :3].astype(int)
+    side = len(image)
+    spots = ((0.5, 0.93), (0.3, 0.95), (0.04, 0.5), (0.96, 0.3))
+    x, y = next(spot for spot in spots if not painted[int(spot[1] * side), int(spot[0] * side)])
+    visitor.stroke("label-painter", [(x, y)])
+    visitor.until(lambda: (visitor.canvas("label-painter", "strokes")[..., 3] > 0).sum() > painted.sum())
+    now = (visitor.canvas("label-painter", "strokes")[..., 3] > 0) & ~painted
+    off = np.abs(image[now] - image[int(y * side), int(x * side)]).max()
+    assert now.sum() > 30 and off <= 24  # `ONE_COLOR`
 
 
 def test_what_is_not_learnt_is_said_in_lines_on_a_phone(chromium, address):

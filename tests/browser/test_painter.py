@@ -148,10 +148,12 @@ class Hand:
         """Turn the wheel over an image coordinate."""
         text = self.page.locator('[data-part="zoom-text"]')
         self.page.mouse.move(*self.at(x, y))
+        self.page.keyboard.down("Control")
         for _ in range(notches):
             before = text.inner_text()
             self.page.mouse.wheel(0, -120)
             self.until(lambda before=before: text.inner_text() != before, "the picture to grow")
+        self.page.keyboard.up("Control")
 
     def box(self):
         return self.page.locator('.lp [data-part="stage"]').bounding_box()
@@ -615,6 +617,22 @@ def test_the_wheel_zooms_at_the_pointer_and_space_or_the_middle_button_moves(han
     assert hand.box() == view
     hand.press("+")
     assert hand.box()["width"] > view["width"]
+
+
+def test_the_wheel_alone_scrolls_the_page_both_ways(hand):
+    hand.page.set_viewport_size({"width": 1280, "height": 420})
+    try:
+        top = "window.scrollY"
+        hand.page.mouse.move(*hand.at(30, 10))
+        for turn in (200, -120):
+            before = hand.page.evaluate(top)
+            hand.page.mouse.wheel(0, turn)
+            hand.until(lambda before=before: hand.page.evaluate(top) != before, "the page to scroll")
+            assert (hand.page.evaluate(top) > before) == (turn > 0)
+            hand.page.wait_for_timeout(300)
+        assert hand.page.locator('[data-part="zoom-text"]').inner_text() == "100 %"
+    finally:
+        hand.page.set_viewport_size({"width": 1280, "height": 1000})
 
 
 def test_space_over_the_picture_presses_no_button_in_focus(hand):
