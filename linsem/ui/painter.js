@@ -19,6 +19,7 @@ const ui = {
 let categories = [], colors = [], rims = [];
 let now = null; // the image on screen: {key, width, height, record, labels, prediction, heat, url}
 let goal = null; // the key of the image last received, whether shown already or still loading
+let due = null; // what was received of an image that is not shown yet: another value of it may come meanwhile
 let sent = null; // the value last sent to the server, restored whenever the server's value replaces it
 let stroke = null, turn = 0, penSeen = 0;
 const pointers = new Map();
@@ -46,16 +47,19 @@ async function receive() {
   const same = now && now.key === form.key && now.width === form.width && now.height === form.height;
   store.form = form;
   if (same) restoreValue();
+  const before = due?.key === form.key ? due : null, along = { since: form.since ?? before?.since, back: form.back ?? before?.back };
+  due = same ? null : { key: form.key, ...along };
   const mine = ++turn;
   const read = (url) => (url ? decodePng(url, form.width, form.height) : null);
   try {
     const picture = same && now.url === form.image.url ? null : await loadPicture(form.image.url);
     const [labels, prediction, heat, since, back] = await Promise.all(
-      [value.labels, form.prediction, form.uncertainty, form.since?.labels, form.back].map(read));
+      [value.labels, form.prediction, form.uncertainty, along.since?.labels, along.back].map(read));
     while (!same && stroke && mine === turn) await lifted(); // another image would take the stroke from under the pointer
     if (mine !== turn) return; // a newer value has arrived
     setCategories(form.categories);
-    if (!same) open(form, labels, since, back);
+    if (!same) open({ ...form, since: along.since }, labels, since, back);
+    due = null;
     Object.assign(now, { prediction, heat, url: form.image.url });
     if (picture) drawPicture(picture);
     drawUnder();

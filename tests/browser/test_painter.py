@@ -470,6 +470,25 @@ def test_what_was_painted_since_the_server_knew_goes_along_to_the_next_image(han
     hand.until(lambda: (hand.desk.seen[-1].labels == NONE).all(), "one step back")
 
 
+def test_what_goes_along_is_not_lost_to_another_value_of_the_same_image(hand):
+    """As where a tab is opened together with what shall be painted on in it: both send the image, one brings labels."""
+    known = hand.stroke((20, 20), (40, 20))
+    late = hand.stroke((20, 40), (40, 40))
+    hand.desk.since = PainterLabels("one", known, 1)
+    held = []
+    hand.page.route("**/image.png*", lambda route: held.append(route))  # the picture of the next image is slow to come
+    hand.page.evaluate("document.querySelector('#which input:not(:checked)').click()")
+    hand.until(lambda: held, "the picture to be asked for")
+    hand.desk.since = None
+    hand.page.locator("#refresh").click()
+    hand.quiet(600)  # the second value has come
+    for each in held:
+        each.continue_()
+    hand.page.unroute("**/image.png*")
+    hand.until(lambda: hand.desk.seen[-1].key == "other", "the next image, with strokes")
+    assert np.array_equal(hand.desk.seen[-1].labels, np.where(late != known, late, NONE))
+
+
 def test_a_locked_category_is_not_painted_over(hand):
     hand.size(8)
     hand.press("3")
