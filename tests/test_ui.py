@@ -15,6 +15,7 @@ from gradio.utils import get_upload_folder
 from linsem.errors import InputError
 from linsem.palette import parse_categories
 from linsem.seeds import parse_seeds
+from linsem.session import Session
 from linsem.settings import Settings
 from linsem.sureness import Sureness
 from linsem.ui import files, gpu, page, show
@@ -280,6 +281,24 @@ def test_a_port_that_is_taken_is_named_by_its_setting(monkeypatch):
         page.launch(None, Settings(port=7))
     with pytest.raises(InputError, match=r"cannot serve on 192\.0\.2\.1:7: the host cannot be had \(.+\)$"):
         page.launch(None, Settings(host="192.0.2.1", port=7))  # an address that no machine has
+
+
+def test_what_changes_the_session_waits_for_what_changes_it_already():
+    """Each returns a whole new session: two at once, as a stroke while new images come, and one of them is lost."""
+
+    async def build():
+        return page.build(Settings(device="cpu"))
+
+    demo, groups = asyncio.run(build()), {}
+    for each in demo.fns.values():
+        if any(isinstance(out, gr.State) and isinstance(out.value, Session) for out in each.outputs):
+            name = getattr(each.fn, "__qualname__", "").split(".<locals>.")[-1]
+            groups.setdefault(name, set()).add((each.concurrency_id, each.concurrency_limit))
+    begun = [name for name in groups if name not in ("_LabelWiring", "<lambda>")]
+    assert {"Labelling.keep", "Labelling.join", "Labelling.clear", "_Wiring._adopt", "Reader.choose", "add"} <= set(
+        begun
+    )
+    assert {name: groups[name] for name in begun if groups[name] != {("bench", 1)}} == {}
 
 
 def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before():

@@ -16,7 +16,7 @@ from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit_layout import EditLayout
 from linsem.ui.editing import READY, Editing
 from linsem.ui.errors import refused, said
-from linsem.ui.events import ALWAYS, LAST, busy, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, not_started, on
 from linsem.ui.label import LabelTab
 from linsem.ui.services import Services
 from linsem.ui.strokes import with_strokes
@@ -80,7 +80,7 @@ class _Wiring:
         self._open(tab.select)
         other = on(
             at.reader.radio.input, at.reader.choose, [who[0], at.reader.radio], [who[0]], cancels=self.going,
-            **quiet, **LAST,
+            **CHANGES, **LAST,
         )  # fmt: skip
         self.idle(self._open(other.then).then)
         for begins, note, given, take in (

@@ -14,6 +14,9 @@ WAITING = show.status("Waiting to start ...", "busy")
 # For what shows a state: an event while it is at work is not lost (unless that work fails), but comes without its data.
 LAST = {"trigger_mode": "always_last"}
 ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for quick handlers, which never wait for others
+# For quick handlers that change the session: one at a time, since each returns a whole new one, made from the one that
+# there was when it began. What another one changed meanwhile would be lost.
+CHANGES = {"concurrency_id": "bench", "concurrency_limit": 1, "show_progress": "hidden"}
 
 
 def on(register: Callable, function: Callable, inputs: list, outputs: list, **more: object) -> object:

@@ -15,7 +15,7 @@ from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.copies import READ, WRITE, Copy, aside, copies, offer, store
-from linsem.ui.events import LAST, busy, not_started, on
+from linsem.ui.events import CHANGES, LAST, busy, not_started, on
 from linsem.ui.examples import example_project
 from linsem.ui.labelling import START, Labelling
 from linsem.ui.opened import Opened
@@ -163,7 +163,7 @@ class _Wiring:
             (at.resume.click, lambda _, found: projects.resume(found), [self.found], self.quiet),
         ):
             opened = on(register, _opening(opens), [self.session, *given], [self.coming, model], **queue)
-            adopted = on(opened.success, self._adopt, before, after, **self.quick)
+            adopted = on(opened.success, self._adopt, before, after, **CHANGES)
             on(adopted.then, self._offer, [self.found], [at.resume], **self.quiet)
         shown = on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick)
         presented = self._present(shown)
@@ -192,7 +192,7 @@ class _Wiring:
     def _wire_strokes(self) -> None:
         at, logic = self.at, self.logic
         kept = on(at.painter.input, logic.keep, [self.session, at.painter], [self.session], trigger_mode="multiple",
-                  **self.quick)  # fmt: skip
+                  **CHANGES)  # fmt: skip
         self.store(kept.then)  # not after the fit, which may fail, as where a GPU's quota is used up
         self._learn(at.painter.input, trigger_mode="always_last")
         self._overview(on(at.fit.click, self.bench.fit, self.now, self.fits, **self.quiet))
@@ -208,7 +208,7 @@ class _Wiring:
             )
 
     def _wire_images(self) -> None:
-        at, logic, quick, goal = self.at, self.logic, self.quick, gr.State(None)  # the key of the image to show
+        at, logic, goal = self.at, self.logic, gr.State(None)  # the key of the image to show
         asked, slow = [*self.now, at.seeds, at.psi], {**self.short, "show_progress_on": at.painter}
         suggested = [self.session, at.painter, at.psi]
         at.worth.click(None, None, [at.line], js=busy(), api_visibility="private")
@@ -222,11 +222,11 @@ class _Wiring:
         ]
         on(drawn[0].failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
         for done in (
-            *[on(each.success, logic.join, [*self.now, self.fresh], [self.session, goal], **quick) for each in drawn],
-            on(at.clear.click, logic.clear, self.now, [self.session, goal], **quick),
-            on(at.remove.click, logic.remove, self.now, [self.session, goal], **quick),
-            on(at.back.click, logic.back, self.now, [self.session, self.fitted, goal], **quick),
-            *at.editor.wire(self.now, [self.session, self.fitted, goal], quick),
+            *[on(each.success, logic.join, [*self.now, self.fresh], [self.session, goal], **CHANGES) for each in drawn],
+            on(at.clear.click, logic.clear, self.now, [self.session, goal], **CHANGES),
+            on(at.remove.click, logic.remove, self.now, [self.session, goal], **CHANGES),
+            on(at.back.click, logic.back, self.now, [self.session, self.fitted, goal], **CHANGES),
+            *at.editor.wire(self.now, [self.session, self.fitted, goal], CHANGES),
         ):
             presented = self._present(done)
             self.store(presented.then)

@@ -40,11 +40,11 @@ class Labelling:
         if model == session.model:
             return None
         try:
-            begun, fitted, state, line = self.begin(model)
+            begun, fitted, state, _ = self.begin(model)
         except (InputError, gr.Error) as error:
             gr.Warning(not_had(said(error).message, session.model))
             return None
-        return Opened(begun, fitted, None, state, line)
+        return Opened(begun, fitted, None, state, show.status(f"This is {model}. {START}"))
 
     def arrived(self, session: Session) -> tuple[object, ...]:
         """The seeds of a new bench, and whether to offer an example project for its generator."""

@@ -16,7 +16,7 @@ from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
 from linsem.ui.errors import refused, said
-from linsem.ui.events import ALWAYS, LAST, busy, idle, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab, first_categories
 from linsem.ui.layouts import NO_LAYOUT, Layout, Layouts
 from linsem.ui.reader import Reader
@@ -122,7 +122,7 @@ class _Wiring:
         self._wire_layout()
         self._wire_runs()
         other = on(
-            at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **quiet, **LAST
+            at.reader.radio.input, at.reader.choose, [self.who[0], at.reader.radio], [self.who[0]], **CHANGES, **LAST
         )
         for seen in (tab.select, other.then):  # the categories may be others than before
             drawn = on(seen, self.layouts.canvas, [*self.who, self.base, self.layout], [at.painter], **quiet, **LAST)

@@ -16,7 +16,7 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
-from linsem.ui.events import ALWAYS, LAST, busy, idle, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab
 from linsem.ui.reader import Reader, chosen_extractor, own_chosen
 from linsem.ui.services import Services, real, shares, whole
@@ -220,7 +220,7 @@ class _Wiring:
         at, logic, quiet, picture = self.at, self.logic, self.quiet, [self.at.grid, self.at.legend, self.at.sides]
         inputs, outputs = [*self.who, at.seeds, at.psi, at.view], [self.shown, *picture, at.line]
         other = on(
-            at.reader.radio.input, at.reader.choose, [self.session, at.reader.radio], [self.session], **quiet, **LAST
+            at.reader.radio.input, at.reader.choose, [self.session, at.reader.radio], [self.session], **CHANGES, **LAST
         )
         for read in (
             on(at.run.click, logic.run, inputs, outputs, **quiet),

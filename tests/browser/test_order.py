@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+import gradio as gr
 import numpy as np
 import pytest
+from gradio_client import Client
 from playwright.sync_api import expect
 
+from linsem.ui.events import ALWAYS, CHANGES
 from tests.browser.test_app import Visitor, an_image_to_edit, begin_an_edit, label_two, visitor
 
 __all__ = ["visitor"]
@@ -128,3 +134,30 @@ def test_what_is_seen_on_the_painter_is_the_layout(visitor):
     expect(page.locator("#sample-layout")).not_to_contain_text("your painting")
     source.get_by_role("tab", name="Paint", exact=True).click()
     expect(page.locator("#sample-layout")).to_contain_text("your painting")
+
+
+@pytest.mark.parametrize("queue", [CHANGES, ALWAYS], ids=["one at a time", "at once"])
+def test_two_changes_at_once_are_both_there_if_they_wait_for_each_other(queue):
+    """What Gradio does to a state that two events change at once; all that change the session are in one group."""
+    with gr.Blocks() as demo:
+        state, begun = gr.State(()), threading.Event()
+        slow, fast, look, seen = gr.Button(), gr.Button(), gr.Button(), gr.JSON()
+
+        def slowly(now):
+            begun.set()
+            time.sleep(1.0)
+            return (*now, "slow")
+
+        slow.click(slowly, state, state, api_name="slow", **queue)
+        fast.click(lambda now: (*now, "fast"), state, state, api_name="fast", **queue)
+        look.click(lambda now: list(now), state, seen, api_name="look")
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1")
+    try:
+        client = Client(url, verbose=False)
+        first = client.submit(api_name="/slow")
+        assert begun.wait(20)
+        client.submit(api_name="/fast").result(20)
+        first.result(20)
+        assert client.predict(api_name="/look") == (["slow", "fast"] if queue is CHANGES else ["slow"])
+    finally:
+        demo.close()
