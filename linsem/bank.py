@@ -111,8 +111,13 @@ def check_bank(bank: Bank, generator: Generator, extractor: Extractor | None = N
 def check_label(what: str, made: Any, generator: Generator) -> None:
     """Raise InputError if what a conditional generator made is of another of its labels; unknown is what has no id."""
     own = getattr(generator, "label", None)
-    if made.generator_id is not None and str(made.label) != str(own):  # a tensor, of a family of one's own
+    if made.generator_id is not None and _told(made.label) != _told(own):
         raise InputError(f"{what}: expected one of the generator's label {own}, got one of its label {made.label}")
+
+
+def _told(label: Any) -> str:
+    """A label of a conditional generator as text; that of a family of one's own may be a tensor or an array."""
+    return str(label.tolist() if hasattr(label, "tolist") else label)
 
 
 def check_categories(what: str, found: tuple[str, ...] | None, extractor: Extractor) -> None:
@@ -194,7 +199,7 @@ def cache_folder(given: str = "") -> Path:
 def bank_key(generator: Generator, extractor: Extractor, seeds: Sequence[int], psi: float) -> str:
     """A digest of what determines the labels: the network, its weights and label, the extractor, the seeds and psi."""
     network = [generator.id, list(generator.size), repr(getattr(generator, "config", ""))]
-    network += [str(getattr(generator, "label", None)), str(getattr(generator, "dtype", ""))]
+    network += [_told(getattr(generator, "label", None)), str(getattr(generator, "dtype", ""))]
     network.append(repr(_plain(generator)))  # a user-defined family may keep its parameters there
     reader = [extractor.kind, list(extractor.layers), list(map(float, extractor.least))]
     known = [FORMAT, BANK_SIZE, network, reader, list(map(int, seeds)), float(psi)]

@@ -166,7 +166,8 @@ def check_atlas(generator: Generator, extractor: Extractor, atlas: Atlas | bool 
         expected = f"expected one of the generator {generator.id!r}, got one of {atlas.generator_id!r}"
         raise EditError(f"atlas: {expected}")
     if atlas.w.shape[1] not in (generator.w_dim, generator.num_ws * generator.w_dim):
-        raise EditError(f"atlas: expected w of {generator.w_dim} numbers, as the generator's, got {atlas.w.shape[1]}")
+        expected = f"expected w of {generator.w_dim} numbers, as the generator's, or of all layers"
+        raise EditError(f"atlas: {expected}, got {atlas.w.shape[1]}")
     check_label("atlas", atlas, generator)
     check_categories("atlas", atlas.categories, extractor)
 

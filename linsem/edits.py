@@ -23,7 +23,7 @@ from linsem.presence import Asked, adding, ask_for, removing
 from linsem.recent import Recent
 from linsem.steer import check_steps
 
-BYTES = 16 << 20  # of atlases in memory, a megabyte each
+BYTES = 16 << 20  # of atlases in memory, a megabyte each where all layers share a w
 
 
 class Edits:

@@ -154,13 +154,13 @@ def iter_few_shot(
 def _with_guesses(generator: Generator, annotations: Sequence[Annotation], spread: bool | None) -> Sequence[Annotation]:
     """Spread the strokes of the annotations; those that already have guesses stay as they are."""
     wider = []
-    for number_of, each in enumerate(annotations, start=1):
+    for place, each in enumerate(annotations, start=1):
         if each.guessed is None and to_spread(each.labels, spread):
             image, _ = checked_pass(generator, each.ws.float()[None].to(generator.device))
             try:
                 each = guess(each, to_rgb(image)[0])
             except InputError as error:
-                raise AnnotationError(f"image {number_of}: {error}") from None
+                raise AnnotationError(f"image {place}: {error}") from None
         wider.append(each)
     return wider
 

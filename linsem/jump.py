@@ -28,7 +28,7 @@ TOP = 0.03  # of the bank: samples that meet the wish best, whose mean is a star
 TOGETHER_LR = 0.1  # in standard deviations of the samples' w
 NEVER = 2.0  # an agreement that cannot be reached: the loop runs as long as the loss falls
 LEAST_VARIANCE = 1e-4  # relative to the largest: directions of smaller variance are dropped
-MOST_SQUARE = 1024  # numbers of w: beyond that the covariance is large, and the samples are few
+MOST_SQUARE = 1024  # numbers of w, or else samples, of which the covariance is computed
 LEAST_SPREAD = 1e-12  # absolute: with psi 0 all samples are the same image, and there is no direction
 
 
@@ -70,8 +70,9 @@ def _principal(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The variances (D,) along the principal directions of w (N, d), and the directions (d, D)."""
     if w.shape[1] <= MOST_SQUARE:
         return torch.linalg.eigh(torch.atleast_2d(torch.cov(w.T)))
-    _, values, directions = torch.linalg.svd(w - w.mean(0), full_matrices=False)
-    return values.square() / (len(w) - 1), directions.T
+    few = w[:MOST_SQUARE] - w[:MOST_SQUARE].mean(0)
+    values, vectors = torch.linalg.eigh(few @ few.T)  # of so many samples at most, which span the rest closely
+    return values / (len(few) - 1), (few.T @ vectors) / values.clamp_min(1e-30).sqrt()
 
 
 def starts(atlas: Atlas, ws: torch.Tensor, wished: np.ndarray, weight: np.ndarray) -> torch.Tensor:
@@ -119,7 +120,7 @@ def together_then_apart(
     best_only: bool = False,
     **options: object,
 ) -> Iterator[loop.SteerStep]:
-    """The latent loop in two halves: first one offset in a basis for the w of all layers, then the ws of each layer.
+    """The latent loop in two halves: first an offset in a basis (mostly one for all layers), then the ws of each layer.
 
     The first half changes the content of the image before the second can exploit the extractor's errors.
 

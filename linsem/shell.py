@@ -151,7 +151,7 @@ def print_report(report: dict) -> int:
             sys.stdout.close()  # so that nothing is written again at the end
         if isinstance(error, BrokenPipeError):  # whoever read it has gone
             return BROKEN_PIPE
-        print(f"linsem: the report could not be written ({error.strerror})", file=sys.stderr)
+        say(f"the report could not be written ({error.strerror})")
         return 2
     return 0
 

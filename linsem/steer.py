@@ -191,9 +191,9 @@ class _Loop:
         if self.space == "ws":
             return latent
         if self.space == "z":
-            return self.generator.map(latent, self.psi)
+            return self.generator.map(latent, self.psi).float()
         count, layers, width = latent.shape
-        mapped = self.generator.map(latent.reshape(-1, width), self.psi).reshape(count, layers, layers, -1)
+        mapped = self.generator.map(latent.reshape(-1, width), self.psi).float().reshape(count, layers, layers, -1)
         return mapped[:, torch.arange(layers), torch.arange(layers)]
 
     def evaluate(self, *, gradient: bool) -> tuple[bool, bool]:

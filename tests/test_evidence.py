@@ -34,7 +34,7 @@ from linsem.lab.tables import kept, markdown
 from linsem.pixels import IGNORE
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
 from linsem.teacher import load_teacher
-from linsem.zoo import load_generator
+from linsem.zoo import assets, load_generator
 from tests.toys import CATEGORIES, Sometimes, ToyGenerator
 
 
@@ -388,3 +388,16 @@ def test_a_fit_can_reach_only_the_share_of_the_categories_that_its_images_show()
     shares = evidence_fewshot._shares({"full": full, "ours": ours}, seen)
     assert shares["ours"] == pytest.approx((0.7, 11 / 14))
     assert shares["not run"][0] == pytest.approx(0.4)
+
+
+def test_a_kept_row_follows_the_lse_that_is_trained_now():
+    row = {"fit": "reference", "of it, seen": 0.6, "linear alone": 0.4, "of one at this psi": 0.5, "seconds": 1}
+    same, other = (evidence_fewshot._kept(row, 0.7, strict) for strict in (None, 0.5))
+    assert list(same) == ["fit", "at most", "of it, seen", "linear alone", "of one at this psi", "seconds"]
+    assert same["at most"] == 0.7 and same["of one at this psi"] == 0.5 and other["of one at this psi"] == 0.8
+
+
+def test_a_quick_table_does_not_replace_the_full_one(capsys):
+    with pytest.raises(SystemExit):
+        evidence.main(["layers", "--quick", "--out", str(assets() / "evidence" / ".." / "evidence")])
+    assert "--quick: it would replace the full table" in capsys.readouterr().err

@@ -39,6 +39,26 @@ def test_the_basis_is_what_samples_vary_in(toy, atlas):
     assert float(coordinates.std()) == pytest.approx(1.0, abs=0.2)
 
 
+def test_the_basis_is_the_same_from_the_samples_as_from_the_covariance(toy, extractor, monkeypatch):
+    """The one is for many numbers of w and few samples, the other for the reverse."""
+    bank = make_bank(toy, extractor, range(60))
+    usual = jump.make_atlas(toy, replace(bank, seeds=bank.seeds[:23], labels=bank.labels[:23])).basis
+    monkeypatch.setattr(jump, "MOST_SQUARE", 23)
+    other = jump.make_atlas(toy, replace(bank, seeds=bank.seeds[:23], labels=bank.labels[:23])).basis
+    assert len(usual) == len(other)
+    assert torch.allclose(usual.T @ usual, other.T @ other, atol=1e-4)  # the covariance, whatever the signs
+
+
+def test_an_edited_image_jumps_from_the_mean_of_its_layers(toy, atlas):
+    """Its layers differ by then, and the samples have one w for all."""
+    ws = toy.map(seed_z(toy, [5]))
+    apart = ws + torch.randn(ws.shape, generator=torch.Generator().manual_seed(0)) * 0.3
+    alike = apart.mean(1, keepdim=True).expand_as(apart)
+    wish, weight = small_disc_elsewhere(toy, ws, 45)[0], np.ones(toy.size)
+    moves = [jump.starts(atlas, each[0], wish, weight) - each for each in (apart, alike)]
+    assert torch.allclose(*moves, atol=1e-5) and float(moves[0].abs().max()) > 0.1
+
+
 def test_share_met_is_the_weighted_agreement():
     labels = np.zeros((2, 4, 4), np.uint8)
     labels[1, :2] = 5

@@ -231,7 +231,7 @@ def test_styles_that_differ_between_layers_are_moved_as_one_that_does_not():
 
 
 class Double(Sunset):
-    """Computes in double precision throughout, and says so only by failing on anything else."""
+    """Its `map` gives double precision, in which its `synthesize` fails, as it has weights in single precision."""
 
     def map(self, z, psi=1.0):
         return super().map(z.double(), psi)

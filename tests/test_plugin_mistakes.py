@@ -253,3 +253,11 @@ def test_what_is_no_extractor_no_annotation_and_no_category_is_refused(given, tm
         linsem.fit_few_shot(net, good, given)
     with pytest.raises(ExtractorError, match=r"^features: expected a list of maps"):
         linsem.fit_few_shot(net, good, net.categories).predict(given)
+
+
+def test_an_id_that_is_no_text_is_refused_before_the_work():
+    """A file that is saved at its end holds the id."""
+    net = Sunset()
+    net.id = 5
+    with pytest.raises(InputError, match=r"^generator: expected a text as its id, got 5$"):
+        linsem.suggest_next(net, None, range(4), 2)

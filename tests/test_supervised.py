@@ -380,3 +380,22 @@ def test_a_recipe_s_layers_are_the_same_in_any_writing(toy, tmp_path):
     next(iter_supervised(generator, teacher, recipes={"a": Recipe("LSE", np.array([2, 0]))}, **options))
     *_, last = iter_supervised(generator, teacher, recipes={"a": Recipe("LSE", (0, 2))}, **options)
     assert last.extractors["a"].layers == (0, 2)
+
+
+class Grading(ToyGenerator):
+    """Turns gradients on by itself, as a network may that computes its features from some of its own."""
+
+    def synthesize(self, ws, **options):
+        with torch.enable_grad():
+            image, features = super().synthesize(ws.clone().requires_grad_(True), **options)
+        return image.detach() if image is not None else None, features
+
+
+def test_a_network_that_turns_gradients_on_is_learnt_from_by_all_recipes():
+    """Each would go back through it, and the second find that the first has been there."""
+    plain, grading = (
+        {k: v for k, v in fit_supervised(g, Teacher(g), images=8, batch=4, recipes=["LSE", "NSE-1"]).items()}
+        for g in (ToyGenerator(24), Grading(24))
+    )
+    for name, extractor in plain.items():
+        assert all(torch.equal(w, grading[name].weights[k]) for k, w in extractor.weights.items())

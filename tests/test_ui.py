@@ -279,8 +279,10 @@ def test_a_port_that_is_taken_is_named_by_its_setting(monkeypatch):
         monkeypatch.setattr(page, name, lambda: None)
     with pytest.raises(InputError, match=r"LINSEM_PORT: cannot serve on 127\.0\.0\.1:7: the port is in use$"):
         page.launch(None, Settings(port=7))
-    with pytest.raises(InputError, match=r"cannot serve on 192\.0\.2\.1:7: the host cannot be had \(.+\)$"):
-        page.launch(None, Settings(host="192.0.2.1", port=7))  # an address that no machine has
+    with pytest.raises(InputError, match=r"cannot serve on 192\.0\.2\.1:7: this machine has no such address \(.+\)$"):
+        page.launch(None, Settings(host="192.0.2.1", port=7))  # one that no machine has
+    with pytest.raises(InputError, match=r"cannot serve on \[::1\]:7: the port is in use$"):
+        page.launch(None, Settings(host="[::1]", port=7))
 
 
 def test_what_changes_the_session_waits_for_what_changes_it_already():

@@ -34,6 +34,7 @@ from linsem.ui.thumbs import Strip, Thumb
 from linsem.zoo import split_label
 
 FIRST_IMAGES, FIRST_PSI = 8, 0.7
+SHORT_NAME = 24  # characters of a category's name in a line
 FEW = 3  # learnt categories: with so few the page says what becomes of all others
 POOL, SUGGESTED = 60, 4  # images to choose from, and how many of them to suggest
 NEXT_LATER = "Which image to label next shows here after your first strokes"
@@ -188,7 +189,7 @@ class Bench:
             title = session.pictures[suggestion].title
             text = f"Label {title} next: it differs most from what you have labelled"
             if not session.pictures[index].painted:
-                text = f"Label {title} next, after this image: it differs most from what is labelled then"
+                text = f"Label {title} next, after this image"
             button = gr.Button(text, interactive=True)
         return Strip(items, index), bars, button, None if suggestion is None else session.pictures[suggestion].key
 
@@ -276,12 +277,15 @@ def caption(picture: Picture, suggested: bool = False) -> tuple[str, str]:
 def _what_next(extractor: Extractor) -> str:
     """What a fit of few categories means for the others, and what can be done with one of more."""
     unknown = extractor.unknown
-    if not unknown:
-        return ""
-    if len(extractor.categories) - len(unknown) > FEW:
+    if len(extractor.categories) - len(unknown) > FEW or not unknown:
         return "Paint more, or use it in Segment, Edit and Sample."
-    known = [name for name in names_of(extractor.categories) if name not in unknown]
-    return f"Everything counts as {' or '.join(known)} until you paint what else there is, such as {unknown[0]}."
+    known = [_short(name) for name in names_of(extractor.categories) if name not in unknown]
+    either = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+    return f"Everything counts as {either} until you paint what else there is, such as {_short(unknown[0])}."
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= SHORT_NAME else f"{name[: SHORT_NAME - 1]}…"
 
 
 def _plain(error: Exception) -> str:

@@ -125,9 +125,9 @@ class LabelPainter(gr.HTML):
     `categories` are shown until a value provides its own; `max_width` is the largest width of the image in CSS pixels,
     `brush` the initial brush diameter in image pixels (None: depends on the image size), `opacity` the initial opacity
     of the strokes. `views` are the layers that can be shown: "prediction" and "uncertainty"; `nothing` is displayed
-    while nothing is painted, `one` while there is one category and no prediction, and `empty` while there is no image.
-    `fill` is what the fill tool follows: "colour", that
-    of the image, or "prediction", where one is shown.
+    while nothing is painted, `one` while one category is, on this image alone, and nothing is predicted, and `empty`
+    while there is no image. `fill` is what the fill tool follows: "colour", that of the image, or "prediction", where
+    there is one.
     """
 
     def __init__(

@@ -79,13 +79,12 @@ class EditLayout:
 
     def _whole(self) -> None:
         """What needs no painting."""
-        with gr.Row(elem_classes="ls-tight"):
-            with gr.Row(elem_classes="ls-tight ls-end"):
-                self.lacking = gr.Dropdown([], label="What to add", elem_id="edit-lacking", scale=2, min_width=110)
-                self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=80)
-            with gr.Row(elem_classes="ls-tight ls-end"):
-                self.gone = gr.Dropdown([], label="What to remove", elem_id="edit-gone", scale=2, min_width=110)
-                self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=80)
+        with gr.Row(elem_classes="ls-tight ls-beside"):
+            self.lacking = gr.Dropdown([], label="What to add", elem_id="edit-lacking", scale=4, min_width=200)
+            self.add = gr.Button("Add", elem_id="edit-add", scale=1, min_width=84)
+        with gr.Row(elem_classes="ls-tight ls-beside"):
+            self.gone = gr.Dropdown([], label="What to remove", elem_id="edit-gone", scale=4, min_width=200)
+            self.remove = gr.Button("Remove", elem_id="edit-remove", scale=1, min_width=84)
 
     def _options(self, most: int) -> None:
         self.steps = gr.Slider(**reach(5, most, 50, 5), label="Maximum steps", elem_id="edit-steps")

@@ -102,11 +102,12 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
 
 def _not_served(settings: Settings) -> str:
     """Why no port was found, of which Gradio says only that: it is in use, unless the host is none of this machine."""
+    host = (settings.host or "127.0.0.1").strip("[]")
     try:
-        with socket.create_server((settings.host or "127.0.0.1", 0)):
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return "the port is in use"
     except OSError as error:
-        return f"the host cannot be had ({error.strerror or error})"
+        return f"this machine has no such address ({error.strerror or error})"
 
 
 def _serve(demo: gr.Blocks, settings: Settings) -> None:

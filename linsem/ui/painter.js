@@ -47,7 +47,8 @@ async function receive() {
   const same = now && now.key === form.key && now.width === form.width && now.height === form.height;
   store.form = form;
   if (same) restoreValue();
-  const before = due?.key === form.key ? due : null, along = { since: form.since ?? before?.since, back: form.back ?? before?.back };
+  const before = due?.key === form.key ? due : null;
+  const along = { since: form.since ?? before?.since, back: form.back ?? before?.back };
   due = same ? null : { key: form.key, ...along };
   const mine = ++turn;
   const read = (url) => (url ? decodePng(url, form.width, form.height) : null);
@@ -75,7 +76,7 @@ async function receive() {
 
 function blank() {
   turn++;
-  now = sent = stroke = goal = null;
+  now = sent = stroke = goal = due = null;
   setCategories(props.first_categories || []);
   root.dataset.empty = "true";
   refresh();
@@ -293,7 +294,7 @@ function clear() {
 }
 
 // Refills a painted area as a whole, but an unpainted one only as far as the colour of the image is constant. Where what
-// is painted corrects a prediction that is good already, it follows that instead, if it is shown.
+// is painted changes a prediction that is good already, it follows that instead, or nothing while that is hidden.
 function fillAt([x, y]) {
   if (!inside(x, y)) return;
   const start = Math.floor(y) * now.width + Math.floor(x), { labels, prediction } = now, target = labels[start];
@@ -399,6 +400,12 @@ function refresh() {
   moveCursor();
 }
 
+// Whether nothing is painted on any other image, nor predicted.
+function alone() {
+  const bare = (record) => record === now.record || record.labels.every((k) => k === UNPAINTED);
+  return !now.prediction && [...store.records.values()].every(bare);
+}
+
 function showCounts(counts) {
   const items = categories.flatMap((category, k) => {
     if (!counts[k]) return [];
@@ -411,7 +418,7 @@ function showCounts(counts) {
   if (now) {
     const note = document.createElement("span"), share = 100 * (1 - counts[UNPAINTED] / now.labels.length);
     const painted = `${share < 10 ? share.toFixed(1) : Math.round(share)} % painted`;
-    note.textContent = !items.length ? props.nothing : items.length === 1 && !now.prediction && props.one ? props.one : painted;
+    note.textContent = !items.length ? props.nothing : items.length === 1 && props.one && alone() ? props.one : painted;
     items.push(note);
   }
   part("status").replaceChildren(...items);

@@ -132,9 +132,9 @@ view.addEventListener("contextmenu", (event) => event.preventDefault());
 view.addEventListener("wheel", (event) => {
   if (!now || stroke || (ui.zoom <= 1 && !event.ctrlKey && !event.metaKey)) return; // let the page scroll, up as down
   event.preventDefault();
-  const box = view.getBoundingClientRect(), unit = event.deltaMode ? 30 : 1;
-  const pinch = event.ctrlKey && Math.abs(event.deltaY) < 50; // of a trackpad, whose deltas are small
-  const turn = Math.max(-600, Math.min(600, event.deltaY * unit)) / (pinch ? 90 : 320);
+  const box = view.getBoundingClientRect(), delta = event.deltaY * (event.deltaMode ? 30 : 1);
+  const pinch = event.ctrlKey && !event.deltaMode && Math.abs(delta) < 50; // of a trackpad, whose deltas are small
+  const turn = Math.max(-600, Math.min(600, delta)) / (pinch ? 90 : 320);
   zoomAt(Math.exp(-turn), event.clientX - box.left, event.clientY - box.top);
 }, { passive: false });
 

@@ -8,7 +8,9 @@
   let at = shown();
   const follow = () => {
     at = location.hash || first; // before the click, so that it is no new entry
-    buttons().find((button) => named(button) === at)?.click();
+    const button = buttons().find((each) => named(each) === at);
+    button?.click();
+    button?.focus({ preventScroll: true }); // what was in focus may be hidden now
   };
   new MutationObserver(() => { // also where the program goes to another tab
     const now = shown();
