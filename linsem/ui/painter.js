@@ -6,6 +6,7 @@ const view = part("view"), stage = part("stage"), cursor = part("cursor");
 const sheet = (name) => ({ canvas: part(name), pen: part(name).getContext("2d") });
 const sheets = { image: sheet("image"), prediction: sheet("prediction"), heat: sheet("heat"), strokes: sheet("strokes") };
 const STEPS = 100, IMAGES = 48; // undo steps per image, and images remembered
+const DUE = 10_000; // milliseconds for which what was received of an image goes along with a later value of it
 const ONE_COLOR = 24; // largest difference per channel, of 255, within an area of one colour
 
 // State that must survive a remount (Gradio removes hidden components from the page) is stored by block id.
@@ -19,7 +20,7 @@ const ui = {
 let categories = [], colors = [], rims = [];
 let now = null; // the image on screen: {key, width, height, record, labels, prediction, heat, url}
 let goal = null; // the key of the image last received, whether shown already or still loading
-let due = null; // what was received of an image that is not shown yet: another value of it may come meanwhile
+let due = null; // what was received of an image that is not shown yet: other values, also of it, may come meanwhile
 let sent = null; // the value last sent to the server, restored whenever the server's value replaces it
 let stroke = null, turn = 0, penSeen = 0;
 const pointers = new Map();
@@ -47,9 +48,9 @@ async function receive() {
   const same = now && now.key === form.key && now.width === form.width && now.height === form.height;
   store.form = form;
   if (same) restoreValue();
-  const before = due?.key === form.key ? due : null;
+  const before = due?.key === form.key && performance.now() - due.at < DUE ? due : null;
   const along = { since: form.since ?? before?.since, back: form.back ?? before?.back };
-  due = same ? null : { key: form.key, ...along };
+  if (!same) due = { key: form.key, at: performance.now(), ...along };
   const mine = ++turn;
   const read = (url) => (url ? decodePng(url, form.width, form.height) : null);
   try {
@@ -59,8 +60,10 @@ async function receive() {
     while (!same && stroke && mine === turn) await lifted(); // another image would take the stroke from under the pointer
     if (mine !== turn) return; // a newer value has arrived
     setCategories(form.categories);
-    if (!same) open({ ...form, since: along.since }, labels, since, back);
-    due = null;
+    if (!same) {
+      open({ ...form, since: along.since }, labels, since, back);
+      due = null;
+    }
     Object.assign(now, { prediction, heat, url: form.image.url });
     if (picture) drawPicture(picture);
     drawUnder();

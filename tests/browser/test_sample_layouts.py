@@ -37,6 +37,7 @@ def test_an_example_is_painted_on_and_what_is_asked_for_comes_with_the_results(v
 
     page.get_by_role("tab", name="Upload", exact=True).click()  # another layout over it, and the strokes are had back
     page.locator("#sample-examples .th button").nth(1).click()
+    expect(page.locator("#sample-layout")).not_to_contain_text("your painting")  # else that one would be painted on
     page.locator("#sample-change").click()
     visitor.until(lambda: not np.array_equal(visitor.canvas("sample-painter", "strokes"), painted))
     page.locator("#sample-painter [data-do=undo]").click()
