@@ -486,6 +486,19 @@ def test_a_visit_writes_over_nothing_that_came_while_it_read(services, tab):
     assert tab.arrived(taken, again, "", 4)[0] is taken
 
 
+def test_what_a_run_made_while_its_labels_were_exchanged_is_read_by_a_second_visit(services, tab):
+    """The first one finds the track changed, and leaves it as it is: with the former labels, if it were the last."""
+    session, fitted = bench_of(services)
+    _, track = edited(services, session, fitted)
+    later = refit(fitted)
+    visited = tab.visit(session, later, track)
+    made = tab.adopt(track, push(track, track.now))
+    assert made.extractor is fitted.extractor and tab.arrived(made, visited, track.name, 3)[0] == gr.skip()
+    again, *_, drawn = tab.arrived(made, tab.visit(session, later, made), track.name, 3)
+    assert again.extractor is later.extractor and len(again.points) == len(made.points) and drawn == 4
+    assert np.array_equal(again.now.labels, read_by(services, again))
+
+
 def test_a_run_starts_from_what_the_current_extractor_finds_or_not_at_all(services, tab):
     session, fitted = bench_of(services)
     _, track = edited(services, session, fitted)

@@ -109,9 +109,11 @@ class _Wiring:
     def _open(self, register: Callable) -> object:
         """Refresh everything shown, when the tab is opened or another extractor is chosen."""
         known = [*self.who, self.track, self.at.painter]
-        found = on(register, self.visit, known, [self.visited], **self.quiet, **LAST)
         asked = [self.track, self.visited, self.shown, self.drawn]
-        opened = on(found.success, self.arrived, asked, [*self.changed, self.drawn], **ALWAYS, **LAST)
+        for _ in range(2):  # again, should the end of a run have come in between
+            found = on(register, self.visit, known, [self.visited], **self.quiet, **LAST)
+            opened = on(found.success, self.arrived, asked, [*self.changed, self.drawn], **ALWAYS, **LAST)
+            register = opened.then
         self._mark(opened.then)
         on(opened.then, self.at.reader.look, self.who, self.at.reader.parts, **self.quiet, **LAST)
         return opened
