@@ -23,6 +23,7 @@ from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.studio import EditFrame, SampleFrame
 from linsem.ui.errors import in_words
 from linsem.ui.files import uploaded
+from linsem.ui.first import default_model
 from linsem.ui.services import Services, real, shares, whole
 
 MAX_PIXELS = 64_000_000  # total over the label maps of one call
@@ -259,7 +260,7 @@ def _endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, 
 
 def build(services: Services) -> None:
     """Add the endpoints to the current Blocks: each is a hidden button with hidden inputs and outputs."""
-    api, default, limits = Api(services), _default_model(services), services.settings
+    api, default, limits = Api(services), default_model(services), services.settings
     bulk, long = services.bulk, services.long
     some = format_seeds(range(min(8, limits.max_seeds)))
 
@@ -305,10 +306,3 @@ def build(services: Services) -> None:
         count = _number(min(100, limits.max_export), "images")
         asked = [model(), own(), count, _number(0, "first seed"), psi()]
         _endpoint(api.export, asked, [_file("data set"), _json("report")], long)
-
-
-def _default_model(services: Services) -> str:
-    try:
-        return services.studio.default_model()
-    except InputError:
-        return ""

@@ -8,7 +8,7 @@ from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.compare import Compare
 from linsem.ui.editing import READY
-from linsem.ui.label import first_categories
+from linsem.ui.first import first_categories
 from linsem.ui.reader import Reader
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Thumbs

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from linsem.errors import InputError
 from linsem.session import Session
 from linsem.track import Track
 from linsem.ui import show
@@ -16,7 +15,7 @@ from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.copies import READ, WRITE, Copy, aside, copies, offer, store
 from linsem.ui.events import CHANGES, LAST, busy, not_started, on
-from linsem.ui.examples import example_project
+from linsem.ui.first import built_in, first_categories, has_example
 from linsem.ui.labelling import START, Labelling
 from linsem.ui.opened import Opened
 from linsem.ui.projects import Projects
@@ -303,27 +302,3 @@ def _opening(opens: Callable) -> Callable:
         return (gr.skip(), session.model) if opened is None else (opened, gr.skip())
 
     return handler
-
-
-def first_categories(services: Services) -> tuple:
-    """The categories of the default generator, for a painter without an image."""
-    try:
-        return services.studio.categories(services.studio.default_model())
-    except InputError:
-        return ()
-
-
-def built_in(services: Services) -> bool:
-    """Whether the default generator ships with an extractor."""
-    try:
-        return services.studio.shipped(services.studio.default_model()) is not None
-    except InputError:
-        return False
-
-
-def has_example(services: Services) -> bool:
-    """Whether an example project ships with the default generator."""
-    try:
-        return example_project(services.studio.default_model()) is not None
-    except InputError:
-        return False

@@ -17,7 +17,8 @@ from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
 from linsem.ui.errors import refused, said
 from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
-from linsem.ui.label import LabelTab, first_categories
+from linsem.ui.first import first_categories
+from linsem.ui.label import LabelTab
 from linsem.ui.layouts import NO_LAYOUT, Layout, Layouts
 from linsem.ui.reader import Reader
 from linsem.ui.sampling import Results, Sampling
