@@ -22,11 +22,10 @@ from linsem.errors import InputError
 from linsem.examples import Annotation
 from linsem.pixels import IGNORE, resize_labels
 from linsem.recent import Recent
+from linsem.walk import walk
 
 SPARSE = 0.5  # of the pixels: labels that cover less are strokes rather than a label map with gaps
 SIDE = 128  # pixels: the images are scaled down until the shorter side is at most this long
-SHARP = 2000.0  # factor on squared colour differences in 0..1: a twentieth of the range is an edge
-REACH = 60.0  # pixels of one colour that a walker crosses before it stops
 LEAST = 0.6  # of the walkers that meet a stroke: the least share for a label to be assigned
 ARRIVE = 0.1  # of all walkers: the least share that has to meet a stroke
 THICK = 16  # pixels: the greatest depth that is measured
@@ -60,7 +59,7 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     picture = torch.nn.functional.interpolate(picture, size, mode="area")[0]
     seeds = _settled(_middles(seeds), picture.numpy())
     categories = np.unique(seeds[seeds != IGNORE])
-    reached = _walk(picture, torch.from_numpy(seeds), torch.from_numpy(categories))
+    reached = walk(picture, torch.from_numpy(seeds), torch.from_numpy(categories))
     most, which = reached.max(0)
     arrived = reached.sum(0)
     sure = (arrived >= ARRIVE) & (most >= LEAST * arrived)
@@ -180,56 +179,3 @@ def _pieces(count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarra
         np.minimum.at(piece, piece[second], least)
         while (piece[piece] != piece).any():
             piece = piece[piece]
-
-
-def _walk(picture: torch.Tensor, seeds: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
-    """The probability (K, h, w) that a walker ends at each category, from a picture (3, h, w) in 0..1 and seeds (h, w).
-
-    At a free pixel it is the weighted mean of its neighbours', where the rate of stopping makes the weights sum to less
-    than one; at the strokes it is fixed. The linear system is block tridiagonal, since a row of pixels touches only the
-    rows above and below it, and is solved exactly by block Gaussian elimination with one small inverse per row; an
-    iterative solver takes a few hundred rounds in wide areas of one colour. Double precision avoids underflow far from
-    the strokes.
-    """
-    if picture.shape[2] > picture.shape[1]:  # the inverses are as wide as a row
-        return _walk(picture.mT, seeds.mT, categories).mT
-    picture = picture.double()
-    down = (-SHARP * (picture[:, 1:] - picture[:, :-1]).square().sum(0)).exp()
-    right = (-SHARP * (picture[:, :, 1:] - picture[:, :, :-1]).square().sum(0)).exp()
-    degree = torch.full_like(picture[0], REACH**-2)
-    for part, edge in ((np.s_[1:], down), (np.s_[:-1], down), (np.s_[:, 1:], right), (np.s_[:, :-1], right)):
-        degree[part] += edge
-    fixed = (seeds[..., None] == categories).double()  # (h, w, K)
-    free = (seeds == IGNORE).double()
-    arriving = torch.zeros_like(fixed)  # from the strokes, in one step
-    arriving[1:] += down[..., None] * fixed[:-1]
-    arriving[:-1] += down[..., None] * fixed[1:]
-    arriving[:, 1:] += right[..., None] * fixed[:, :-1]
-    arriving[:, :-1] += right[..., None] * fixed[:, 1:]
-    arriving *= free[..., None]
-    rows = torch.diag_embed(degree)
-    rows.diagonal(1, 1, 2).copy_(-right * free[:, 1:] * free[:, :-1])
-    rows.diagonal(-1, 1, 2).copy_(rows.diagonal(1, 1, 2))
-    found = _eliminated(rows, down * free[1:] * free[:-1], arriving)
-    return (found * free[..., None] + fixed).permute(2, 0, 1).float()
-
-
-def _eliminated(rows: torch.Tensor, down: torch.Tensor, right_side: torch.Tensor) -> torch.Tensor:
-    """Solve the block tridiagonal system of diagonal blocks rows (h, w, w) and off-diagonal blocks -diag(down).
-
-    `down` is (h - 1, w); the right side and the solution are (h, w, K).
-    """
-    inverses, sides = [], []
-    for i in range(len(rows)):
-        block, side = rows[i], right_side[i]
-        if i:
-            edge = down[i - 1][:, None]
-            block = block - edge * inverses[-1] * edge.t()
-            side = side + edge * (inverses[-1] @ sides[-1])
-        inverses.append(torch.cholesky_inverse(torch.linalg.cholesky(block)))
-        sides.append(side)
-    found = torch.empty_like(right_side)
-    found[-1] = inverses[-1] @ sides[-1]
-    for i in range(len(rows) - 2, -1, -1):
-        found[i] = inverses[i] @ (sides[i] + down[i][:, None] * found[i + 1])
-    return found

@@ -52,7 +52,7 @@ def test_each_region_takes_its_strokes_label_and_an_untouched_one_stays_unknown(
 
 def test_without_edges_the_other_eye_would_be_skin(monkeypatch):
     rgb, parts = scene()
-    monkeypatch.setattr(module, "SHARP", 0.01)
+    monkeypatch.setattr("linsem.walk.SHARP", 0.01)
     assert (spread(rgb, strokes())[parts["right"]] == 1).mean() > 0.6
 
 
@@ -177,25 +177,6 @@ def test_what_is_labelled_in_most_places_is_no_stroke_and_guesses_are_not_spread
     for labels, guessed in ((gaps, None), (strokes, np.zeros(truth.shape, bool)), (strokes, None)):
         fit_few_shot(toy, [Annotation(ws[0], labels.astype(np.uint8), guessed)], toy.categories, missing="keep")
     assert len(spread_on) == 1 and (spread_on[0].labels == strokes).all()
-
-
-@pytest.mark.parametrize("size", [16, 40])
-def test_what_arrives_at_a_pixel_is_the_mean_of_its_neighbours_less_those_that_give_up(size):
-    """The walkers' equation, checked one neighbour at a time."""
-    rng = np.random.default_rng(size)
-    picture = torch.from_numpy(rng.random((3, size, size + 3), np.float32) * 0.05)
-    seeds = torch.full((size, size + 3), IGNORE, dtype=torch.uint8)
-    seeds[2, 2:5], seeds[-3, 4], seeds[size // 2, -2:] = 0, 3, 3
-    found = module._walk(picture, seeds, torch.tensor([0, 3])).double()
-    assert (found >= 0).all() and (found.sum(0) <= 1 + 1e-6).all()
-    assert (found[0][seeds == 0] == 1).all() and (found[1][seeds == 0] == 0).all()
-    for y, x in [(0, 0), (2, 6), (size - 1, 3), (size // 2, size)]:
-        top, bottom = torch.zeros(2, dtype=torch.float64), module.REACH**-2
-        for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-            if 0 <= v < size and 0 <= u < size + 3:
-                edge = float((-module.SHARP * (picture[:, y, x] - picture[:, v, u]).double().square().sum()).exp())
-                top, bottom = top + edge * found[:, v, u], bottom + edge
-        assert torch.allclose(found[:, y, x], top / bottom, atol=1e-6)
 
 
 def test_a_wide_image_is_walked_on_as_a_tall_one():

@@ -1,0 +1,88 @@
+"""The walk: each pixel is the mean of its neighbours, however the picture is divided."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from linsem.pixels import IGNORE
+from linsem.walk import walk
+
+module = sys.modules["linsem.walk"]
+
+
+def scene(size, contrast=0.05, seed=0):
+    """A picture (3, h, w) of noise, and seeds of the categories 0 and 3, three pixels or more."""
+    rng = np.random.default_rng([seed, *size])
+    picture = torch.from_numpy(rng.random((3, *size), np.float32) * contrast)
+    seeds = torch.full(size, IGNORE, dtype=torch.uint8)
+    chosen = rng.permutation(size[0] * size[1])[: max(3, size[0] * size[1] // 60)]
+    seeds.view(-1)[chosen] = torch.from_numpy(np.where(np.arange(len(chosen)) % 2, 0, 3).astype(np.uint8))
+    return picture, seeds
+
+
+def solved(picture, seeds, categories):
+    """The same probabilities from one dense system in double precision, set up one neighbour at a time."""
+    (h, w), picture = seeds.shape, picture.double()
+    known = seeds.flatten() != IGNORE
+    system, right = torch.eye(h * w, dtype=torch.float64), torch.zeros(h * w, len(categories), dtype=torch.float64)
+    right[known] = (seeds.flatten()[known, None] == categories).double()
+    for y in range(h):
+        for x in range(w):
+            if seeds[y, x] != IGNORE:
+                continue
+            system[y * w + x, y * w + x] = module.REACH**-2
+            for v in range(max(y - 1, 0), min(y + 2, h)):
+                for u in range(max(x - 1, 0), min(x + 2, w)):
+                    if (v, u) != (y, x):
+                        rate = float((-module.SHARP * (picture[:, y, x] - picture[:, v, u]).square().sum()).exp())
+                        rate *= 1 if v == y or u == x else module.SLANT
+                        system[y * w + x, y * w + x] += rate
+                        system[y * w + x, v * w + u] -= rate
+    return torch.linalg.solve(system, right).T.reshape(-1, h, w)
+
+
+@pytest.mark.parametrize("size", [(1, 3), (1, 40), (3, 4), (5, 5), (16, 16), (17, 33), (40, 25), (9, 70)])
+@pytest.mark.parametrize("contrast", [0.02, 1.0])
+def test_the_walk_solves_the_walkers_equations(size, contrast):
+    picture, seeds = scene(size, contrast)
+    categories = torch.tensor([0, 3])
+    found, expected = walk(picture, seeds, categories), solved(picture, seeds, categories)
+    assert torch.allclose(found.double(), expected, atol=1e-5)
+    assert (found >= 0).all() and (found.sum(0) <= 1 + 1e-5).all()
+    assert (found[0][seeds == 0] == 1).all() and (found[1][seeds == 0] == 0).all()
+
+
+@pytest.mark.parametrize("sides", [(4,), (3, 5), (7,)])
+def test_how_the_picture_is_divided_does_not_matter(sides, monkeypatch):
+    picture, seeds = scene((61, 97))
+    whole = walk(picture, seeds, torch.tensor([0, 3]))
+    monkeypatch.setattr(module, "SIDES", sides)
+    assert torch.allclose(walk(picture, seeds, torch.tensor([0, 3])), whole, atol=2e-5)
+
+
+def test_a_picture_on_its_side_is_walked_on_alike():
+    picture, seeds = scene((30, 84))
+    found = walk(picture, seeds, torch.tensor([0, 3]))
+    assert torch.allclose(walk(picture.mT, seeds.mT, torch.tensor([0, 3])), found.mT, atol=2e-5)
+
+
+def test_far_from_all_seeds_most_walkers_stop():
+    seeds = torch.full((4, 400), IGNORE, dtype=torch.uint8)
+    seeds[:, 0] = 3
+    found = walk(torch.zeros(3, 4, 400), seeds, torch.tensor([3]))[0]
+    near, far = found[:, 20].mean(), found[:, 300].mean()
+    assert near > 0.5 > 0.05 > far > 0
+    assert (found.diff(dim=1) < 0).all()  # the farther, the fewer
+
+
+def test_a_slanted_line_is_one_part(monkeypatch):
+    """A line one pixel wide, from corner to corner, takes its label from its first pixel to its last."""
+    line = torch.eye(24)
+    picture, seeds = line.expand(3, -1, -1), torch.full((24, 24), IGNORE, dtype=torch.uint8)
+    seeds[0, 0], seeds[3, 12], seeds[12, 3] = 1, 0, 0
+    there = line == 1
+    assert (walk(picture, seeds, torch.tensor([0, 1]))[1][there] > 0.5).all()
+    monkeypatch.setattr(module, "SLANT", 0.0)
+    assert (walk(picture, seeds, torch.tensor([0, 1]))[1][there] > 0.5).sum() == 1
