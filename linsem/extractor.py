@@ -145,7 +145,7 @@ def finite(logits: torch.Tensor) -> torch.Tensor:
     """
     sums = logits.flatten(1).sum(1)
     if not bool(torch.isfinite(sums).all()):
-        raise ExtractorError(f"features of image {int((~torch.isfinite(sums)).float().argmax())}: not finite")
+        raise ExtractorError(f"features of image {1 + int((~torch.isfinite(sums)).float().argmax())}: not finite")
     return logits
 
 

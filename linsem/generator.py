@@ -76,6 +76,18 @@ def check_generator(generator: object) -> None:
         raise InputError(f"generator: expected all of `linsem.Generator`, but {name} lacks {', '.join(lacking)}")
     if not isinstance(generator.id, str):
         raise InputError(f"generator: expected a text as its id, got {shown(generator.id)}")
+    for name in ("z_dim", "w_dim", "num_ws"):
+        whole_number(f"{generator.id!r}: {name}", getattr(generator, name), 1)
+    sides = generator.size if isinstance(generator.size, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise InputError(f"{generator.id!r}: expected its size as (H, W), got {shown(generator.size)}")
+    wrong = [each for each in generator.layers if not all(hasattr(each, name) for name in Layer.__annotations__)]
+    if wrong or not generator.layers:
+        got = shown(wrong[0]) if wrong else "none"
+        raise InputError(f"{generator.id!r}: expected a `linsem.Layer` for each feature map in `layers`, got {got}")
+    beyond = next((each for each in generator.layers if not 0 <= each.last_w < generator.num_ws), None)
+    if beyond is not None:
+        raise InputError(f"{generator.id!r}: expected last_w in 0..{generator.num_ws - 1}, got {beyond}")
 
 
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
@@ -96,8 +108,11 @@ def mapped(generator: Generator, seeds: Sequence[int], psi: float) -> torch.Tens
     ws = generator.map(z, psi)
     if not isinstance(ws, torch.Tensor) or ws.ndim == 0 or len(ws) != len(z):
         raise InputError(f"{generator.id!r}: expected ws of {len(z)} images from `map`, got {_described(ws)}")
-    if ws.ndim != 3:
-        raise InputError(f"{generator.id!r}: expected ws (N, num_ws, w_dim) from `map`, got {tuple(ws.shape)}")
+    expected = (len(z), generator.num_ws, generator.w_dim)
+    if tuple(ws.shape) != expected:
+        raise InputError(
+            f"{generator.id!r}: expected ws (N, num_ws, w_dim) = {expected} from `map`, got {tuple(ws.shape)}"
+        )
     return ws.float()  # as all ws are handed on, so that `synthesize` is never given others
 
 
@@ -161,6 +176,8 @@ def checked_pass(
         expected = (len(ws), 3, *generator.size)
         if not isinstance(picture, torch.Tensor) or tuple(picture.shape) != expected:
             raise InputError(f"{generator.id!r}: expected an image of {expected}, got {_described(picture)}")
+        if not picture.is_floating_point():
+            raise InputError(f"{generator.id!r}: expected an image of real numbers in [-1, 1], got {picture.dtype}")
         picture = picture.float()
     return picture, [x.float() for x in features]
 
@@ -193,7 +210,10 @@ def check_finite(maps: Sequence[torch.Tensor], seeds: Sequence[int], name: str, 
     total = sum(x.flatten(1).sum(1, dtype=torch.float64) for x in maps)
     wrong = (~torch.isfinite(total)).nonzero()[:, 0].tolist()
     if wrong:
-        raise InputError(f"{name!r}: seed {seeds[wrong[0]]}: its {what} hold numbers that are not finite")
+        raise InputError(
+            f"{name!r}: seed {seeds[wrong[0]]}: its {what} hold numbers that are not finite; if the network gives them "
+            "rarely, choose seeds without that one (for edits and samples, a bank of one's own)"
+        )
 
 
 def _described(value: object) -> str:

@@ -125,6 +125,8 @@ def _is_whole(value: object) -> bool:
 
 def _check_arrays(project: Project) -> None:
     latents = [x.ws for x in (*project.images, *project.edits) if x.ws is not None]
+    if not all(isinstance(each, np.ndarray) for each in latents):
+        raise ProjectError("project: expected latents as numpy arrays, `ws.cpu().numpy()` of a tensor")
     labels = [x.labels for x in (*project.images, *project.edits) if x.labels is not None]
     for ws in latents:
         if ws.ndim != 2 or ws.dtype != np.float32 or not 1 <= ws.size <= MAX_LATENT or not np.isfinite(ws).all():

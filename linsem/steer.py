@@ -233,7 +233,7 @@ class _Loop:
             )
         loss = self._loss(part, logits, image)
         if gradient and bool(torch.isfinite(loss).all()):
-            loss.sum().backward()
+            loss.sum().backward(inputs=[self.latent])  # a network of one's own may not be frozen
         logits, maps = logits.detach(), self.terms.of(part)
         labels = labels_of(logits)
         obeys = ((labels == maps.target) * maps.weight).sum(dim=(1, 2))

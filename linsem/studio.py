@@ -76,9 +76,11 @@ class Studio:
         if not model:
             return self.default_model()
         offered = [str(row["id"]) for row in self.models()]
-        if model not in offered and zoo.split_label(model)[0] not in offered:
+        name, label = zoo.split_label(model)
+        known = model if label is None else f"{name}~{label}"  # "x~01" is no other name than "x~1"
+        if known not in offered and name not in offered:
             raise ModelError(f"model: expected one of {', '.join(offered[:12])}, got {str(model)[:80]!r}")
-        return model
+        return known
 
     def categories(self, model: str) -> tuple[Category, ...]:
         """The generator's own categories."""

@@ -78,7 +78,7 @@ def test_one_number_that_is_not_finite_gives_no_labels(toy, dense):
     assert extractor.predict(features).shape == (4, 24, 24)
     features[0][2, 0, 0, 0] = torch.nan
     for read in (extractor.predict, extractor.uncertainty):
-        with pytest.raises(ExtractorError, match="image 2: not finite"):
+        with pytest.raises(ExtractorError, match="image 3: not finite"):
             read(features)
 
 

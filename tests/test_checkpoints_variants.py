@@ -178,7 +178,7 @@ def test_a_harmless_value_beside_the_network_does_not_matter(name, protocol):
 
     state = nets.random_state(nets.STYLEGAN2)
     assert parse_checkpoint(written(BESIDE[name])).state["mapping.w_avg"].equal(state["mapping.w_avg"])
-    with pytest.raises(CheckpointError, match="which no known checkpoint needs; nothing was run"):
+    with pytest.raises(CheckpointError, match=r"no known checkpoint needs; nothing was run.* save its state_dict\(\)"):
         parse_checkpoint(written(os.system))
 
 

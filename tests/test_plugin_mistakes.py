@@ -11,6 +11,7 @@ import linsem
 from linsem.errors import InputError
 from linsem.examples import AnnotationError
 from linsem.extractor import ExtractorError
+from linsem.generator import check_generator
 from linsem.steer import SteerError
 from tests.test_plugin import Sunset, annotations, truth, ws_of
 
@@ -196,8 +197,65 @@ def test_a_map_that_gives_one_w_without_its_axis_is_refused(extractor):
         def map(self, z, psi=1.0):
             return super().map(z, psi)[:, 0]
 
-    with pytest.raises(InputError, match=r"'sunset': expected ws \(N, num_ws, w_dim\) from `map`, got \(\d+, \d+\)"):
+    said = r"'sunset': expected ws \(N, num_ws, w_dim\) = \(5, 1, 7\) from `map`, got \(5, 7\)"
+    with pytest.raises(InputError, match=said):
         linsem.make_bank(Flat(), extractor, range(5))
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_ws", 2), ("w_dim", 9)])
+@pytest.mark.parametrize("door", ["suggest", "sample", "export"])
+def test_a_map_that_gives_other_latents_than_declared_is_refused(name, value, door, extractor, tmp_path):
+    net = Sunset()
+    setattr(net, name, value)
+    with pytest.raises(InputError, match=r"expected ws \(N, num_ws, w_dim\) = .* from `map`, got \(\d+, 1, 7\)"):
+        doors(net, extractor, tmp_path, of=Sunset())[door]()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("door", ["sparse fit", "supervised", "edit", "export"])
+def test_an_image_of_whole_numbers_is_refused(door, extractor, tmp_path):
+    bytes_ = changed(lambda rgb, maps: (None if rgb is None else (127.5 * (rgb + 1)).byte(), maps))
+    with pytest.raises(ValueError, match=r"'sunset': expected an image of real numbers in \[-1, 1\], got torch.uint8"):
+        doors(bytes_, extractor, tmp_path)[door]()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("size", 37, r"its size as \(H, W\), got 37"),
+        ("size", (37, 37, 3), r"its size as \(H, W\), got"),
+        ("z_dim", "7", "z_dim: expected a whole number of at least 1, got '7'"),
+        ("num_ws", 0, "num_ws: expected a whole number of at least 1, got 0"),
+        ("layers", ((11, 7, 7, 0),), r"expected a `linsem.Layer` for each feature map in `layers`, got \(11"),
+        ("layers", (), "in `layers`, got none"),
+        ("layers", (linsem.Layer(11, 7, 7, last_w=1),), r"expected last_w in 0\.\.0, got Layer"),
+    ],
+)
+def test_what_the_class_says_of_itself_is_checked_before_anything_is_made(name, value, said, extractor):
+    net = Sunset()
+    check_generator(net)
+    setattr(net, name, value)
+    with pytest.raises(InputError, match=f"'sunset': .*{said}"):
+        check_generator(net)
+    with pytest.raises(InputError, match=said):
+        linsem.make_bank(net, extractor, range(5))
+
+
+def test_an_edit_leaves_no_gradients_in_a_network_that_is_not_frozen(extractor):
+    class Warm(Sunset, torch.nn.Module):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            Sunset.__init__(self)
+            self.gain = torch.nn.Parameter(torch.ones(()))
+
+        def synthesize(self, ws, **asked):
+            rgb, maps = super().synthesize(ws, **asked)
+            return rgb, [self.gain * x for x in maps]
+
+    net = Warm()
+    ws = ws_of(net, 0, 1)
+    found = linsem.edit(net, extractor, ws[0], truth(Sunset(), ws)[1], steps=3)
+    assert found.report["agreement_after"] > found.report["agreement_before"] and net.gain.grad is None
 
 
 def test_a_device_may_be_named(extractor):

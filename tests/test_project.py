@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from linsem import archive, project
@@ -145,6 +146,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(whole, tmp_path,
         ({"images": (ProjectImage(2**32, None, np.zeros((4, 4), np.uint8)),)}, "expected a seed"),
         ({"images": (ProjectImage(1, np.zeros((2, 3)), np.zeros((4, 4), np.uint8)),)}, "finite float32"),
         ({"images": (ProjectImage(1, np.full((5, 24), np.nan, np.float32), np.zeros((32, 24), np.uint8)),)}, "finite"),
+        ({"images": (ProjectImage(1, torch.zeros(5, 24), np.zeros((4, 4), np.uint8)),)}, "latents as numpy arrays"),
         ({"images": (ProjectImage(1, None, np.zeros((4, 4))),)}, "labels .* uint8"),
         ({"images": (ProjectImage(1, None, np.zeros((4096, 4096), np.uint8)),)}, "at most 16 megapixels"),
         ({"images": (ProjectImage(1, None, np.zeros((4, 4), np.uint8)),)}, "of one size"),

@@ -293,6 +293,7 @@ def test_labels_of_two_files_of_one_name_are_labels_of_both(tmp_path, monkeypatc
     assert draw(load_generator("net.pkl (b)~2")).equal(draw(same)) and not draw(same).equal(draw(other))
     studio = Studio(Settings(device="cpu"))
     assert draw(studio.generator("net.pkl (b)~2")).equal(draw(same))
+    assert studio.check_model("net.pkl (b)~02") == studio.check_model("net.pkl (b)~2") == "net.pkl (b)~2"
 
 
 def test_a_second_file_for_a_row_says_why_it_is_not_offered(tmp_path, monkeypatch):

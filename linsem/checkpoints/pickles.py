@@ -117,7 +117,8 @@ class _Reader:
             raise CheckpointError("damaged pickle: a global whose name is not text")
         if (module, name) not in self.names:
             raise CheckpointError(
-                f"the file wants to load {module[:80]}.{name[:80]}, which no known checkpoint needs; nothing was run"
+                f"the file wants to load {module[:80]}.{name[:80]}, which no known checkpoint needs; nothing was run. "
+                "Of a network that was saved whole, save its state_dict() instead"
             )
         self.push(Name(module, name))
 
