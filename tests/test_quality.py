@@ -15,6 +15,7 @@ import torch
 from linsem import pixels
 from linsem.lab import dataset, drawings, quality
 from linsem.lab.distribution import frechet_distance, precision_recall
+from linsem.lab.judge import scores_of
 from linsem.lab.parts import parts, pieces
 from linsem.palette import parse_categories
 from linsem.teacher import Teacher, TeacherConfig, UNet
@@ -35,6 +36,14 @@ def test_frechet_distance_of_known_gaussians() -> None:
     mixing = torch.tensor([[2.0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
     there, back = frechet_distance(first @ mixing, first), frechet_distance(first, first @ mixing)
     assert there == pytest.approx(back, rel=1e-6) and there > 0.5
+
+
+def test_frechet_distance_of_single_numbers_is_that_of_means_and_deviations() -> None:
+    first = _normal(50, 0)[:, :1]
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(first, 3 * first + 5) == pytest.approx(
+        ((2 * first.mean() + 5) ** 2 + (2 * first.std()) ** 2).item(), rel=1e-5
+    )
 
 
 def test_precision_and_recall_tell_too_few_from_wrong() -> None:
@@ -168,6 +177,22 @@ def test_drawings_by_heart_beat_noise(folder: Path, teacher: Teacher) -> None:
     assert (good.frechet_floor, good.frechet_blur, good.teacher_miou) == (
         bad.frechet_floor, bad.frechet_blur, bad.teacher_miou
     )  # fmt: skip
+
+
+def test_figures_are_of_the_images_that_they_name(folder: Path, teacher: Teacher) -> None:
+    """The Fréchet distance is at psi 1, and the second mIoU on degraded drawings."""
+    generator = _Recall(noise=True)
+    found = quality.measure(generator, teacher, folder, SIZES)
+    rgb, _ = dataset.cached(folder, drawings.HELD_OUT, 2 * SIZES.images, SIZE, labels=False)
+    real = quality.features(teacher, quality._drawn(rgb[: SIZES.images]))
+    distances = [
+        frechet_distance(quality.features(teacher, quality.generated_images(generator, SIZES.images, psi)), real)
+        for psi in (1.0, 0.7)
+    ]
+    assert found.frechet == pytest.approx(distances[0]) and found.frechet != pytest.approx(distances[1])
+    scores = scores_of(teacher, *dataset.cached(folder, drawings.HELD_OUT, SIZES.labelled, SIZE, labels=True))
+    assert (found.teacher_miou, found.teacher_miou_degraded) == (scores["miou"], scores["miou_degraded"])
+    assert found.teacher_miou != found.teacher_miou_degraded
 
 
 def test_command_prints_one_json_line_last(

@@ -13,8 +13,8 @@ def frechet_distance(first: torch.Tensor, second: torch.Tensor) -> float:
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2), in float64, by eigenvalues.
     """
     first, second = _checked(first, second, least=2)
-    root = _root(first.T.cov())
-    between = torch.linalg.eigvalsh(root @ second.T.cov() @ root).clamp(min=0).sqrt().sum()
+    root, other = _root(_cov(first)), _cov(second)
+    between = torch.linalg.eigvalsh(root @ other @ root).clamp(min=0).sqrt().sum()
     spread = first.var(dim=0).sum() + second.var(dim=0).sum()
     return max(0.0, ((first.mean(0) - second.mean(0)).square().sum() + spread - 2 * between).item())
 
@@ -34,6 +34,11 @@ def _within(queries: torch.Tensor, members: torch.Tensor, k: int) -> float:
     radii = torch.cat([torch.cdist(part, members).kthvalue(k + 1, dim=1).values for part in members.split(_CHUNK)])
     inside = [(torch.cdist(part, members) <= radii).any(dim=1) for part in queries.split(_CHUNK)]
     return torch.cat(inside).double().mean().item()
+
+
+def _cov(features: torch.Tensor) -> torch.Tensor:
+    """The covariance (D, D) of (N, D), also of single numbers, for which torch gives one without dimensions."""
+    return torch.atleast_2d(features.T.cov())
 
 
 def _root(matrix: torch.Tensor) -> torch.Tensor:
