@@ -151,6 +151,7 @@ def test_the_judge_tells_what_is_predicted_from_the_largest_logits(setting):
     known = setting.generator.known_extractor()
     plain, fussy = (judge(setting, {"it": replace(known, least=least)})["it"] for least in ((), (0, 0, 0, 1.0)))
     assert fussy.by_class == pytest.approx(plain.by_class, nan_ok=True) and fussy.miou == plain.miou
+    assert fussy.dataset_miou == plain.dataset_miou
     assert fussy.predicted[3] == 0 < plain.predicted[3] and fussy.predicted_miou < plain.predicted_miou
 
 
@@ -198,7 +199,29 @@ def test_the_reference_steps_once_in_n_passes_and_has_no_bias(monkeypatch):
     assert moves == [1e-3] * 2 + [1e-4] * 4
     assert torch.equal(steps[-1].extractor.weights["bias"], torch.zeros(4))
     assert steps[-1].loss < steps[0].loss
-    assert (reference_fewshot.EPOCHS, len(reference_fewshot.SEEDS)) == (50, 5)
+
+
+def test_the_constants_of_the_reference_are_the_paper_s():
+    protocol = (reference_fewshot.EPOCHS, reference_fewshot.PASSES, reference_fewshot.LR, reference_fewshot.DECAY_AT)
+    assert protocol == (50, 128, 1e-3, 20)
+    assert reference_fewshot.SEEDS == (19961116, 1997816, 1116, 816, 19980903)
+    for fit in (reference_fewshot.fit_reference, reference_fewshot.iter_reference):
+        assert fit.__kwdefaults__ == {"seed": 19961116, "epochs": 50, "always_regenerate": True, "lr": 1e-3}
+
+
+def corners(maps):
+    return maps[..., [0, -1], :][..., [0, -1]]
+
+
+def test_the_reference_upsamples_each_layer_from_corner_to_corner():
+    toy = ToyGenerator(16)
+    heads = reference_fewshot._initial(toy, 4, 0)
+    _, features = toy.synthesize(toy.map(seed_z(toy, [0, 1])))
+    logits = reference_fewshot._forward(heads, features, (31, 16))
+    each = [torch.einsum("kc,nchw->nkhw", head, x) for head, x in zip(heads, features, strict=True)]
+    torch.testing.assert_close(corners(logits), sum(corners(x) for x in each))
+    read = reference_fewshot._extractor(toy, CATEGORIES, heads).logits(features, (31, 16))
+    torch.testing.assert_close(read, logits.detach())
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -231,6 +254,35 @@ def test_steps_from_a_border_are_counted_to_both_sides():
     wanted = torch.cat([torch.arange(19, -1, -1), torch.arange(20)]).clamp_max(evidence_uncertainty.NEAR)
     assert (away == wanted).all()
     assert (evidence_uncertainty.from_border(labels * 0) == evidence_uncertainty.NEAR).all()
+
+
+def judged_by_hand(setting, extractor):
+    """Of every pixel of the judged images: the probability of its label, the uncertainty, and whether it is wrong."""
+    seeds = range(evidence_setting.JUDGED_SEED, evidence_setting.JUDGED_SEED + setting.images)
+    image, features = setting.generator.synthesize(evidence_setting.latents(setting, seeds))
+    sure, label = extractor.probabilities(features).max(1)
+    wrong = label != setting.teacher(image)
+    return sure.numpy().ravel(), extractor.uncertainty(features).ravel(), wrong.numpy().ravel()
+
+
+def test_the_uncertainty_finds_the_pixels_that_the_teacher_calls_wrong(setting):
+    known = setting.generator.known_extractor()
+    found, border, at_borders, *_ = evidence_uncertainty._measure(setting, known)
+    _, unsure, wrong = judged_by_hand(setting, known)
+    assert 0 < wrong.mean() < 0.5
+    assert found == pytest.approx(evidence_uncertainty.auroc(unsure, wrong), abs=1e-3)
+    assert found > border > at_borders > 0.7  # most wrong pixels lie at borders, but not any pixel there is wrong
+
+
+def test_the_calibration_error_is_the_sum_over_the_bins_of_their_shares_of_the_pixels(setting):
+    blurred = replace(setting.generator.known_extractor(), temperature=4.0)
+    *_, error, right, counts = evidence_uncertainty._measure(setting, blurred)
+    sure, _, wrong = judged_by_hand(setting, blurred)
+    bins = [(sure >= i / 10) & (sure < (i + 1) / 10) for i in range(10)]
+    assert counts == pytest.approx([b.sum() for b in bins], abs=1) and (counts > 100).sum() > 2
+    assert right == pytest.approx([(b & ~wrong).sum() for b in bins], abs=1)
+    gaps = [b.mean() * abs((~wrong[b]).mean() - sure[b].mean()) for b in bins if b.any()]
+    assert error == pytest.approx(sum(gaps), abs=1e-3) and error > 0.05
 
 
 def test_the_choices_of_layers_name_existing_ones():
@@ -282,6 +334,12 @@ def test_a_tally_shares_what_was_made_once_over_all_layouts_and_counts_some_apar
     every = {"layouts": 3, "miou": 0.4, "seconds": 1.0, "diversity": 1.0, "realism": pytest.approx(2 / 3, abs=1e-3)}
     assert tally.row(real) == every
     assert tally.row(real, 2) == {"layouts": 2, "miou": 0.3, "seconds": "", "diversity": 0.5, "realism": 1.0}
+
+
+def test_diversity_is_the_mean_difference_of_pairs_in_0_to_255():
+    black, white, brighter = (torch.full((3, 4, 4), value) for value in (-1.0, 1.0, 3.0))
+    assert evidence_sample.diversity(torch.stack([black, white])) == 255
+    assert evidence_sample.diversity(torch.stack([white, black, brighter])) == pytest.approx(255 * 2 / 3)
 
 
 @pytest.fixture
@@ -388,6 +446,17 @@ def test_a_fit_can_reach_only_the_share_of_the_categories_that_its_images_show()
     shares = evidence_fewshot._shares({"full": full, "ours": ours}, seen)
     assert shares["ours"] == pytest.approx((0.7, 11 / 14))
     assert shares["not run"][0] == pytest.approx(0.4)
+
+
+def test_the_spread_of_a_fit_is_the_largest_deviation_from_the_mean(setting):
+    found = dict(zip(reference_fewshot.SEEDS[:3], (0.2, 0.3, 0.7), strict=True))
+    fits = {f"ours {n} {seed}": m for n in (1, 2) for seed, m in found.items()}
+    scores = {name: Score(m, m, (), (m,)) for name, m in {"full": 0.8, "full, psi": 0.8, **fits}.items()}
+    shares, seconds = dict.fromkeys(fits, (1.0, 0.5)), dict.fromkeys(fits, 1.0)
+    table = evidence_fewshot._table(setting, scores, shares, seconds, "Toys", ({}, []))
+    assert table.values["ours"] == {"1": 0.4, "2": 0.4} and table.values["spread"] == {"1": 0.3, "2": 0.3}
+    assert [row["spread"] for row in table.rows] == [0.3, 0.3, "", ""]
+    assert table.plots["few-shot"].spread["ours"] == [(0.2, 0.7)] * 2
 
 
 def test_a_kept_row_follows_the_lse_that_is_trained_now():
