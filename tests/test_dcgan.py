@@ -24,6 +24,7 @@ from linsem.pixels import IGNORE
 from linsem.project import load_project
 from linsem.ui import about
 from linsem.zoo import ModelError, available_models, is_available, load_generator
+from tests.toys import ToyGenerator
 
 TOY = DCGANConfig(channels=(8, 6, 5), z_dim=7)
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
@@ -322,6 +323,18 @@ def test_the_example_project_holds_the_hand_labels():
     assert project.extractor is not None
     with zipfile.ZipFile(EXAMPLES / "digiface-64.linsem.zip") as file:
         assert not any(name.endswith((".pkl", ".pt")) for name in file.namelist())
+
+
+def test_an_image_is_judged_by_what_the_others_show():
+    """A category that a single image shows is found in none."""
+    toy = ToyGenerator(24)
+    labels = dict(enumerate(toy.truth(toy.map(linsem.seed_z(toy, range(3))))))
+    every = digiface.leave_one_out(toy, labels)
+    assert list(every) == [*(c.name for c in toy.categories), "mean", "accuracy"] and every["small"] > 0.8
+    for seed in (1, 2):
+        labels[seed] = np.where(labels[seed] == 3, IGNORE, labels[seed])
+    once = digiface.leave_one_out(toy, labels)
+    assert once["small"] == 0 and once["large"] > 0.8
 
 
 # --- the real one ----------------------------------------------------------------------------------------------------
