@@ -32,6 +32,7 @@ THICK = 16  # pixels: the greatest depth that is measured
 HARDLY = 0.25  # relative to the most frequent category in an area: one with fewer stroke pixels has strayed there
 OTHER = 0.01  # squared difference, in 0..1, from that category's colour above which a stroke is no stray
 PIXELS, PIXELS_OF_ONE = 8_000, 4_000  # of all that strokes spread to, used for a fit: the annotator waits for it
+RANK = 32  # directions per layer in such a fit: half of what dense labels use, and as good for strokes
 ALIKE = 0.002  # squared difference, in 0..1, below which neighbouring pixels belong to one area
 
 

@@ -29,7 +29,7 @@ from linsem.once import Once
 from linsem.palette import Category
 from linsem.pixels import resize_labels
 from linsem.settings import Settings
-from linsem.spread import PIXELS, PIXELS_OF_ONE, Spreads, guess, to_spread
+from linsem.spread import PIXELS, PIXELS_OF_ONE, RANK, Spreads, guess, to_spread
 from linsem.suggest import least_like, suggest_next
 from linsem.zoo import ModelError
 
@@ -163,8 +163,8 @@ class Studio:
 
         Labels are resized to the image if needed. A category without a pixel is never predicted. With `spread` (None:
         on images of which less than half is labelled), strokes are first spread over areas of one colour
-        (`linsem.spread`). With True, as after each stroke on the page, the fit also uses fewer pixels, to keep the wait
-        short.
+        (`linsem.spread`). With True, as after each stroke on the page, the fit also uses fewer pixels and directions,
+        to keep the wait short.
         """
         looks = self._looks_of(model)
         spread = False if spread is None and not self.settings.spread else spread
@@ -187,7 +187,7 @@ class Studio:
             rows_of=looks.rows,
             missing="keep",
             spread=False,
-            pixels=min(PIXELS, PIXELS_OF_ONE * len(maps)) if spread else None,
+            **{"pixels": min(PIXELS, PIXELS_OF_ONE * len(maps)), "rank": RANK} if spread else {},
         )
         return last.extractor.to("cpu")
 
