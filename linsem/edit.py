@@ -36,6 +36,7 @@ QUICK = 128  # pixels: on a CPU, only generators up to this size are sampled for
 WORTH = 20  # steps from which an edit makes an atlas by default
 ALL_OPEN = "the whole image may change: nothing is held"
 NO_WAY = "no way to it was found, so the image stays as it was"
+ROUNDED = 0.5  # of 255: colours that are off by no more are those wished for
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,27 +123,28 @@ def iter_planned(
         weights = replace(weights, color=weights.color or 1.0)
     agreed = agreement(before, wished)
 
-    def unchanged(index: int, note: str) -> EditResult:
-        report = _report(plan, plan.image, before, 0.0, index, clock, note)
-        return EditResult(plan.image, before, plan.ws[0].cpu(), report)
-
     if plan.met:
-        yield unchanged(0, plan.note or "the image already shows what is asked for")
+        note = plan.note or "the image already shows what is asked for"
+        yield EditResult(plan.image, before, plan.ws[0].cpu(), _report(plan, plan.image, before, 0, clock, note))
         return
     if (atlas is True and plan.labelled) or (atlas is None and wants_atlas(plan, steps)):
         atlas = make_atlas(generator, make_bank(generator, plan.extractor, range(SAMPLES)))
     note = plan.note or (ALL_OPEN if plan.region.all() else "")
     for step in _moves(plan, atlas, steps, lr, weights):
         best = int(step.loss.argmin())
-        if not plan.colored and agreement(step.labels[best], wished) < agreed:  # the loss has other terms too
-            yield unchanged(step.index, "; ".join(filter(None, (note, NO_WAY if step.done else ""))))
-            continue
-        image, labels = step.image[best : best + 1], step.labels[best]
-        change = outside_change(image, plan.image, plan.region)
-        stuck = step.done and not plan.labelled and bool((image == plan.image).all())
+        ws, image, labels = step.ws[best], step.image[best : best + 1], step.labels[best]
+        if not plan.colored and agreement(labels, wished) < agreed:  # the loss has other terms too
+            ws, image, labels = plan.ws[0], plan.image, before
+        stuck = step.done and torch.equal(ws, plan.ws[0]) and not _reached(plan)
         told = "; ".join(filter(None, (note, NO_WAY if stuck else "")))
-        report = _report(plan, image, labels, change, step.index, clock, told)
-        yield EditResult(image, labels, step.ws[best].cpu(), report)
+        yield EditResult(image, labels, ws.cpu(), _report(plan, image, labels, step.index, clock, told))
+
+
+def _reached(plan: EditPlan) -> bool:
+    """Whether the image is what was wished for before any move: there is no way to be found then."""
+    wish = plan.wish
+    colors = not plan.colored or color_off(plan.image, wish.color, wish.color_weight) <= ROUNDED
+    return colors and agreement(plan.labels, wish.target) == 1
 
 
 def wants_atlas(plan: EditPlan, steps: int) -> bool:
@@ -190,7 +192,7 @@ def _moves(
 
 
 def _report(
-    plan: EditPlan, image: torch.Tensor, labels: np.ndarray, change: float, steps: int, clock: float, note: str
+    plan: EditPlan, image: torch.Tensor, labels: np.ndarray, steps: int, clock: float, note: str
 ) -> dict[str, float | int | bool | str]:
     wish = plan.wish
     off = {"color_off": round(color_off(image, wish.color, wish.color_weight), 2)} if plan.colored else {}
@@ -198,7 +200,7 @@ def _report(
         "agreement_before": round(agreement(plan.labels, wish.target), 4),
         "agreement_after": round(agreement(labels, wish.target), 4),
         **off,
-        "outside_change": round(change, 3),
+        "outside_change": round(outside_change(image, plan.image, plan.region), 3),
         "steps": steps,
         "seconds": round(time.monotonic() - clock, 3),
         "note": note,

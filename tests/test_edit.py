@@ -15,7 +15,7 @@ from linsem.extractor import ExtractorError
 from linsem.fewshot import fit_few_shot
 from linsem.generator import seed_z
 from linsem.palette import Category
-from linsem.pixels import IGNORE
+from linsem.pixels import IGNORE, to_rgb
 from linsem.steer import steer
 from linsem.wish import Wish
 from tests.toys import CATEGORIES, ToyGenerator, labelled
@@ -140,6 +140,32 @@ def test_a_colour_to_which_no_way_is_found_is_told_as_labels_are(toy, extractor)
     given = {"color": color, "color_mask": color[..., 0] > 0, "steps": 3}
     stuck, moved = (editing.edit(toy, extractor, ws[0], free, lr=lr, **given) for lr in (0.0, editing.LR))
     assert editing.NO_WAY in stuck.report["note"] and editing.NO_WAY not in moved.report["note"]
+
+
+@pytest.mark.parametrize(("scale", "lr", "colored"), [(1, 0.0, False), (1, 0.0, True), (1e6, editing.LR, False)])
+def test_a_run_that_leaves_the_image_as_it_was_says_so(toy, extractor, scale, lr, colored):
+    """For want of moves, or where the latent lies so far out that none of them helps; on the last step alone."""
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    color = np.full((*toy.size, 3), 200, np.uint8)
+    given = {"steps": 3, **({"color": color, "color_mask": color[..., 0] > 0} if colored else {})}
+    *before, stuck = editing.iter_edit(toy, extractor, scale * ws[0], target, lr=lr, **given)
+    assert torch.equal(stuck.ws, scale * ws[0]) and editing.NO_WAY in stuck.report["note"]
+    assert len(before) == 3 and not any(editing.NO_WAY in each.report["note"] for each in before)
+    moved = editing.edit(toy, extractor, ws[0], target, **given)
+    assert not torch.equal(moved.ws, ws[0]) and editing.NO_WAY not in moved.report["note"]
+
+
+def test_where_nothing_is_left_to_reach_no_way_is_missed(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    labels, shown = toy.truth(ws)[0], to_rgb(toy.synthesize(ws)[0])[0]
+    for off, told in ((0, False), (2, True)):
+        color = np.where(shown < 128, shown + off, shown - off).astype(np.uint8)
+        given = {"color": color, "color_mask": labels == 1}
+        still = editing.edit(toy, extractor, ws[0], labels, lr=0.0, steps=2, **given)
+        assert still.report["steps"] == 2 and (editing.NO_WAY in still.report["note"]) == told
+    still = editing.edit(toy, extractor, ws[0], labels, lr=0.0, steps=2, enough=2.0)
+    assert still.report["steps"] == 2 and editing.NO_WAY not in still.report["note"]
 
 
 def test_a_colour_beside_labels_that_are_met_opens_what_it_is_painted_on_alone(toy, extractor):
