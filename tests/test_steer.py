@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from linsem import steer as loop
 from linsem.generator import seed_z
@@ -96,6 +97,71 @@ def test_preservation_holds_what_is_outside(toy, extractor):
         after, _ = toy.synthesize(steps[-1].ws)
         change[preserve] = float((after - before).abs().mean(1)[0][torch.from_numpy(~inside)].mean())
     assert change[5.0] < 0.7 * change[0.0]
+
+
+@torch.no_grad()
+def terms(toy, extractor, latent, anchor, spread, wish, power):
+    """The terms of the objective as `linsem.steer` writes it down, each (N,); `spread` maps latents to ws."""
+    image, features = toy.synthesize(spread(latent))
+    logits, origin = extractor.logits(features, toy.size), toy.synthesize(spread(anchor))[0]
+    target, held, weight, keep, painted = (
+        torch.from_numpy(each) for each in (wish.target, wish.held, wish.held_weight, wish.keep, wish.color_weight)
+    )
+    color = torch.from_numpy(wish.color).permute(2, 0, 1) / 127.5 - 1
+    free = target == IGNORE
+
+    def mean(values, weight):
+        return (values * weight).sum((1, 2)) / weight.sum()
+
+    def entropy(labels):
+        wanted = labels.long().expand(len(logits), -1, -1)
+        return F.cross_entropy(logits, wanted, reduction="none", ignore_index=IGNORE)
+
+    return {
+        "agree": mean(entropy(target), (~free).float()),
+        "preserve": mean((image - origin).abs().pow(power).mean(1), keep),
+        "color": mean((image - color).abs().pow(power).mean(1), painted),
+        "hold": mean(entropy(held), weight * (free & (held != IGNORE))),
+        "prior": latent.flatten(1).square().sum(1),
+        "close": (latent - anchor).flatten(1).square().sum(1),
+    }
+
+
+@pytest.mark.parametrize("space", ["z", "z_layers", "ws"])
+def test_the_loss_is_the_sum_of_the_terms_as_written(toy, extractor, space):
+    """Truncated, held to another image than the start, with held labels also where others are wished for."""
+    rng, psi = np.random.default_rng(0), 0.6
+    z = seed_z(toy, [1, 2, 3])
+    layered = torch.stack([z, *(seed_z(toy, [k, k + 1, k + 2]) for k in range(20, 19 + toy.num_ws))], dim=1)
+    latent = {"z": z, "z_layers": layered, "ws": toy.map(z)}[space]
+    spread = {
+        "z": lambda z: toy.map(z, psi),
+        "z_layers": lambda z: torch.stack([toy.map(z[:, k], psi)[:, k] for k in range(toy.num_ws)], dim=1),
+        "ws": lambda ws: ws,
+    }[space]
+    target, held = (toy.truth(toy.map(seed_z(toy, [seed])))[0] for seed in (9, 8))
+    target[:, 12:], held[20:] = IGNORE, IGNORE
+    keep, painted, much = rng.random((3, *toy.size)).astype(np.float32)
+    wish = loop.Wish(target, None, keep, rng.integers(0, 256, (*toy.size, 3), np.uint8), painted, held, much)
+    for anchor in (latent[2:], latent.roll(1, 0)):
+        found = terms(toy, extractor, latent[:2], anchor[:2], spread, wish, power=3.0)
+        share = {name: 0.3 + 0.2 * k for k, name in enumerate(found)}
+        singly = [dict.fromkeys(found, 0.0) | {name: 0.7} for name in found]
+        for given in (*singly, share):
+            weights = loop.Weights(power=3.0, **given)
+            options = {"space": space, "psi": psi, "weights": weights, "anchor": anchor[:2], "steps": 1}
+            wanted = sum(given[name] * each for name, each in found.items())
+            first = next(iter(loop.steer(toy, extractor, latent[:2], wish, **options)))
+            assert first.loss == pytest.approx(wanted.numpy(), rel=1e-4), given
+
+
+def test_a_pixel_weighs_the_more_the_rarer_its_category_is():
+    labels = np.array([0] * 16 + [1] * 4 + [IGNORE] * 5, np.uint8).reshape(5, 5)  # shares of what is known: 0.8, 0.2
+    for power, wanted in ((0.5, 2.0), (1.0, 4.0), (0.0, 1.0)):
+        weight = category_weight(labels, power)
+        assert weight[labels == 0] == pytest.approx(0.8**-power)
+        assert weight[labels == 1] == pytest.approx(wanted * weight[0, 0])
+        assert not weight[labels == IGNORE].any()
 
 
 def test_closeness_and_the_prior_hold_the_latent(toy, extractor):
