@@ -63,6 +63,14 @@ def test_starts_that_match_are_chosen_by_colour_not_by_what_they_lack():
     assert unlike(colors, chosen) > np.quantile(others, 0.8)
 
 
+def test_a_start_is_far_from_all_that_were_chosen_and_not_from_the_last_alone():
+    """Of four that match alike, black comes first, white is farthest from it, and grey from both."""
+    colors = np.array([0, 20, 128, 255], np.uint8)[:, None, None, None].repeat(3, axis=3)
+    layout = np.zeros((1, 1), np.uint8)
+    bank = Bank(tuple(range(4)), layout[None].repeat(4, axis=0), 1.0, None, colors)
+    assert choose_starts(bank, layout, 4) == [0, 3, 2, 1]
+
+
 def test_what_is_free_does_not_count(toy, bank):
     layout = toy.truth(toy.map(seed_z(toy, [1007])))[0]
     half, other = layout.copy(), bank.labels.copy()

@@ -7,6 +7,7 @@ import json
 import sys
 import types
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,13 +66,13 @@ def test_the_score_is_the_mean_confidence(toy, tmp_path):
     sure, unsure = toy.known_extractor(), toy.known_extractor()
     unsure.weights["layer0.weight"].mul_(0.1)
     scores = {}
-    for name, extractor in (("sure", sure), ("unsure", unsure)):
+    for name, extractor in (("sure", sure), ("softened", replace(sure, temperature=4.0)), ("unsure", unsure)):
         path = export(toy, extractor, count=3, out_path=tmp_path / f"{name}.zip").path
         scores[name] = [row["score"] for row in read(path)[1]]
         ws = toy.map(seed_z(toy, range(3)), psi=0.7)
         mean = extractor.uncertainty(toy.synthesize(ws)[1]).mean(axis=(1, 2))
         assert scores[name] == pytest.approx(1 - mean, abs=1e-3)
-    assert min(scores["sure"]) > max(scores["unsure"])
+    assert min(scores["sure"]) > max(scores["softened"]) > min(scores["softened"]) > max(scores["unsure"])
 
 
 def test_steps_count_up_and_only_the_last_has_the_file(toy, tmp_path):

@@ -71,8 +71,10 @@ def test_of_the_samples_without_a_category_those_most_like_the_image_elsewhere_c
     assert lacking(maps, labels, 3, all_over).tolist() == [1, 3, 2]  # and not the image itself, which shows it
     assert lacking(maps[:1], labels, 3, all_over).tolist() == []
     assert 0 in lacking(maps, labels, 3, upper)  # there it lacks it
-    inside = np.where(grown(labels == 3), 1, bare).astype(np.uint8)  # what is in its place does not count
-    assert lacking(np.stack([maps[3], inside]), labels, 3, all_over).tolist() == [1, 0]
+    inside, elsewhere = np.where(grown(labels == 3), 1, bare).astype(np.uint8), bare.copy()
+    elsewhere[0, :4] = 0  # in fewer pixels, but what is in its place does not count
+    assert (inside != bare).sum() > (elsewhere != bare).sum() > 0
+    assert lacking(np.stack([elsewhere, inside]), labels, 3, all_over).tolist() == [1, 0]
 
 
 def test_what_is_neither_usual_nor_in_the_image_does_not_come_to_light():

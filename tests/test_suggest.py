@@ -156,6 +156,14 @@ def test_a_pixel_counts_by_how_few_are_like_it():
         assert part.max() < 1.5 * part.min() and 0.6 / share < part.mean() < 1.5 / share
 
 
+def test_no_pixel_is_like_itself_in_the_count():
+    """Ten pixels: of two alike, each has one among nine others that resembles it."""
+    places = torch.tensor([[FACE] * 5, [HAT] * 3 + [BEARD] * 2])
+    weight = rarity(100 * places)
+    for part, others in ((weight[0], 4), (weight[1, :3], 2), (weight[1, 3:], 1)):
+        assert part.tolist() == pytest.approx([9 / others] * len(part), rel=0.01)
+
+
 def test_pixels_that_are_all_the_same_count_the_same():
     places = torch.tensor([[FACE] * 100] * 8)
     weight = rarity(places)

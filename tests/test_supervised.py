@@ -16,7 +16,7 @@ from linsem.metrics import paper_miou
 from linsem.palette import Category
 from linsem.parallel import Processes
 from linsem.seeds import MAX_SEED
-from linsem.supervised import FIRST_SEED, Recipe, fit_supervised, iter_supervised
+from linsem.supervised import FIRST_SEED, HELD_OUT, Recipe, fit_supervised, iter_supervised
 from linsem.training import Training
 from tests.toys import CATEGORIES, ToyGenerator
 
@@ -331,6 +331,28 @@ def test_no_pass_is_larger_than_the_batch(toy, monkeypatch):
     monkeypatch.setattr(generator, "synthesize", lambda ws, **more: sizes.append(len(ws)) or synthesize(ws, **more))
     fit_supervised(generator, teacher, images=6, batch=2, recipes=["LSE"])
     assert max(sizes) == 2
+
+
+def test_the_temperatures_are_set_on_images_that_were_not_trained_on(toy):
+    generator, teacher = toy
+    seen = []
+    fit_supervised(
+        generator, lambda image: seen.append(image) or teacher(image), images=12, batch=4, recipes=["LSE"],
+        categories=CATEGORIES,
+    )  # fmt: skip
+    first, late = torch.cat(seen).flatten(1).split([12, HELD_OUT])
+    assert torch.cdist(late, first).min() > 1 and len(late) == HELD_OUT
+
+
+def test_the_weights_that_mix_layers_learn_ten_times_as_fast(toy):
+    """By the first move of Adam, which is as long as the learning rate."""
+    run = Training(*toy, CATEGORIES, {"n": Recipe("NSE-1")}, 4, 0.5, 0)
+    run.measure([1])
+    before = {name: w.detach().clone() for name, w in run.weights["n"].items()}
+    run.step(0, [1, 2], Processes.alone(toy[0].device))
+    moved = {name: float((w.detach() - before[name]).abs().max()) for name, w in run.weights["n"].items()}
+    rest = [much for name, much in moved.items() if name != "mix"]
+    assert moved["mix"] == pytest.approx(10 * max(rest), rel=0.02) and min(rest) > 0.5 * max(rest)
 
 
 def test_a_run_that_goes_wrong_leaves_the_state_before(toy, tmp_path):
