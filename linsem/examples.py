@@ -17,7 +17,8 @@ from linsem.pixels import IGNORE
 from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, read
 
 NO_LABELS = "no image is labelled yet: paint at least two categories on one image"
-LEAST_WEIGHT = 0.005  # of the total weight, for each category that occurs
+LEAST_WEIGHT = 0.005  # of the total weight, for each category that occurs,
+MANY = 20  # if they are not more than so many; else these together have as much
 
 
 class AnnotationError(InputError):
@@ -193,8 +194,8 @@ def collect(
     """Gather the rows: at most `most` labelled pixels, and some arbitrary ones for what needs no labels.
 
     `balance` is the exponent by which the pixels of a category are weighted down with its share (0: every pixel counts
-    the same, 1: every category does). No upsampled feature map is built, and only one image's features are held at a
-    time.
+    the same, 1: every category does), but no category has less than `LEAST_WEIGHT` of the total. No upsampled feature
+    map is built, and only one image's features are held at a time.
     """
     maps = [np.asarray(a.labels) for a in annotations]
     picks = pick_pixels(maps, len(categories), most, seed)
@@ -246,5 +247,6 @@ def _weights(y: torch.Tensor, stands: torch.Tensor, classes: int, balance: float
     weight = stands * share.pow(-balance)[y]
     weight = weight / weight.sum()
     parts = weight.new_zeros(classes).index_add_(0, y, weight)
-    weight = weight * (LEAST_WEIGHT / parts.clamp_min(1e-12)).clamp_min(1)[y]
+    least = LEAST_WEIGHT * min(1.0, MANY / int((totals > 0).sum()))
+    weight = weight * (least / parts.clamp_min(1e-12)).clamp_min(1)[y]
     return weight / weight.sum()

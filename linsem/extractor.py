@@ -41,8 +41,8 @@ class Extractor:
     Attributes:
         layers: indices into `generator.layers`.
         weights: float32 tensors that require no gradient.
-        temperature: divides the logits before the softmax. It is calibrated on held-out pixels, so that the uncertainty
-            is meaningful, and never changes the predicted category.
+        temperature: divides the logits before the softmax, and never changes the predicted category. It is set on
+            held-out pixels: of a few-shot fit to 1 or more, mostly 1, so that its probabilities are only ever softened.
         least: (K,) minimum areas as shares of the image. A category that `predict` would find on a smaller area is
             reassigned as a speck (`linsem.specks`). Empty: no cleaning; use `dataclasses.replace(extractor, least=())`
             where objects may be far smaller than the labelled ones.

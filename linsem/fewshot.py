@@ -3,9 +3,9 @@
 The extractor is linear and its loss convex (paper, §3.2), so there is no training loop over images. The features are
 gathered once at the labelled pixels (with the values that upsampling would give there), projected onto the basis of
 `linsem.basis`, and an L2-regularised (ridge) softmax regression is solved by L-BFGS, warm-started where possible. The
-strength of the ridge and the temperature of the probabilities are chosen by cross-validation over images. Scribbles and
-dense label maps take the same path, except that strokes are first spread over the areas they touch; all other
-unlabelled pixels (255) are ignored.
+strength of the ridge is chosen by cross-validation over images, which also shows where the probabilities are too sure:
+they are only ever softened. Scribbles and dense label maps take the same path, except that strokes are first spread
+over the areas they touch; all other unlabelled pixels (255) are ignored.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def iter_few_shot(
     spread: bool | None = None,
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit an LSE, yielding a step about every eight solver iterations (four with `start`); the last is calibrated.
+    """Fit an LSE, yielding a step about every eight solver iterations (four with `start`).
 
     Args:
         layers: indices of the layers to read (None: all).
@@ -89,7 +89,9 @@ def iter_few_shot(
             one image it is fixed, since leaving parts of it out chooses no better.
         power: shape of the prior (`linsem.basis`). None: that of `start`, likewise, else 0.5.
         balance: exponent by which the pixels of a category are weighted down with its share (0: every pixel counts the
-            same, 1: every category does).
+            same, 1: every category does), though a category that occurs has about 0.5 % of the total weight at least
+            (of more than 20, all have together what 20 would have). Where less than half of the images is labelled, the
+            shares are estimated on unlabelled pixels, and none is below 0.1 %.
         rank: the most directions kept per layer (`linsem.basis`).
         iterations: the most iterations of L-BFGS; it ends where eight of them gain less than 0.2 % of the loss. With a
             ridge far weaker than those that the fit chooses it is then some percent above the least loss.
@@ -104,8 +106,10 @@ def iter_few_shot(
             images of which less than half is labelled. This takes a pass and some time per image; annotations that
             `linsem.spread.guess` has already spread are used as they are, so its results can be cached between strokes.
 
-    Guesses that the other images contradict are withdrawn (`linsem.doubt`). Pixels are drawn by an image's place in the
-    list, so another order of the images gives a slightly different fit. Raises `AnnotationError` (an InputError).
+    The temperature is the one that suits pixels that were left out, but 1 at least: a fit that is too sure is softened,
+    most are left as they are, and none is sharpened. Guesses that the other images contradict are
+    withdrawn (`linsem.doubt`). Pixels are drawn by an image's place in the list, so another order of the images gives a
+    slightly different fit. Raises `AnnotationError` (an InputError).
     """
     check_generator(generator)
     categories, annotations = as_categories(categories), as_annotations(annotations)

@@ -145,6 +145,23 @@ def test_the_probabilities_are_calibrated_on_pixels_that_were_left_out(toy, dens
     assert calibrated < 0.8 * bare
 
 
+def test_a_fit_is_only_ever_softened_by_what_each_pixel_stands_for(toy, dense, monkeypatch):
+    """Of a few pixels that are picked evenly from large and small categories, as if all were there."""
+    labels = np.concatenate([a.labels.ravel() for a in dense])
+    common = np.bincount(labels, minlength=4) / labels.size
+    for best, set_to in ((0.5, 1.0), (1.5, 1.5)):
+        seen = []
+        monkeypatch.setattr(
+            "linsem.fitting.temperature_of", lambda *given, best=best, to=seen: to.append(given) or best
+        )
+        assert fit_few_shot(toy, dense, CATEGORIES, pixels=160).temperature == set_to
+        [(_, y, weight)] = seen
+        found = [torch.bincount(y, each, 4) / each.sum() for each in (weight, torch.ones_like(weight))]
+        assert found[0].numpy() == pytest.approx(common, rel=0.01) and found[1].numpy() != pytest.approx(
+            common, rel=0.2
+        )
+
+
 def test_wrong_pixels_are_less_sure(toy, dense):
     fitted = fit_few_shot(toy, dense, CATEGORIES, ridge=0.001)
     ws = toy.map(seed_z(toy, range(100, 116)), psi=0.7)
