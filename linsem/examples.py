@@ -46,6 +46,7 @@ class Examples:
     """Regression rows x (n, R) in `coordinates`, with labels y, groups (n,) and weights (n,) that sum to one.
 
     A group is what cross-validation leaves out together: a labelled image, counted from 0, or a block of the only one.
+    `maps` are the labels (H, W) of each image, which several annotations may share (`images_of`).
     `stands` (n,) is the number of labelled pixels that a row represents, whatever its category; `covered` is the
     labelled share of the pixels of the labelled images; `guessed` (n,) bool marks inferred labels. Each pixel is read
     `times` times, under as many draws of the noise.
@@ -54,6 +55,7 @@ class Examples:
     x: torch.Tensor
     y: torch.Tensor
     group: torch.Tensor
+    maps: Sequence[np.ndarray]
     weight: torch.Tensor
     stands: torch.Tensor
     covered: float
@@ -150,6 +152,26 @@ def _count(generator: Generator, annotation: Annotation, categories: Sequence[Ca
     return np.bincount(known.astype(np.int64), minlength=len(categories))
 
 
+def images_of(annotations: Sequence[Annotation]) -> tuple[list[int], list[np.ndarray]]:
+    """Which image each annotation is of, counted from 0 over the labelled ones, and the labels (H, W) of each.
+
+    Annotations of the same ws are of one image; of a pixel that several label, the first label is taken. Those without
+    labels count as of image 0.
+    """
+    known: dict[bytes, int] = {}
+    images, maps = [], []
+    for each in annotations:
+        labels, image = np.asarray(each.labels), 0
+        if (labels != IGNORE).any():
+            image = known.setdefault(each.ws.detach().cpu().numpy().tobytes(), len(maps))
+            if image == len(maps):
+                maps.append(labels)
+            else:
+                maps[image] = np.where(maps[image] == IGNORE, labels, maps[image])
+        images.append(image)
+    return images, maps
+
+
 def pick_pixels(
     labels: Sequence[np.ndarray], classes: int, most: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -207,10 +229,10 @@ def collect(
         names = [categories[k].name for k in wrong[wrong != IGNORE]]
         raise AnnotationError(f"{error}{f', for one at a pixel of {names[0]!r}' if names else ''}") from None
     device, labels, groups, stands, guesses = coordinates.rest.device, [], [], [], []
-    labelled = [i for i, (pick, _) in enumerate(picks) if len(pick)]
+    images, merged = images_of(annotations)
     for i, (each, (pick, stand)) in enumerate(zip(annotations, picks, strict=True)):
         times = len(seen[i])
-        group = _blocks(pick, maps[i].shape) if len(labelled) == 1 else np.full(len(pick), np.searchsorted(labelled, i))
+        group = _blocks(pick, maps[i].shape) if len(merged) == 1 else np.full(len(pick), images[i], dtype=np.int64)
         guess = np.zeros(len(pick), bool) if each.guessed is None else each.guessed.ravel()[pick]
         for parts, column in ((labels, known[i]), (groups, group), (stands, stand), (guesses, guess)):
             parts += [column] * times
@@ -218,9 +240,9 @@ def collect(
         torch.from_numpy(np.concatenate(column)).to(device) for column in (labels, groups, stands, guesses)
     )
     weight = _weights(y, stand, len(categories), balance)
-    covered = sum(int((each != IGNORE).sum()) for each in maps) / sum(maps[i].size for i in labelled)
+    covered = sum(int((each != IGNORE).sum()) for each in merged) / sum(each.size for each in merged)
     x = _join([rows for each in seen for rows in each])
-    return Examples(x, y, group, weight, stand / stand.sum(), covered, guessed, coordinates, len(seen[0]))
+    return Examples(x, y, group, merged, weight, stand / stand.sum(), covered, guessed, coordinates, len(seen[0]))
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:

@@ -107,9 +107,10 @@ def iter_few_shot(
             `linsem.spread.guess` has already spread are used as they are, so its results can be cached between strokes.
 
     The temperature is the one that suits pixels that were left out, but 1 at least: a fit that is too sure is softened,
-    most are left as they are, and none is sharpened. Guesses that the other images contradict are
-    withdrawn (`linsem.doubt`). Pixels are drawn by an image's place in the list, so another order of the images gives a
-    slightly different fit. Raises `AnnotationError` (an InputError).
+    most are left as they are, and none is sharpened. Annotations of the same ws are of one image, and left out
+    together. Guesses that the other images contradict are withdrawn (`linsem.doubt`). Pixels are drawn by an
+    annotation's place in the list, so another order gives a slightly different fit. Raises `AnnotationError` (an
+    InputError).
     """
     check_generator(generator)
     categories, annotations = as_categories(categories), as_annotations(annotations)
@@ -134,10 +135,10 @@ def iter_few_shot(
     if start is not None and not _continues(start, generator, layers):
         start = None
     views = _views(generator, features_of, layers, rank, 0 if start is not None else noise, seed)
-    labelled = [a.labels for a in annotations if (a.labels != IGNORE).any()]
-    most = _most(generator, layers, len(labelled)) if pixels is None else pixels
+    labelled = sum(bool((a.labels != IGNORE).any()) for a in annotations)
+    most = _most(generator, layers, labelled) if pixels is None else pixels
     examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
-    fit = Fitting(generator, categories, layers, examples, labelled)
+    fit = Fitting(generator, categories, layers, examples)
     fit.doubt(rows_of, start)
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)

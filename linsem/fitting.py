@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,10 +38,9 @@ class Fitting:
         categories: tuple[Category, ...],
         layers: tuple[int, ...],
         examples: Examples,
-        maps: Sequence[np.ndarray],
     ) -> None:
-        self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(maps)
-        self.areas = areas(maps, len(categories))
+        self.generator, self.categories, self.layers, self.images = generator, categories, layers, len(examples.maps)
+        self.areas = areas(examples.maps, len(categories))
         self.least = least_areas(self.areas)
         self.channels = [generator.layers[i].channels for i in layers]
         self.coordinates, self.basis = examples.coordinates, examples.coordinates.basis
