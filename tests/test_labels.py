@@ -49,6 +49,12 @@ def fitted_to_brightness(studio, model):
     return labels, studio.fit(model, list(ws), labels, CATEGORIES)
 
 
+def pixels(path):
+    """The picture in a file."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def test_a_name_with_a_label_draws_that_label(labelled):
     plain = load_generator(labelled)
     z = seed_z(plain, [1, 2])
@@ -70,7 +76,7 @@ def test_every_label_shares_the_parameters(labelled):
 
 def test_a_program_and_a_shell_see_the_same_image_of_a_label(labelled, tmp_path, capsys):
     api = Api(Services.make(Settings()))
-    images = {name: api.generate(name, "5", 1.0)[0] for name in ("four.pkl", "four.pkl~0", "four.pkl~3")}
+    images = {name: pixels(api.generate(name, "5", 1.0)[0]) for name in ("four.pkl", "four.pkl~0", "four.pkl~3")}
     assert len({image.tobytes() for image in images.values()}) == 3
     generator = load_generator(labelled)
     ws = generator.map(seed_z(generator, [5]), c=torch.eye(4)[3:])
@@ -121,7 +127,7 @@ def test_a_label_can_be_offered_by_itself(labelled, monkeypatch):
     studio = Studio()
     studio.fetch("four.pkl~2")  # as on the page, before a worker on a GPU is asked for
     _, rgb = studio.draw("four.pkl~2", [5], 1.0)
-    assert np.array_equal(rgb, Api(Services.make(Settings())).generate("four.pkl~2", "5", 1.0)[0][None])
+    assert np.array_equal(rgb, pixels(Api(Services.make(Settings())).generate("four.pkl~2", "5", 1.0)[0])[None])
 
 
 def test_images_of_several_labels_are_edited_in_one_server(labelled):

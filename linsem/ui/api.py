@@ -21,6 +21,7 @@ from linsem.presence import index_of
 from linsem.regions import read_region
 from linsem.seeds import MAX_SEED, format_seeds, parse_seeds
 from linsem.studio import EditFrame, SampleFrame
+from linsem.ui.cached import cached_png
 from linsem.ui.errors import in_words
 from linsem.ui.files import uploaded
 from linsem.ui.first import default_model
@@ -41,10 +42,10 @@ class Api:
         """List the generators that are offered here."""
         return self.studio.models()
 
-    def generate(self, model: str, seeds: str, psi: float = 0.7) -> list[np.ndarray]:
+    def generate(self, model: str, seeds: str, psi: float = 0.7) -> list[str]:
         """Generate one image per seed; `seeds` is text such as "0-7, 12"."""
         model, chosen, psi = self._drawing(model, seeds, psi)
-        return list(self.gpu.draw(model, chosen, psi)[1])
+        return [cached_png(rgb) for rgb in self.gpu.draw(model, chosen, psi)[1]]
 
     def fit(
         self, model: str, seeds: str, label_maps: list[str] | None, categories: object = None, psi: float = 0.7
@@ -83,7 +84,7 @@ class Api:
 
     def segment(
         self, model: str, seeds: str, psi: float = 0.7, extractor: str | None = None
-    ) -> tuple[list[str], list[tuple[np.ndarray, str]], dict[str, object]]:
+    ) -> tuple[list[str], list[tuple[str, str]], dict[str, object]]:
         """Make label maps and overlays for seeds, with the given extractor or the one that ships with the generator."""
         model, chosen, psi = self._drawing(model, seeds, psi)
         chosen_extractor = self._extractor(model, extractor)
@@ -94,7 +95,7 @@ class Api:
         for i, seed in enumerate(chosen):
             labels = write_label_map(reading.labels[i], categories)
             files.append(self.downloads.write(f"{model}-seed{seed}.png", labels))
-            gallery.append((overlay(reading.rgb[i], reading.labels[i], categories), f"seed {seed}"))
+            gallery.append((cached_png(overlay(reading.rgb[i], reading.labels[i], categories)), f"seed {seed}"))
             unsure = round(float(reading.uncertainty[i].mean()), 4)
             rows.append({"seed": seed, "shares": shares(reading.labels[i], categories), "mean_uncertainty": unsure})
         return files, gallery, {"images": rows, "categories": [c.name for c in categories]}
@@ -204,11 +205,11 @@ class Api:
         frame, every = None, max(1, steps // FRAMES)
         for index, frame in enumerate(each for each in frames if each.report):
             if index % every == 0:
-                yield frame.rgb, None, None, frame.report
+                yield cached_png(frame.rgb), None, None, frame.report
         labels = self.downloads.write("labels.png", write_label_map(frame.labels, chosen.categories))
         path = self.downloads.path("latent.safetensors")
         save_latents(path, frame.ws[None], model)
-        yield frame.rgb, labels, str(path), {**frame.report, **more}
+        yield cached_png(frame.rgb), labels, str(path), {**frame.report, **more}
 
     def _start(self, model: str, seed: float, latent: str | None, psi: float) -> tuple[np.ndarray, np.ndarray]:
         """The ws (num_ws, w_dim) and the rgb of the image to start from."""
@@ -220,8 +221,9 @@ class Api:
         return ws, self.gpu.render(model, [ws])[0]
 
 
-def _captioned(frame: SampleFrame) -> list[tuple[np.ndarray, str]]:
-    return [(rgb, f"score {s:.3f}, seed {n}") for rgb, s, n in zip(frame.rgb, frame.scores, frame.seeds, strict=True)]
+def _captioned(frame: SampleFrame) -> list[tuple[str, str]]:
+    rows = zip(frame.rgb, frame.scores, frame.seeds, strict=True)
+    return [(cached_png(rgb), f"score {score:.3f}, seed {seed}") for rgb, score, seed in rows]
 
 
 def _ranking(frame: SampleFrame) -> dict[str, object]:

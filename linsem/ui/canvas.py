@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import os
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,6 +25,7 @@ from PIL import Image
 from linsem.errors import InputError
 from linsem.palette import Category
 from linsem.pixels import IGNORE
+from linsem.ui.cached import cached_png
 
 SCRIPTS = ("painter_core.js", "painter.js", "painter_input.js")  # concatenated in this order
 PNG_PREFIX = "data:image/png;base64,"
@@ -198,7 +196,7 @@ class LabelPainter(gr.HTML):
             "stamp": 0,
             "height": value.rgb.shape[0],
             "width": value.rgb.shape[1],
-            "image": FileData(path=_cached_png(value.rgb, self.GRADIO_CACHE), mime_type="image/png").model_dump(),
+            "image": FileData(path=cached_png(value.rgb), mime_type="image/png").model_dump(),
             "prediction": None if value.prediction is None else encode_map(value.prediction),
             "uncertainty": None if heat is None else encode_map(heat),
             "categories": _plain(value.categories),
@@ -280,22 +278,6 @@ def _read_payload(payload: object) -> PainterLabels:
     if wrong.any():
         raise InputError(f"labels: expected indices up to {MAX_ID} or {IGNORE}, got {int(labels[wrong][0])}.")
     return PainterLabels(key=key, labels=labels, stamp=stamp)
-
-
-def _cached_png(rgb: np.ndarray, cache: str) -> str:
-    """Path of the image in Gradio's cache, named after a hash of its content; written once and atomically."""
-    rgb = np.ascontiguousarray(rgb)
-    digest = hashlib.blake2b(rgb.data, digest_size=20, person=b"%dx%d" % rgb.shape[:2]).hexdigest()
-    path = Path(cache) / digest / "image.png"
-    if path.exists():
-        os.utime(path)  # `delete_cache` deletes by age
-        return str(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        Image.fromarray(rgb).save(file, format="PNG", compress_level=3)
-    os.replace(part, path)
-    return str(path)
 
 
 def _asset(name: str) -> str:
