@@ -30,7 +30,7 @@ from linsem.generator import Generator, batches, check_finite, checked_pass, fit
 from linsem.palette import Category, write_label_map
 from linsem.pixels import to_rgb
 from linsem.seeds import MAX_SEED
-from linsem.whole import whole
+from linsem.whole import followed, may_be_file, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +82,9 @@ def iter_export(
     psi = number("psi", psi, -10, 10)
     if not isinstance(out_path, (str, os.PathLike)):
         raise InputError(f"out_path: expected a path, got {shown(out_path)}")
-    if not Path(out_path).name or Path(out_path).is_dir():
+    if Path(out_path).is_dir() or not may_be_file(path := shard_path(out_path, shard)):
         raise InputError(f"out_path: expected a file, got {shown(str(out_path))}")
-    path = shard_path(out_path, shard)
-    if not path.parent.is_dir():
+    if not followed(path).parent.is_dir():
         raise InputError(f"out_path: expected a folder that exists, got {path.parent}")
     check_fits(extractor, generator)
     seeds = range(first_seed, first_seed + count)[index::shards]

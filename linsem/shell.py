@@ -20,6 +20,7 @@ from linsem.offers import as_file, offered, spec_of, split_label
 from linsem.palette import Category, read_label_map
 from linsem.settings import Settings
 from linsem.studio import Studio
+from linsem.whole import followed, may_be_file
 
 BROKEN_PIPE = 141  # the exit code of a command whose reader has gone, by shell convention
 
@@ -76,8 +77,8 @@ def notes_of(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:
 
 def check_out(path: str) -> None:
     """Raise InputError early for an output file that could not be written at the end of long work."""
-    parent = Path(path).absolute().parent
-    if Path(path).is_dir() or not parent.is_dir():
+    parent = followed(path).parent
+    if not may_be_file(path) or not parent.is_dir():
         raise InputError(f"out: expected a file in a folder that exists, got {path}")
     check_folder(str(parent))
 

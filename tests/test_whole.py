@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from linsem.errors import InputError
+from linsem.export import iter_export
+from linsem.shell import check_out
 from linsem.whole import whole
+from tests.toys import ToyGenerator
 
 ROOT = Path(__file__).parents[1]
 WRITERS = ("extractor", "latents", "project", "data set", "bank", "checkpoint", "plain")
@@ -135,6 +140,43 @@ def test_a_name_may_be_as_long_as_the_file_system_has_it(tmp_path):
     with whole(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name in ("old", "new"):  # a file, and one that is not there yet
+        link, file = tmp_path / name, tmp_path / "far" / name
+        link.symlink_to(Path("far") / name)
+        if name == "old":
+            file.write_text("before")
+        with whole(link) as partial:
+            partial.write_text("after")
+        assert link.is_symlink() and not file.is_symlink() and file.read_text() == "after"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["far", "new", "new", "old", "old"]
+
+
+def test_a_pipe_is_refused_and_stays(tmp_path):
+    pipe = tmp_path / "pipe.zip"
+    os.mkfifo(pipe)
+    (tmp_path / "link.zip").symlink_to(pipe)
+    toy = ToyGenerator()
+    for path in (pipe, tmp_path / "link.zip"):
+        with pytest.raises(InputError, match="expected a file, got a pipe or a device"), whole(path):
+            pass
+        with pytest.raises(InputError, match="expected a file"):
+            check_out(str(path))
+        with pytest.raises(InputError, match="expected a file"):
+            iter_export(toy, toy.known_extractor(), count=2, out_path=path)
+    assert pipe.is_fifo() and sorted(tmp_path.iterdir()) == [tmp_path / "link.zip", pipe]
+
+
+def test_a_link_into_a_folder_that_is_not_there_is_told_early(tmp_path):
+    (tmp_path / "link.zip").symlink_to(tmp_path / "gone" / "set.zip")
+    with pytest.raises(InputError, match="a folder that exists"):
+        check_out(str(tmp_path / "link.zip"))
+    toy = ToyGenerator()
+    with pytest.raises(InputError, match="a folder that exists"):
+        iter_export(toy, toy.known_extractor(), count=2, out_path=tmp_path / "link.zip")
 
 
 FULL = """
