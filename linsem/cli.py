@@ -16,7 +16,6 @@ sentence on the error stream and exit code 2.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from linsem.seeds import parse_seeds
 from linsem.settings import Settings
 from linsem.shell import (
     Defaults,
+    Unread,
     check_folder,
     check_out,
     checked_psi,
@@ -49,6 +49,7 @@ from linsem.shell import (
     notes_of,
     print_report,
     printable,
+    put,
     say,
     stopping,
     studio_of,
@@ -71,13 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if value == "":  # as of a variable that is not set: not the same as an option that is not given
                 raise InputError(f"{name.replace('_', '-')}: expected a value, got an empty text")
         report = args.run(args)
+        if report is not None:
+            print_report(report)
+    except Unread as gone:
+        return gone.code
     except (InputError, OSError) as error:
         say(str(error))
         return 2
     except KeyboardInterrupt:
-        print("\nlinsem: stopped", file=sys.stderr)
+        say("stopped", interrupted=True)
         return STOPPED
-    return 0 if report is None else print_report(report)
+    return 0
 
 
 def generate(args: argparse.Namespace) -> dict:
@@ -219,7 +224,7 @@ def convert(args: argparse.Namespace) -> dict:
     if args.out is not None and args.named is not None:
         raise InputError(f"out: expected one name, got {args.out} and {args.named}")
     text, report = convert_and_report(args.checkpoint, args.out or args.named or CONVERTED, half=args.half)
-    print(printable(text))
+    put(printable(text))
     return report
 
 

@@ -112,6 +112,14 @@ def folder(path: str) -> Path:
     return made
 
 
+class Unread(Exception):
+    """The standard output is read by nobody any more, or cannot be written: the command ends with this exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class Told:
     """What is told on the error stream: progress, on a single line, and sentences, each on a line of its own."""
 
@@ -119,17 +127,30 @@ class Told:
         self._open = False  # whether a line of progress has not ended yet
 
     def tell(self, line: str) -> None:
-        """Show progress; what cannot be shown is no reason to give up the work."""
+        """Show progress."""
+        self._write(f"\r{line}   ")
+        self._open = True
+
+    def say(self, sentence: str, *, interrupted: bool = False) -> None:
+        """Say a sentence, on a new line, also where the terminal shows that the command was interrupted."""
+        self._open |= interrupted
+        self.end()
+        self._write(f"linsem: {sentence}\n")
+
+    def end(self) -> None:
+        """End the line of progress, if there is one: where both streams go to one file, another line follows it."""
+        if self._open:
+            self._write("\n")
+        self._open = False
+
+    def _write(self, text: str) -> None:
+        """What cannot be shown is no reason to give up the work."""
+        if sys.stderr is None:  # it was closed from the start, and `print` would take the other stream
+            return
         try:
-            print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
-            self._open = True
+            print(text, end="", file=sys.stderr, flush=True)
         except OSError:  # whoever read it has gone
             sys.stderr = open(os.devnull, "w")
-
-    def say(self, sentence: str) -> None:
-        """Say a sentence, on a new line."""
-        print("\n" * self._open + f"linsem: {sentence}", file=sys.stderr)
-        self._open = False
 
 
 _told = Told()
@@ -138,23 +159,34 @@ tell, say = _told.tell, _told.say
 
 def printable(text: str) -> str:
     """A text as the standard output can show it, which on Windows need not be able to show every name."""
-    code = sys.stdout.encoding or "utf-8"
+    code = _encoding()
     return text.encode(code, errors="backslashreplace").decode(code)
 
 
-def print_report(report: dict) -> int:
-    """Print a report as one line of JSON, and return the exit code."""
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+def put(text: str) -> None:
+    """Print a line below the progress; raises `Unread`."""
+    _told.end()
+    if sys.stdout is None or sys.stdout.closed:
+        raise Unread(BROKEN_PIPE)
     try:
-        print(json.dumps(report, ensure_ascii=plain), flush=True)
+        print(text, flush=True)
     except OSError as error:
         with contextlib.suppress(OSError):
             sys.stdout.close()  # so that nothing is written again at the end
         if isinstance(error, BrokenPipeError):  # whoever read it has gone
-            return BROKEN_PIPE
+            raise Unread(BROKEN_PIPE) from None
         say(f"the report could not be written ({error.strerror})")
-        return 2
-    return 0
+        raise Unread(2) from None
+
+
+def print_report(report: dict) -> None:
+    """Print a report as one line of JSON; raises `Unread`."""
+    plain = _encoding().lower().replace("-", "") != "utf8"
+    put(json.dumps(report, ensure_ascii=plain))
+
+
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def checked_psi(psi: float) -> float:
@@ -170,7 +202,7 @@ def stopping() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\nlinsem: stopping; what was found so far is kept, if anything", file=sys.stderr)
+        say("stopping; what was found so far is kept, if anything", interrupted=True)
 
 
 class Defaults(argparse.ArgumentDefaultsHelpFormatter):
