@@ -16,7 +16,7 @@ sentence on the error stream and exit code 2.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from PIL import Image
 
 from linsem.arguments import whole_number
 from linsem.checkpoints.convert import convert_and_report
-from linsem.conditional import CANDIDATES, STEPS, far_off
+from linsem.conditional import far_off
 from linsem.edit import SAMPLES
 from linsem.errors import InputError
 from linsem.examples import as_categories
@@ -33,12 +33,12 @@ from linsem.export import iter_export
 from linsem.extractor import findable, save_extractor
 from linsem.latents import load_latent, save_latents
 from linsem.masks import read_layout
+from linsem.options import CONVERTED, parser_of
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
 from linsem.regions import read_region
 from linsem.seeds import parse_seeds
 from linsem.settings import Settings
 from linsem.shell import (
-    Defaults,
     Unread,
     check_folder,
     check_out,
@@ -59,9 +59,6 @@ from linsem.shell import (
 
 STOPPED = 130  # the exit code of an interrupted command, by shell convention
 LIMIT = 1_000_000  # seeds in one call
-READS = "a file that `fit` wrote, instead of the one that ships"
-CONVERTED = "converted.safetensors"
-Command = Callable[[Callable, str | None], argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -241,78 +238,6 @@ def serve(args: argparse.Namespace) -> None:
     launch(build(settings), settings)
 
 
-# --- the parser ------------------------------------------------------------------------------------------------------
-
-
 def parser() -> argparse.ArgumentParser:
     """The argument parser, with all commands and their options."""
-    root = argparse.ArgumentParser(
-        "python -m linsem", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = root.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(run: Callable, out: str | None) -> argparse.ArgumentParser:
-        each = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, formatter_class=Defaults)
-        each.set_defaults(run=run)
-        if out is not None:
-            each.add_argument("--model", help="name, file or hub:// address; NAME~3: its label 3")
-            each.add_argument("--device", help="auto, cpu, cuda ... (default: LINSEM_DEVICE, or auto)")
-            each.add_argument("--precision", choices=["float32", "bfloat16"], help="of the synthesis of a StyleGAN2")
-            each.add_argument("--psi", type=float, default=0.7, help="truncation: 1 is none, 0 the mean image")
-            each.add_argument("--out", default=out, help=f"default: {out}")
-        return each
-
-    _add_readings(command)
-    _add_searches(command)
-    _add_files(command)
-    return root
-
-
-def _add_readings(command: Command) -> None:
-    command(generate, "images").add_argument("--seeds", default="0-7", help='like "0-7,12"')
-    each = command(fit, "mine.extractor.safetensors")
-    each.add_argument("--seeds", required=True)
-    each.add_argument("--label-maps", nargs="+", required=True, help="one image a seed; 255 or transparent: unknown")
-    each.add_argument("--categories", help="a JSON file [{name, color}]")
-    each = command(segment, "labels")
-    each.add_argument("--seeds", default="0-7")
-    each.add_argument("--extractor", help=READS)
-
-
-def _add_searches(command: Command) -> None:
-    each = command(edit, "edited")
-    each.add_argument("--seed", type=int, help="of the image to edit (default: 0)")
-    each.add_argument("--latent", help="a latent file, instead of a seed; of several the best, or that of --seed")
-    wish = each.add_mutually_exclusive_group(required=True)
-    wish.add_argument("--target", help="a label map; 255 or transparent: no wish")
-    wish.add_argument("--add", metavar="CATEGORY", help="what shall be there, instead of a target")
-    wish.add_argument("--remove", metavar="CATEGORY", help="what shall be gone, instead of a target")
-    each.add_argument("--region", help="white: may change")
-    each.add_argument("--extractor", help=READS)
-    each.add_argument("--steps", type=int, default=50, help="at most")
-    each = command(sample, "samples")
-    each.add_argument("--layout", required=True, help="a label map; 255 or transparent: free")
-    each.add_argument("--count", type=int, default=4, help="of results")
-    each.add_argument("--candidates", type=int, default=CANDIDATES, help="seeds among which the starts are chosen")
-    each.add_argument("--steps", type=int, default=STEPS, help="at most")
-    each.add_argument("--seed", type=int, default=0, help="the first of the candidates")
-    each.add_argument("--look", type=int, metavar="SEED", help="same layouts, with the colours of this seed")
-    each.add_argument("--extractor", help=READS)
-    each.set_defaults(psi=1.0)
-
-
-def _add_files(command: Command) -> None:
-    each = command(export, "dataset.zip")
-    each.add_argument("--num", type=int, default=100, help="of images")
-    each.add_argument("--first-seed", type=int, default=0, help="the others follow it")
-    each.add_argument("--batch", type=int, default=8, help="images drawn at once")
-    each.add_argument("--extractor", help=READS)
-    each.add_argument("--accelerate", action="store_true", help="one shard a process of `accelerate launch`")
-    each = command(convert, None)
-    each.add_argument("checkpoint", metavar="IN")
-    each.add_argument("out", metavar="OUT", nargs="?", help=f"default: {CONVERTED}")
-    each.add_argument("--out", dest="named", metavar="OUT", help="the same, as an option")
-    each.add_argument("--half", action="store_true", help="store float16")
-    each = command(serve, None)
-    each.add_argument("--host")
-    each.add_argument("--port", type=int)
+    return parser_of([generate, fit, segment, edit, sample, export, convert, serve], __doc__)

@@ -203,11 +203,3 @@ def stopping() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("stopping; what was found so far is kept, if anything", interrupted=True)
-
-
-class Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """A help formatter that shows defaults only where they say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        named = action.default in (None, "", False, argparse.SUPPRESS) or "default" in (action.help or "")
-        return action.help if named else super()._get_help_string(action)

@@ -60,3 +60,20 @@ def test_a_description_that_cannot_be_written_is_told_once(run, model, monkeypat
         there.setattr("sys.stdout", Gone(OSError(28, "No space left on device")))
         assert cli.main(["convert", str(model), "o.safetensors"]) == 2
     assert capsys.readouterr().err.count("No space left") == 1
+
+
+@pytest.mark.parametrize("order", ["IN OUT --half", "IN --half OUT", "--half IN OUT", "IN --out OUT --half"])
+def test_the_converted_file_may_be_named_on_either_side_of_an_option(run, model, tmp_path, order):
+    places = {"IN": str(model), "OUT": "half.safetensors"}
+    report = run("convert", *(places.get(word, word) for word in order.split()))
+    assert report["out"] == "half.safetensors"
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["half.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["convert a --half b c", "convert a b --half c", "convert a --other b", "generate 0-7", "serve 7860"]
+)
+def test_a_word_too_many_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(arguments.split())
+    assert "unrecognized arguments: " in capsys.readouterr().err
