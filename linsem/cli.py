@@ -16,6 +16,7 @@ sentence on the error stream and exit code 2.
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,7 @@ from linsem.shell import (
     stopping,
     studio_of,
     tell,
+    terminable,
     text_of,
 )
 
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, value in vars(args).items():
             if value == "":  # as of a variable that is not set: not the same as an option that is not given
                 raise InputError(f"{name.replace('_', '-')}: expected a value, got an empty text")
-        report = args.run(args)
+        with contextlib.nullcontext() if args.run is serve else terminable():
+            report = args.run(args)
         if report is not None:
             print_report(report)
     except Unread as gone:
@@ -181,15 +184,18 @@ def sample(args: argparse.Namespace) -> dict:
     if frame is None or not frame.seeds:
         raise KeyboardInterrupt
     out = folder(args.out)
-    for i, seed in enumerate(frame.seeds):
-        Image.fromarray(frame.rgb[i]).save(out / f"{i + 1}-seed{seed}.png")
-        labels = write_label_map(frame.labels[i], extractor.categories)
-        (out / f"{i + 1}-seed{seed}.labels.png").write_bytes(labels)
+    older, rows = {path.name for path in out.glob("*-seed*.png")}, []
+    for i, (seed, score) in enumerate(zip(frame.seeds, frame.scores, strict=True)):
+        image, labels = f"{i + 1}-seed{seed}.png", f"{i + 1}-seed{seed}.labels.png"
+        Image.fromarray(frame.rgb[i]).save(out / image)
+        (out / labels).write_bytes(write_label_map(frame.labels[i], extractor.categories))
+        rows.append({"seed": seed, "score": round(score, 4), "image": image, "labels": labels})
     save_latents(out / "latents.safetensors", frame.ws, model, frame.seeds)
-    rows = [{"seed": s, "score": round(v, 4)} for s, v in zip(frame.seeds, frame.scores, strict=True)]
     nearest, note = frame.nearest, far_off(frame.nearest, args.candidates)
     unasked = findable(extractor, layout)[1]
     notes += [unasked] if unasked else []
+    if older := sorted(older - {row[kind] for row in rows for kind in ("image", "labels")}):
+        notes.append(f"out: holds {len(older)} files of earlier runs too, as {older[0]}")
     nearest = None if nearest is None else round(nearest, 4)
     return {"model": model, "results": rows, "nearest": nearest, "note": note, "notes": notes, "out": str(out)}
 

@@ -20,7 +20,7 @@ def parser_of(commands: Sequence[Callable], description: str) -> argparse.Argume
     added = root.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
     runs = {run.__name__: run for run in commands}
 
-    def add(name: str, out: str | None) -> argparse.ArgumentParser:
+    def add(name: str, out: str | None, out_help: str = "") -> argparse.ArgumentParser:
         run = runs[name]
         each = added.add_parser(name, help=run.__doc__, description=run.__doc__, formatter_class=Defaults)
         each.set_defaults(run=run)
@@ -29,7 +29,7 @@ def parser_of(commands: Sequence[Callable], description: str) -> argparse.Argume
             each.add_argument("--device", help="auto, cpu, cuda ... (default: LINSEM_DEVICE, or auto)")
             each.add_argument("--precision", choices=["float32", "bfloat16"], help="of the synthesis of a StyleGAN2")
             each.add_argument("--psi", type=float, default=0.7, help="truncation: 1 is none, 0 the mean image")
-            each.add_argument("--out", default=out, help=f"default: {out}")
+            each.add_argument("--out", default=out, help=f"default: {out}{out_help}")
         return each
 
     _add_readings(add)
@@ -60,7 +60,7 @@ def _add_searches(add: Add) -> None:
     each.add_argument("--region", help="white: may change")
     each.add_argument("--extractor", help=READS)
     each.add_argument("--steps", type=int, default=50, help="at most")
-    each = add("sample", "samples")
+    each = add("sample", "samples", "; files of earlier runs stay there: the report names those of this one")
     each.add_argument("--layout", required=True, help="a label map; 255 or transparent: free")
     each.add_argument("--count", type=int, default=4, help="of results")
     each.add_argument("--candidates", type=int, default=CANDIDATES, help="seeds among which the starts are chosen")

@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,8 @@ from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.whole import followed, may_be_file
 
-BROKEN_PIPE = 141  # the exit code of a command whose reader has gone, by shell convention
+# Exit codes by shell convention: of a command whose reader has gone, and of one that was told to end.
+BROKEN_PIPE, TERMINATED = 141, 143
 
 
 def studio_of(args: argparse.Namespace) -> tuple[Studio, str]:
@@ -203,3 +206,20 @@ def stopping() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("stopping; what was found so far is kept, if anything", interrupted=True)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the enclosed work as an error does, so that no partial file stays."""
+    if threading.current_thread() is not threading.main_thread():  # no other can be told
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from linsem import cli, shell
@@ -13,6 +19,7 @@ from tests import test_cli
 from tests.test_cli import Gone
 
 model, run, asked = test_cli.model, test_cli.run, test_cli.asked
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("command", ["edit", "sample"])
@@ -77,3 +84,47 @@ def test_a_word_too_many_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         cli.parser().parse_args(arguments.split())
     assert "unrecognized arguments: " in capsys.readouterr().err
+
+
+TOLD_TO_END = """
+import os, signal, sys
+from linsem import cli
+
+def tell(line):
+    assert [name for name in os.listdir() if name.endswith(".part")]
+    os.kill(os.getpid(), signal.SIGTERM)
+
+cli.tell = tell
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_command_that_is_told_to_end_leaves_no_partial_file(asked, tmp_path):
+    extractor = asked("edit")[4]
+    command = [sys.executable, "-c", TOLD_TO_END, "export", "--extractor", extractor, "--out", "big.zip"]
+    before = sorted(os.listdir())
+    child = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (child.returncode, child.stderr) == (shell.TERMINATED, "")
+    assert sorted(os.listdir()) == before
+
+
+def test_a_command_changes_nothing_of_how_its_process_ends(run):
+    before = signal.getsignal(signal.SIGTERM)
+    run("generate", "--seeds", 0)
+    with ThreadPoolExecutor(1) as pool:  # where none can be told to end
+        assert pool.submit(run, "generate", "--seeds", 0).result()["images"] == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_samples_of_a_run_are_told_from_those_of_an_earlier_one(asked, tmp_path, capsys):
+    reports = []
+    for seed in ("0", "500"):
+        assert cli.main([*asked("sample"), "--count", "2", "--candidates", "4", "--seed", seed]) == 0
+        reports.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    first, second = ([row[kind] for row in each["results"] for kind in ("image", "labels")] for each in reports)
+    found = {path.name for path in (tmp_path / "kept").glob("*.png")}
+    assert found == {*first, *second} and not {*first} & {*second}
+    assert not any("earlier runs" in note for note in reports[0]["notes"])
+    assert f"out: holds 4 files of earlier runs too, as {min(first)}" in reports[1]["notes"]
+    latents = np.array([row["seed"] for row in reports[1]["results"]])
+    assert ((latents >= 500) & (latents < 504)).all()
