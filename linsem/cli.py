@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, value in vars(args).items():
             if value == "":  # as of a variable that is not set: not the same as an option that is not given
                 raise InputError(f"{name.replace('_', '-')}: expected a value, got an empty text")
-        with contextlib.nullcontext() if args.run is serve else terminable():
+        with contextlib.nullcontext() if args.run is serve else terminable():  # a page ends at once, as `app.py` does
             report = args.run(args)
         if report is not None:
             print_report(report)

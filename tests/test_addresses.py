@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linsem.extractor import load_extractor
+from linsem.extractor import ExtractorError, load_extractor
 from linsem.looks import Looks
 from linsem.palette import write_label_map
 from linsem.project import load_project
@@ -52,6 +52,12 @@ def test_the_api_fits_segments_and_exports(services, tmp_path):
     assert zipfile.is_zipfile(exported)
     for made in (file, *maps, exported):
         assert Path(made).parent.parent == services.downloads.root
+
+
+def test_a_program_without_an_extractor_is_told_of_the_call_that_makes_one(services, monkeypatch):
+    monkeypatch.setattr(services.studio, "shipped", lambda model: None)
+    with pytest.raises(ExtractorError, match="ships without an extractor: give one as `extractor`, as /fit makes it"):
+        Api(services).segment(ADDRESS, "1")
 
 
 def test_the_page_saves_its_extractor_its_project_and_a_data_set(services):

@@ -146,9 +146,10 @@ def called(loop, demo, name, inputs):
 def test_inputs_that_no_component_reads_get_a_sentence(loop, blocks):
     for whole in ([3, None], [3]):
         assert called(loop, blocks, "public", whole)[0] == [JsonData({"n": 3})]
-    assert "expected 2 values (number, file)" in called(loop, blocks, "public", [3, None, 5])[0]
+    assert "/public: expected 2 values (n, f), got 3." in called(loop, blocks, "public", [3, None, 5])[0]
     for wrong in ("x", 5, {}, [[]], {"path": "/etc/passwd"}):
-        assert "number, file" in called(loop, blocks, "public", [3, wrong])[0]
+        told = called(loop, blocks, "public", [3, wrong])[0]
+        assert told == "/public: f: expected an uploaded file, got something else."
     assert called(loop, blocks, "own", [])[0] == UNREAD
     assert called(loop, blocks, "broken", [3])[0] == guard.OURS
 

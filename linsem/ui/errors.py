@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 from collections.abc import Callable
 
 import gradio as gr
@@ -15,6 +16,7 @@ from linsem.ui import show
 log = logging.getLogger("linsem")
 OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
 
+_NAMED = re.compile(r"\S+:(\s|$)|\S*[\d_./-]\S*\s")  # a sentence that begins with a name: a parameter's, or an id
 NO_MEMORY = ("out of memory", "can't allocate memory")  # torch's words, on a GPU and on a CPU
 GONE = (
     "This server no longer holds your work: you were away for long, or it was started anew. "
@@ -27,12 +29,15 @@ class Refusal(gr.Error):
 
 
 def said(error: Exception) -> gr.Error:
-    """The `gr.Error` for an exception: an `InputError` keeps its message, others get a general one and are logged."""
+    """The `gr.Error` for an exception: an `InputError` keeps its message, others get a general one and are logged.
+
+    A message becomes a sentence, but a name at its beginning stays as it is: a capital would make it another one.
+    """
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, InputError):
         text = str(error).strip() or "that input cannot be used"
-        text = text[:1].upper() + text[1:]
+        text = text if _NAMED.match(text) else text[:1].upper() + text[1:]
         return Refusal(text if text.endswith((".", "!", "?")) else text + ".", print_exception=False)
     log.error("in a request", exc_info=error)
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):

@@ -8,6 +8,7 @@ visitor's session, and those of its outputs. Here the size of a body is limited 
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import json
 import logging
@@ -24,6 +25,7 @@ MAX_JSON = 8 << 20  # bytes of a body, uploads aside: the painter's largest labe
 DRAINED = 64 << 20  # bytes of an oversized body to read and discard: a client that is still sending reads no answer
 STALLED = 2.0  # seconds without data after which to stop reading such a body
 UNREAD = "This input could not be read: reload the page and try again."
+KINDS = {"file": "an uploaded file", "number": "a number", "textbox": "text", "json": "JSON"}
 NO_SUCH_CALL = "There is no such call here, or its body is not what it takes: the page's footer lists the API."
 
 Message = MutableMapping[str, Any]
@@ -35,15 +37,21 @@ class GuardedBlocks(gr.Blocks):
     """Blocks that explain which input they refuse."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list:
-        """As in Gradio, but unreadable input raises a `gr.Error` that says what the endpoint expects."""
-        inputs = completed(block_fn, inputs)
+        """As in Gradio, but unreadable input raises a `gr.Error` that says what the endpoint expects of which one."""
+        inputs, read, at = completed(block_fn, inputs), [], None
         try:
-            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            if not is_public(block_fn) or len(inputs) != len(block_fn.inputs):
+                return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            for at, value in enumerate(inputs):
+                alone = copy.copy(block_fn)
+                alone.inputs = [block_fn.inputs[at]]
+                read += await super().preprocess_data(alone, [value], state, explicit_call)
+            return read
         except gr.Error as error:
             error.print_exception = False
             raise
         except Exception:
-            raise gr.Error(unread(block_fn, inputs), print_exception=False) from None
+            raise gr.Error(unread(block_fn, inputs, at), print_exception=False) from None
         finally:
             forget(block_fn, state)
 
@@ -107,16 +115,24 @@ def leave(holder: Any, state: Any) -> None:
             holder.time_last_used.pop(gone, None)
 
 
-def unread(block_fn: Any, inputs: list[Any]) -> str:
-    """The message for inputs that do not fit an event; for an endpoint, it names the kinds of its parameters."""
-    name = block_fn.api_name
+def unread(block_fn: Any, inputs: list[Any], at: int | None = None) -> str:
+    """The message for inputs that do not fit an event; for an endpoint, it names the parameter `at`, or all of them."""
     if not is_public(block_fn):
         return UNREAD
-    kinds = ", ".join(block.get_block_name() for block in block_fn.inputs) or "nothing"
-    expected, got = len(block_fn.inputs), len(inputs)
-    if expected != got:
-        return f"/{name}: expected {expected} values ({kinds}), got {got}."
-    return f"/{name}: expected {kinds}, with files that were uploaded; one of the values is something else."
+    names, expected, got = named(block_fn), len(block_fn.inputs), len(inputs)
+    if at is None or expected != got:
+        return f"/{block_fn.api_name}: expected {expected} values ({', '.join(names) or 'nothing'}), got {got}."
+    block = block_fn.inputs[at]
+    kind = KINDS.get(block.get_block_name(), "another value")
+    kind = "uploaded files" if getattr(block, "file_count", "single") == "multiple" else kind
+    return f"/{block_fn.api_name}: {names[at]}: expected {kind}, got something else."
+
+
+def named(block_fn: Any) -> list[str]:
+    """The names of an endpoint's parameters: those of its function."""
+    names = [] if block_fn.fn is None else list(inspect.signature(block_fn.fn).parameters)
+    others = [block.get_block_name() for block in block_fn.inputs[len(names) :]]
+    return [*names, *others][: len(block_fn.inputs)]
 
 
 def forget(block_fn: Any, state: Any) -> None:

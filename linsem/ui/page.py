@@ -19,7 +19,7 @@ from linsem.heap import keep_freed, share_arenas
 from linsem.settings import Settings
 from linsem.start import preload, warm
 from linsem.track import Track
-from linsem.ui import about, api, edit, evidence, label, sample, segment
+from linsem.ui import about, edit, endpoints, evidence, label, sample, segment
 from linsem.ui.events import ALWAYS, on
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
@@ -46,7 +46,7 @@ def build(settings: Settings) -> gr.Blocks:
     keep = settings.keep_hours * 3600
     with GuardedBlocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
         model = _header(services, default)
-        api.build(services)  # first, so that no other event takes its names
+        endpoints.build(services)  # first, so that no other event takes its names
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Label", id="label"):
                 bench = label.build(services, model, demo)

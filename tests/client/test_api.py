@@ -169,7 +169,7 @@ def test_a_category_is_taken_out_by_its_name_and_brought_in_again(client, model,
     _, labels, _, report = client.predict(*asked, api_name="/add")
     assert report["there"] > 0.5 and (read_label_map(Path(labels), categories).labels == k).sum() > left.sum()
     for endpoint in ("/add", "/remove"):
-        with pytest.raises(Exception, match="Category: expected one of"):
+        with pytest.raises(Exception, match="category: expected one of"):
             client.predict(model["id"], "halo", 0, None, 0.7, None, None, 20, api_name=endpoint)
 
 
@@ -295,6 +295,15 @@ def test_no_path_outside_the_uploads_is_read(address, model, meta):
     answer = raw(address, "edit", [model["id"], 0, None, 0.7, secret, None, None, 5])
     assert "event: error" in answer and "event: complete" not in answer
     assert "test_no_path_outside" not in answer
+
+
+def test_a_value_that_cannot_be_read_is_told_by_its_parameter(address, model):
+    answer = raw(address, "fit", [model["id"], "0", "map.png", None, 0.7])
+    assert "/fit: label_maps: expected uploaded files, got something else." in answer
+    answer = raw(address, "segment", [model["id"], "0", 0.7, "mine.safetensors"])
+    assert "/segment: extractor: expected an uploaded file, got something else." in answer
+    assert '"label_maps: expected one a seed' in raw(address, "fit", [model["id"], "0", [], None, 0.7])
+    assert "(model, seeds, psi), got 4" in raw(address, "generate", [model["id"], "0", 0.7, 5])
 
 
 def test_numbers_that_are_none_get_a_sentence(address, model):
