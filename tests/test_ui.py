@@ -59,7 +59,7 @@ def test_more_work_gets_more_seconds():
 
 
 def test_our_sentences_arrive_and_anything_else_is_put_in_general_words(caplog):
-    assert said(InputError("expected numbers, got 'x'")).message == "Expected numbers, got 'x'."
+    assert said(InputError("seeds: expected numbers, got 'x'")).message == "Seeds: expected numbers, got 'x'."
     assert said(InputError("")).message.strip(". ") and not caplog.records
     for mistake in (RuntimeError("/secret/path"), ValueError("operands could not be broadcast together")):
         assert said(mistake).message == OURS
@@ -74,7 +74,7 @@ def test_our_sentences_arrive_and_anything_else_is_put_in_general_words(caplog):
 
 @pytest.mark.parametrize(
     "message",
-    ["seeds: at most 8 at a time", "label_maps: expected 2", "digiface-64 cannot be loaded", "ros.pt ships without one",
+    ["label_maps: expected 2", "digiface-64 cannot be loaded", "ros.pt ships without one",
      "owner/nets is not offered", "avatars64 is not offered"],
 )  # fmt: skip
 def test_a_name_at_the_beginning_of_a_message_keeps_its_letters(message):

@@ -16,7 +16,7 @@ from linsem.ui import show
 log = logging.getLogger("linsem")
 OURS = "Something went wrong on our side; nothing of yours was lost. Please try again."
 
-_NAMED = re.compile(r"\S+:(\s|$)|\S*[\d_./-]\S*\s")  # a sentence that begins with a name: a parameter's, or an id
+_NAMED = re.compile(r"\S*[\d_./-]\S*(\s|$)")  # a sentence that begins with a name that is no plain word, as ids are
 NO_MEMORY = ("out of memory", "can't allocate memory")  # torch's words, on a GPU and on a CPU
 GONE = (
     "This server no longer holds your work: you were away for long, or it was started anew. "

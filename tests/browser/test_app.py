@@ -463,7 +463,7 @@ def test_what_is_not_learnt_is_said_and_the_shipped_extractor_is_one_click_away(
     seed.fill("")
     expect(seed).to_have_value("")
     seed.press("Enter")
-    expect(visitor.page.locator(".toast-body")).to_contain_text("seed: enter a whole number from 0 to 4294967295.")
+    expect(visitor.page.locator(".toast-body")).to_contain_text("Seed: enter a whole number from 0 to 4294967295.")
     seed.fill("20")
     seed.press("Enter")
     expect(visitor.page.locator("#edit-status")).to_contain_text("Seed 20.")

@@ -169,7 +169,7 @@ def test_a_category_is_taken_out_by_its_name_and_brought_in_again(client, model,
     _, labels, _, report = client.predict(*asked, api_name="/add")
     assert report["there"] > 0.5 and (read_label_map(Path(labels), categories).labels == k).sum() > left.sum()
     for endpoint in ("/add", "/remove"):
-        with pytest.raises(Exception, match="category: expected one of"):
+        with pytest.raises(Exception, match="Category: expected one of"):
             client.predict(model["id"], "halo", 0, None, 0.7, None, None, 20, api_name=endpoint)
 
 

@@ -43,7 +43,7 @@ def judge(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "must_refuse"),
     [
-        (Answer("refused", "", "seeds: expected numbers, got 'x'. Traceback (most recent call last)"), True),
+        (Answer("refused", "", "Seeds: expected numbers, got 'x'. Traceback (most recent call last)"), True),
         (Answer("refused", "", None), True), (Answer("refused", "", "no"), True),
         (Answer("refused", "", {"a": 1}), True),
         (Answer("refused", "", "ThisIsNoSentenceAtAll"), True), (Answer("refused", "", OURS), True),
@@ -59,7 +59,7 @@ def test_the_judge_sees_each_wrong_answer(judge, answer, must_refuse):
 
 
 def test_the_judge_lets_right_answers_pass(judge):
-    judge._judge("a call", Answer("refused", "x", "seeds: expected numbers, got 'x'."), True)
+    judge._judge("a call", Answer("refused", "x", "Seeds: expected numbers, got 'x'."), True)
     judge._judge("a call", Answer("done", "[1]", None, [1]), False)
     assert judge.outcome.problems == [] and judge.outcome.answers == Counter(refused=1, done=1)
 
