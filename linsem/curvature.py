@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 
 _USUAL, _MOST = 0.1, 0.02  # p (1 - p) of pixels worth labelling, and of all pixels, most of which are easy
-_ROWS = 4000  # used for the moments
+_ROWS = 4000  # used for the moments, at most
 _WORTH = 4  # rows per coordinate from which the full preconditioner pays off
+_BRIEFLY = 8  # rows per coordinate that are used for the moments where few iterations follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +56,14 @@ class Full:
 
 
 @torch.no_grad()
-def evened(x: torch.Tensor, weight: torch.Tensor, ridge: float) -> Diagonal | Full:
+def evened(x: torch.Tensor, weight: torch.Tensor, ridge: float, *, brief: bool = False) -> Diagonal | Full:
     """The preconditioner for rows x (n, D) with weights (n,) that sum to one.
 
-    theta (K, D + 1) has the bias in its last column.
+    theta (K, D + 1) has the bias in its last column. With `brief`, for few iterations, fewer of the rows are used.
     """
-    return full(x, weight, ridge) if len(x) >= _WORTH * x.shape[1] else diagonal(x, weight, ridge)
+    if len(x) < _WORTH * x.shape[1]:
+        return diagonal(x, weight, ridge)
+    return full(x, weight, ridge, min(_ROWS, _BRIEFLY * x.shape[1]) if brief else _ROWS)
 
 
 def diagonal(x: torch.Tensor, weight: torch.Tensor, ridge: float) -> Diagonal:
@@ -71,9 +74,9 @@ def diagonal(x: torch.Tensor, weight: torch.Tensor, ridge: float) -> Diagonal:
     return Diagonal(curvature.clamp_min(1e-8).rsqrt())
 
 
-def full(x: torch.Tensor, weight: torch.Tensor, ridge: float) -> Full:
-    """The preconditioner of all second moments, including those with the constant (the bias)."""
-    step = -(-len(x) // _ROWS)
+def full(x: torch.Tensor, weight: torch.Tensor, ridge: float, rows: int = _ROWS) -> Full:
+    """The preconditioner of all second moments, including those with the constant (the bias), of some of the rows."""
+    step = -(-len(x) // rows)
     x, weight = x[::step], weight[::step] / weight[::step].sum()
     x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
     curvature = (x * (_MOST * weight)[:, None]).t() @ x

@@ -17,7 +17,7 @@ from linsem.softmax import Problem, logits_of, solved
 
 FOLDS = 8  # cross-validation folds: an image each, or several together
 ROWS = 2_000  # used by the fits, besides those painted on the images with guesses
-ITERATIONS, AGAIN = 16, 4  # from a cold start, and from the last solution of the same images
+ITERATIONS, AGAIN = 16, 2  # from a cold start, and from the last solution of the same images
 KNOWN = 0.1  # mean probability at the strokes of a category below which a fit does not know it
 SHARE = 0.3  # of the probability at the strokes: guesses with less are withdrawn
 
@@ -75,4 +75,4 @@ def _without(
     some = problem.part(used)
     weight = some.weight * (fold[used] != parts[:, None])
     many = replace(some, weight=weight / weight.sum(1, keepdim=True))
-    return solved(many, ridge, ITERATIONS if start is None else AGAIN, start)
+    return solved(many, ridge, ITERATIONS if start is None else AGAIN, start, brief=start is not None)

@@ -11,7 +11,8 @@ over the areas they touch; all other unlabelled pixels (255) are ignored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 
@@ -43,12 +44,20 @@ REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
 @dataclass(frozen=True, eq=False)
 class FitStep:
-    """The state of a fit: iterations done, the penalised loss on the pixels in use, and the current extractor."""
+    """The state of a fit: iterations done, the penalised loss on the pixels in use, and the current extractor.
+
+    The extractor is made where it is first asked for: most look at the last one only.
+    """
 
     index: int
     total: int
     loss: float
-    extractor: Extractor
+    make: Callable[[], Extractor] = field(repr=False)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The extractor of the parameters at this step."""
+        return self.make()
 
 
 def fit_few_shot(
@@ -80,7 +89,7 @@ def iter_few_shot(
     spread: bool | None = None,
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit an LSE, yielding a step about every eight solver iterations (four with `start`).
+    """Fit an LSE, yielding a step about every eight solver iterations (two with `start`).
 
     Args:
         layers: indices of the layers to read (None: all).
@@ -93,8 +102,8 @@ def iter_few_shot(
             (of more than 20, all have together what 20 would have). Where less than half of the images is labelled, the
             shares are estimated on unlabelled pixels, and none is below 0.1 %.
         rank: the most directions kept per layer (`linsem.basis`).
-        iterations: the most iterations of L-BFGS; it ends where eight of them gain less than 0.2 % of the loss. With a
-            ridge far weaker than those that the fit chooses it is then some percent above the least loss.
+        iterations: the most iterations of L-BFGS; it ends where eight of them (two with `start`) gain less than 0.2 %
+            of the loss. With a ridge far weaker than those that the fit chooses it is then some percent above it.
         start: an earlier extractor of this generator, as a warm start (from nothing if it reads other layers).
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
         rows_of: caches the features read at labelled pixels; for one generator.
@@ -143,16 +152,16 @@ def iter_few_shot(
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
-    every, before = (8, 0) if start is None else (4, 0)  # a warm start begins close to the solution
-    even = evened(fit.problem.x, fit.problem.weight, fit.ridge)
+    every, before = (8, 0) if start is None else (2, 0)  # a warm start begins close to the solution
+    even = evened(fit.problem.x, fit.problem.weight, fit.ridge, brief=start is not None)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
         part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
-            yield FitStep(before, iterations, loss, fit.extractor(theta))
+            yield FitStep(before, iterations, loss, partial(fit.extractor, theta.clone()))
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
-        last = fit.extractor(theta)
-        yield FitStep(before + done, iterations, loss, last)
-    fit.remember(rows_of, last)
+        last = FitStep(before + done, iterations, loss, partial(fit.extractor, theta.clone()))
+        yield last
+    fit.remember(rows_of, last.extractor)
 
 
 @torch.no_grad()

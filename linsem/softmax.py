@@ -123,10 +123,13 @@ def _loss(theta: torch.Tensor, problem: Problem, ridge: float) -> float:
     return float((entropy * problem.weights.t()).sum() + ridge / 2 * theta[:, :-1].square().sum())
 
 
-def solved(problem: Problem, ridge: float, iterations: int, start: torch.Tensor | None = None) -> torch.Tensor:
-    """The solution, from `start` (left unchanged) or from the class shares."""
+def solved(
+    problem: Problem, ridge: float, iterations: int, start: torch.Tensor | None = None, *, brief: bool = False
+) -> torch.Tensor:
+    """The solution, from `start` (left unchanged) or from the class shares; `brief` as in `evened`."""
     theta = problem.start() if start is None else start.clone()
-    for _ in solve(theta, problem, ridge, iterations):
+    even = evened(problem.x, problem.weights.mean(0), ridge, brief=brief)
+    for _ in solve(theta, problem, ridge, iterations, even=even):
         pass
     return theta
 

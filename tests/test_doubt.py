@@ -118,7 +118,7 @@ def test_an_image_with_a_single_label_has_its_say_and_breaks_nothing(row, monkey
     doubted(problem, image, guessed, 0.001, last)
     assert last and all(bool(torch.isfinite(theta).all()) for theta in last.values())
     monkeypatch.setattr(doubt, "_first_of_each", lambda image: torch.zeros_like(image, dtype=torch.bool))
-    monkeypatch.setattr(doubt, "solved", lambda problem, *_: problem.start() * problem.weight.sum())
+    monkeypatch.setattr(doubt, "solved", lambda problem, *_, **__: problem.start() * problem.weight.sum())
     lost = {}
     assert not doubted(problem, image, guessed, 0.001, lost).any()
     assert not lost  # what is not finite is not remembered, for the next fit would begin there
@@ -144,10 +144,21 @@ def test_who_is_alone_or_in_the_same_part_by_number_is_no_error(images):
     assert torch.equal(found, wrong if len(images) > 1 else torch.zeros_like(wrong))
 
 
+def counted(monkeypatch):
+    """A list that the most iterations of each of the doubt's solutions are added to."""
+    iterations = []
+
+    def counting(problem, ridge, most, start, **options):
+        iterations.append(most)
+        return solved(problem, ridge, most, start, **options)
+
+    monkeypatch.setattr(doubt, "solved", counting)
+    return iterations
+
+
 def test_who_goes_on_from_the_last_solution_doubts_the_same_sooner(monkeypatch):
     """Also when another stroke was painted since; other parts are solved anew."""
-    iterations, last = [], {}
-    monkeypatch.setattr(doubt, "solved", lambda p, r, most, start: iterations.append(most) or solved(p, r, most, start))
+    iterations, last = counted(monkeypatch), {}
     problem, image, guessed = problem_of()
     first = doubted(problem, image, guessed, 0.001, last)
     wrong = torch.zeros(600, dtype=torch.bool)
@@ -191,8 +202,7 @@ def _strokes(toy, offset, count=4):
 
 def test_one_visitor_s_strokes_do_not_change_what_another_gets(toy, monkeypatch):
     """The same images in one memory; who goes on from a fit of their own has a shorter way."""
-    iterations = []
-    monkeypatch.setattr(doubt, "solved", lambda p, r, most, start: iterations.append(most) or solved(p, r, most, start))
+    iterations = counted(monkeypatch)
     options = {"missing": "keep", "pixels": 900}
 
     def fit(strokes, memory, start=None):

@@ -88,6 +88,19 @@ def test_the_plain_function_is_the_last_step_of_the_streaming_one(toy, dense, fi
     assert all(torch.equal(last.weights[k], fitted.weights[k]) for k in fitted.weights)
 
 
+def test_a_step_s_extractor_is_of_that_step_whenever_it_is_asked_for(toy, dense):
+    steps, early = [], []
+    for step in iter_few_shot(toy, dense, CATEGORIES):
+        steps.append(step)
+        early.append(step.extractor if len(early) < 1 else None)
+    again = next(iter_few_shot(toy, dense, CATEGORIES))
+    assert steps[0].extractor is early[0] and steps[0].loss > steps[-1].loss
+    rest = list(iter_few_shot(toy, dense, CATEGORIES))
+    for extractor in (again.extractor, rest[0].extractor):
+        assert all(torch.equal(extractor.weights[k], w) for k, w in early[0].weights.items())
+    assert not torch.equal(rest[0].extractor.weights["bias"], rest[-1].extractor.weights["bias"])
+
+
 def test_a_warm_start_ends_where_a_cold_one_does_and_sooner(toy, dense, fitted):
     options = {"ridge": float(fitted.notes["ridge"]), "iterations": 200}
     *_, cold = iter_few_shot(toy, dense, CATEGORIES, **options)
@@ -340,7 +353,10 @@ def test_even_coordinates_lead_there_and_back(rows, way):
 def test_few_rows_are_solved_by_the_variances():
     x = torch.randn(100, 6)
     assert isinstance(evened(x[:23], torch.full((23,), 1 / 23), 0.01), Diagonal)
-    assert isinstance(evened(x, torch.full((100,), 0.01), 0.01), Full)
+    whole, some = (evened(x, torch.full((100,), 0.01), 0.01, brief=brief) for brief in (False, True))
+    assert isinstance(whole, Full) and isinstance(some, Full)
+    expected = full(x[::3], torch.full((34,), 1 / 34), 0.01)  # at most eight rows for each of six coordinates
+    assert torch.allclose(some.root, expected.root) and not torch.allclose(some.root, whole.root)
 
 
 def test_cross_validation_wants_a_stronger_prior_where_labels_are_noisier():
