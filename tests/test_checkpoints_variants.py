@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from linsem.checkpoints import CheckpointError, parse_checkpoint
+from linsem.checkpoints import CheckpointError, infer, parse_checkpoint
 from linsem.pggan import PGGANConfig
 from tests.test_checkpoints_bombs import attributes_of, torch_network
 from tests.writers import genforce, nets, nvidia_tf
@@ -192,3 +192,19 @@ def test_a_key_that_is_not_plain_is_refused(key):
 def rosinality_file():
     state = nets.random_state(nets.STYLEGAN2)
     return {"g_ema": rosinality_state(state), "latent_avg": state["mapping.w_avg"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "infer_", "name"),
+    [
+        (nets.STYLEGAN2, infer.stylegan2, "synthesis.b8.conv1.weight"),
+        (nets.STYLEGAN, infer.stylegan, "synthesis.layer3.weight"),
+        (nets.PGGAN_, infer.pggan, "layer3.weight"),
+    ],
+)
+def test_the_tensor_that_is_missing_is_named_and_not_those_that_are_there(config, infer_, name):
+    state = nets.random_state(config)
+    assert infer_(state, "a test").config.channels == config.channels
+    del state[name]
+    with pytest.raises(CheckpointError, match=f"^{name}: expected a tensor, got none"):
+        infer_(state, "a test")

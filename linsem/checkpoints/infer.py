@@ -34,8 +34,9 @@ def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: flo
     first = int(starts[0].split(".")[1][1:])
     if first != height:
         raise CheckpointError(f"{starts[0]}: expected a constant {first} high, got {height}")
+    last = max(int(found[1]) for name in state if (found := re.match(r"synthesis\.b(\d+)\.", name)))
     channels, resolution = [], first
-    while f"synthesis.b{resolution}.conv1.weight" in state:
+    while resolution <= last:  # where a block lacks its convolution, `shape` says so
         channels.append(shape(state, f"synthesis.b{resolution}.conv1.weight", 4)[0])
         resolution *= 2
     layers, hidden, w_dim, entry = _mapping(state)
@@ -85,10 +86,12 @@ def shape(state: State, name: str, axes: int) -> tuple[int, ...]:
 
 
 def _pairs(state: State, template: str) -> tuple[int, ...]:
-    """The channels of the second layer of each resolution."""
+    """The channels of the second layer of each resolution; raises CheckpointError for one between them without it."""
+    pattern = re.escape(template).replace(r"\{\}", r"(\d+)")
+    last = max((int(found[1]) for name in state if (found := re.fullmatch(pattern, name))), default=-1)
     channels: list[int] = []
-    while (name := template.format(2 * len(channels) + 1)) in state:
-        channels.append(shape(state, name, 4)[0])
+    while (layer := 2 * len(channels) + 1) <= last:
+        channels.append(shape(state, template.format(layer), 4)[0])
     return tuple(channels)
 
 
