@@ -184,7 +184,7 @@ def test_an_edit_with_an_atlas_holds_the_rest_and_its_labels(monkeypatch, toy, e
 
 def test_one_number_a_latent_is_a_direction():
     class Line:
-        z_dim, device = 1, torch.device("cpu")
+        id, z_dim, w_dim, num_ws, device = "line", 1, 1, 1, torch.device("cpu")
 
         def map(self, z, psi=1.0):
             return 3 * z[:, None]
@@ -202,7 +202,7 @@ def test_a_bank_of_one_seed_has_no_directions(toy, extractor):
 
 def test_numbers_that_are_not_finite_have_no_directions():
     class Broken:
-        id, z_dim, device = "broken", 2, torch.device("cpu")
+        id, z_dim, w_dim, num_ws, device = "broken", 2, 2, 1, torch.device("cpu")
 
         def map(self, z, psi=1.0):
             return z[:, None] * torch.nan
