@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from linsem.device import own_modes
 from linsem.pixels import IGNORE
 
 SHARP = 2000.0  # factor on squared colour differences in 0..1: a twentieth of the range is an edge
@@ -30,6 +31,7 @@ Place = tuple[int, int]
 Run = tuple[int, int, int, bool]  # first place in a piece, first place in the union, number, whether they run backwards
 
 
+@own_modes()
 def walk(picture: torch.Tensor, seeds: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
     """The probability (K, h, w) that a walker ends at each category, from a picture (3, h, w) in 0..1 and seeds (h, w).
 
@@ -187,7 +189,7 @@ def _joint(high: int, wide: int, across: bool) -> Joint:
     moves = ((0, 0), (0, wide) if across else (high, 0))
     places = [[place[r + down, c + right] for r, c in _ring(high, wide)] for down, right in moves]
     runs = tuple(_runs(each, len(line)) for each in places)
-    return Joint(across, shape, len(line), runs, tuple(torch.tensor(each) for each in places))
+    return Joint(across, shape, len(line), runs, tuple(map(torch.tensor, places)))
 
 
 def _runs(places: Sequence[int], line: int) -> list[Run]:
@@ -206,8 +208,10 @@ def _runs(places: Sequence[int], line: int) -> list[Run]:
 
 
 def _joined(ring: torch.Tensor, joint: Joint, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rows of the line and of the ring of each union, as `_eliminated` takes them, from pieces (rows, columns, n,
-    n + K)."""
+    """The rows of the line and of the ring of each union, as `_eliminated` takes them.
+
+    The pieces are (rows, columns, n, n + K).
+    """
     n = ring.shape[2]
     halves = [ring[:, k::2] if joint.across else ring[k::2] for k in range(2)]
     union = joint.line + 2 * sum(joint.shape)

@@ -86,3 +86,19 @@ def test_a_slanted_line_is_one_part(monkeypatch):
     assert (walk(picture, seeds, torch.tensor([0, 1]))[1][there] > 0.5).all()
     monkeypatch.setattr(module, "SLANT", 0.0)
     assert (walk(picture, seeds, torch.tensor([0, 1]))[1][there] > 0.5).sum() == 1
+
+
+def test_neither_autocast_nor_a_default_of_torch_matters():
+    picture, seeds = scene((20, 33))
+    expected = walk(picture, seeds, torch.tensor([0, 3]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(walk(picture, seeds, torch.tensor([0, 3])), expected)
+    for cache in (module._order, module._joint):
+        cache.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = walk(picture, seeds, torch.tensor([0, 3], device="cpu"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
