@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from linsem.arguments import whole_number
 from linsem.checkpoints.convert import convert_and_report
@@ -46,6 +45,7 @@ from linsem.shell import (
     checked_psi,
     extractor_of,
     folder,
+    keep,
     label_map_of,
     notes_of,
     print_report,
@@ -92,7 +92,7 @@ def generate(args: argparse.Namespace) -> dict:
     out = folder(args.out)
     for seed in seeds:
         _, rgb = studio.draw(model, [seed], psi)
-        Image.fromarray(rgb[0]).save(out / f"seed{seed}.png")
+        keep(out / f"seed{seed}.png", rgb[0])
     return {"model": model, "images": len(seeds), "out": str(out)}
 
 
@@ -125,9 +125,9 @@ def segment(args: argparse.Namespace) -> dict:
     for seed in seeds:
         ws = studio.latents(model, [seed], psi)
         reading = studio.read(model, extractor, list(ws))
-        (out / f"seed{seed}.png").write_bytes(write_label_map(reading.labels[0], extractor.categories))
+        keep(out / f"seed{seed}.png", write_label_map(reading.labels[0], extractor.categories))
         seen = overlay(reading.rgb[0], reading.labels[0], extractor.categories)
-        Image.fromarray(seen).save(out / f"seed{seed}.overlay.png")
+        keep(out / f"seed{seed}.overlay.png", seen)
         rows.append({"seed": seed, "mean_uncertainty": round(float(reading.uncertainty.mean()), 4)})
     return {"model": model, "images": rows, "out": str(out)}
 
@@ -160,9 +160,9 @@ def edit(args: argparse.Namespace) -> dict:
     if frame is None:
         raise KeyboardInterrupt
     out = folder(args.out)
-    Image.fromarray(rgb).save(out / "before.png")
-    Image.fromarray(frame.rgb).save(out / "image.png")
-    (out / "labels.png").write_bytes(write_label_map(frame.labels, extractor.categories))
+    keep(out / "before.png", rgb)
+    keep(out / "image.png", frame.rgb)
+    keep(out / "labels.png", write_label_map(frame.labels, extractor.categories))
     save_latents(out / "latent.safetensors", frame.ws[None], model)
     return {"model": model, **frame.report, "notes": notes, "out": str(out)}
 
@@ -187,8 +187,8 @@ def sample(args: argparse.Namespace) -> dict:
     older, rows = {path.name for path in out.glob("*-seed*.png")}, []
     for i, (seed, score) in enumerate(zip(frame.seeds, frame.scores, strict=True)):
         image, labels = f"{i + 1}-seed{seed}.png", f"{i + 1}-seed{seed}.labels.png"
-        Image.fromarray(frame.rgb[i]).save(out / image)
-        (out / labels).write_bytes(write_label_map(frame.labels[i], extractor.categories))
+        keep(out / image, frame.rgb[i])
+        keep(out / labels, write_label_map(frame.labels[i], extractor.categories))
         rows.append({"seed": seed, "score": round(score, 4), "image": image, "labels": labels})
     save_latents(out / "latents.safetensors", frame.ws, model, frame.seeds)
     nearest, note = frame.nearest, far_off(frame.nearest, args.candidates)

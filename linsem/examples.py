@@ -216,8 +216,9 @@ def collect(
     """Gather the rows: at most `most` labelled pixels, and some arbitrary ones for what needs no labels.
 
     `balance` is the exponent by which the pixels of a category are weighted down with its share (0: every pixel counts
-    the same, 1: every category does), but no category has less than `LEAST_WEIGHT` of the total. No upsampled feature
-    map is built, and only one image's features are held at a time.
+    the same, 1: every category does), but each category that occurs has about `LEAST_WEIGHT` of the total at
+    least (of more than `MANY`, a share of what those have). No upsampled feature map is built, and only one image's
+    features are held at a time.
     """
     maps = [np.asarray(a.labels) for a in annotations]
     picks = pick_pixels(maps, len(categories), most, seed)

@@ -11,8 +11,7 @@ over the areas they touch; all other unlabelled pixels (255) are ignored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
 
 import torch
 
@@ -38,26 +37,19 @@ LEAST_PIXELS, PIXELS_AN_IMAGE, MAX_PIXELS = 16_000, 3_000, 48_000
 MAX_NUMBERS = 100_000_000  # raw features held at once beyond the first LEAST_PIXELS: 400 MB
 COARSE = 4_000  # a cold start begins on this many pixels, for this share of its iterations:
 COARSELY = 0.6
+TOLD = 8  # iterations between two steps that are yielded
 MAX_RIDGE = 1e30  # single precision ends soon after
 REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
 
 @dataclass(frozen=True, eq=False)
 class FitStep:
-    """The state of a fit: iterations done, the penalised loss on the pixels in use, and the current extractor.
-
-    The extractor is made where it is first asked for: most look at the last one only.
-    """
+    """The state of a fit: iterations done, the penalised loss on the pixels in use, and the current extractor."""
 
     index: int
     total: int
     loss: float
-    make: Callable[[], Extractor] = field(repr=False)
-
-    @cached_property
-    def extractor(self) -> Extractor:
-        """The extractor of the parameters at this step."""
-        return self.make()
+    extractor: Extractor
 
 
 def fit_few_shot(
@@ -89,7 +81,7 @@ def iter_few_shot(
     spread: bool | None = None,
     seed: int = 0,
 ) -> Iterator[FitStep]:
-    """Fit an LSE, yielding a step about every eight solver iterations (two with `start`).
+    """Fit an LSE, yielding a step about every eight solver iterations, and at the end.
 
     Args:
         layers: indices of the layers to read (None: all).
@@ -152,15 +144,17 @@ def iter_few_shot(
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
-    every, before = (8, 0) if start is None else (2, 0)  # a warm start begins close to the solution
+    every, before, last = TOLD if start is None else 2, 0, None  # a warm start begins close to the solution
     even = evened(fit.problem.x, fit.problem.weight, fit.ridge, brief=start is not None)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
         part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
-            yield FitStep(before, iterations, loss, partial(fit.extractor, theta.clone()))
+            yield FitStep(before, iterations, loss, fit.extractor(theta))
     for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
-        last = FitStep(before + done, iterations, loss, partial(fit.extractor, theta.clone()))
-        yield last
+        if done % TOLD == 0:  # an extractor takes as long as an iteration after a stroke
+            yield (last := FitStep(before + done, iterations, loss, fit.extractor(theta)))
+    if last is None or last.index < before + done:
+        yield (last := FitStep(before + done, iterations, loss, fit.extractor(theta)))
     fit.remember(rows_of, last.extractor)
 
 

@@ -78,16 +78,17 @@ def check_generator(generator: object) -> None:
         raise InputError(f"generator: expected a text as its id, got {shown(generator.id)}")
     for name in ("z_dim", "w_dim", "num_ws"):
         whole_number(f"{generator.id!r}: {name}", getattr(generator, name), 1)
-    sides = generator.size if isinstance(generator.size, (tuple, list)) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+    if not isinstance(generator.size, (tuple, list)) or len(generator.size) != 2:
         raise InputError(f"{generator.id!r}: expected its size as (H, W), got {shown(generator.size)}")
-    wrong = [each for each in generator.layers if not all(hasattr(each, name) for name in Layer.__annotations__)]
-    if wrong or not generator.layers:
+    for name, side in zip(("height", "width"), generator.size, strict=True):
+        whole_number(f"{generator.id!r}: {name}", side, 1)
+    layers = generator.layers if isinstance(generator.layers, (tuple, list)) else (generator.layers,)
+    wrong = [each for each in layers if not all(hasattr(each, name) for name in Layer.__annotations__)]
+    if wrong or not layers:
         got = shown(wrong[0]) if wrong else "none"
         raise InputError(f"{generator.id!r}: expected a `linsem.Layer` for each feature map in `layers`, got {got}")
-    beyond = next((each for each in generator.layers if not 0 <= each.last_w < generator.num_ws), None)
-    if beyond is not None:
-        raise InputError(f"{generator.id!r}: expected last_w in 0..{generator.num_ws - 1}, got {beyond}")
+    for i, layer in enumerate(layers):
+        whole_number(f"{generator.id!r}: last_w of layer {i}", layer.last_w, 0, generator.num_ws - 1)
 
 
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError, load_extractor
@@ -22,10 +24,19 @@ from linsem.offers import as_file, offered, spec_of, split_label
 from linsem.palette import Category, read_label_map
 from linsem.settings import Settings
 from linsem.studio import Studio
-from linsem.whole import followed, may_be_file
+from linsem.whole import followed, may_be_file, whole
 
 # Exit codes by shell convention: of a command whose reader has gone, and of one that was told to end.
 BROKEN_PIPE, TERMINATED = 141, 143
+
+
+def keep(path: Path, content: np.ndarray | bytes) -> None:
+    """Write an image (H, W, 3) uint8 as a PNG, or the bytes of a file, whole or not at all."""
+    with whole(path) as partial:
+        if isinstance(content, bytes):
+            partial.write_bytes(content)
+        else:
+            Image.fromarray(content).save(partial, format="PNG")
 
 
 def studio_of(args: argparse.Namespace) -> tuple[Studio, str]:

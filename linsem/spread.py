@@ -25,7 +25,8 @@ from linsem.recent import Recent
 from linsem.walk import walk
 
 SPARSE = 0.5  # of the pixels: labels that cover less are strokes rather than a label map with gaps
-SIDE = 128  # pixels: the images are scaled down until the shorter side is at most this long
+SIDE = 128  # pixels: the images are scaled down until the shorter side is at most this long,
+LONG = 16  # and the longer one at most so many times as long, since the walk takes the square of it
 LEAST = 0.6  # of the walkers that meet a stroke: the least share for a label to be assigned
 ARRIVE = 0.1  # of all walkers: the least share that has to meet a stroke
 THICK = 16  # pixels: the greatest depth that is measured
@@ -53,7 +54,7 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if not known.any() or known.all():
         return labels.astype(np.uint8)
     labels = labels.astype(np.uint8, copy=False)
-    scale = min(1.0, SIDE / min(labels.shape))
+    scale = min(1.0, SIDE / min(labels.shape), LONG * SIDE / max(labels.shape))
     size = tuple(max(1, round(n * scale)) for n in labels.shape)
     seeds = labels if size == labels.shape else _fewer(labels, size)
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255

@@ -28,7 +28,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not may_be_file(path):
-        raise InputError(f"{path}: expected a file, got a pipe or a device")
+        raise InputError(f"{path}: expected a file, got a pipe, a device or a loop of links")
     try:
         partial.touch(exist_ok=False)
     except OSError as error:  # tells of the caller's path, not of this one
@@ -52,8 +52,8 @@ def followed(path: str | Path) -> Path:
 
 
 def may_be_file(path: str | Path) -> bool:
-    """Whether a file is there, or nothing; not a folder, a pipe or a device."""
-    return os.path.isfile(path) or not os.path.exists(path)
+    """Whether a file is there, or nothing; not a folder, a pipe, a device, or a link that leads to itself."""
+    return os.path.isfile(path) or not (os.path.exists(path) or os.path.islink(followed(path)))
 
 
 def _of_system(error: SafetensorError, path: Path) -> Exception:

@@ -208,3 +208,22 @@ def test_the_tensor_that_is_missing_is_named_and_not_those_that_are_there(config
     del state[name]
     with pytest.raises(CheckpointError, match=f"^{name}: expected a tensor, got none"):
         infer_(state, "a test")
+
+
+def test_numbers_in_names_are_no_way_to_keep_the_reader_busy():
+    """A constant of no height, of which the double is as high, and numbers of thousands of digits."""
+    flat = {"synthesis.b0.const": torch.zeros(8, 0, 4), "synthesis.b0.conv1.weight": torch.zeros(8, 8, 3, 3)}
+    with pytest.raises(CheckpointError, match=r"synthesis\.b0\.const: expected a constant some pixels high, got 0"):
+        infer.stylegan2(flat, "a test")
+    long = "9" * 5000
+    for config, infer_, name in (
+        (nets.STYLEGAN2, infer.stylegan2, f"synthesis.b{long}.conv1.weight"),
+        (nets.STYLEGAN, infer.stylegan, f"synthesis.layer{long}.weight"),
+        (nets.PGGAN_, infer.pggan, f"layer{long}.weight"),
+    ):
+        state = nets.random_state(config) | {name: torch.zeros(8, 8, 3, 3)}
+        if infer_ is infer.pggan:
+            assert infer_(state, "a test").config == config  # whoever builds it refuses what is too much
+        else:
+            with pytest.raises(CheckpointError, match="expected no such tensor"):
+                infer_(state, "a test")

@@ -45,6 +45,16 @@ def test_without_an_error_stream_the_other_one_has_the_report_alone(asked, monke
     assert capsys.readouterr().out == ""
 
 
+def test_a_pipe_in_the_folder_of_results_is_refused_and_stays(run, tmp_path, capsys):
+    """Whoever opened it to write would wait for a reader for ever."""
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "seed0.png")
+    run("generate", "--seeds", "1", "--out", "out")
+    assert cli.main(["generate", "--seeds", "0", "--out", "out"]) == 2
+    assert "expected a file, got a pipe" in capsys.readouterr().err and (tmp_path / "out" / "seed0.png").is_fifo()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["seed0.png", "seed1.png"]
+
+
 class Unbuffered(Gone):
     """One that tells at once that its reader has gone."""
 

@@ -88,17 +88,16 @@ def test_the_plain_function_is_the_last_step_of_the_streaming_one(toy, dense, fi
     assert all(torch.equal(last.weights[k], fitted.weights[k]) for k in fitted.weights)
 
 
-def test_a_step_s_extractor_is_of_that_step_whenever_it_is_asked_for(toy, dense):
-    steps, early = [], []
-    for step in iter_few_shot(toy, dense, CATEGORIES):
-        steps.append(step)
-        early.append(step.extractor if len(early) < 1 else None)
-    again = next(iter_few_shot(toy, dense, CATEGORIES))
-    assert steps[0].extractor is early[0] and steps[0].loss > steps[-1].loss
-    rest = list(iter_few_shot(toy, dense, CATEGORIES))
-    for extractor in (again.extractor, rest[0].extractor):
-        assert all(torch.equal(extractor.weights[k], w) for k, w in early[0].weights.items())
-    assert not torch.equal(rest[0].extractor.weights["bias"], rest[-1].extractor.weights["bias"])
+def test_a_step_is_told_every_eight_iterations_and_at_the_end(toy, dense, fitted):
+    """Also after a start, where the end is looked for every two; an early step is not changed by what comes later."""
+    for options in ({}, {"start": fitted, "ridge": 0.001}):
+        steps = [(step.index, step, step.extractor.weights["bias"].clone()) for step in iter_few_shot(
+            toy, dense, CATEGORIES, iterations=21, **options)]  # fmt: skip
+        numbers = [index for index, *_ in steps]
+        assert numbers == sorted(set(numbers)) and len(numbers) > 1
+        assert all(index % 8 == 0 for index in numbers[:-1]) or "start" not in options
+        assert all(torch.equal(step.extractor.weights["bias"], bias) for _, step, bias in steps)
+        assert not torch.equal(steps[0][2], steps[-1][2])
 
 
 def test_a_warm_start_ends_where_a_cold_one_does_and_sooner(toy, dense, fitted):

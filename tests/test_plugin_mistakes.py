@@ -228,11 +228,15 @@ def test_an_image_of_whole_numbers_is_refused(door, extractor, tmp_path):
         ("num_ws", 0, "num_ws: expected a whole number of at least 1, got 0"),
         ("layers", ((11, 7, 7, 0),), r"expected a `linsem.Layer` for each feature map in `layers`, got \(11"),
         ("layers", (), "in `layers`, got none"),
-        ("layers", (linsem.Layer(11, 7, 7, last_w=1),), r"expected last_w in 0\.\.0, got Layer"),
+        ("layers", None, "in `layers`, got None"),
+        ("layers", (linsem.Layer(11, 7, 7, last_w=1),), r"last_w of layer 0: expected a whole number in 0\.\.0, got 1"),
+        ("layers", (linsem.Layer(11, 7, 7, last_w=None),), "last_w of layer 0: expected a whole number"),
+        ("size", (37, "37"), "width: expected a whole number of at least 1, got '37'"),
     ],
 )
 def test_what_the_class_says_of_itself_is_checked_before_anything_is_made(name, value, said, extractor):
     net = Sunset()
+    net.size = tuple(np.array(net.size))
     check_generator(net)
     setattr(net, name, value)
     with pytest.raises(InputError, match=f"'sunset': .*{said}"):

@@ -13,8 +13,10 @@ from linsem.pixels import IGNORE, to_rgb
 from linsem.settings import Settings
 from linsem.spread import Spreads, guess, spread
 from linsem.studio import Studio
+from linsem.walk import walk
 
 module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is the function
+studio_module = importlib.import_module("linsem.studio")
 
 
 def scene(size=64):
@@ -142,6 +144,25 @@ def test_the_studio_spreads_only_when_asked():
     assert pixels[1] <= module.PIXELS_OF_ONE  # as well as of more, and the annotator waits
 
 
+def test_on_the_page_a_fit_has_fewer_pixels_and_directions(monkeypatch):
+    studio = Studio(Settings())
+    model = studio.default_model()
+    ws, _ = studio.draw(model, [3, 4], 0.7)
+    labels = np.full((2, *studio.generator(model).size), IGNORE, np.uint8)
+    labels[:, 4:8, 4:60], labels[:, 60:64, 60:68] = 0, 1
+    asked = []
+
+    def watched(*given, **options):
+        asked.append({name: options.get(name) for name in ("pixels", "rank")})
+        yield from iter_few_shot(*given, **options)
+
+    iter_few_shot = studio_module.iter_few_shot
+    monkeypatch.setattr(studio_module, "iter_few_shot", watched)
+    for on in (True, False):
+        studio.fit(model, ws, labels, studio.categories(model), spread=on)
+    assert asked == [{"pixels": 2 * module.PIXELS_OF_ONE, "rank": module.RANK}, {"pixels": None, "rank": None}]
+
+
 def test_spread_strokes_say_more_of_other_images(toy):
     from linsem.fewshot import Annotation, fit_few_shot
 
@@ -200,6 +221,17 @@ def test_a_high_image_spreads_as_a_wide_one_does(size, monkeypatch):
     wide, high = spread(rgb, labels), spread(rgb.swapaxes(0, 1), labels.T)
     assert (wide == high.T).mean() > 0.99
     assert (wide[size[0] // 4 : size[0] // 2, size[1] // 8 : size[1] // 2] == 1).mean() > 0.8
+
+
+def test_a_picture_that_is_far_longer_than_wide_is_made_coarser(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(module, "walk", lambda picture, *rest: sizes.append(picture.shape[1:]) or walk(picture, *rest))
+    for size in ((1, 3000), (32, 6000)):
+        labels = np.full(size, IGNORE, np.uint8)
+        labels[:, 0], labels[:, -1] = 0, 1
+        found = spread(np.zeros((*size, 3), np.uint8), labels)
+        assert found[0, 8] == 0 and found[0, -8] == 1 and found[0, size[1] // 2] == IGNORE
+    assert sizes == [(1, 2048), (11, 2048)]
 
 
 @pytest.mark.parametrize("label", [300, -1])

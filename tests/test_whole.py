@@ -161,13 +161,21 @@ def test_a_pipe_is_refused_and_stays(tmp_path):
     (tmp_path / "link.zip").symlink_to(pipe)
     toy = ToyGenerator()
     for path in (pipe, tmp_path / "link.zip"):
-        with pytest.raises(InputError, match="expected a file, got a pipe or a device"), whole(path):
+        with pytest.raises(InputError, match="expected a file, got a pipe, a device or a loop of links"), whole(path):
             pass
         with pytest.raises(InputError, match="expected a file"):
             check_out(str(path))
         with pytest.raises(InputError, match="expected a file"):
             iter_export(toy, toy.known_extractor(), count=2, out_path=path)
     assert pipe.is_fifo() and sorted(tmp_path.iterdir()) == [tmp_path / "link.zip", pipe]
+
+
+def test_a_link_that_leads_to_itself_stays(tmp_path):
+    loop = tmp_path / "loop.zip"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="a loop of links"), whole(loop):
+        pass
+    assert loop.is_symlink() and list(tmp_path.iterdir()) == [loop]
 
 
 def test_a_link_into_a_folder_that_is_not_there_is_told_early(tmp_path):

@@ -16,6 +16,7 @@ from linsem.stylegan2 import StyleGAN2Config
 
 State = dict[str, torch.Tensor]
 
+NUMBER = "[0-9]{1,6}"  # of a layer or a resolution
 OPTIONAL = r"mapping\.w_avg|synthesis\..*\.noise_const"
 STRENGTH = r"synthesis\..*\.noise_(?:strength|weight)"
 """Strengths may be missing only together, as in a network that was trained without noise."""
@@ -27,14 +28,14 @@ MEAN_WORK = 2**35  # multiplications; the largest known mapping takes 2**34.3, a
 
 def stylegan2(state: State, source: str, notes: tuple[str, ...] = (), clamp: float | None = None) -> Checkpoint:
     """A StyleGAN2 checkpoint from its state; a missing mean w or noise is supplied."""
-    starts = [name for name in state if re.fullmatch(r"synthesis\.b\d+\.const", name)]
+    starts = [name for name in state if re.fullmatch(rf"synthesis\.b{NUMBER}\.const", name)]
     if len(starts) != 1:
         raise CheckpointError(f"expected one constant to start the synthesis, got {len(starts)}")
     _, height, width = shape(state, starts[0], 3)
     first = int(starts[0].split(".")[1][1:])
-    if first != height:
-        raise CheckpointError(f"{starts[0]}: expected a constant {first} high, got {height}")
-    last = max(int(found[1]) for name in state if (found := re.match(r"synthesis\.b(\d+)\.", name)))
+    if first != height or first == 0:
+        raise CheckpointError(f"{starts[0]}: expected a constant {first or 'some pixels'} high, got {height}")
+    last = max(int(found[1]) for name in state if (found := re.match(rf"synthesis\.b({NUMBER})\.", name)))
     channels, resolution = [], first
     while resolution <= last:  # where a block lacks its convolution, `shape` says so
         channels.append(shape(state, f"synthesis.b{resolution}.conv1.weight", 4)[0])
@@ -87,7 +88,7 @@ def shape(state: State, name: str, axes: int) -> tuple[int, ...]:
 
 def _pairs(state: State, template: str) -> tuple[int, ...]:
     """The channels of the second layer of each resolution; raises CheckpointError for one between them without it."""
-    pattern = re.escape(template).replace(r"\{\}", r"(\d+)")
+    pattern = re.escape(template).replace(r"\{\}", f"({NUMBER})")
     last = max((int(found[1]) for name in state if (found := re.fullmatch(pattern, name))), default=-1)
     channels: list[int] = []
     while (layer := 2 * len(channels) + 1) <= last:

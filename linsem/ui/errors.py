@@ -31,7 +31,8 @@ class Refusal(gr.Error):
 def said(error: Exception) -> gr.Error:
     """The `gr.Error` for an exception: an `InputError` keeps its message, others get a general one and are logged.
 
-    A message becomes a sentence, but a name at its beginning stays as it is: a capital would make it another one.
+    A message becomes a sentence, but an id, or a name with an underscore, stays as it is at its beginning:
+    a capital would make it another one.
     """
     if isinstance(error, gr.Error):
         return error
