@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from linsem import track
+from linsem.edit import NO_WAY
 from linsem.errors import InputError
 from linsem.looks import Looks
 from linsem.pixels import IGNORE
@@ -32,7 +33,7 @@ from linsem.ui.edit import _turned, _Wiring
 from linsem.ui.editing import Editing, _choice, _most_changed
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
-from linsem.ui.outcome import ended, too_small
+from linsem.ui.outcome import ended, going, too_small
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.strokes import painted_since
@@ -163,12 +164,34 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
         ({"steps": 0, "note": "the image already shows it"}, "Nothing to do: the image already shows it", "92 %"),
         ({"steps": 4}, "Elsewhere it hardly changed (colours moved by 1.0 of 255)", "a little"),
         ({"steps": 4, "outside_change": 3.0}, "Elsewhere it changed a little (colours moved by 3.0", "hardly"),
-        ({"steps": 4, "outside_change": 30.0}, "Elsewhere it changed too (colours moved by 30.0", "hardly"),
+        ({"steps": 4, "outside_change": 30.0}, "Elsewhere it changed too (colours moved by 30.0", "ls-good"),
+        ({"steps": 4, "color_off": 60.0, "note": NO_WAY}, "Not changed: no way to it was found", "Done"),
+        ({"steps": 4, "color_off": 60.0, "note": NO_WAY}, "The colour there is off by 60 of 255", "ls-good"),
+        ({"steps": 4, "added": "hat", "there": 0.1, "note": NO_WAY}, "ls-bad", "Your strokes"),
     ],
 )
 def test_the_end_of_an_edit_says_what_was_done_whatever_there_is_to_note(report, said, not_said):
     line = ended({"agreement_before": 0.1, "agreement_after": 0.92, "outside_change": 1, "seconds": 2} | report)
     assert said in line and not_said not in line
+
+
+def test_a_run_is_not_about_to_settle_while_its_colour_is_far_off():
+    report = {"agreement_before": 0.1, "agreement_after": 1.0, "steps": 14, "of": 50}
+    assert "still settles" in going(report) and "still settles" in going(report | {"color_off": 3.0})
+    far = going(report | {"color_off": 60.0})
+    assert "The colour there is off by 60 of 255" in far and "settles" not in far
+
+
+def test_what_led_nowhere_stays_painted(services):
+    session, fitted = bench_of(services)
+    editing, track = edited(services, session, fitted)
+    now, wish = track.now, np.full(track.now.labels.shape, IGNORE, np.uint8)
+    wish[:4] = 1
+    for note, stays in ((NO_WAY, True), ("", False)):
+        report = {"agreement_before": 0, "agreement_after": 0, "outside_change": 0, "steps": 3, "note": note}
+        frames = iter([EditFrame(now.rgb, now.labels, now.ws, report)] * 2)
+        *_, (last, _, _) = editing._frames(track, frames, 50, "more hat", {}, wish)
+        assert (last.now.wish is wish) == stays
 
 
 def test_an_edit_is_named_by_what_changes_most_and_by_the_background_last():

@@ -280,6 +280,10 @@ def test_an_example_that_was_only_looked_at_is_not_kept(services):
 def test_what_the_browser_says_of_copies_is_not_trusted(said):
     assert copies(said) == []
     assert copies('[["a", "b", "s"], 7, ["c", "d"], ["e", 3, "s"], ["f", "g", 5]]') == [("a", "b", "s"), ("c", "d", "")]
+    assert copies('[["a", "b", "s"], ["c", "d", "t"], ["e", "b", "u"]]') == [
+        ("a", "b", "s"),
+        ("c", "d", "t"),
+    ]  # one work
 
 
 def test_the_example_brings_images_that_nobody_labelled():

@@ -15,6 +15,7 @@ from linsem.palette import Category, read_label_map
 from linsem.pixels import IGNORE
 from linsem.session import new_session
 from linsem.ui import sampling as sampling_tab
+from linsem.ui import show
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.events import WAITING, not_started
 from linsem.ui.layouts import PAINTING, Layout, Layouts
@@ -100,6 +101,20 @@ def test_a_run_that_fails_says_why_and_keeps_what_was_there(services, session, m
         assert said in frames[-1][2] and "ls-bad" in frames[-1][2]
         assert not any(isinstance(frame[0], type(results)) or frame[0] is None for frame in frames)
     assert len(frames) == 1 and frames[0][3:] == (gr.skip(),) * 5  # refused: what was chosen stays
+
+
+def test_another_layout_is_told_from_that_of_the_results(services, session):
+    wiring = object.__new__(_Wiring)
+    wiring.logic = Sampling(services)
+    layout, good = halves(), show.status("4 results", "good")
+    *_, (results, *_) = wiring.run(session, None, layout, 1, 12, 0, 0)
+    other = replace(layout, labels=1 - layout.labels)
+    assert "of another layout" in wiring.there(other, good, results)[1]
+    assert "of another layout" in wiring.there(None, good, results)[1]
+    for now, line in ((layout, good), (other, show.progress(0.5, "half"))):  # its own; and a run says what it is of
+        assert wiring.there(now, line, results)[1] == gr.skip()
+    refused = show.status("There is no layout yet", "bad")
+    assert "appear here" in wiring.there(layout, refused, None)[1] and wiring.there(None, refused, None)[1] == gr.skip()
 
 
 def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session, monkeypatch):

@@ -135,7 +135,11 @@ def copies(kept: str | None) -> list[Copy]:
         return []
     rows = [each for each in rows if isinstance(each, list)] if isinstance(rows, list) else []
     rows = [[*each, ""] if len(each) == 2 else each for each in rows]  # stored before there were stamps
-    return [(*each,) for each in rows if len(each) == 3 and all(isinstance(text, str) for text in each) and each[1]]
+    rows = [(*each,) for each in rows if len(each) == 3 and all(isinstance(text, str) for text in each) and each[1]]
+    first: dict[str, Copy] = {}
+    for row in rows:
+        first.setdefault(row[1], row)  # the same work in two pages is one
+    return list(first.values())
 
 
 def changed(session: Session, painted: PainterLabels | None, tracks: Sequence[Track | None]) -> bool:

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from linsem.edit import SAMPLES
+from linsem.edit import NO_WAY, SAMPLES
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
@@ -202,7 +202,8 @@ class Editing:
                 yield gr.skip(), gr.skip(), show.progress(begun * frame.sampled / SAMPLES, line)
                 continue
             yield _frame(track, frame, caption, {**more, "of": steps}, wish, begun)
-        yield _frame(track, frame, caption, {**more, "seconds": time.monotonic() - clock})
+        still = wish if NO_WAY in str(frame.report.get("note")) else None  # what led nowhere can be painted further
+        yield _frame(track, frame, caption, {**more, "seconds": time.monotonic() - clock}, still)
 
     # --- what is shown of a track ------------------------------------------------------------------------------------
 

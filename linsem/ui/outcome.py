@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from linsem.edit import NO_WAY
 from linsem.extractor import Extractor
 from linsem.presence import GUESSED
 from linsem.specks import SHARE
@@ -11,6 +12,7 @@ from linsem.ui import show
 
 WHOLE = 0.5  # of the usual area of a category: with less than that painted, an object is not painted whole
 CHANGES = ((2.0, "hardly changed"), (6.0, "changed a little"), (np.inf, "changed too"))  # below so much of 255
+MATCHED_COLOR = 12.0  # of 255: a colour that is off by less is hardly another
 MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 
 
@@ -35,7 +37,10 @@ def going(report: dict[str, object]) -> str:
     if not (report.get("added") or report.get("removed")):
         what = f"matched ({show.percent(float(report['agreement_before']))} at the start)"
     line = f"Step {report['steps']} of {report['of']}: {show.percent(share)} {what}."
-    return line + (SETTLES if share > MATCHED else "")
+    off = float(report.get("color_off", 0))
+    if "color_off" in report:
+        line += f" The colour there is off by {off:.0f} of 255."
+    return line + (SETTLES if share > MATCHED and off < MATCHED_COLOR else "")
 
 
 def ended(report: dict[str, object], earlier: bool = False) -> str:
@@ -51,7 +56,13 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
-    if not (report.get("added") or report.get("removed")):
+    named = report.get("added") or report.get("removed")
+    if NO_WAY in note:
+        line = f"Not changed: {note}." + (
+            "" if named else " Your strokes are still there: change them, or allow more steps."
+        )
+        return show.status(" ".join(filter(None, (line, colors, since, left, hint))), "bad")
+    if not named:
         what += f" ({show.percent(float(report['agreement_before']))} before)"
     line = f"Done: {by or 'as the labels read it, '}{show.percent(share)} {what}."
     change = float(report["outside_change"])
@@ -60,7 +71,7 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
     cost += f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
     noted = hint or earlier or GUESSED in note  # what is left they may not see
-    kind = "bad" if share < 0.5 else "idle" if noted else "good"
+    kind = "bad" if share < 0.5 else "idle" if noted or change >= CHANGES[1][0] else "good"
     return show.status(" ".join(filter(None, (line, colors, cost, since, more, hint))), kind)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import gradio as gr
+import numpy as np
 
 from linsem.conditional import STEPS
 from linsem.errors import InputError
@@ -26,7 +27,7 @@ from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 from linsem.ui.turns import latest
 
-BEFORE = "The results appear here."
+BEFORE, OTHER = "The results appear here.", "These are the results of another layout."
 HINT = "Give a layout and get different images that follow it, best first."
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
 
@@ -198,10 +199,14 @@ class _Wiring:
 
     @staticmethod
     def there(now: Layout | None, line: str, results: Results | None) -> tuple[gr.Button, object]:
-        """When the layout is another: whether it can be painted on; why a run was refused before is over."""
-        over = now is not None and "ls-bad" in line
-        said = show.status(BEFORE if results is None else "These are the results of another layout.")
-        return gr.Button(interactive=now is not None), said if over else gr.skip()
+        """When the layout is another: whether it can be painted on, and that the results are not of this one.
+
+        Why a run was refused before is over then; a run that goes on says so itself.
+        """
+        other = results is not None and (now is None or not np.array_equal(results.asked, now.labels))
+        over = (now is not None and "ls-bad" in line) or (other and "ls-busy" not in line)
+        said = show.status(OTHER if other else BEFORE) if over else gr.skip()
+        return gr.Button(interactive=now is not None), said
 
     def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
         """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""

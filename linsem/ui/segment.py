@@ -16,6 +16,7 @@ from linsem.session import Fitted, Session
 from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
+from linsem.ui.errors import said
 from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
 from linsem.ui.label import LabelTab
 from linsem.ui.reader import Reader, chosen_extractor, own_chosen
@@ -24,7 +25,6 @@ from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = "New images, segmented. Click one for details."
 READING = show.status("Segmenting ...", "busy")
-FAILED = "That did not work: nothing was kept."
 NOT_DONE = show.status("That did not work, and nothing has changed.", "bad")
 FIRST_SEED, IMAGES = 101, 8
 # On a phone the details of an image are far below it.
@@ -86,10 +86,10 @@ class Segment:
         """Segment as many new seeds, following the largest one."""
         before = parse_seeds(seeds, self.services.settings.max_seeds)
         seeds = format_seeds(next_seeds(max(before), len(before)))
-        said = seeds
+        written = seeds
         for frame in self.run(session, fitted, seeds, psi, view):
-            yield *frame, said
-            said = gr.skip()  # other seeds may be entered while these are drawn
+            yield *frame, written
+            written = gr.skip()  # other seeds may be entered while these are drawn
 
     def visit(
         self, session: Session, fitted: Fitted | None, seeds: str, psi: float, view: str, shown: Shown | None
@@ -144,9 +144,10 @@ class Segment:
         """Export many images with their label maps as one zip, with a frame per batch, so that Stop works."""
         try:
             yield from self._export(session, fitted, count, first, psi)
-        except Exception:  # not of Stop: then this generator is closed
-            yield gr.File(visible=False), show.status(FAILED, "bad")
-            raise
+        except Exception as error:  # not of Stop: then this generator is closed
+            told = said(error)
+            yield gr.File(visible=False), show.status(f"{told.message} So nothing was kept.", "bad")
+            raise told from None
 
     def _export(
         self, session: Session, fitted: Fitted | None, count: float, first: float, psi: float
@@ -198,7 +199,7 @@ class _Layout:
 
     def _export(self, most: int) -> None:
         with gr.Row(elem_classes="ls-tight"):
-            self.many = gr.Number(min(100, most), label="Images", min_width=90)
+            self.many = gr.Number(min(100, most), label=f"Images (at most {most})", min_width=90)
             self.first = gr.Number(1000, label="First seed", min_width=90)
         with gr.Row(elem_classes="ls-tight"):
             self.export = gr.Button("Export", size="sm", elem_id="export-run", min_width=90)
