@@ -193,7 +193,8 @@ class _Wiring:
         """
         for begin in begins:
             begin(None, None, None, cancels=self.going, api_visibility="private")
-        ended = on(source.success, lambda: gr.Accordion(open=False), [], [self.at.chooser], **ALWAYS)
+        begun = [self.at.chooser, self.at.line]  # what is shown is of the image before until all of it has come
+        ended = on(source.success, lambda: (gr.Accordion(open=False), READING), [], begun, **ALWAYS)
         for _ in range(2):  # again, should the end of the run have come in between
             known = [self.wanted, self.track, self.kept, self.at.painter]
             ended = on(ended.then, _turned, known, [self.track, self.kept], **ALWAYS)

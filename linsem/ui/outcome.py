@@ -58,9 +58,8 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
     named = report.get("added") or report.get("removed")
     if NO_WAY in note:
-        line = f"Not changed: {note}." + (
-            "" if named else " Your strokes are still there: change them, or allow more steps."
-        )
+        kept = "" if named else " Your strokes are still there: change them, or allow more steps."
+        line = f"Not changed: {note}.{kept}"
         return show.status(" ".join(filter(None, (line, colors, since, left, hint))), "bad")
     if not named:
         what += f" ({show.percent(float(report['agreement_before']))} before)"

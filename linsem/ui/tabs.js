@@ -20,6 +20,17 @@
     at = now;
   }).observe(row, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
   addEventListener("popstate", follow);
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  document.addEventListener("keydown", (event) => { // Gradio's tabs and radio buttons know each other by no name
+    const by = steps[event.key], [kind, around] = event.target.matches?.("[type=radio]") ? ["[type=radio]", "fieldset"] : ["[role=tab]", "[role=tablist]"];
+    if (!by || event.ctrlKey || event.altKey || event.metaKey || !event.target.matches?.(kind)) return;
+    const all = [...(event.target.closest(around)?.querySelectorAll(kind) ?? [])].filter((each) => each.offsetParent && !each.disabled);
+    const next = all[(all.indexOf(event.target) + by + all.length) % all.length];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+    next.click();
+  });
   const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
   if (again) history.replaceState(history.state, "", address(at)); // what can be continued is offered in the first tab
   else if (location.hash) follow();

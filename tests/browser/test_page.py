@@ -171,3 +171,19 @@ def test_what_is_being_worked_on_shows_no_clock_and_stays_legible(visitor):
     visitor.page.wait_for_timeout(1500)
     seen = visitor.page.evaluate("window.seen")
     assert seen["loud"] == 0 and seen["pale"] > 0.5, seen
+
+
+def test_arrows_go_through_tabs_and_views(visitor):
+    page = visitor.page
+    views = page.locator("#label-view input[type=radio]")
+    views.nth(0).focus()
+    for key, at in (("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowUp", 2), ("ArrowDown", 0)):
+        page.keyboard.press(key)
+        expect(views.nth(at)).to_be_checked()
+        expect(views.nth(at)).to_be_focused()
+    page.get_by_role("tab", name="Label", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Segment", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Segment", exact=True)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("tab", name="Label", exact=True)).to_have_attribute("aria-selected", "true")
