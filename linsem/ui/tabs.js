@@ -34,4 +34,15 @@
   const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
   if (again) history.replaceState(history.state, "", address(at)); // what can be continued is offered in the first tab
   else if (location.hash) follow();
+  const lost = "linsem-lost"; // Gradio loads the page anew once the network is back: the work is then continued unasked
+  try {
+    addEventListener("offline", () => sessionStorage.setItem(lost, "1"));
+    if (!sessionStorage.getItem(lost)) return;
+    sessionStorage.removeItem(lost);
+  } catch (error) { return; }
+  const wait = setInterval(() => {
+    const resume = document.querySelector("#resume");
+    if (resume?.offsetParent) clearInterval(wait), resume.click();
+  }, 200);
+  setTimeout(() => clearInterval(wait), 20000);
 }

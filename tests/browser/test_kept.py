@@ -206,3 +206,21 @@ def test_two_steps_back_are_followed_and_an_edit_goes_on_from_there(visitor):
     page.locator("#edit-run").click()
     # And not "the painter does not show this image yet", which would be a message of its own.
     expect(page.locator("#edit-status")).to_contain_text(re.compile("strokes are matched|already shows"))
+
+
+def test_the_work_comes_back_unasked_after_the_network_was_away(visitor, model):
+    label_two(visitor)
+    before = skin(visitor, model)
+    visitor.until(lambda: len(benches(visitor.page)) == 1)
+    visitor.page.wait_for_timeout(1000)  # the last of it is stored
+    visitor.page.context.set_offline(True)
+    visitor.stroke("label-painter", [(0.4, 0.9), (0.6, 0.9)])  # nobody hears of it
+    visitor.page.wait_for_timeout(3000)
+    with visitor.page.expect_navigation():  # Gradio loads the page anew
+        visitor.page.context.set_offline(False)
+    expect(visitor.page.locator("#label-status")).to_contain_text("Loaded")
+    visitor.until(lambda: np.array_equal(skin(visitor, model), before))
+    visitor.page.reload()  # the twin: whoever loads the page anew is asked
+    expect(visitor.page.locator("#resume")).to_be_visible()
+    visitor.page.wait_for_timeout(1000)
+    expect(visitor.page.locator("#resume")).to_be_visible()
