@@ -197,7 +197,7 @@ def cross_validate(
 def _missed(logits: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> float:
     """The cross-entropy of logits (n, K) at their best temperature.
 
-    Overconfidence is not held against a fit: its probabilities are calibrated afterwards.
+    Overconfidence is not held against a fit: its probabilities are softened afterwards.
     """
     return _entropy(logits / temperature_of(logits, y, weight), y, weight)
 

@@ -162,14 +162,14 @@ def _last(system: torch.Tensor, shape: Place, count: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Joint:
+class _Joint:
     """How two pieces become one.
 
     Attributes:
         across: whether the second is to the right of the first, or below it.
         shape: of the union, (high, wide).
         line: the number of pixels that are eliminated; the others of the union are its ring.
-        runs: for each of the two, where the pixels of its ring are in the union, the line first.
+        runs: for each of the two, where the pixels of its ring are in the union, whose first ones are the line.
         places: for each of the two, the same as indices (n,).
     """
 
@@ -181,7 +181,7 @@ class Joint:
 
 
 @functools.lru_cache(64)
-def _joint(high: int, wide: int, across: bool) -> Joint:
+def _joint(high: int, wide: int, across: bool) -> _Joint:
     """The joint of two pieces of a shape."""
     shape = (high, 2 * wide) if across else (2 * high, wide)
     line = [(r, wide) for r in range(1, high)] if across else [(high, c) for c in range(1, wide)]
@@ -189,7 +189,7 @@ def _joint(high: int, wide: int, across: bool) -> Joint:
     moves = ((0, 0), (0, wide) if across else (high, 0))
     places = [[place[r + down, c + right] for r, c in _ring(high, wide)] for down, right in moves]
     runs = tuple(_runs(each, len(line)) for each in places)
-    return Joint(across, shape, len(line), runs, tuple(map(torch.tensor, places)))
+    return _Joint(across, shape, len(line), runs, tuple(map(torch.tensor, places)))
 
 
 def _runs(places: Sequence[int], line: int) -> list[Run]:
@@ -207,7 +207,7 @@ def _runs(places: Sequence[int], line: int) -> list[Run]:
     return runs
 
 
-def _joined(ring: torch.Tensor, joint: Joint, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _joined(ring: torch.Tensor, joint: _Joint, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The rows of the line and of the ring of each union, as `_eliminated` takes them.
 
     The pieces are (rows, columns, n, n + K).
@@ -230,7 +230,7 @@ def _joined(ring: torch.Tensor, joint: Joint, count: int) -> tuple[torch.Tensor,
     return line, rest
 
 
-def _parted(found: torch.Tensor, joint: Joint) -> torch.Tensor:
+def _parted(found: torch.Tensor, joint: _Joint) -> torch.Tensor:
     """The values at the rings of the pieces, from those (rows, columns, n, K) of their unions."""
     halves = [found.index_select(2, places) for places in joint.places]
     axis = 1 if joint.across else 0

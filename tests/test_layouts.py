@@ -113,6 +113,8 @@ def test_another_layout_is_told_from_that_of_the_results(services, session):
     assert "of another layout" in wiring.there(None, good, results)[1]
     for now, line in ((layout, good), (other, show.progress(0.5, "half"))):  # its own; and a run says what it is of
         assert wiring.there(now, line, results)[1] == gr.skip()
+    told = wiring.there(other, good, results)[1]
+    assert "of this layout" in wiring.there(layout, told, results)[1]  # it has come back
     refused = show.status("There is no layout yet", "bad")
     assert "appear here" in wiring.there(layout, refused, None)[1] and wiring.there(None, refused, None)[1] == gr.skip()
 

@@ -27,7 +27,8 @@ from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 from linsem.ui.turns import latest
 
-BEFORE, OTHER = "The results appear here.", "These are the results of another layout."
+BEFORE = "The results appear here."
+OTHER, THIS = "These are the results of another layout.", "These are the results of this layout."
 HINT = "Give a layout and get different images that follow it, best first."
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
 
@@ -204,9 +205,9 @@ class _Wiring:
         Why a run was refused before is over then; a run that goes on says so itself.
         """
         other = results is not None and (now is None or not np.array_equal(results.asked, now.labels))
-        over = (now is not None and "ls-bad" in line) or (other and "ls-busy" not in line)
-        said = show.status(OTHER if other else BEFORE) if over else gr.skip()
-        return gr.Button(interactive=now is not None), said
+        over = (now is not None and "ls-bad" in line) or (other and "ls-busy" not in line) or OTHER in line
+        told = show.status(BEFORE if results is None else OTHER if other else THIS) if over else gr.skip()
+        return gr.Button(interactive=now is not None), told
 
     def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
         """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""
