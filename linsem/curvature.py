@@ -55,8 +55,11 @@ class Full:
         torch.mm(gradient, self.inverse.t(), out=out)
 
 
+Preconditioner = Diagonal | Full
+
+
 @torch.no_grad()
-def evened(x: torch.Tensor, weight: torch.Tensor, ridge: float, *, brief: bool = False) -> Diagonal | Full:
+def evened(x: torch.Tensor, weight: torch.Tensor, ridge: float, *, brief: bool = False) -> Preconditioner:
     """The preconditioner for rows x (n, D) with weights (n,) that sum to one.
 
     theta (K, D + 1) has the bias in its last column. With `brief`, for few iterations, fewer of the rows are used.

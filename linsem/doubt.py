@@ -8,18 +8,33 @@ category on an image, such as the only hat among eight, they are not asked about
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
-from linsem.rows import Solutions
+from linsem.curvature import Preconditioner, evened
 from linsem.softmax import Problem, logits_of, solved
 
 FOLDS = 8  # cross-validation folds: an image each, or several together
 ROWS = 2_000  # used by the fits, besides those painted on the images with guesses
-ITERATIONS, AGAIN = 16, 2  # from a cold start, and from the last solution of the same images
+ITERATIONS, AGAIN = 16, 2  # from a cold start, and of one of the last solutions of the same images
 KNOWN = 0.1  # mean probability at the strokes of a category below which a fit does not know it
 SHARE = 0.3  # of the probability at the strokes: guesses with less are withdrawn
+
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """For each of some parts the solution `theta` (classes, D + 1) on the rows outside it, and how to go on from them.
+
+    `even` preconditioned them, and `turn` is the place of the part that was solved last, -1 if all were.
+    """
+
+    theta: tuple[torch.Tensor, ...]
+    even: Preconditioner
+    turn: int = -1
+
+
+Solutions = dict[tuple[int, ...], Outside]  # by the numbers of the parts
 
 
 @torch.no_grad()
@@ -32,7 +47,8 @@ def doubted(
 ) -> torch.Tensor:
     """Which rows are doubted, (n,) bool: a subset of `guessed` (n,) bool; `image` (n,) int64 is each row's image.
 
-    `last` caches the solutions, for the same images and classes, as warm starts that shorten the wait after a stroke.
+    `last` caches the solutions, for the same images and classes. A stroke leaves the one outside its own image as it is
+    and hardly changes the others, so that after a stroke one of them goes on, in turn.
     """
     fold = image.unique(return_inverse=True)[1] % FOLDS
     parts = fold[guessed].unique()
@@ -41,15 +57,18 @@ def doubted(
     used = ~guessed & torch.isin(image, image[guessed])
     used[:: -(-len(used) // ROWS)] = True
     used |= _first_of_each(image)  # so that each part has rows outside it to fit to
-    last = {} if last is None else last
-    theta = _without(problem, fold, parts, used, ridge, last.get(tuple(parts.tolist())))
-    if not bool(torch.isfinite(theta).all()):
+    last, name = {} if last is None else last, tuple(parts.tolist())
+    found = _outside(problem.part(used), fold[used], parts, ridge, last.get(name))
+    if not all(bool(torch.isfinite(theta).all()) for theta in found.theta):
         return torch.zeros_like(guessed)
-    last[tuple(parts.tolist())] = theta
+    last[name] = found
     probability = torch.zeros_like(problem.weight)
-    for part, each in zip(parts, theta.split(problem.classes), strict=True):
-        rows = (fold == part).nonzero()[:, 0]
-        probability[rows] = logits_of(each, problem.x[rows]).softmax(1).gather(1, problem.y[rows, None])[:, 0]
+    of, runs = fold.unique_consecutive(return_counts=True)  # views of the rows, which would take long to copy
+    pieces = zip(of.tolist(), *(each.split(runs.tolist()) for each in (problem.x, problem.y, probability)), strict=True)
+    for part, x, y, out in pieces:
+        if part in name:
+            theta = found.theta[name.index(part)]
+            out.copy_(logits_of(theta, x).softmax(1).gather(1, y[:, None])[:, 0])
     cell = image * problem.classes + problem.y
     painted = probability.new_zeros(2, int(cell.max()) + 1)
     painted[0].index_add_(0, cell[~guessed], probability[~guessed])
@@ -67,12 +86,22 @@ def _first_of_each(image: torch.Tensor) -> torch.Tensor:
     return first
 
 
-def _without(
-    problem: Problem, fold: torch.Tensor, parts: torch.Tensor, used: torch.Tensor, ridge: float,
-    start: torch.Tensor | None,
-) -> torch.Tensor:  # fmt: skip
-    """(parts * classes, D + 1): for each part the solution on the used rows outside it, solved together."""
-    some = problem.part(used)
-    weight = some.weight * (fold[used] != parts[:, None])
-    many = replace(some, weight=weight / weight.sum(1, keepdim=True))
-    return solved(many, ridge, ITERATIONS if start is None else AGAIN, start, brief=start is not None)
+def _outside(
+    problem: Problem, fold: torch.Tensor, parts: torch.Tensor, ridge: float, last: Outside | None
+) -> Outside:
+    """The solutions outside each part, all of them solved together or, from the last ones, one of them."""
+    if last is None:
+        many = _without(problem, fold, parts)
+        even = evened(problem.x, many.weight.mean(0), ridge)
+        theta = solved(many, ridge, ITERATIONS, even=even)
+        return Outside(theta.split(problem.classes), even)
+    turn, theta = (last.turn + 1) % len(parts), list(last.theta)
+    one = _without(problem, fold, parts[turn : turn + 1])
+    theta[turn] = solved(one, ridge, AGAIN, theta[turn], even=last.even)
+    return Outside(tuple(theta), last.even, turn)
+
+
+def _without(problem: Problem, fold: torch.Tensor, parts: torch.Tensor) -> Problem:
+    """A problem for each of some parts, on the rows outside it."""
+    weight = problem.weight * (fold != parts[:, None])
+    return replace(problem, weight=weight / weight.sum(1, keepdim=True))

@@ -17,7 +17,6 @@ import torch
 
 from linsem.arguments import number, shown, whole_number
 from linsem.basis import Basis, fit_basis, ranks_of
-from linsem.curvature import evened
 from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.examples import Annotation, AnnotationError, as_annotations, as_categories, check_annotations, collect
@@ -140,12 +139,13 @@ def iter_few_shot(
     most = _most(generator, layers, labelled) if pixels is None else pixels
     examples = collect(annotations, categories, views, most=most, balance=balance, seed=seed, memory=rows_of)
     fit = Fitting(generator, categories, layers, examples)
-    fit.doubt(rows_of, start)
+    fit.recall(rows_of, start)
+    fit.doubt()
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
     every, before, last = TOLD if start is None else 2, 0, None  # a warm start begins close to the solution
-    even = evened(fit.problem.x, fit.problem.weight, fit.ridge, brief=start is not None)
+    even = fit.even(brief=start is not None)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
         part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
@@ -155,7 +155,7 @@ def iter_few_shot(
             yield (last := FitStep(before + done, iterations, loss, fit.extractor(theta)))
     if last is None or last.index < before + done:
         yield (last := FitStep(before + done, iterations, loss, fit.extractor(theta)))
-    fit.remember(rows_of, last.extractor)
+    fit.remember(rows_of, last.extractor, even)
 
 
 @torch.no_grad()

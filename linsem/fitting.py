@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from linsem.calibrate import temperature_of
-from linsem.doubt import doubted
+from linsem.curvature import Full, Preconditioner, evened
+from linsem.doubt import Solutions, doubted
 from linsem.examples import Examples
 from linsem.extractor import NEVER, Extractor
 from linsem.generator import Generator
 from linsem.palette import Category
-from linsem.rows import Gathered, Solutions
+from linsem.rows import Gathered
 from linsem.softmax import Problem, common_shares, cross_validate, logits_of, solved
 from linsem.specks import SHARE, areas, least_areas
 
@@ -27,6 +28,19 @@ GROWN = 2  # times the pixels of an earlier fit: with more than that, the prior 
 DENSE = 0.5  # if labels or guesses cover less than this, they do not tell how common a category is
 LEAST_SHARE = 1e-3
 KEPT = 0.9  # of the area on which a category is found where it is labelled: not more than this is a speck
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What a fit leaves to those that go on from it, besides its solution, to shorten the wait after a stroke.
+
+    The solutions `outside` some images (`linsem.doubt`), and the preconditioner, for its `ridge` and `power`.
+    """
+
+    outside: Solutions
+    even: Preconditioner
+    ridge: float
+    power: float
 
 
 class Fitting:
@@ -52,7 +66,24 @@ class Fitting:
         self.problem = Problem(examples.x, index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
         self.covered, self.times = examples.covered, examples.times
-        self.recalled: Solutions = {}
+        self.earlier: Earlier | None = None
+        self.outside: Solutions = {}
+
+    def recall(self, memory: Gathered | None, start: Extractor | None) -> None:
+        """Go on from what `memory` has of the fit `start`.
+
+        Only from that: a result may depend on what a visitor did before, but not on what others painted (whose fits may
+        at most push this one out of memory, so that the way is longer).
+        """
+        if memory is not None and start is not None:
+            self.earlier = memory.earlier(self._name_of(start))
+        if self.earlier is not None:
+            self.outside = dict(self.earlier.outside)
+
+    def remember(self, memory: Gathered | None, made: Extractor, even: Preconditioner) -> None:
+        """Keep what shortens a fit that goes on from `made`."""
+        if memory is not None:
+            memory.remember(self._name_of(made), Earlier(self.outside, even, self.ridge, self.basis.power))
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
         """With sparse labels, weight categories by their share of the images, not by how much of them was painted.
@@ -80,17 +111,11 @@ class Fitting:
         least[self.present.cpu()] = least[self.present.cpu()].maximum(SHARE * shares.cpu().double())
         self.least = tuple(least.tolist())
 
-    def doubt(self, memory: Gathered | None, start: Extractor | None) -> None:
-        """Drop the guesses that the other images contradict, going on from what `memory` has of the fit `start`.
-
-        Only from that: a result may depend on what a visitor did before, but not on what others painted (whose
-        solutions may at most push this one out of memory, so that the way is longer).
-        """
+    def doubt(self) -> None:
+        """Drop the guesses that the other images contradict."""
         if self.images == 1:
             return
-        if memory is not None and start is not None:
-            self.recalled = memory.solutions(self._name_of(start))
-        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, self.recalled)
+        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, self.outside)
         if keep.all():
             return
         self.covered *= float(self.stands[keep].sum())
@@ -99,13 +124,8 @@ class Fitting:
         self.problem = self.problem.part(keep)
         self.group, self.stands, self.guessed = self.group[keep], self.stands[keep], self.guessed[keep]
 
-    def remember(self, memory: Gathered | None, made: Extractor) -> None:
-        """Keep the solutions of `doubt` for a fit that goes on from `made`."""
-        if memory is not None and self.recalled:
-            memory.keep_solutions(self._name_of(made), self.recalled)
-
     def _name_of(self, fit: Extractor) -> bytes:
-        """What solutions of these images and categories are kept under, for whoever goes on from `fit`."""
+        """What `Earlier` is kept under, with these images and categories, for whoever goes on from `fit`."""
         names = repr([self.categories[k].name for k in self.present.tolist()]).encode()
         weights = [fit.weights["bias"], fit.weights["layer0.weight"]]
         parts = [self.coordinates.name, names, *(w.detach().cpu().numpy().tobytes() for w in weights)]
@@ -136,6 +156,13 @@ class Fitting:
             of = rows[choice.rows]
             found = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
             self.temperature = max(found, 1.0)  # held-out fits stop early, so they are less confident
+
+    def even(self, brief: bool) -> Preconditioner:
+        """The preconditioner (`evened`), or that of the earlier fit: a stroke hardly changes the second moments."""
+        known = self.earlier
+        if known and isinstance(known.even, Full) and (known.ridge, known.power) == (self.ridge, self.basis.power):
+            return known.even
+        return evened(self.problem.x, self.problem.weight, self.ridge, brief=brief)
 
     def _rescale(self, power: float) -> None:
         """Rescale the rows to another power of the basis."""

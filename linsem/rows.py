@@ -12,6 +12,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,11 +23,11 @@ from linsem.forks import ForkLock
 from linsem.gather import gather, random_pixels
 from linsem.recent import Recent
 
+if TYPE_CHECKING:
+    from linsem.fitting import Earlier
+
 COORDINATES = 8  # sets of images whose basis is kept, a few megabytes each
-SOLUTIONS = 64  # fits whose solutions are kept, some hundred kilobytes each
-
-
-Solutions = dict[tuple[int, ...], torch.Tensor]
+FITS = 64  # of which something is kept, some hundred kilobytes each
 
 
 class NotFiniteError(InputError):
@@ -77,13 +78,13 @@ class Views:
 class Gathered:
     """A cache of `read`, for one generator: rows of images, and the bases of a few sets of images.
 
-    The bases are small and not counted in the limit; nor are the solutions in them, kept to warm-start later fits.
+    The bases are small and not counted in the limit; nor is what later fits go on from (`linsem.fitting.Earlier`).
     """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
         self._rows: Recent[torch.Tensor] = Recent(bytes_limit)
         self._coordinates: OrderedDict[bytes, Coordinates] = OrderedDict()
-        self._solutions: OrderedDict[bytes, Solutions] = OrderedDict()
+        self._fits: OrderedDict[bytes, Earlier] = OrderedDict()
         self._lock = ForkLock()
 
     def coordinates(self, name: bytes) -> Coordinates | None:
@@ -100,18 +101,18 @@ class Gathered:
             while len(self._coordinates) > COORDINATES:
                 self._coordinates.popitem(last=False)
 
-    def solutions(self, name: bytes) -> Solutions:
-        """A copy of the solutions under a name; empty if there are none."""
+    def earlier(self, name: bytes) -> Earlier | None:
+        """What is kept of a fit, if it is."""
         with self._lock:
-            return dict(self._solutions.get(name, {}))
+            return self._fits.get(name)
 
-    def keep_solutions(self, name: bytes, found: Solutions) -> None:
-        """Cache solutions, evicting the oldest."""
+    def remember(self, name: bytes, fit: Earlier) -> None:
+        """Keep something of a fit, evicting the oldest."""
         with self._lock:
-            self._solutions.pop(name, None)
-            self._solutions[name] = found
-            while len(self._solutions) > SOLUTIONS:
-                self._solutions.popitem(last=False)
+            self._fits.pop(name, None)
+            self._fits[name] = fit
+            while len(self._fits) > FITS:
+                self._fits.popitem(last=False)
 
     def rows(self, name: bytes, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """The cached rows of a name, or those that `make` returns; not to be modified."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.calibrate import temperature_of
-from linsem.curvature import Diagonal, Full, evened
+from linsem.curvature import Preconditioner, evened
 
 EQUAL = 0.01  # relative tolerance: a ridge whose loss is within it counts as equally good
 
@@ -34,8 +34,9 @@ class Problem:
 
     def part(self, chosen: torch.Tensor) -> Problem:
         """The problem restricted to some rows, (n,) bool or indices, with weights summing to one; for m = 1 only."""
-        weight = self.weight[chosen]
-        return Problem(self.x[chosen], self.y[chosen], weight / weight.sum().clamp_min(1e-12), self.classes)
+        rows = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen
+        weight = self.weight[rows]
+        return Problem(self.x.index_select(0, rows), self.y[rows], weight / weight.sum().clamp_min(1e-12), self.classes)
 
     def start(self) -> torch.Tensor:
         """Initial theta (m * classes, D + 1): zeros, except for the bias (last column), each class's log share."""
@@ -58,7 +59,7 @@ def solve(
     *,
     every: int = 8,
     tolerance: float = 2e-3,
-    even: Diagonal | Full | None = None,
+    even: Preconditioner | None = None,
 ) -> Iterator[tuple[int, float]]:
     """Minimise mean cross-entropy + ridge / 2 |theta|^2 (bias excluded) by L-BFGS, in place.
 
@@ -77,29 +78,32 @@ def solve(
         [moved], lr=1, max_iter=every, max_eval=every * 5 // 4 + 1, history_size=12, line_search_fn="strong_wolfe",
         tolerance_grad=1e-8, tolerance_change=1e-10,
     )  # fmt: skip
-    rows = torch.arange(len(problem.y), device=theta.device)
+    own = F.one_hot(problem.y, problem.classes).t().to(theta).contiguous()
+    at, known = torch.full_like(moved, torch.nan), theta.new_zeros(())
 
     @torch.no_grad()
     def closure() -> torch.Tensor:
+        nonlocal known
+        if torch.equal(moved, at):  # a line search mostly ends where it looked last, and the next one begins there
+            return known
+        at.copy_(moved)
         even.back(moved, theta)
         logits = logits_of(theta, problem.x).t().contiguous()  # a softmax over short rows takes ten times as long
         logp = F.log_softmax(logits.unflatten(0, (len(weight), -1)), dim=1)
-        loss = -(logp[:, problem.y, rows] * weight).sum() + ridge / 2 * theta[:, :-1].square().sum()
-        error = logp.exp_()
-        error[:, problem.y, rows] -= 1
-        error *= weight[:, None]
-        error = error.flatten(0, 1)
+        theirs = logp.gather(1, problem.y.expand(len(weight), 1, -1))[:, 0]
+        loss = -(theirs * weight).sum() + ridge / 2 * theta[:, :-1].square().sum()
+        error = logp.exp_().sub_(own).mul_(weight[:, None]).flatten(0, 1)
         torch.add(_product(error, problem.x), theta[:, :-1], alpha=ridge, out=grad[:, :-1])
         torch.sum(error, dim=1, out=grad[:, -1])
         even.gradient(grad, moved.grad)
+        known = loss
         return loss
 
     before = float("inf")
     for done in range(every, iterations + every, every):
         solver.param_groups[0]["max_iter"] = every - max(done - iterations, 0)  # the last round may be shorter
         solver.step(closure)
-        even.back(moved, theta)  # the last point evaluated need not be the accepted one
-        loss = _loss(theta, problem, ridge)
+        loss = float(closure())  # and so theta is the accepted point
         yield min(done, iterations), loss
         if before - loss < tolerance * abs(loss):
             return
@@ -115,20 +119,16 @@ def _product(error: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return product if even == len(x) else product.addmm_(error[:, even:], x[even:])
 
 
-@torch.no_grad()
-def _loss(theta: torch.Tensor, problem: Problem, ridge: float) -> float:
-    logits = logits_of(theta, problem.x).unflatten(1, (-1, problem.classes)).movedim(2, 0)  # (classes, n, m)
-    labels = problem.y[:, None].expand(logits.shape[1:])
-    entropy = F.cross_entropy(logits[None], labels[None], reduction="none")[0]
-    return float((entropy * problem.weights.t()).sum() + ridge / 2 * theta[:, :-1].square().sum())
-
-
 def solved(
-    problem: Problem, ridge: float, iterations: int, start: torch.Tensor | None = None, *, brief: bool = False
+    problem: Problem,
+    ridge: float,
+    iterations: int,
+    start: torch.Tensor | None = None,
+    *,
+    even: Preconditioner | None = None,
 ) -> torch.Tensor:
-    """The solution, from `start` (left unchanged) or from the class shares; `brief` as in `evened`."""
+    """The solution, from `start` (left unchanged) or from the class shares; `even` as in `solve`."""
     theta = problem.start() if start is None else start.clone()
-    even = evened(problem.x, problem.weights.mean(0), ridge, brief=brief)
     for _ in solve(theta, problem, ridge, iterations, even=even):
         pass
     return theta

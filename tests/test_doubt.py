@@ -116,8 +116,9 @@ def test_an_image_with_a_single_label_has_its_say_and_breaks_nothing(row, monkey
     monkeypatch.setattr(doubt, "ROWS", 7)
     last = {}
     doubted(problem, image, guessed, 0.001, last)
-    assert last and all(bool(torch.isfinite(theta).all()) for theta in last.values())
+    assert last and all(bool(torch.isfinite(theta).all()) for found in last.values() for theta in found.theta)
     monkeypatch.setattr(doubt, "_first_of_each", lambda image: torch.zeros_like(image, dtype=torch.bool))
+    monkeypatch.setattr(doubt, "evened", lambda *_: None)
     monkeypatch.setattr(doubt, "solved", lambda problem, *_, **__: problem.start() * problem.weight.sum())
     lost = {}
     assert not doubted(problem, image, guessed, 0.001, lost).any()
@@ -148,10 +149,9 @@ def counted(monkeypatch):
     """A list that the most iterations of each of the doubt's solutions are added to."""
     iterations = []
 
-    def counting(problem, ridge, most, start, *, brief):
-        assert brief == (most == doubt.AGAIN)  # few iterations pay for few rows of the preconditioner only
+    def counting(problem, ridge, most, start=None, *, even):
         iterations.append(most)
-        return solved(problem, ridge, most, start, brief=brief)
+        return solved(problem, ridge, most, start, even=even)
 
     monkeypatch.setattr(doubt, "solved", counting)
     return iterations
@@ -170,6 +170,22 @@ def test_who_goes_on_from_the_last_solution_doubts_the_same_sooner(monkeypatch):
     assert torch.equal(doubted(mistaken, image, guessed & (image == 0), 0.001, last), wrong)
     assert iterations == [doubt.ITERATIONS, doubt.AGAIN, doubt.ITERATIONS]
     assert len(last) == 2
+
+
+def test_one_of_the_solutions_goes_on_in_turn_and_the_others_stay(monkeypatch):
+    """A stroke leaves the solution outside its own image as it is: what that image's guesses are worth is exact."""
+    iterations, last = counted(monkeypatch), {}
+    problem, image, guessed = problem_of()
+    doubted(problem, image, guessed, 0.001, last)
+    ((_, before),) = last.items()
+    for turn in (0, 1, 2, 0):
+        doubted(problem, image, guessed, 0.001, last)
+        ((_, after),) = last.items()
+        assert after.turn == turn and after.even is before.even
+        changed = [not torch.equal(a, b) for a, b in zip(after.theta, before.theta, strict=True)]
+        assert changed == [part == turn for part in range(3)]
+        before = after
+    assert iterations == [doubt.ITERATIONS] + [doubt.AGAIN] * 4
 
 
 def test_several_problems_of_the_same_rows_are_solved_as_each_is_alone():

@@ -155,11 +155,10 @@ def test_the_oldest_rows_go_first_and_what_never_fits_is_not_kept():
     assert tight.rows(b"first", ten) is not tight.rows(b"first", ten)
 
 
-def test_solutions_are_kept_for_the_sets_of_images_seen_last():
+def test_something_is_kept_of_the_fits_made_last():
     memory = Gathered()
-    memory.keep_solutions(b"first", {(1, 2): torch.ones(3)})
-    memory.solutions(b"first")[3,] = torch.ones(3)  # a copy: what is kept is kept by name only
-    assert list(memory.solutions(b"first")) == [(1, 2)]
-    for each in range(module.SOLUTIONS):
-        memory.keep_solutions(b"%d" % each, {(0,): torch.ones(1)})
-    assert not memory.solutions(b"first") and memory.solutions(b"0")
+    memory.remember(b"first", "solutions")
+    assert memory.earlier(b"first") == "solutions" and memory.earlier(b"second") is None
+    for each in range(module.FITS):
+        memory.remember(b"%d" % each, each)
+    assert memory.earlier(b"first") is None and memory.earlier(b"0") == 0
