@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from linsem.errors import InputError
 from linsem.generator import Generator
 from linsem.palette import Category
 from linsem.pixels import IGNORE
-from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, read
+from linsem.rows import Coordinates, Gathered, NotFiniteError, Views, digest, read
 
 NO_LABELS = "no image is labelled yet: paint at least two categories on one image"
 LEAST_WEIGHT = 0.005  # of the total weight, for each category that occurs,
@@ -145,8 +146,8 @@ def _count(generator: Generator, annotation: Annotation, categories: Sequence[Ca
     if not torch.isfinite(ws).all():
         raise AnnotationError(f"{name}: its ws hold numbers that are not finite")
     known = labels[labels != IGNORE]
-    wrong = known[(known < 0) | (known >= len(categories))]
-    if wrong.size:
+    if known.size and (int(known.min()) < 0 or int(known.max()) >= len(categories)):
+        wrong = known[(known < 0) | (known >= len(categories))]
         listed = ", ".join(f"{k} {c.name!r}" for k, c in enumerate(categories[:24]))
         raise AnnotationError(f"{name}: label {wrong[0]} in {wrong.size} pixels, but the categories are {listed}")
     return np.bincount(known.astype(np.int64), minlength=len(categories))
@@ -173,7 +174,7 @@ def images_of(annotations: Sequence[Annotation]) -> tuple[list[int], list[np.nda
 
 
 def pick_pixels(
-    labels: Sequence[np.ndarray], classes: int, most: int, seed: int
+    labels: Sequence[np.ndarray], classes: int, most: int, seed: int, memory: Gathered | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each label map (H, W): flat indices of the pixels used, and how many labelled pixels each represents.
 
@@ -181,26 +182,32 @@ def pick_pixels(
     categories are taken whole and large ones divide the rest. The pixels picked on one image thus do not depend on the
     others' labels.
     """
-    total = sum(int((each != IGNORE).sum()) for each in labels)
-    share, picks = sum(bool((each != IGNORE).any()) for each in labels), []
+    counts = [int((each != IGNORE).sum()) for each in labels]
+    share = most // max(sum(count > 0 for count in counts), 1) if sum(counts) > most else None
+    picks = []
     for number, each in enumerate(labels):
-        flat, rng = each.ravel(), np.random.default_rng([seed, number])
-        if total <= most:
-            chosen = np.flatnonzero(flat != IGNORE)
-            picks.append((chosen, np.ones(len(chosen), dtype=np.float32)))
-            continue
-        groups = sorted((np.flatnonzero(flat == k) for k in range(classes)), key=len)
-        groups = [group for group in groups if len(group)]
-        left, chosen, stands = most // share, [], []
-        for i, group in enumerate(groups):
-            take = min(len(group), max(left // (len(groups) - i), 1))
-            left -= take
-            chosen.append(rng.choice(group, take, replace=False) if take < len(group) else group)
-            stands.append(np.full(take, len(group) / take, dtype=np.float32))
-        order = np.argsort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
-        flat_chosen = np.concatenate(chosen)[order] if chosen else order
-        picks.append((flat_chosen, np.concatenate(stands)[order] if chosen else np.zeros(0, dtype=np.float32)))
+        pick = partial(_picked, each.ravel(), classes, share, (seed, number))
+        name = digest(repr(("picked", classes, share, seed, number)).encode(), each.tobytes())
+        picks.append(pick() if memory is None else memory.kept(name, pick))
     return picks
+
+
+def _picked(flat: np.ndarray, classes: int, share: int | None, seed: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of one image: flat indices of at most `share` labelled pixels (None: all), and how many each represents."""
+    if share is None:
+        chosen = np.flatnonzero(flat != IGNORE)
+        return chosen, np.ones(len(chosen), dtype=np.float32)
+    groups = sorted((np.flatnonzero(flat == k) for k in range(classes)), key=len)
+    groups = [group for group in groups if len(group)]
+    rng, left, chosen, stands = np.random.default_rng(seed), share, [], []
+    for i, group in enumerate(groups):
+        take = min(len(group), max(left // (len(groups) - i), 1))
+        left -= take
+        chosen.append(rng.choice(group, take, replace=False) if take < len(group) else group)
+        stands.append(np.full(take, len(group) / take, dtype=np.float32))
+    order = np.argsort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+    flat_chosen = np.concatenate(chosen)[order] if chosen else order
+    return flat_chosen, np.concatenate(stands)[order] if chosen else np.zeros(0, dtype=np.float32)
 
 
 def collect(
@@ -221,7 +228,7 @@ def collect(
     features are held at a time.
     """
     maps = [np.asarray(a.labels) for a in annotations]
-    picks = pick_pixels(maps, len(categories), most, seed)
+    picks = pick_pixels(maps, len(categories), most, seed, memory)
     known = [flat.ravel()[pick].astype(np.int64) for flat, (pick, _) in zip(maps, picks, strict=True)]
     try:
         seen, coordinates = read([a.ws for a in annotations], [pick for pick, _ in picks], views, memory)

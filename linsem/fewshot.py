@@ -37,6 +37,7 @@ MAX_NUMBERS = 100_000_000  # raw features held at once beyond the first LEAST_PI
 COARSE = 4_000  # a cold start begins on this many pixels, for this share of its iterations:
 COARSELY = 0.6
 TOLD = 8  # iterations between two steps that are yielded
+WARM = {"every": 2, "tolerance": 5e-3}  # where a fit that began close to the solution ends
 MAX_RIDGE = 1e30  # single precision ends soon after
 REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
@@ -93,8 +94,9 @@ def iter_few_shot(
             (of more than 20, all have together what 20 would have). Where less than half of the images is labelled, the
             shares are estimated on unlabelled pixels, and none is below 0.1 %.
         rank: the most directions kept per layer (`linsem.basis`).
-        iterations: the most iterations of L-BFGS; it ends where eight of them (two with `start`) gain less than 0.2 %
-            of the loss. With a ridge far weaker than those that the fit chooses it is then some percent above it.
+        iterations: the most iterations of L-BFGS; it ends where eight of them gain less than 0.2 % of the loss (with
+            `start`, where two gain less than 0.5 %). With a ridge far weaker than those that the fit chooses it is then
+            some percent above it.
         start: an earlier extractor of this generator, as a warm start (from nothing if it reads other layers).
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
         rows_of: caches the features read at labelled pixels; for one generator.
@@ -144,13 +146,14 @@ def iter_few_shot(
     fit.weigh(balance, start)
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
-    every, before, last = TOLD if start is None else 2, 0, None  # a warm start begins close to the solution
+    before, last = 0, None
     even = fit.even(brief=start is not None)
-    if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * every:
+    if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * TOLD:
         part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
-        for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), every=every, even=even):
+        for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), even=even):
             yield FitStep(before, iterations, loss, fit.extractor(theta))
-    for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, every=every, even=even):
+    ends = {} if start is None else WARM
+    for done, loss in solve(theta, fit.problem, fit.ridge, iterations - before, even=even, **ends):
         if done % TOLD == 0:  # an extractor takes as long as an iteration after a stroke
             yield (last := FitStep(before + done, iterations, loss, fit.extractor(theta)))
     if last is None or last.index < before + done:
@@ -211,7 +214,11 @@ def _views(
                 features = synthesize_noisy(generator, batch, [seed + 1 + image * count + k], last_layer)
             yield features
 
-    def basis_of(rest: torch.Tensor) -> Basis:
-        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks_of(chosen, rank))
+    ranks = ranks_of(chosen, rank)
 
-    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank)
+    def basis_of(rest: torch.Tensor) -> Basis:
+        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks)
+
+    widths = ranks or [each.channels for each in chosen]
+    map_bytes = sum(4 * each.height * each.width * width for each, width in zip(chosen, widths, strict=True))
+    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank, map_bytes)

@@ -21,24 +21,31 @@ def gather(
     x = torch.empty(len(pixels), total, dtype=torch.float32, device=features[0].device)
     rows, columns = np.divmod(np.asarray(pixels), size[1])
     start = 0
-    grids: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+    grids: dict[tuple[int, int], tuple[torch.Tensor, ...]] = {}
     for i in layers:
         shape = tuple(features[i].shape[-2:])
         if shape not in grids:
-            grids[shape] = _corners(rows, columns, size, shape, x.device)
+            grids[shape] = _shares(*_corners(rows, columns, size, shape, x.device), shape[0] * shape[1])
         flat = features[i][0].detach().flatten(1).t()  # (h w, C)
         stop = start + flat.shape[1]
-        _blend(flat, *grids[shape], out=x[:, start:stop])
+        _blend(flat, grids[shape], out=x[:, start:stop])
         start = stop
     return x
 
 
-def _blend(flat: torch.Tensor, index: torch.Tensor, share: torch.Tensor, out: torch.Tensor) -> None:
-    """Rows of flat (h w, C) at index (4, n), weighted by share (4, n) and summed, into out (n, C)."""
-    if len(flat) <= SMALL:
-        weights = out.new_zeros(len(out), len(flat)).scatter_add_(1, index.t(), share.t())
-        torch.mm(weights, flat.float(), out=out)
+def _shares(index: torch.Tensor, share: torch.Tensor, positions: int) -> tuple[torch.Tensor, ...]:
+    """The index (4, n) and share (4, n) of n pixels' corners; of a small map, the shares of all positions (n, h w)."""
+    if positions > SMALL:
+        return index, share
+    return (share.new_zeros(share.shape[1], positions).scatter_add_(1, index.t(), share.t()),)
+
+
+def _blend(flat: torch.Tensor, shares: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+    """Rows of flat (h w, C), weighted by `_shares` and summed, into out (n, C)."""
+    if len(shares) == 1:
+        torch.mm(shares[0], flat.float(), out=out)
         return
+    index, share = shares
     torch.mul(flat[index[0]], share[0][:, None], out=out)
     for corner in range(1, 4):
         out.addcmul_(flat[index[corner]].float(), share[corner][:, None])

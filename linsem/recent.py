@@ -35,6 +35,13 @@ class Recent(Generic[T]):
             self._entries.move_to_end(key)
             return self._entries[key][0]
 
+    def take(self, key: bytes) -> T | None:
+        """The value of a key, which is no longer cached; None if it was not."""
+        with self._lock:
+            value, size = self._entries.pop(key, (None, 0))
+            self._bytes -= size
+            return value
+
     def keep(self, key: bytes, value: T, size: int) -> None:
         """Cache a value of `size` bytes, unless it alone exceeds the limit or its key is already cached."""
         with self._lock:

@@ -22,7 +22,7 @@ from linsem.errors import InputError
 from linsem.examples import Annotation
 from linsem.pixels import IGNORE, resize_labels
 from linsem.recent import Recent
-from linsem.walk import walk
+from linsem.walk import Walk
 
 SPARSE = 0.5  # of the pixels: labels that cover less are strokes rather than a label map with gaps
 SIDE = 128  # pixels: the images are scaled down until the shorter side is at most this long,
@@ -50,23 +50,44 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise InputError(f"spread: expected an image of {(*labels.shape, 3)} for these labels, got {rgb.shape}")
     if labels.size and (int(labels.min()) < 0 or int(labels.max()) > IGNORE):
         raise InputError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
-    known = labels != IGNORE
-    if not known.any() or known.all():
-        return labels.astype(np.uint8)
     labels = labels.astype(np.uint8, copy=False)
-    scale = min(1.0, SIDE / min(labels.shape), LONG * SIDE / max(labels.shape))
-    size = tuple(max(1, round(n * scale)) for n in labels.shape)
-    seeds = labels if size == labels.shape else _fewer(labels, size)
-    picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
-    picture = torch.nn.functional.interpolate(picture, size, mode="area")[0]
-    seeds = _settled(_middles(seeds), picture.numpy())
-    categories = np.unique(seeds[seeds != IGNORE])
-    reached = walk(picture, torch.from_numpy(seeds), torch.from_numpy(categories))
-    most, which = reached.max(0)
-    arrived = reached.sum(0)
-    sure = (arrived >= ARRIVE) & (most >= LEAST * arrived)
-    found = np.where(sure.numpy(), categories[which.numpy()], IGNORE).astype(np.uint8)
-    return np.where(known, labels, resize_labels(found, labels.shape))
+    return Ground(rgb).spread(labels) if to_do(labels) else labels.copy()
+
+
+def to_do(labels: np.ndarray) -> bool:
+    """Whether there is something to spread, and somewhere."""
+    known = labels != IGNORE
+    return bool(known.any() and not known.all())
+
+
+class Ground:
+    """An image (H, W, 3) uint8 on which strokes spread; each spreading goes on from the last one (`Walk`)."""
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        shape = rgb.shape[:2]
+        scale = min(1.0, SIDE / min(shape), LONG * SIDE / max(shape))
+        self._size = tuple(max(1, round(n * scale)) for n in shape)
+        picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
+        picture = torch.nn.functional.interpolate(picture, self._size, mode="area")[0]
+        self._colors = picture.flatten(1).numpy()
+        self._areas, self._walk = _areas(self._colors, self._size), Walk(picture)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that the next spreading goes on from."""
+        return self._colors.nbytes + self._areas.nbytes + self._walk.bytes
+
+    def spread(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (H, W) uint8, 255 = unknown, with the strokes spread."""
+        seeds = _middles(labels if self._size == labels.shape else _fewer(labels, self._size))
+        seeds = _settled(seeds, self._areas, self._colors)
+        categories = np.unique(seeds[seeds != IGNORE])
+        reached = self._walk.to(torch.from_numpy(seeds), torch.from_numpy(categories))
+        most, which = reached.max(0)
+        arrived = reached.sum(0)
+        sure = (arrived >= ARRIVE) & (most >= LEAST * arrived)
+        found = np.where(sure.numpy(), categories[which.numpy()], IGNORE).astype(np.uint8)
+        return np.where(labels != IGNORE, labels, resize_labels(found, labels.shape))
 
 
 def to_spread(labels: np.ndarray, wanted: bool | None) -> bool:
@@ -81,22 +102,33 @@ def guess(annotation: Annotation, rgb: np.ndarray, spread: Callable[..., np.ndar
 
 
 class Spreads:
-    """`spread`, cached by image and strokes: a stroke changes only one of several images.
+    """`spread`, cached by image and strokes, since a stroke changes only one of several images.
 
-    The strokes themselves are not kept, only a digest of them and what was added.
+    The strokes themselves are not kept, only a digest of them and what was added; of the images that were painted on
+    last, also what spreading goes on from, where another stroke takes less than half as long.
     """
 
-    def __init__(self, bytes_limit: int = 32 << 20) -> None:
+    def __init__(self, bytes_limit: int = 32 << 20, ground_limit: int = 128 << 20) -> None:
         self._found: Recent[np.ndarray] = Recent(bytes_limit)
+        self._grounds: Recent[Ground] = Recent(ground_limit)
 
     def __call__(self, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """As `spread`."""
-        key = hashlib.sha256(rgb.tobytes() + labels.tobytes()).digest()
+        image = hashlib.blake2b(rgb.tobytes()).digest()
+        key = hashlib.blake2b(image + labels.tobytes()).digest()
         blank, added = labels == IGNORE, self._found.find(key)
         if added is None:
-            added = np.where(blank, spread(rgb, labels), IGNORE).astype(np.uint8)
+            added = np.where(blank, self._spread(image, rgb, labels), IGNORE).astype(np.uint8)
             self._found.keep(key, added, added.nbytes)
         return np.where(blank, added, labels).astype(np.uint8)
+
+    def _spread(self, image: bytes, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        if not to_do(labels):
+            return labels
+        ground = self._grounds.take(image) or Ground(rgb)  # nobody else has it meanwhile
+        found = ground.spread(labels)
+        self._grounds.keep(image, ground, ground.bytes)
+        return found
 
 
 def _fewer(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -124,17 +156,20 @@ def _middles(labels: np.ndarray) -> np.ndarray:
     return np.where(3 * depth > 2 * deepest[pieces].reshape(labels.shape), labels, IGNORE).astype(np.uint8)
 
 
-def _settled(seeds: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Seeds (h, w) without strays: those of categories with hardly any seeds in the area of colour they lie in.
-
-    Soft edges join areas; a small part with a colour of its own is then no stray.
-    """
-    colors = picture.reshape(3, -1)
+def _areas(colors: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The area of colour (h w,) that each pixel is in, of colours (3, h w); soft edges join areas."""
     close = []
-    for a, b in _neighbours(seeds.shape):
+    for a, b in _neighbours(size):
         keep = np.square(colors[:, a] - colors[:, b]).sum(0) < ALIKE
         close.append((a[keep], b[keep]))
-    area = _pieces(seeds.size, close)
+    return _pieces(colors.shape[1], close)
+
+
+def _settled(seeds: np.ndarray, area: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Seeds (h, w) without strays: those of categories with hardly any seeds in the area of colour they lie in.
+
+    A small part with a colour of its own is no stray.
+    """
     flat = seeds.ravel()
     at = np.flatnonzero(flat != IGNORE)
     if not len(at):

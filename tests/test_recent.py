@@ -36,6 +36,12 @@ def test_the_first_value_of_a_key_stays_and_counts_once(three):
     assert three.find(b"a") == "a" and three.bytes == 8
 
 
+def test_what_is_taken_is_kept_no_longer_and_makes_room(three):
+    assert three.take(b"a") == "a"
+    assert three.take(b"a") is None and three.find(b"a") is None
+    assert len(three) == 1 and three.bytes == 4
+
+
 def test_after_clear_there_is_room_again(three):
     three.clear()
     assert len(three) == three.bytes == 0

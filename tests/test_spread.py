@@ -13,7 +13,7 @@ from linsem.pixels import IGNORE, to_rgb
 from linsem.settings import Settings
 from linsem.spread import Spreads, guess, spread
 from linsem.studio import Studio
-from linsem.walk import walk
+from linsem.walk import Walk
 
 module = importlib.import_module("linsem.spread")  # `linsem.spread` itself is the function
 studio_module = importlib.import_module("linsem.studio")
@@ -76,7 +76,7 @@ def test_the_rim_of_a_careless_stroke_does_not_spread(size, monkeypatch):
     assert np.array_equal(found[before != IGNORE], before[before != IGNORE])  # what was painted stays
     assert (found[face] == 2).mean() < 0.05 < 0.7 < (found[face] == 1).mean()
     monkeypatch.setattr(module, "_middles", lambda labels: labels)
-    monkeypatch.setattr(module, "_settled", lambda seeds, picture: seeds)
+    monkeypatch.setattr(module, "_settled", lambda seeds, *_: seeds)
     assert (spread(rgb, before)[face] == 2).mean() > 0.2  # else the eye takes its share of the face
 
 
@@ -114,16 +114,44 @@ def test_nothing_and_everything_stay_what_they_are():
 
 def test_what_was_spread_is_remembered_and_the_strokes_are_not(monkeypatch):
     (rgb, _), calls = scene(), []
-    monkeypatch.setattr(module, "spread", lambda *given: calls.append(1) or spread(*given))
-    again = Spreads(bytes_limit=64 * 64)
+    once = module.Ground.spread
+    monkeypatch.setattr(module.Ground, "spread", lambda *given: calls.append(1) or once(*given))
+    again, expected = Spreads(bytes_limit=64 * 64), spread(rgb, strokes())
+    calls.clear()
     for _ in range(2):
-        assert np.array_equal(again(rgb, strokes()), spread(rgb, strokes()))
+        assert np.array_equal(again(rgb, strokes()), expected)
     assert len(calls) == 1
     [(kept, _)] = again._found._entries.values()
     assert (kept[strokes() != IGNORE] == IGNORE).all()
-    again(rgb, np.full((64, 64), 1, np.uint8))
+    again(rgb, np.where(np.arange(64) < 60, strokes(), 1).astype(np.uint8))
     again(rgb, strokes())
     assert len(calls) == 3  # it was the oldest of more than one
+
+
+def test_a_stroke_spreads_on_from_the_last_one_as_from_nothing(monkeypatch):
+    """Also where strokes are taken back; an image on which somebody else spreads meanwhile begins from nothing."""
+    rgb, _ = scene()
+    made = []
+    begin = module.Ground.__init__
+    monkeypatch.setattr(module.Ground, "__init__", lambda self, rgb: made.append(1) or begin(self, rgb))
+    again, other = Spreads(), strokes()
+    other[2:4, 50:60] = strokes()[strokes() != IGNORE][0]
+    expected = [spread(rgb, each) for each in (strokes(), other)]
+    made.clear()
+    for labels, wanted in zip((strokes(), other), expected, strict=True):
+        assert np.array_equal(again(rgb, labels), wanted)
+    assert len(made) == 1
+    again(255 - rgb, strokes())
+    assert len(made) == 2
+    once = module.Ground.spread
+
+    def meanwhile(self, labels):
+        if len(made) == 2:
+            assert np.array_equal(again(rgb, np.roll(other, 1, 0)), spread(rgb, np.roll(other, 1, 0)))
+        return once(self, labels)
+
+    monkeypatch.setattr(module.Ground, "spread", meanwhile)
+    assert np.array_equal(again(rgb, np.roll(other, 2, 0)), spread(rgb, np.roll(other, 2, 0)))
 
 
 def test_the_studio_spreads_only_when_asked():
@@ -225,7 +253,7 @@ def test_a_high_image_spreads_as_a_wide_one_does(size, monkeypatch):
 
 def test_a_picture_that_is_far_longer_than_wide_is_made_coarser(monkeypatch):
     sizes = []
-    monkeypatch.setattr(module, "walk", lambda picture, *rest: sizes.append(picture.shape[1:]) or walk(picture, *rest))
+    monkeypatch.setattr(module, "Walk", lambda picture: sizes.append(picture.shape[1:]) or Walk(picture))
     for size in ((1, 3000), (32, 6000)):
         labels = np.full(size, IGNORE, np.uint8)
         labels[:, 0], labels[:, -1] = 0, 1

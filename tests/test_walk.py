@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from linsem.pixels import IGNORE
-from linsem.walk import walk
+from linsem.walk import Walk, walk
 
 module = sys.modules["linsem.walk"]
 
@@ -62,6 +62,50 @@ def test_how_the_picture_is_divided_does_not_matter(sides, monkeypatch):
     assert torch.allclose(walk(picture, seeds, torch.tensor([0, 3])), whole, atol=2e-5)
 
 
+def test_another_stroke_is_walked_to_from_where_the_last_walk_ended(monkeypatch):
+    """Added, moved, taken back and of another category: each time as from nothing, though few pieces are eliminated."""
+    (picture, seeds), sizes = scene((50, 90)), []
+    categories = torch.tensor([0, 3])
+    before = module.eliminate
+    monkeypatch.setattr(module, "eliminate", lambda rows, rest: sizes.append(len(rows)) or before(rows, rest))
+    again = Walk(picture)
+    assert torch.allclose(again.to(seeds, categories), walk(picture, seeds, categories), atol=1e-6)
+    from_nothing = sum(sizes) // 2
+    added, moved = seeds.clone(), seeds.clone()
+    added[20:23, 40:48] = 3
+    moved[2:4, 2:4], moved[-1, -1] = 0, 0
+    for strokes in (added, moved, seeds):
+        sizes.clear()
+        found = again.to(strokes, categories)
+        assert sum(sizes) < 0.5 * from_nothing
+        assert torch.allclose(found, walk(picture, strokes, categories), atol=1e-6)
+    sizes.clear()
+    assert torch.equal(again.to(seeds, categories), found) and not sizes
+    added[0, 0] = 7
+    three = torch.tensor([0, 3, 7])
+    assert torch.allclose(again.to(added, three), walk(picture, added, three), atol=1e-6)
+    sizes.clear()
+    assert torch.allclose(again.to(seeds, categories), walk(picture, seeds, categories), atol=1e-6)
+    assert sum(sizes) < 1.5 * from_nothing  # the walk from nothing, and what has changed
+
+
+def test_of_hard_edges_no_subnormal_numbers_are_left():
+    """They would take many times as long, and there are some without `normal`."""
+    picture, seeds = scene((40, 40), contrast=0.7)
+
+    def subnormal():
+        again = Walk(picture)
+        again.to(seeds, torch.tensor([0, 3]))
+        kept = torch.cat([x.flatten() for each in again._levels for x in (each.ring, each.share, each.constant)])
+        return int(((kept != 0) & (kept.abs() < 1e-37)).sum())
+
+    assert subnormal() == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "normal", lambda x: x)
+        patch.setattr(sys.modules["linsem.dissection"], "normal", lambda x: x)
+        assert subnormal() > 100
+
+
 def test_a_picture_on_its_side_is_walked_on_alike():
     picture, seeds = scene((30, 84))
     found = walk(picture, seeds, torch.tensor([0, 3]))
@@ -93,7 +137,7 @@ def test_neither_autocast_nor_a_default_of_torch_matters():
     expected = walk(picture, seeds, torch.tensor([0, 3]))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(walk(picture, seeds, torch.tensor([0, 3])), expected)
-    for cache in (module._order, module._joint):
+    for cache in (module._order, module.joint, module.frame):
         cache.cache_clear()
     torch.set_default_dtype(torch.float64)
     try:
