@@ -128,10 +128,10 @@ def test_a_stroke_under_the_pointer_is_not_taken_by_an_image_that_arrives(visito
     page = visitor.page
     with stroke_after(visitor, "document.querySelectorAll('#label-strip .th button')[2].click()"):
         page.wait_for_timeout(2500)  # the other image is here
-    page.wait_for_timeout(2500)
-    assert skin(visitor, model).sum() == 0  # the other image, without a stroke
-    badges = page.locator("#label-strip").inner_text()
-    assert badges.count(" px") == 1
+    visitor.until(lambda: skin(visitor, model).sum() == 0)  # the other image, without a stroke
+    visitor.until(lambda: page.locator("#label-strip").inner_text().count(" px") == 1)
+    page.wait_for_timeout(1000)
+    assert skin(visitor, model).sum() == 0
     page.locator("#label-strip .th button").first.click()
     visitor.until(lambda: skin(visitor, model).sum() > 40)
 
