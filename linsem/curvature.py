@@ -24,6 +24,11 @@ class Diagonal:
 
     scale: torch.Tensor
 
+    @property
+    def nbytes(self) -> int:
+        """The memory it takes."""
+        return self.scale.nbytes
+
     def moved(self, theta: torch.Tensor) -> torch.Tensor:
         """theta (K, D + 1) in preconditioned coordinates."""
         return theta / self.scale
@@ -41,6 +46,11 @@ class Full:
 
     root: torch.Tensor
     inverse: torch.Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """The memory it takes."""
+        return self.root.nbytes + self.inverse.nbytes
 
     def moved(self, theta: torch.Tensor) -> torch.Tensor:
         """theta (K, D + 1) in preconditioned coordinates."""

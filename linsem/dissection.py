@@ -76,24 +76,25 @@ def solve_rest(ring: torch.Tensor, shape: Place, counts: Place) -> torch.Tensor:
 
     The first row and column of the first pieces lie outside the picture and stay zero.
     """
-    unknowns, place = frame(*shape, *counts)
+    place, size = frame(*shape, *counts), unknowns(*shape, *counts) + 1
     n = ring.shape[1]
-    system = ring.new_zeros(unknowns + 1, unknowns + 1)
-    right = ring.new_zeros(unknowns + 1, ring.shape[2] - n)
+    system, right = ring.new_zeros(size, size), ring.new_zeros(size, ring.shape[2] - n)
     for each, at in zip(ring, place, strict=True):
-        wide = each.new_zeros(n, unknowns + 1).index_copy_(1, at, each[:, :n])
+        wide = each.new_zeros(n, size).index_copy_(1, at, each[:, :n])
         system.index_add_(0, at, wide)
         right.index_add_(0, at, each[:, n:])
     found = torch.cholesky_solve(right[:-1], torch.linalg.cholesky(system[:-1, :-1]))
     return torch.cat([found, found.new_zeros(1, found.shape[1])])[place]
 
 
-@functools.lru_cache(64)
-def frame(high: int, wide: int, rows: int, columns: int) -> tuple[int, torch.Tensor]:
-    """How many pixels inside the picture are on the rings of so many pieces of a size, and which (B, n).
+def unknowns(high: int, wide: int, rows: int, columns: int) -> int:
+    """How many pixels inside the picture are on the rings of so many pieces of a size."""
+    return rows * columns * (wide + high - 1)
 
-    Those outside it have the number after the last.
-    """
+
+@functools.lru_cache(64)
+def frame(high: int, wide: int, rows: int, columns: int) -> torch.Tensor:
+    """The numbers (B, n) of these pixels on each ring; those outside the picture have the number after the last."""
     places = [
         [(down * high + r, right * wide + c) for r, c in ring_of(high, wide)]
         for down in range(rows)
@@ -101,7 +102,7 @@ def frame(high: int, wide: int, rows: int, columns: int) -> tuple[int, torch.Ten
     ]
     inside = sorted({(r, c) for each in places for r, c in each if r and c})
     number = {pixel: i for i, pixel in enumerate(inside)}
-    return len(inside), torch.tensor([[number.get(pixel, len(inside)) for pixel in each] for each in places])
+    return torch.tensor([[number.get(pixel, len(inside)) for pixel in each] for each in places])
 
 
 # --- joining ---------------------------------------------------------------------------------------------------------

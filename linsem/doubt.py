@@ -26,15 +26,19 @@ SHARE = 0.3  # of the probability at the strokes: guesses with less are withdraw
 class Outside:
     """For each of some parts the solution `theta` (classes, D + 1) on the rows outside it, and how to go on from them.
 
-    `even` preconditioned them, and `turn` is the place of the part that was solved last, -1 if all were.
+    `parts` are their numbers. `even` preconditioned them, and `turn` is the place of the part that was solved last, -1
+    if all were.
     """
 
+    parts: tuple[int, ...]
     theta: tuple[torch.Tensor, ...]
     even: Preconditioner
     turn: int = -1
 
-
-Solutions = dict[tuple[int, ...], Outside]  # by the numbers of the parts
+    @property
+    def nbytes(self) -> int:
+        """The memory it takes."""
+        return sum(each.nbytes for each in self.theta) + self.even.nbytes
 
 
 @torch.no_grad()
@@ -43,32 +47,31 @@ def doubted(
     image: torch.Tensor,
     guessed: torch.Tensor,
     ridge: float,
-    last: Solutions | None = None,
-) -> torch.Tensor:
+    last: Outside | None = None,
+) -> tuple[torch.Tensor, Outside | None]:
     """Which rows are doubted, (n,) bool: a subset of `guessed` (n,) bool; `image` (n,) int64 is each row's image.
 
-    `last` caches the solutions, for the same images and classes. A stroke leaves the one outside its own image as it is
-    and hardly changes the others, so that after a stroke one of them goes on, in turn.
+    The solutions that decide it come along, None if there are none. From `last`, those for the same images and classes
+    before a stroke, one of them goes on, in turn: a stroke hardly changes them, and least the one outside its image.
     """
+    nothing = torch.zeros_like(guessed)
     number = (torch.bincount(image) > 0).cumsum(0) - 1  # of each image among those that have rows
     fold = number[image] % FOLDS
     parts = torch.bincount(fold[guessed]).nonzero()[:, 0]
     if len(parts) == 0 or not fold.any():  # no guesses, or no other images
-        return torch.zeros_like(guessed)
+        return nothing, None
     used = ~guessed & (torch.bincount(image[guessed], minlength=len(number)) > 0)[image]
     used[:: -(-len(used) // ROWS)] = True
     used |= _first_of_each(image)  # so that each part has rows outside it to fit to
-    last, name = {} if last is None else last, tuple(parts.tolist())
-    found = _outside(problem.part(used), fold[used], parts, ridge, last.get(name))
+    found = _outside(problem.part(used), fold[used], parts, ridge, last)
     if not all(bool(torch.isfinite(theta).all()) for theta in found.theta):
-        return torch.zeros_like(guessed)
-    last[name] = found
+        return nothing, None
     probability = torch.zeros_like(problem.weight)
     of, runs = fold.unique_consecutive(return_counts=True)  # views of the rows, which would take long to copy
     pieces = zip(of.tolist(), *(each.split(runs.tolist()) for each in (problem.x, problem.y, probability)), strict=True)
     for part, x, y, out in pieces:
-        if part in name:
-            theta = found.theta[name.index(part)]
+        if part in found.parts:
+            theta = found.theta[found.parts.index(part)]
             logits = logits_of(theta, x).t().contiguous()  # a softmax over short rows takes ten times as long
             out.copy_(logits.softmax(0).gather(0, y[None])[0])
     cell = image * problem.classes + problem.y
@@ -76,7 +79,7 @@ def doubted(
     painted[0].index_add_(0, cell[~guessed], probability[~guessed])
     painted[1].index_add_(0, cell[~guessed], torch.ones_like(probability[~guessed]))
     recognised = painted[0] / painted[1].clamp_min(1)
-    return guessed & (recognised > KNOWN)[cell] & (probability < SHARE * recognised[cell])
+    return guessed & (recognised > KNOWN)[cell] & (probability < SHARE * recognised[cell]), found
 
 
 def _first_of_each(image: torch.Tensor) -> torch.Tensor:
@@ -88,15 +91,16 @@ def _first_of_each(image: torch.Tensor) -> torch.Tensor:
 
 def _outside(problem: Problem, fold: torch.Tensor, parts: torch.Tensor, ridge: float, last: Outside | None) -> Outside:
     """The solutions outside each part, all of them solved together or, from the last ones, one of them."""
-    if last is None:
+    name = tuple(parts.tolist())
+    if last is None or last.parts != name:
         many = _without(problem, fold, parts)
         even = evened(problem.x, many.weight.mean(0), ridge)
         theta = solved(many, ridge, ITERATIONS, even=even)
-        return Outside(theta.split(problem.classes), even)
+        return Outside(name, theta.split(problem.classes), even)
     turn, theta = (last.turn + 1) % len(parts), list(last.theta)
     one = _without(problem, fold, parts[turn : turn + 1])
     theta[turn] = solved(one, ridge, AGAIN, theta[turn], even=last.even)
-    return Outside(tuple(theta), last.even, turn)
+    return Outside(name, tuple(theta), last.even, turn)
 
 
 def _without(problem: Problem, fold: torch.Tensor, parts: torch.Tensor) -> Problem:

@@ -50,7 +50,7 @@ class Examples:
     `maps` are the labels (H, W) of each image, which several annotations may share (`images_of`).
     `stands` (n,) is the number of labelled pixels that a row represents, whatever its category; `covered` is the
     labelled share of the pixels of the labelled images; `guessed` (n,) bool marks inferred labels. Each pixel is read
-    `times` times, under as many draws of the noise.
+    `times` times, under as many draws of the noise. `labelled` is a digest of which annotations have labels.
     """
 
     x: torch.Tensor
@@ -63,6 +63,7 @@ class Examples:
     guessed: torch.Tensor
     coordinates: Coordinates
     times: int
+    labelled: bytes
 
 
 def as_annotations(given: Sequence[Annotation]) -> list[Annotation]:
@@ -250,7 +251,10 @@ def collect(
     weight = _weights(y, stand, len(categories), balance)
     covered = sum(int((each != IGNORE).sum()) for each in merged) / sum(each.size for each in merged)
     x = _join([rows for each in seen for rows in each])
-    return Examples(x, y, group, merged, weight, stand / stand.sum(), covered, guessed, coordinates, len(seen[0]))
+    labelled = digest(bytes(bool((each != IGNORE).any()) for each in maps))
+    return Examples(
+        x, y, group, merged, weight, stand / stand.sum(), covered, guessed, coordinates, len(seen[0]), labelled
+    )
 
 
 def _join(rows: list[torch.Tensor]) -> torch.Tensor:

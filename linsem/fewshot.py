@@ -99,7 +99,8 @@ def iter_few_shot(
             some percent above it.
         start: an earlier extractor of this generator, as a warm start (from nothing if it reads other layers).
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
-        rows_of: caches the features read at labelled pixels; for one generator.
+        rows_of: caches the features read at labelled pixels, and what a fit with `start` goes on from; for one
+            generator.
         noise: fresh noise draws per image, besides the constant noise, if the generator has noise; none with `start`.
         pixels: the most labelled pixels used, spread evenly over the images, though one at least for each category of
             each image (default: 3,000 per image, but 16,000 to 48,000 in total, fewer where the features are wide).
@@ -147,7 +148,7 @@ def iter_few_shot(
     fit.choose(ridge, power, start, even=balance == 0)
     theta = fit.start(start)
     before, last = 0, None
-    even = fit.even(brief=start is not None)
+    even = fit.preconditioner(brief=start is not None)
     if start is None and len(fit.problem.y) > 2 * COARSE and iterations > 2 * TOLD:
         part = fit.problem.part(evenly(len(fit.problem.y), COARSE, theta.device))
         for before, loss in solve(theta, part, fit.ridge, round(COARSELY * iterations), even=even):
@@ -214,11 +215,7 @@ def _views(
                 features = synthesize_noisy(generator, batch, [seed + 1 + image * count + k], last_layer)
             yield features
 
-    ranks = ranks_of(chosen, rank)
-
     def basis_of(rest: torch.Tensor) -> Basis:
-        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks)
+        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks_of(chosen, rank))
 
-    widths = ranks or [each.channels for each in chosen]
-    map_bytes = sum(4 * each.height * each.width * width for each, width in zip(chosen, widths, strict=True))
-    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank, map_bytes)
+    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank)

@@ -11,7 +11,7 @@ import torch
 
 from linsem.calibrate import temperature_of
 from linsem.curvature import Full, Preconditioner, evened
-from linsem.doubt import Solutions, doubted
+from linsem.doubt import Outside, doubted
 from linsem.examples import Examples
 from linsem.extractor import NEVER, Extractor
 from linsem.generator import Generator
@@ -37,10 +37,15 @@ class Earlier:
     The solutions `outside` some images (`linsem.doubt`), and the preconditioner, for its `ridge` and `power`.
     """
 
-    outside: Solutions
+    outside: Outside | None
     even: Preconditioner
     ridge: float
     power: float
+
+    @property
+    def nbytes(self) -> int:
+        """The memory it takes, also of what other fits share."""
+        return self.even.nbytes + (0 if self.outside is None else self.outside.nbytes)
 
 
 class Fitting:
@@ -66,24 +71,24 @@ class Fitting:
         self.problem = Problem(examples.x, index[examples.y], examples.weight, len(self.present))
         self.ridge, self.temperature = ONE_IMAGE_RIDGE, 1.0
         self.covered, self.times = examples.covered, examples.times
+        self.labelled = examples.labelled
         self.earlier: Earlier | None = None
-        self.outside: Solutions = {}
+        self.outside: Outside | None = None
 
     def recall(self, memory: Gathered | None, start: Extractor | None) -> None:
-        """Go on from what `memory` has of the fit `start`.
+        """Go on from what `memory` has of the fit `start`, unless there are many more pixels now.
 
         Only from that: a result may depend on what a visitor did before, but not on what others painted (whose fits may
         at most push this one out of memory, so that the way is longer).
         """
-        if memory is not None and start is not None:
-            self.earlier = memory.earlier(self._name_of(start))
-        if self.earlier is not None:
-            self.outside = dict(self.earlier.outside)
+        if memory is not None and start is not None and self._prior_of(start) is not None:
+            self.earlier = memory.fits.find(self._name_of(start))
 
     def remember(self, memory: Gathered | None, made: Extractor, even: Preconditioner) -> None:
         """Keep what shortens a fit that goes on from `made`."""
         if memory is not None:
-            memory.remember(self._name_of(made), Earlier(self.outside, even, self.ridge, self.basis.power))
+            earlier = Earlier(self.outside, even, self.ridge, self.basis.power)
+            memory.fits.keep(self._name_of(made), earlier, earlier.nbytes)
 
     def weigh(self, balance: float, start: Extractor | None) -> None:
         """With sparse labels, weight categories by their share of the images, not by how much of them was painted.
@@ -115,7 +120,9 @@ class Fitting:
         """Drop the guesses that the other images contradict."""
         if self.images == 1:
             return
-        keep = ~doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, self.outside)
+        last = None if self.earlier is None else self.earlier.outside
+        gone, self.outside = doubted(self.problem, self.group, self.guessed, ONE_IMAGE_RIDGE, last)
+        keep = ~gone
         if keep.all():
             return
         self.covered *= float(self.stands[keep].sum())
@@ -128,7 +135,7 @@ class Fitting:
         """What `Earlier` is kept under, with these images and categories, for whoever goes on from `fit`."""
         names = repr([self.categories[k].name for k in self.present.tolist()]).encode()
         weights = [fit.weights["bias"], fit.weights["layer0.weight"]]
-        parts = [self.coordinates.name, names, *(w.detach().cpu().numpy().tobytes() for w in weights)]
+        parts = [self.coordinates.name, self.labelled, names, *(w.detach().cpu().numpy().tobytes() for w in weights)]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
     def _share_of(self, keep: torch.Tensor) -> np.ndarray:
@@ -140,7 +147,7 @@ class Fitting:
 
     def choose(self, ridge: float | None, power: float | None, start: Extractor | None, even: bool) -> None:
         """Set the prior and the temperature: as given, those of `start`, or by cross-validation (`cross_validate`)."""
-        known = None if start is None else _prior_of(start, self.images, len(self.problem.y) / self.times)
+        known = None if start is None else self._prior_of(start)
         if known is not None:
             self.ridge = known[0] if ridge is None else ridge
             self._rescale(known[1] if power is None else power)
@@ -157,7 +164,21 @@ class Fitting:
             found = temperature_of(choice.logits, self.problem.y[of], self.stands[of])
             self.temperature = max(found, 1.0)  # held-out fits stop early, so they are less confident
 
-    def even(self, brief: bool) -> Preconditioner:
+    def _prior_of(self, start: Extractor) -> tuple[float, float] | None:
+        """Ridge and power of an earlier fit on as many images and not many fewer pixels.
+
+        None if it was on others, or does not say, or says something else than we write. A fit from nothing counts each
+        pixel once for each draw of the noise.
+        """
+        try:
+            known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWER))
+            before = int(start.notes["pixels"]) / int(start.notes.get("times", 1))
+        except (KeyError, ValueError, ZeroDivisionError):
+            return None
+        fits = start.notes.get("images") == str(self.images) and GROWN * before >= len(self.problem.y) / self.times
+        return (known, power) if fits and 0 <= known < math.inf and 0 <= power <= 1 else None
+
+    def preconditioner(self, brief: bool) -> Preconditioner:
         """The preconditioner (`evened`), or that of the earlier fit: a stroke hardly changes the second moments."""
         known = self.earlier
         if known and isinstance(known.even, Full) and (known.ridge, known.power) == (self.ridge, self.basis.power):
@@ -217,21 +238,6 @@ class Fitting:
             "LSE", self.categories, self.layers, self.generator.id, tuple(self.generator.size),
             weights | {"bias": bias}, self.temperature, notes, self._least(theta.detach()),
         )  # fmt: skip
-
-
-def _prior_of(start: Extractor, images: int, pixels: float) -> tuple[float, float] | None:
-    """Ridge and power of an earlier fit on as many images and not many fewer pixels.
-
-    None if it was on others, or does not say, or says something else than we write. A fit from nothing counts each
-    pixel once for each draw of the noise.
-    """
-    try:
-        known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWER))
-        before = int(start.notes["pixels"]) / int(start.notes.get("times", 1))
-    except (KeyError, ValueError, ZeroDivisionError):
-        return None
-    fits = start.notes.get("images") == str(images) and GROWN * before >= pixels
-    return (known, power) if fits and 0 <= known < math.inf and 0 <= power <= 1 else None
 
 
 def evenly(count: int, most: int, device: torch.device) -> torch.Tensor:

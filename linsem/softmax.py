@@ -78,7 +78,7 @@ def solve(
         [moved], lr=1, max_iter=every, max_eval=every * 5 // 4 + 1, history_size=12, line_search_fn="strong_wolfe",
         tolerance_grad=1e-8, tolerance_change=1e-10,
     )  # fmt: skip
-    own = F.one_hot(problem.y, problem.classes).t().to(theta).contiguous()
+    own = theta.new_zeros(problem.classes, len(problem.y)).scatter_(0, problem.y[None], 1)
     at, known = torch.full_like(moved, torch.nan), theta.new_zeros(())
 
     @torch.no_grad()

@@ -42,6 +42,12 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Raises InputError if the sizes of image and labels differ, or for other types and values.
     """
+    rgb, labels = _checked(rgb, labels)
+    return Ground(rgb).spread(labels) if to_do(labels) else labels.copy()
+
+
+def _checked(rgb: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image and labels as arrays, the latter as bytes; raises InputError."""
     rgb, labels = np.asarray(rgb), np.asarray(labels)
     if rgb.dtype != np.uint8 or labels.dtype.kind not in "ui" or labels.ndim != 2:
         got = f"{rgb.dtype} and {labels.dtype} {labels.shape}"
@@ -50,8 +56,7 @@ def spread(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise InputError(f"spread: expected an image of {(*labels.shape, 3)} for these labels, got {rgb.shape}")
     if labels.size and (int(labels.min()) < 0 or int(labels.max()) > IGNORE):
         raise InputError(f"spread: expected labels in 0..{IGNORE}, got {labels.min()}..{labels.max()}")
-    labels = labels.astype(np.uint8, copy=False)
-    return Ground(rgb).spread(labels) if to_do(labels) else labels.copy()
+    return rgb, labels.astype(np.uint8, copy=False)
 
 
 def to_do(labels: np.ndarray) -> bool:
@@ -104,8 +109,8 @@ def guess(annotation: Annotation, rgb: np.ndarray, spread: Callable[..., np.ndar
 class Spreads:
     """`spread`, cached by image and strokes, since a stroke changes only one of several images.
 
-    The strokes themselves are not kept, only a digest of them and what was added; of the images that were painted on
-    last, also what spreading goes on from, where another stroke takes less than half as long.
+    Of the strokes only a digest is kept, and what was added. Of the images that were painted on last, also what
+    spreading goes on from (`Walk`), so that another stroke takes less than half as long.
     """
 
     def __init__(self, bytes_limit: int = 32 << 20, ground_limit: int = 128 << 20) -> None:
@@ -114,7 +119,8 @@ class Spreads:
 
     def __call__(self, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """As `spread`."""
-        image = hashlib.blake2b(rgb.tobytes()).digest()
+        rgb, labels = _checked(rgb, labels)
+        image = hashlib.blake2b(repr(rgb.shape).encode() + rgb.tobytes()).digest()
         key = hashlib.blake2b(image + labels.tobytes()).digest()
         blank, added = labels == IGNORE, self._found.find(key)
         if added is None:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from linsem.device import own_modes
-from linsem.dissection import Eliminated, Joint, Place, eliminate, frame, joint, normal, ring_of, solve_rest
+from linsem.dissection import Eliminated, Joint, Place, eliminate, joint, normal, ring_of, solve_rest, unknowns
 from linsem.pixels import IGNORE
 
 SHARP = 2000.0  # factor on squared colour differences in 0..1: a twentieth of the range is an edge
@@ -23,6 +23,7 @@ REACH = 60.0  # pixels of one colour that a walker crosses before it stops
 SLANT = 0.5  # rate of a step to a diagonal neighbour, relative to one along a row: thin slanted parts hold together
 SIDES = (8, 7, 6, 5)  # possible sides of the smallest pieces, in pixels
 FEW = 600  # pixels on the rings of pieces: so many are solved at once
+MORE = 2  # times the categories that occur: so many are kept
 OUTSIDE = 254  # a label that no category has
 
 ENDS = (((0, 1), (1, 1)), ((1, 0), (1, 1)), ((0, 0), (1, 1)), ((0, 1), (1, 0)))  # of four edges, in squares of 2 x 2
@@ -41,7 +42,8 @@ def walk(picture: torch.Tensor, seeds: torch.Tensor, categories: torch.Tensor) -
 class Walk:
     """Walks on one picture (3, h, w), each of which goes on from the last one; for one thread at a time.
 
-    A category that occurs no more is kept, so that taking a stroke back is no beginning from nothing.
+    A category that occurs no more is kept for a while, so that taking a stroke back is no beginning from nothing. What
+    is kept tells which pixels the last seeds were at.
     """
 
     @own_modes()
@@ -50,22 +52,23 @@ class Walk:
         self._shape: Place = sides
         inside = self._padded(torch.ones_like(picture[:1]).float())
         self._steps = self._cut(_steps(self._padded(picture.float()), inside), self._shape)
-        self._categories: torch.Tensor | None = None
-        self._cells = self._steps
+        self._categories = torch.zeros(0, dtype=torch.int64, device=picture.device)
+        self._cells: torch.Tensor | None = None
         self._levels: list[Eliminated] = []
 
     @property
     def bytes(self) -> int:
         """The memory that a next walk goes on from."""
-        kept = [self._steps, self._cells, *(x for each in self._levels for x in (each.ring, each.share, each.constant))]
+        kept = [self._steps, *(x for each in self._levels for x in (each.ring, each.share, each.constant))]
         return sum(x.nbytes for x in kept)
 
     @own_modes()
     def to(self, seeds: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
         """As `walk`, on this picture."""
-        changed = self._begin(seeds, categories)
+        categories = categories.long()
+        cells, changed = self._begin(seeds, categories)
         shape, counts, trail = self._shape, self._counts, []
-        while counts != (1, 1) and frame(*shape, *counts)[0] > FEW:
+        while counts != (1, 1) and unknowns(*shape, *counts) > FEW:
             across = counts[1] > 1 and (shape[1] <= shape[0] or counts[0] == 1)
             trail.append(joint(*shape, across=across))
             changed = self._join(len(trail), trail[-1], counts, changed)
@@ -75,23 +78,28 @@ class Walk:
             parts = joining.parted(self._levels[level].all(found).unflatten(0, counts))
             found, counts = parts.flatten(0, 1), tuple(parts.shape[:2])
         found = self._picture(self._levels[0].all(found))[:, : seeds.shape[0], : seeds.shape[1]]
+        self._cells = cells
         found = found[torch.searchsorted(self._categories, categories)]
         return found * (seeds == IGNORE) + (seeds == categories[:, None, None])
 
-    def _begin(self, seeds: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
-        """Eliminate the inner pixels of the smallest pieces that changed; which ones, (rows, columns) bool."""
+    def _begin(self, seeds: torch.Tensor, categories: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eliminate the inner pixels of the smallest pieces that changed; their labels, and (rows, columns) which.
+
+        Until the walk has ended, there is nothing that the next one could go on from.
+        """
         high, wide = self._shape
         cells = self._cut(self._padded(seeds[None], OUTSIDE), (high + 1, wide + 1))[:, 0]
-        before = self._categories
-        every = (categories if before is None else torch.cat([before, categories])).unique()
-        if before is None or len(every) > len(before):
-            self._levels, changed = [], cells.new_ones(len(cells), dtype=torch.bool)
+        before, self._cells = self._cells, None
+        every = torch.cat([self._categories, categories]).unique()
+        if before is not None and len(every) == len(self._categories) <= MORE * len(categories):
+            changed = (cells != before).flatten(1).any(1)
         else:
-            changed = (cells != self._cells).flatten(1).any(1)
-        self._categories, self._cells = every, cells
+            changed, self._levels = cells.new_ones(len(cells), dtype=torch.bool), []
+            self._categories = every if len(every) <= MORE * len(categories) else categories.clone()
         if changed.any():
-            self._put(0, changed, eliminate(*_smallest(cells[changed], self._steps[changed], every)))
-        return changed.unflatten(0, self._counts)
+            pieces = eliminate(*_smallest(cells[changed], self._steps[changed], self._categories))
+            self._put(0, changed, pieces)
+        return cells, changed.unflatten(0, self._counts)
 
     def _join(self, level: int, joining: Joint, counts: Place, changed: torch.Tensor) -> torch.Tensor:
         """Join pieces, of which some changed; which unions did, (rows, columns) bool."""

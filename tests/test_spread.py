@@ -112,7 +112,21 @@ def test_nothing_and_everything_stay_what_they_are():
         spread(rgb[:32], strokes())
 
 
-def test_what_was_spread_is_remembered_and_the_strokes_are_not(monkeypatch):
+def test_what_is_remembered_is_checked_as_spread_checks_it_and_told_apart_by_its_shape():
+    again, (rgb, _) = Spreads(), scene()
+    for image, labels in (
+        (rgb, strokes()[:32, :32]), (rgb, strokes().astype(np.float32)), (rgb / 255, strokes()),
+        (rgb, strokes().astype(np.int64) - 1), (rgb, strokes().astype(np.int64) + 45),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^spread: expected"):
+            again(image, labels)
+    for size in ((64, 128), (128, 64)):
+        black, labels = np.zeros((*size, 3), np.uint8), np.full(size, IGNORE, np.uint8)
+        labels[:5, :5], labels[-5:, -5:] = 0, 1
+        assert np.array_equal(again(black, labels), spread(black, labels))
+
+
+def test_what_was_spread_is_remembered_and_of_the_strokes_a_digest(monkeypatch):
     (rgb, _), calls = scene(), []
     once = module.Ground.spread
     monkeypatch.setattr(module.Ground, "spread", lambda *given: calls.append(1) or once(*given))

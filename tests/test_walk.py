@@ -89,6 +89,46 @@ def test_another_stroke_is_walked_to_from_where_the_last_walk_ended(monkeypatch)
     assert sum(sizes) < 1.5 * from_nothing  # the walk from nothing, and what has changed
 
 
+def test_a_walk_that_failed_leaves_nothing_to_go_on_from(monkeypatch):
+    picture, seeds = scene((40, 70))
+    categories, again, calls = torch.tensor([0, 3]), Walk(picture), []
+    again.to(seeds, categories)
+    more = seeds.clone()
+    more[10:14, 10:14] = 3
+    before = module.eliminate
+
+    def failing(rows, rest):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return before(rows, rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "eliminate", failing)
+        with pytest.raises(MemoryError):
+            again.to(more, categories)
+    assert torch.allclose(again.to(more, categories), walk(picture, more, categories), atol=1e-6)
+
+
+def test_what_others_painted_does_not_stay_for_ever():
+    """Categories that occur no more are forgotten once they are more than those that do."""
+    picture, seeds = scene((20, 20))
+    again = Walk(picture)
+    many = seeds.clone()
+    many[0, :12] = torch.arange(20, 32, dtype=torch.uint8)
+    again.to(many, many[many != IGNORE].unique())
+    wide = again.bytes
+    categories = torch.tensor([0, 3])
+    assert torch.allclose(again.to(seeds, categories), walk(picture, seeds, categories), atol=1e-6)
+    assert again.bytes < 0.8 * wide
+
+
+@pytest.mark.parametrize("pieces", [(5, 8, 1, 1), (8, 8, 2, 2), (6, 7, 4, 2), (7, 5, 1, 8)])
+def test_the_pixels_left_are_counted_without_listing_them(pieces):
+    dissection = sys.modules["linsem.dissection"]
+    assert dissection.unknowns(*pieces) == int(dissection.frame(*pieces).max())
+
+
 def test_of_hard_edges_no_subnormal_numbers_are_left():
     """They would take many times as long, and there are some without `normal`."""
     picture, seeds = scene((40, 40), contrast=0.7)
@@ -137,7 +177,7 @@ def test_neither_autocast_nor_a_default_of_torch_matters():
     expected = walk(picture, seeds, torch.tensor([0, 3]))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(walk(picture, seeds, torch.tensor([0, 3])), expected)
-    for cache in (module._order, module.joint, module.frame):
+    for cache in (module._order, module.joint, sys.modules["linsem.dissection"].frame):
         cache.cache_clear()
     torch.set_default_dtype(torch.float64)
     try:
