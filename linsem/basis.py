@@ -52,6 +52,13 @@ class Basis:
         blocks = zip(x.split(self.channels, dim=1), self.mean.split(self.channels), self.forward, strict=True)
         return torch.cat([(part - mean) @ f for part, mean, f in blocks], dim=1)
 
+    def project_maps(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Project each layer's map (1, C, h, w) to (1, r, h, w), whose pixels are rows in memory."""
+        return tuple(
+            ((each[0].flatten(1).t().float() - mean) @ f).t().reshape(1, -1, *each.shape[2:])
+            for each, mean, f in zip(features, self.mean.split(self.channels), self.forward, strict=True)
+        )
+
     def to_raw(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Convert a solution (K, R + 1) to a matrix (K, D) and bias (K,) on raw features."""
         parts = theta[:, :-1].split([f.shape[1] for f in self.forward], dim=1)

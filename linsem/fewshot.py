@@ -10,6 +10,7 @@ over the areas they touch; all other unlabelled pixels (255) are ignored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ MAX_NUMBERS = 100_000_000  # raw features held at once beyond the first LEAST_PI
 COARSE = 4_000  # a cold start begins on this many pixels, for this share of its iterations:
 COARSELY = 0.6
 TOLD = 8  # iterations between two steps that are yielded
-WARM = {"every": 2, "tolerance": 5e-3}  # where a fit that began close to the solution ends
+WARM = {"every": 1, "tolerance": 2.5e-3}  # where a fit that began close to the solution ends
 MAX_RIDGE = 1e30  # single precision ends soon after
 REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
@@ -95,7 +96,7 @@ def iter_few_shot(
             shares are estimated on unlabelled pixels, and none is below 0.1 %.
         rank: the most directions kept per layer (`linsem.basis`).
         iterations: the most iterations of L-BFGS; it ends where eight of them gain less than 0.2 % of the loss (with
-            `start`, where two gain less than 0.5 %). With a ridge far weaker than those that the fit chooses it is then
+            `start`, where one gains less than 0.25 %). With a ridge far weaker than those that the fit chooses it is then
             some percent above it.
         start: an earlier extractor of this generator, as a warm start (from nothing if it reads other layers).
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
@@ -215,7 +216,11 @@ def _views(
                 features = synthesize_noisy(generator, batch, [seed + 1 + image * count + k], last_layer)
             yield features
 
-    def basis_of(rest: torch.Tensor) -> Basis:
-        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks_of(chosen, rank))
+    ranks = ranks_of(chosen, rank)
 
-    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank)
+    def basis_of(rest: torch.Tensor) -> Basis:
+        return fit_basis(rest, [each.channels for each in chosen], power=POWER, rank=ranks)
+
+    widths = [min(each.channels, most) for each, most in zip(chosen, ranks or [math.inf] * len(chosen), strict=True)]
+    map_bytes = sum(4 * each.height * each.width * width for each, width in zip(chosen, widths, strict=True))
+    return Views(layers, tuple(generator.size), constant, fresh, basis_of, REST, seed, rank, map_bytes)

@@ -46,9 +46,9 @@ def _blend(flat: torch.Tensor, shares: tuple[torch.Tensor, ...], out: torch.Tens
         torch.mm(shares[0], flat.float(), out=out)
         return
     index, share = shares
-    torch.mul(flat[index[0]], share[0][:, None], out=out)
+    torch.mul(flat.index_select(0, index[0]), share[0][:, None], out=out)
     for corner in range(1, 4):
-        out.addcmul_(flat[index[corner]].float(), share[corner][:, None])
+        out.addcmul_(flat.index_select(0, index[corner]).float(), share[corner][:, None])
 
 
 def _corners(

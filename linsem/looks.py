@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from linsem.gather import SMALL
 from linsem.generator import Generator, checked_pass
 from linsem.pixels import to_rgb
 from linsem.recent import Recent
@@ -48,12 +47,6 @@ class Looks:
     def _passed(self, ws: np.ndarray) -> tuple[np.ndarray, list[torch.Tensor]]:
         image, features = checked_pass(self.generator, torch.from_numpy(ws)[None].to(self.generator.device))
         rgb = to_rgb(image)[0]
-        features = [_by_pixel(x) if x[0, 0].numel() > SMALL else x for x in features]
         self.images.keep(ws.tobytes(), rgb, rgb.nbytes)
         self.kept.keep(ws.tobytes(), features, sum(x.numel() * x.element_size() for x in features))
         return rgb, features
-
-
-def _by_pixel(x: torch.Tensor) -> torch.Tensor:
-    """The same map with the channels of a pixel side by side in memory, from where a stroke's pixels are fetched."""
-    return x.contiguous(memory_format=torch.channels_last)

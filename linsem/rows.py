@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from linsem.fitting import Earlier
 
 COORDINATES = 8  # sets of images whose basis is kept, a few megabytes each
+MAPS = 64 << 20  # bytes of projected maps: those of a set of images are kept if there is room for all of them
 
 Kept = TypeVar("Kept", bound=tuple)
 
@@ -64,6 +65,7 @@ class Views:
         basis_of: computes the basis of raw rows (m, D).
         rest: number of rows for the basis, over all images together.
         said: everything else that the basis depends on.
+        map_bytes: of one image's maps, projected.
     """
 
     layers: tuple[int, ...]
@@ -74,17 +76,20 @@ class Views:
     rest: int
     seed: int
     said: object
+    map_bytes: int
 
 
 class Gathered:
     """A cache for one generator: rows of images, which of their pixels are used, and the bases of a few sets of images.
 
-    The bases are small and not counted in the limit. What later fits go on from has a quarter of it for itself.
+    The bases are small and not counted in the limit, nor are projected maps, at most `MAPS`. What later fits go on from
+    has a quarter of it for itself.
     """
 
     def __init__(self, bytes_limit: int = 64 << 20) -> None:
         self._kept: Recent[tuple] = Recent(bytes_limit)
         self._coordinates: OrderedDict[bytes, Coordinates] = OrderedDict()
+        self.maps: Recent[tuple[torch.Tensor, ...]] = Recent(MAPS)
         self.fits: Recent[Earlier] = Recent(bytes_limit // 4)
         self._lock = ForkLock()
 
@@ -104,11 +109,19 @@ class Gathered:
 
     def kept(self, name: bytes, make: Callable[[], Kept]) -> Kept:
         """The cached tensors or arrays of a name, or those that `make` returns; not to be modified."""
-        found = self._kept.find(name)
-        if found is None:
-            found = make()
-            self._kept.keep(name, found, sum(each.nbytes for each in found))
-        return found
+        return _kept(self._kept, name, make)
+
+    def kept_maps(self, name: bytes, make: Callable[[], Kept]) -> Kept:
+        """The same of projected maps, which push nothing else out of memory."""
+        return _kept(self.maps, name, make)
+
+
+def _kept(cache: Recent, name: bytes, make: Callable[[], Kept]) -> Kept:
+    found = cache.find(name)
+    if found is None:
+        found = make()
+        cache.keep(name, found, sum(each.nbytes for each in found))
+    return found
 
 
 def read(
@@ -116,59 +129,69 @@ def read(
 ) -> tuple[list[list[torch.Tensor]], Coordinates]:
     """For each image, given by its ws, the rows (n, R) at its flat `pixels` (n,), one tensor per noise draw.
 
-    The first tensor is under the constant noise and may be cached: it must not be modified. Raises `NotFiniteError`.
+    The first tensor is under the constant noise and may be cached: it must not be modified. With `memory`, the images'
+    projected maps are cached too if all of them have room, so that a stroke only looks at them; then images are looked
+    at twice, since the basis has to be known before a map is projected. Raises `NotFiniteError`.
     """
     name = digest(repr((views.layers, views.size, views.rest, views.seed, views.said)).encode(), *map(_bytes, images))
     found = None if memory is None else memory.coordinates(name)
+    mapped = memory is not None and len(images) * views.map_bytes <= MAPS
     raw: list[torch.Tensor | None] = [None] * len(images)
     if found is None:
-        raw, found = _first_look(images, pixels, views, name)
+        raw, found = _first_look(images, pixels, views, name, keep=not mapped)
         if memory is not None:
             memory.keep_coordinates(found)
-    seen = []
-    for i, (ws, chosen) in enumerate(zip(images, pixels, strict=True)):
+    seen: list[list[torch.Tensor]] = [[] for _ in images]
+    for i in reversed(range(len(images))):  # those looked at last may still be in a cache of features
 
-        def make(i: int = i, ws: torch.Tensor = ws, chosen: np.ndarray = chosen) -> tuple[torch.Tensor]:
-            x = _gathered(views.constant(ws), chosen, views, i, again=True) if raw[i] is None else raw[i][: len(chosen)]
+        def maps(i: int = i) -> tuple[torch.Tensor, ...]:
+            features = views.constant(images[i])
+            _check_finite(features, views, i)
+            return found.basis.project_maps([features[k] for k in views.layers])
+
+        def rows(i: int = i) -> tuple[torch.Tensor]:
+            if mapped:
+                projected = memory.kept_maps(digest(name, _bytes(images[i])), maps)
+                return (gather(projected, range(len(projected)), pixels[i], views.size),)
+            x = _gathered(views.constant(images[i]), pixels[i], views, i) if raw[i] is None else raw[i]
             return (found.basis.project(x),)
 
-        key = digest(name, _bytes(ws), np.asarray(chosen, np.int64).tobytes())
-        seen.append([(make() if memory is None else memory.kept(key, make))[0]])
+        key = digest(name, _bytes(images[i]), np.asarray(pixels[i], np.int64).tobytes())
+        seen[i].append((rows() if memory is None else memory.kept(key, rows))[0])
         raw[i] = None  # raw rows are wide
-        seen[i] += [found.basis.project(_gathered(each, chosen, views, i)) for each in views.fresh(ws, i)]
+    for i, ws in enumerate(images):
+        seen[i] += [found.basis.project(_gathered(each, pixels[i], views, i)) for each in views.fresh(ws, i)]
     return seen, found
 
 
 def _first_look(
-    images: Sequence[torch.Tensor], pixels: Sequence[np.ndarray], views: Views, name: bytes
+    images: Sequence[torch.Tensor], pixels: Sequence[np.ndarray], views: Views, name: bytes, *, keep: bool
 ) -> tuple[list[torch.Tensor | None], Coordinates]:
-    """The raw rows of each image, with the pixels for the basis at their end, and the coordinates."""
+    """The raw rows of each image (None: do not `keep` them) and the coordinates."""
     raw: list[torch.Tensor | None] = []
-    each = max(views.rest // len(images), 1)
+    rest, each = [], max(views.rest // len(images), 1)
     for i, (ws, chosen) in enumerate(zip(images, pixels, strict=True)):
         free = random_pixels(views.size, each, 1_000_003 * views.seed + i)
-        raw.append(_gathered(views.constant(ws), np.concatenate([chosen, free]), views, i))
-    rest = torch.cat([x[len(chosen) :] for x, chosen in zip(raw, pixels, strict=True)])
+        rows = _gathered(views.constant(ws), np.concatenate([chosen, free]) if keep else free, views, i)
+        raw.append(rows[: len(chosen)] if keep else None)
+        rest.append(rows[len(chosen) :] if keep else rows)
+    rest = torch.cat(rest)
     basis = views.basis_of(rest)
     return raw, Coordinates(basis, basis.project(rest), name)
 
 
-def _gathered(
-    features: Sequence[torch.Tensor], pixels: np.ndarray, views: Views, image: int, *, again: bool = False
-) -> torch.Tensor:
-    """Raw rows (n, D), of features that are finite everywhere; of features looked at `again`, only rows are checked.
+def _gathered(features: Sequence[torch.Tensor], pixels: np.ndarray, views: Views, image: int) -> torch.Tensor:
+    """Raw rows (n, D), of features that are finite everywhere."""
+    _check_finite(features, views, image)
+    return gather(features, views.layers, pixels, views.size)
 
-    A single number that is not finite makes the sum non-finite.
-    """
-    x = gather(features, views.layers, pixels, views.size)
-    total = sum(
-        float(each.sum(dtype=torch.float64)) for each in ([x] if again else (features[i] for i in views.layers))
-    )
-    if not math.isfinite(total):
+
+def _check_finite(features: Sequence[torch.Tensor], views: Views, image: int) -> None:
+    total = sum(float(features[i].sum(dtype=torch.float64)) for i in views.layers)
+    if not math.isfinite(total):  # a single non-finite number makes the sum non-finite
         bad = [(~torch.isfinite(each)).any(1, keepdim=True).float() for each in features]  # interpolation spreads it
         every = np.arange(views.size[0] * views.size[1])
         raise NotFiniteError(image, gather(bad, views.layers, every, views.size).gt(0).any(dim=1))
-    return x
 
 
 def _bytes(ws: torch.Tensor) -> bytes:
