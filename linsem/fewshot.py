@@ -96,8 +96,8 @@ def iter_few_shot(
             shares are estimated on unlabelled pixels, and none is below 0.1 %.
         rank: the most directions kept per layer (`linsem.basis`).
         iterations: the most iterations of L-BFGS; it ends where eight of them gain less than 0.2 % of the loss (with
-            `start`, where one gains less than 0.25 %). With a ridge far weaker than those that the fit chooses it is then
-            some percent above it.
+            `start`, where one gains less than 0.25 %). With a ridge far weaker than those that the fit chooses it is
+            then some percent above it.
         start: an earlier extractor of this generator, as a warm start (from nothing if it reads other layers).
         features_of: maps one ws to its features (default: a pass of the generator, no further than the layers need).
         rows_of: caches the features read at labelled pixels, and what a fit with `start` goes on from; for one

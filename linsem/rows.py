@@ -2,7 +2,8 @@
 
 The basis (`linsem.basis`) is computed from a sample of pixels of all images, whatever their labels. Raw features are
 held only until these have been read, and only under the constant noise; the projected rows are a fraction as wide. A
-stroke changes only one of several images, so the basis and the rows of the others can be cached.
+stroke changes only one of several images, so the basis and the rows of the others can be cached, and so can the
+projected maps, from which the rows of that one are read.
 """
 
 from __future__ import annotations
