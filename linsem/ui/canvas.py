@@ -119,7 +119,8 @@ class PainterLabels:
 class LabelPainter(gr.HTML):
     """Paint category labels on an image: takes a `PainterState`, returns `PainterLabels`.
 
-    `.input` fires once after each stroke, fill, undo, redo or clear by the user, but not for values from the server.
+    `.input` fires once after each stroke, fill, undo, redo or clear by the user, but not for values from the server,
+    and `.submit` right after it: of two listeners to one event, Gradio calls the second when the first has ended.
     `categories` are shown until a value provides its own; `max_width` is the largest width of the image in CSS pixels,
     `brush` the initial brush diameter in image pixels (None: depends on the image size), `opacity` the initial opacity
     of the strokes. `views` are the layers that can be shown: "prediction" and "uncertainty"; `nothing` is displayed

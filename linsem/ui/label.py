@@ -21,7 +21,6 @@ from linsem.ui.opened import Opened
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
-from linsem.ui.turns import latest
 
 HINT = (
     "Pick a category and draw a stroke on the image; do the same with a second category. "
@@ -128,6 +127,7 @@ class _Wiring:
         self.quiet = {**self.short, "show_progress": "hidden"}
         self.now = [self.session, self.fitted, at.painter]
         self.fits = [self.fitted, at.painter, at.line]
+        self.reads, self.shown = [*self.now, at.view], [at.strip, at.sure, at.next_one, self.suggested]
 
     def wire(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register all events."""
@@ -164,10 +164,8 @@ class _Wiring:
             opened = on(register, _opening(opens), [self.session, *given], [self.coming, model], **queue)
             adopted = on(opened.success, self._adopt, before, after, **CHANGES)
             on(adopted.then, self._offer, [self.found], [at.resume], **self.quiet)
-        shown = on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick)
-        presented = self._present(shown)
-        self.store(presented.then)
-        self._overview(on(presented.then, logic.first_fit, self.now, self.fits, **self.quiet))
+        on(self.arrived.change, logic.settle, self.reads, [*self.fits, *self.shown], **self.quiet, **LAST)
+        self._present(on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick))
 
     def _adopt(
         self, session: Session, painted: PainterLabels | None, track: Track | None, kept: tuple[Track, ...],
@@ -193,7 +191,7 @@ class _Wiring:
         kept = on(at.painter.input, logic.keep, [self.session, at.painter], [self.session], trigger_mode="multiple",
                   **CHANGES)  # fmt: skip
         self.store(kept.then)  # not after the fit, which may fail, as where a GPU's quota is used up
-        self._learn(at.painter.input, trigger_mode="always_last")
+        self._learn(at.painter.submit, trigger_mode="always_last")  # at the same time
         self._overview(on(at.fit.click, self.bench.fit, self.now, self.fits, **self.quiet))
         self._learn(at.live.input)
         on(at.live.input, lambda live: gr.Button(visible=not live), [at.live], [at.fit], **self.quick)
@@ -268,10 +266,7 @@ class _Wiring:
         copied.success(None, [self.at.copy], None, js=WRITE, api_visibility="private")
 
     def _see(self, register: Callable, **more: object) -> object:
-        at = self.at
-        shown = [at.strip, at.sure, at.next_one, self.suggested]
-        overview = latest(self.logic.turns, "overview", self.bench.overview, len(shown))
-        return on(register, overview, [*self.now, at.view], shown, **more, **self.quiet)
+        return on(register, self.logic.overview, self.reads, self.shown, **more, **self.quiet)
 
 
 def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:

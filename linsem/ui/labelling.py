@@ -18,7 +18,9 @@ from linsem.ui.errors import said
 from linsem.ui.examples import example_project
 from linsem.ui.opened import Opened
 from linsem.ui.services import Services
+from linsem.ui.turns import latest
 
+SHOWN = 4  # values of `Bench.overview`
 START = "Draw strokes in two categories to see the segmentation."
 
 
@@ -27,6 +29,7 @@ class Labelling:
 
     def __init__(self, services: Services) -> None:
         self.services, self.bench, self.turns = services, Bench(services), services.turns
+        self.overview = latest(self.turns, "overview", self.bench.overview, SHOWN)
 
     def begin(self, model: str) -> tuple[object, ...]:
         session = self.bench.begin(model)
@@ -107,6 +110,16 @@ class Labelling:
             return gr.skip(), gr.skip(), gr.skip()
         fitted, state, line = self.bench.fit(session, fitted, painted)
         return fitted, state, gr.skip() if isinstance(fitted, Fitted) else line
+
+    def settle(
+        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
+    ) -> Iterator[tuple[object, ...]]:
+        """After a bench has arrived: fit, if it has to be (`first_fit`), and then segment all images."""
+        fits = self.first_fit(session, fitted, painted)
+        if isinstance(fits[0], Fitted):
+            fitted = fits[0]
+            yield (*fits, *(gr.skip(),) * SHOWN)
+        yield (*(gr.skip(),) * len(fits), *self.overview(session, fitted, painted, view))
 
     def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> Iterator[tuple[object, object]]:
         """Suggest seeds of images worth labelling, with a status line in the meantime."""

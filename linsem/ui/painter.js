@@ -259,6 +259,7 @@ function commit() {
   sent = { key: now.key, labels: encodePng(now.labels, now.width, now.height), stamp: store.stamp };
   props.value = sent;
   trigger("input");
+  trigger("submit");
 }
 
 // Lets `change` write into the labels, and records the differences as one undo step.

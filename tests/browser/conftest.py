@@ -9,6 +9,8 @@ from gradio_client import Client
 from playwright.sync_api import sync_playwright
 from served import served
 
+from tests.browser.visitor import Visitor
+
 
 @pytest.fixture(scope="session")
 def chromium():
@@ -38,3 +40,11 @@ def address():
 def model(address):
     rows = Client(address, verbose=False).predict(api_name="/models")
     return next(row for row in rows if row["available"])
+
+
+@pytest.fixture
+def visitor(chromium, address, window):
+    each = Visitor(chromium, address, window=window)
+    yield each
+    each.close()
+    assert each.wrong == []

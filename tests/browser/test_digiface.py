@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from linsem.dcgan import DIGIFACE_ID
-from tests.browser.test_app import Visitor, few_steps, label_two, picture
+from tests.browser.visitor import Visitor, few_steps, label_two, picture
 from tests.served import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]

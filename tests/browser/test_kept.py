@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, an_image_to_edit, close_to, few_steps, label_two, visitor
+from tests.browser.visitor import Visitor, an_image_to_edit, close_to, few_steps, label_two
 
-__all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
 

@@ -12,9 +12,8 @@ from gradio_client import Client
 from playwright.sync_api import expect
 
 from linsem.ui.events import ALWAYS, CHANGES
-from tests.browser.test_app import Visitor, an_image_to_edit, begin_an_edit, label_two, visitor
+from tests.browser.visitor import Visitor, an_image_to_edit, begin_an_edit, label_two
 
-__all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 HAT = [(0.3, 0.1), (0.5, 0.05), (0.7, 0.1)]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, label_two, visitor
+from tests.browser.visitor import Visitor, label_two
 
-__all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 LEGIBLE = 4.5  # contrast for text that is not large, WCAG 2.1, 1.4.3
 CONTRASTS = """selectors => {

@@ -57,6 +57,7 @@ class Desk:
 
     def reset(self):
         self.seen: list[PainterLabels] = []
+        self.handed: list[PainterLabels] = []
         self.read: list[PainterLabels | None] = []
         self.stored: dict[str, np.ndarray] = {}
         self.prediction, self.side, self.guided, self.since = None, SIDE, True, None
@@ -75,6 +76,9 @@ class Desk:
         self.gate.wait(60)
         return self.state(labels.key) if labels.key == key else gr.skip()  # with labels that are older than the page's
 
+    def on_submit(self, labels):
+        self.handed.append(labels)
+
     def on_now(self, labels):
         self.read.append(labels)
         return str(len(self.read))
@@ -89,6 +93,7 @@ def build(desk, **wiring):
         blank, hide, show = gr.Button("blank"), gr.Button("hide"), gr.Button("show")
         refresh = gr.Button("refresh", elem_id="refresh")
         painter.input(desk.on_input, [painter, key], painter, show_progress="hidden", **wiring)
+        painter.submit(desk.on_submit, painter, None, show_progress="hidden", **wiring)
         key.change(desk.state, key, painter, show_progress="hidden")
         refresh.click(desk.state, key, painter, show_progress="hidden")
         now.click(desk.on_now, painter, text)
@@ -396,6 +401,17 @@ def test_size_keys_and_an_eraser_with_its_own_size(hand):
     assert np.array_equal(labels == 0, disc(30, 30, 5) & ~disc(30, 30, 3))
     hand.press("b")
     assert "5 px" in hand.page.locator('[data-part="size-text"]').inner_text()
+
+
+def test_what_is_handed_in_does_not_wait_for_what_hears_of_it_first(hand):
+    """`submit` comes with every `input`, and is answered while that one is still at work."""
+    hand.desk.gate.clear()
+    hand.stroke((20, 20), (40, 20))
+    hand.until(lambda: len(hand.desk.handed) == 1, "the labels that were handed in")
+    assert hand.desk.handed[0].stamp == 1 and not hand.desk.gate.is_set()
+    hand.desk.gate.set()
+    hand.quiet()
+    assert [each.stamp for each in hand.desk.handed] == [each.stamp for each in hand.desk.seen]
 
 
 def test_undo_and_redo_step_by_step(hand):

@@ -10,7 +10,7 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from tests.browser.test_app import Visitor, close_to, few_steps, label_two
+from tests.browser.visitor import Visitor, close_to, few_steps, label_two
 from tests.served import start
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]

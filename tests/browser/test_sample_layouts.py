@@ -11,9 +11,7 @@ from playwright.sync_api import expect
 
 from linsem.palette import parse_categories, read_label_map
 from linsem.ui.examples import example_masks
-from tests.browser.test_app import visitor
 
-__all__ = ["visitor"]
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
 
