@@ -326,26 +326,9 @@ def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before
         name = getattr(demo.fns[each["id"]].fn, "__qualname__", "").split(".<locals>.")[-1]
         modes.setdefault(name, set()).add(each["trigger_mode"])
     shows = (
-        "Bench.overview", "Labelling.settle", "Labelling.show", "Labelling.refit", "present",
+        "Bench.overview", "Labelling.first_fit", "Labelling.show", "Labelling.refit", "present",
         "Segment.visit", "Segment.draw", "_Wiring.visit", "_Wiring.arrived", "taken", "_Wiring._look",
         "marked", "states", "Layouts.canvas", "Reader.look", "Reader.choose",
     )  # fmt: skip
     assert [(name, modes.get(name)) for name in shows if modes.get(name) != {"always_last"}] == []
-    assert modes["begin"] == {"once"}  # the twin: a run that a button begins
-
-
-def test_a_stroke_is_learnt_from_without_waiting_until_it_is_kept():
-    """Gradio calls the second listener to one event of a component when the first has ended: these are two events."""
-
-    async def build():
-        return page.build(Settings(device="cpu"))
-
-    demo = asyncio.run(build())
-    (painter,) = (block for block in demo.blocks.values() if block.elem_id == "label-painter")
-    heard = {}
-    for each in demo.config["dependencies"]:
-        for target, event in each["targets"]:
-            if target == painter._id:
-                name = getattr(demo.fns[each["id"]].fn, "__qualname__", "").split(".<locals>.")[-1]
-                heard.setdefault(event, []).append(name)
-    assert heard == {"input": ["Labelling.keep"], "submit": ["Labelling.live"]}
+    assert modes["_Wiring._begin"] == {"once"}  # the twin: a run that a button begins

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from functools import partial
 
 import gradio as gr
 
@@ -19,7 +19,7 @@ from linsem.session import (
 )
 from linsem.ui.bench import absorb, shown
 from linsem.ui.canvas import PainterLabels
-from linsem.ui.events import on
+from linsem.ui.events import Signal
 from linsem.ui.services import Services
 
 FIRST_COLOR = "#e76f51"
@@ -59,8 +59,8 @@ class CategoryEditor:
             return "", FIRST_COLOR
         return session.categories[which].name, session.categories[which].color
 
-    def wire(self, now: list, outputs: list, queue: dict) -> Iterator[object]:
-        """Have each button change the session, the fit, and the key of the image to show; yields the events."""
+    def wire(self, now: list, outputs: list, changed: Signal, queue: dict) -> None:
+        """Have each button change the session, the fit, and the key of the image to show, and give the signal."""
 
         def finish(
             before: Session, after: Session, fitted: Fitted | None, painted: PainterLabels | None, *ours: object
@@ -97,15 +97,14 @@ class CategoryEditor:
             return finish(session, merge_categories(session, *pair), fitted, painted, gr.skip(), None, gr.skip())
 
         outputs = [*outputs, self.new_name, self.which, self.new_color]
-        for register, function, inputs in (
-            (self.add.click, add, [self.new_name, self.new_color]),
-            (self.new_name.submit, add, [self.new_name, self.new_color]),
-            (self.change.click, change, [self.which, *self.edited]),
-            (self.name.submit, change, [self.which, *self.edited]),
-            (self.delete.click, delete, [self.which]),
-            (self.merge.click, merge, [self.which, self.into]),
+        named, renamed = [self.new_name, self.new_color], [self.which, *self.edited]
+        for registers, function, inputs in (
+            ([self.add.click, self.new_name.submit], add, named),
+            ([self.change.click, self.name.submit], change, renamed),
+            ([self.delete.click], delete, [self.which]),
+            ([self.merge.click], merge, [self.which, self.into]),
         ):
-            yield on(register, function, [*now, *inputs], outputs, **queue)
+            changed.after(partial(gr.on, registers), function, [*now, *inputs], outputs, **queue)
 
 
 def _name(label: str, elem_id: str) -> gr.Textbox:

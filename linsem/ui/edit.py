@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit_layout import EditLayout
 from linsem.ui.editing import READY, Editing
 from linsem.ui.errors import refused, said
-from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, Signal, busy, not_started, on
 from linsem.ui.label import LabelTab
 from linsem.ui.services import Services
 from linsem.ui.strokes import with_strokes
@@ -33,11 +33,11 @@ READING = show.status("Reading the image ...", "busy")
 
 @dataclass(frozen=True, eq=False)
 class EditTab:
-    """What other tabs need to send an image here: `arrive` takes an event that outputs `wanted`, and what begins it."""
+    """What other tabs need to send an image here: an event that outputs `wanted`, and then `came`, and ends a run."""
 
     wanted: gr.State
+    came: Signal
     logic: Editing
-    arrive: Callable[[object, Sequence[Callable]], None]
     going: list
 
 
@@ -61,7 +61,7 @@ class _Wiring:
         self.shown, self.drawn = gr.State(""), gr.State(0)
         # A run has a state of its own, since a last frame may come after another image has been chosen; and that image
         # waits in one until the run has ended.
-        self.made, self.wanted = gr.State(None), gr.State(None)
+        self.made, self.wanted, self.came = gr.State(None), gr.State(None), Signal()
         self.kept = bench.kept  # these come back when their images are chosen again
         self.visited = gr.State(None)  # what `visit` found, which `arrived` takes over unless the track has changed
         self.settle = (
@@ -94,9 +94,11 @@ class _Wiring:
                 partial(gr.on, begins), note, [who[0], *given], [asked, at.line], trigger_mode="multiple", **ALWAYS
             )
             known = [*who, asked, self.track, self.kept]
-            taken = on(noted.then, self._taking(take), known, [self.wanted], **quiet, **LAST)
+            taken = self.came.after(noted.then, self._taking(take), known, [self.wanted], **quiet, **LAST)
             on(taken.failure, lambda now: self._look(now)[1], [self.track], [at.line], **quiet)
-            self.arrive(taken, begins)
+            # Gradio cancels on events of components only, never on one that follows another.
+            gr.on(begins, None, None, None, cancels=self.going, api_visibility="private")
+        self._arrive()
         for button, by in ((at.undo, -1), (at.redo, 1)):
             moved = on(
                 button.click, lambda now, painted, by=by: logic.move(now, painted, by), [self.track, at.painter],
@@ -129,30 +131,42 @@ class _Wiring:
         on(register, marked, [*self.who, self.track], shown, **self.quiet, **LAST)
 
     def _wire_runs(self) -> None:
-        at, logic, long = self.at, self.logic, {**self.services.long, "show_progress": "hidden"}
-        wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color]
-        for button in (at.run, at.add, at.remove):
-            # In the browser, and before the run: a later listener of the same click would wait for the run to end.
-            started = busy(False, False, False, False, False, True)
-            button.click(None, None, [*self.busy, at.line], js=started, api_visibility="private")
-            button.click(None, None, None, js=REVEAL, api_visibility="private")
+        at, long = self.at, {**self.services.long, "show_progress": "hidden"}
+        wishes = [self.track, at.painter, at.steps, at.everywhere, at.colored, at.color, at.lacking, at.gone]
+        buttons = [at.run.click, at.add.click, at.remove.click]
+        # In the browser, and before the run: a later listener of the same click would wait for the run to end.
+        started = busy(False, False, False, False, False, True)
+        gr.on(buttons, None, None, [*self.busy, at.line], js=started, api_visibility="private")
+        gr.on(buttons, None, None, None, js=REVEAL, api_visibility="private")
         made = [self.made, at.frames, at.line]
-        self.going = [
-            on(at.run.click, self._current(logic.run), [*self.who, *wishes], made, **long),
-            *[
-                on(button.click, self._current(runs), [*self.who, *wishes[:2], which, at.steps], made, **long)
-                for button, runs, which in ((at.add, logic.add, at.lacking), (at.remove, logic.remove, at.gone))
-            ],
-        ]
-        for each in self.going:
-            # Also of a run that was ended by other labels, whose last frame tells of a step.
-            settled = self._settle_after(self._adopt(each.then).then)
-            self.bench.store(settled.then)
-            # A failed run does not trigger `then`; its last frame says why it failed.
-            self._settle_after(self._adopt(each.failure).then, line=False)
-            on(each.failure, not_started, [at.line], [at.line], **ALWAYS)
+        run = on(partial(gr.on, buttons), self._begin, [*self.who, *wishes], made, **long)
+        self.going = [run]
+        # Also of a run that was ended by other labels, whose last frame tells of a step.
+        settled = self._settle_after(self._adopt(run.then).then)
+        self.bench.store(settled.then)
+        # A failed run does not trigger `then`; its last frame says why it failed.
+        self._settle_after(self._adopt(run.failure).then, line=False)
+        on(run.failure, not_started, [at.line], [at.line], **ALWAYS)
         stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
         self._settle_after(self._adopt(stopped.then).then)
+
+    def _begin(
+        self, session: Session, fitted: Fitted | None, track: Track | None, event: gr.EventData,
+        painted: PainterLabels | None, steps: float, everywhere: bool, colored: bool, color: str,
+        lacking: int | None, gone: int | None,
+    ) -> Iterator:  # fmt: skip
+        """The run of the button that was pressed."""
+        at, logic = self.at, self.logic
+        known = {
+            at.run.elem_id: (logic.run, (painted, steps, everywhere, colored, color)),
+            at.add.elem_id: (logic.add, (painted, lacking, steps)),
+            at.remove.elem_id: (logic.remove, (painted, gone, steps)),
+        }
+        pressed = getattr(event.target, "elem_id", None)  # not the object: once it was switched off, it is another one
+        if pressed not in known:
+            raise InputError(f"expected one of the buttons {', '.join(known)}, got {pressed}")
+        runs, asked = known[pressed]
+        yield from self._current(runs)(session, fitted, track, *asked)
 
     def _current(self, runs: Callable) -> Callable:
         """A run from the track as the current extractor reads it; refused while the page does not show that yet.
@@ -186,20 +200,15 @@ class _Wiring:
 
         on(after, states, [self.track], self.busy, **ALWAYS, **LAST)
 
-    def arrive(self, source: object, begins: Sequence[Callable]) -> None:
-        """Show the image that `source` has read, and scroll it into view; what `begins` it ends a run.
-
-        Gradio cancels on events of components only, never on one that follows another.
-        """
-        for begin in begins:
-            begin(None, None, None, cancels=self.going, api_visibility="private")
+    def _arrive(self) -> None:
+        """Show the image that came, and scroll it into view."""
         begun = [self.at.chooser, self.at.line]  # what is shown is of the image before until all of it has come
-        ended = on(source.success, lambda: (gr.Accordion(open=False), READING), [], begun, **ALWAYS)
+        ended = on(self.came.change, lambda: (gr.Accordion(open=False), READING), [], begun, **ALWAYS)
         for _ in range(2):  # again, should the end of the run have come in between
             known = [self.wanted, self.track, self.kept, self.at.painter]
             ended = on(ended.then, _turned, known, [self.track, self.kept], **ALWAYS)
         self._mark(self._settle_after(ended.then).then)
-        source.success(None, None, None, js=SHOW, api_visibility="private")
+        self.came.change(None, None, None, js=SHOW, api_visibility="private")
 
     def _settle_after(self, register: Callable, line: bool = True) -> object:
         """Refresh everything that shows the track, and the buttons, after it has changed; the line only if asked to."""
@@ -295,4 +304,4 @@ def build(services: Services, bench: LabelTab, tab: gr.Tab) -> EditTab:
     logic = Editing(services)
     wiring = _Wiring(services, logic, bench, EditLayout(services))
     wiring.wire(tab)
-    return EditTab(wiring.wanted, logic, wiring.arrive, wiring.going)
+    return EditTab(wiring.wanted, wiring.came, logic, wiring.going)

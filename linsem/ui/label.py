@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import gradio as gr
 
@@ -14,7 +15,7 @@ from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter, PainterLabels
 from linsem.ui.categories import CategoryEditor
 from linsem.ui.copies import READ, WRITE, Copy, aside, copies, offer, store
-from linsem.ui.events import CHANGES, LAST, busy, not_started, on
+from linsem.ui.events import CHANGES, LAST, Signal, busy, not_started, on
 from linsem.ui.first import built_in, first_categories, has_example
 from linsem.ui.labelling import START, Labelling
 from linsem.ui.opened import Opened
@@ -147,7 +148,7 @@ class _Wiring:
         self.begun = on(
             blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short
         )
-        resumed = [self.found, at.resume]
+        resumed, opened = [self.found, at.resume], Signal()
         on(blocks.load, lambda kept: ((found := copies(kept)), self._offer(found)), [at.copy], resumed, js=READ,
            **self.quiet)  # fmt: skip
         for register, opens, given, queue in (
@@ -161,11 +162,11 @@ class _Wiring:
             (at.example.click, projects.example, [], self.quiet),
             (at.resume.click, lambda _, found: projects.resume(found), [self.found], self.quiet),
         ):
-            opened = on(register, _opening(opens), [self.session, *given], [self.coming, model], **queue)
-            adopted = on(opened.success, self._adopt, before, after, **CHANGES)
-            on(adopted.then, self._offer, [self.found], [at.resume], **self.quiet)
-        on(self.arrived.change, logic.settle, self.reads, [*self.fits, *self.shown], **self.quiet, **LAST)
-        self._present(on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick))
+            opened.after(register, _opening(opens), [self.session, *given], [self.coming, model], **queue)
+        adopted = on(opened.change, self._adopt, before, after, **CHANGES)
+        on(adopted.then, self._offer, [self.found], [at.resume], **self.quiet)
+        self._overview(on(self.arrived.change, logic.first_fit, self.now, self.fits, **self.quiet, **LAST))
+        on(self.arrived.change, logic.arrived, [self.session], [at.seeds, at.example], **self.quick)
 
     def _adopt(
         self, session: Session, painted: PainterLabels | None, track: Track | None, kept: tuple[Track, ...],
@@ -211,35 +212,32 @@ class _Wiring:
         at.worth.click(None, None, [at.line], js=busy(), api_visibility="private")
         worth = on(at.worth.click, logic.suggest, suggested, [at.seeds, at.line], **self.long, show_progress="hidden")
         on(worth.failure, not_started, [at.line], [at.line], **self.quick)
-        drawn = [
-            on(worth.success, logic.draw, asked, [self.fresh], **slow),
-            on(at.load.click, logic.draw, asked, [self.fresh], **slow),
-            on(at.seeds.submit, logic.draw, asked, [self.fresh], **slow),
-            on(at.more.click, logic.more, asked, [self.fresh, at.seeds], **slow),
-        ]
-        on(drawn[0].failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
-        for done in (
-            *[on(each.success, logic.join, [*self.now, self.fresh], [self.session, goal], **CHANGES) for each in drawn],
-            on(at.clear.click, logic.clear, self.now, [self.session, goal], **CHANGES),
-            on(at.remove.click, logic.remove, self.now, [self.session, goal], **CHANGES),
-            on(at.back.click, logic.back, self.now, [self.session, self.fitted, goal], **CHANGES),
-            *at.editor.wire(self.now, [self.session, self.fitted, goal], CHANGES),
-        ):
-            presented = self._present(done)
-            self.store(presented.then)
-            reached = on(presented.then, logic.show, [*self.now, goal], [at.painter], **self.quiet, **LAST)
-            self._learn(reached.then, trigger_mode="always_last")
+        drawn, changed, moved = Signal(), Signal(), [self.session, goal]
+        shown = drawn.after(worth.success, logic.draw, asked, [self.fresh], **slow)
+        on(shown.failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
+        drawn.after(at.load.click, logic.draw, asked, [self.fresh], **slow)
+        drawn.after(at.seeds.submit, logic.draw, asked, [self.fresh], **slow)
+        drawn.after(at.more.click, logic.more, asked, [self.fresh, at.seeds], **slow)
+        changed.after(drawn.change, logic.join, [*self.now, self.fresh], moved, **CHANGES)
+        changed.after(at.clear.click, logic.clear, self.now, moved, **CHANGES)
+        changed.after(at.remove.click, logic.remove, self.now, moved, **CHANGES)
+        changed.after(at.back.click, logic.back, self.now, [self.session, self.fitted, goal], **CHANGES)
+        at.editor.wire(self.now, [self.session, self.fitted, goal], changed, CHANGES)
+        self._present(partial(gr.on, [changed.change, self.arrived.change]))
+        self.store(changed.change)
+        reached = on(changed.change, logic.show, [*self.now, goal], [at.painter], **self.quiet, **LAST)
+        self._learn(reached.then, trigger_mode="always_last")
         on(at.editor.which.input, at.editor.chosen, [self.session, at.editor.which], at.editor.edited, **self.quick)
 
-    def _present(self, source: object) -> object:
-        """Refresh the lists of categories and the undo button, after something that may have changed them."""
+    def _present(self, register: Callable) -> None:
+        """Refresh the lists of categories and the undo button."""
         at = self.at
 
         def present(session: Session, which: int | None) -> tuple[object, ...]:
             return *at.editor.choices(session, which), gr.Button(interactive=bool(session.past))
 
         shown = [*at.editor.lists, at.back]
-        return on(source.success, present, [self.session, at.editor.which], shown, **self.quick, **LAST)
+        on(register, present, [self.session, at.editor.which], shown, **self.quick, **LAST)
 
     def _wire_files(self) -> None:
         at, quick = self.at, self.quick

@@ -111,16 +111,6 @@ class Labelling:
         fitted, state, line = self.bench.fit(session, fitted, painted)
         return fitted, state, gr.skip() if isinstance(fitted, Fitted) else line
 
-    def settle(
-        self, session: Session, fitted: Fitted | None, painted: PainterLabels | None, view: str
-    ) -> Iterator[tuple[object, ...]]:
-        """After a bench has arrived: fit, if it has to be (`first_fit`), and then segment all images."""
-        fits = self.first_fit(session, fitted, painted)
-        if isinstance(fits[0], Fitted):
-            fitted = fits[0]
-            yield (*fits, *(gr.skip(),) * SHOWN)
-        yield (*(gr.skip(),) * len(fits), *self.overview(session, fitted, painted, view))
-
     def suggest(self, session: Session, painted: PainterLabels | None, psi: float) -> Iterator[tuple[object, object]]:
         """Suggest seeds of images worth labelling, with a status line in the meantime."""
         turn = self.turns.take(session.token, "suggest")

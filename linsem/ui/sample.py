@@ -135,8 +135,8 @@ class _Wiring:
             on(seen, self.visit, self.who, [at.offered, at.shelf, *at.reader.parts], **quiet, **LAST)
         on(at.strip.select, logic.choose, [self.results], [self.picked, at.sides], **quiet)
         asked = [*self.who, self.results, self.picked]
-        sent = on(at.send.click, self.to_edit, asked, [self.editing.wanted, tabs], **quiet)
-        self.editing.arrive(sent, [at.send.click])
+        self.editing.came.after(at.send.click, self.to_edit, asked, [self.editing.wanted, tabs], **quiet)
+        at.send.click(None, None, None, cancels=self.editing.going, api_visibility="private")
         on(at.pack.click, self.packed, [self.results], [at.file], **quiet)
 
     def _wire_layout(self) -> None:

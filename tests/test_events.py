@@ -1,0 +1,83 @@
+"""How the page's events are registered: what waits for what, and nothing more often than it has to be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from linsem.errors import InputError
+from linsem.session import Session
+from linsem.settings import Settings
+from linsem.ui import page
+from linsem.ui.events import Signal
+
+
+def whole_page():
+    async def build():  # in a running loop, since Gradio would otherwise create one and leave it open
+        return page.build(Settings(device="cpu"))
+
+    return asyncio.run(build())
+
+
+def name_of(function):
+    return getattr(function, "__qualname__", "").split(".<locals>.")[-1]
+
+
+def test_a_stroke_is_learnt_from_without_waiting_until_it_is_kept():
+    """Gradio calls the second listener to one event of a component when the first has ended: these are two events."""
+
+    demo = whole_page()
+    (painter,) = (block for block in demo.blocks.values() if block.elem_id == "label-painter")
+    heard = {}
+    for each in demo.config["dependencies"]:
+        for target, event in each["targets"]:
+            if target == painter._id:
+                name = name_of(demo.fns[each["id"]].fn)
+                heard.setdefault(event, []).append(name)
+    assert heard == {"input": ["Labelling.keep"], "submit": ["Labelling.live"]}
+
+
+def test_what_follows_several_events_is_registered_once():
+    """Each event that a page has makes it open later: with 341, copies among them, this one took a third longer."""
+    demo = whole_page()
+    names = Counter(name_of(each.fn) for each in demo.fns.values())
+    assert names["present"] == names["Labelling.show"] == names["_Wiring._adopt"] == names["_Wiring._begin"] == 1
+    assert names["Labelling.join"] == 1 and len(demo.fns) < 210
+
+
+def test_a_signal_is_given_when_an_event_has_succeeded_and_then_only():
+
+    async def build():
+        with gr.Blocks() as demo:
+            signal, text = Signal(), gr.Textbox()
+            for answer, shown in (("a", [text]), (("b", "c"), [text, gr.Textbox()])):
+                signal.after(gr.Button().click, lambda answer=answer: answer, [], shown)
+            signal.after(gr.Button().click, fails, [], [text])
+            signal.change(lambda: None, None, None)
+        return demo
+
+    demo = asyncio.run(build())
+    one, two, bad, after = demo.fns.values()
+    assert one.fn()[:-1] == ("a",) and two.fn()[:-1] == ("b", "c")
+    assert len({one.fn()[-1], one.fn()[-1], two.fn()[-1]}) == 3  # another value each time
+    with pytest.raises(gr.Error):
+        bad.fn()
+    (state,) = {each.outputs[-1] for each in (one, two, bad)}
+    assert after.targets == [(state._id, "change")]
+
+
+def fails():
+    raise InputError("no")
+
+
+@pytest.mark.parametrize("target", [None, SimpleNamespace(elem_id="label-more")])
+def test_a_run_begins_by_one_of_its_buttons(target):
+    demo = whole_page()
+    (begin,) = (each.fn for each in demo.fns.values() if name_of(each.fn) == "_Wiring._begin")
+    event = SimpleNamespace(target=target)
+    with pytest.raises(gr.Error, match="edit-run, edit-add, edit-remove"):
+        next(begin(Session(), None, None, event, None, 5, False, False, "#ffffff", None, None))
