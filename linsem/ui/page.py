@@ -24,6 +24,7 @@ from linsem.ui.events import ALWAYS, on
 from linsem.ui.files import own_folder
 from linsem.ui.guard import Gate, GuardedBlocks
 from linsem.ui.opened import Opened
+from linsem.ui.packed import LEVEL, Packed
 from linsem.ui.services import Services
 from linsem.zoo import is_here, offered
 
@@ -117,7 +118,10 @@ def _serve(demo: gr.Blocks, settings: Settings) -> None:
         root_path=settings.root_path or None,
         max_file_size=f"{settings.upload_mb}mb",
         app_kwargs={
-            "middleware": [Middleware(Gate, upload_bytes=(settings.upload_mb + 1) << 20)],
+            "middleware": [
+                Middleware(Gate, upload_bytes=(settings.upload_mb + 1) << 20),
+                Middleware(Packed, compresslevel=LEVEL),
+            ],
             "routes": pictures(),
         },
         state_session_capacity=settings.sessions + settings.queue + CALLS,  # API calls remove their session
