@@ -29,7 +29,6 @@ def name_of(function):
 
 def test_a_stroke_is_learnt_from_without_waiting_until_it_is_kept():
     """Gradio calls the second listener to one event of a component when the first has ended: these are two events."""
-
     demo = whole_page()
     (painter,) = (block for block in demo.blocks.values() if block.elem_id == "label-painter")
     heard = {}
@@ -42,11 +41,45 @@ def test_a_stroke_is_learnt_from_without_waiting_until_it_is_kept():
 
 
 def test_what_follows_several_events_is_registered_once():
-    """Each event that a page has makes it open later: with 341, copies among them, this one took a third longer."""
+    """Each event that a page has makes it open later, and 140 of this one's were copies of others."""
     demo = whole_page()
     names = Counter(name_of(each.fn) for each in demo.fns.values())
     assert names["present"] == names["Labelling.show"] == names["_Wiring._adopt"] == names["_Wiring._begin"] == 1
     assert names["Labelling.join"] == 1 and len(demo.fns) < 210
+
+
+def test_what_changes_the_session_waits_for_what_changes_it_already():
+    """Each returns a whole new session: two at once, as a stroke while new images come, and one of them is lost."""
+
+    demo, groups = whole_page(), {}
+    for each in demo.fns.values():
+        if any(isinstance(out, gr.State) and isinstance(out.value, Session) for out in each.outputs):
+            name = name_of(each.fn)
+            groups.setdefault(name, set()).add((each.concurrency_id, each.concurrency_limit))
+    begun = [name for name in groups if name not in ("_LabelWiring", "<lambda>")]
+    assert {"Labelling.keep", "Labelling.join", "Labelling.clear", "_Wiring._adopt", "Reader.choose", "add"} <= set(
+        begun
+    )
+    assert {name: groups[name] for name in begun if groups[name] != {("bench", 1)}} == {}
+
+
+def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before():
+    """Gradio drops an event, and what follows it, while an earlier one of the same kind is pending, unless told not to.
+
+    The page would stay behind: after a second step back, say, or a switch to and fro.
+    """
+
+    demo, modes = whole_page(), {}
+    for each in demo.config["dependencies"]:
+        name = name_of(demo.fns[each["id"]].fn)
+        modes.setdefault(name, set()).add(each["trigger_mode"])
+    shows = (
+        "Bench.overview", "Labelling.first_fit", "Labelling.show", "Labelling.refit", "present",
+        "Segment.visit", "Segment.draw", "_Wiring.visit", "_Wiring.arrived", "taken", "_Wiring._look",
+        "marked", "states", "Layouts.canvas", "Reader.look", "Reader.choose",
+    )  # fmt: skip
+    assert [(name, modes.get(name)) for name in shows if modes.get(name) != {"always_last"}] == []
+    assert modes["_Wiring._begin"] == {"once"}  # the twin: a run that a button begins
 
 
 def test_a_signal_is_given_when_an_event_has_succeeded_and_then_only():

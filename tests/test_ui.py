@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import time
@@ -15,7 +14,6 @@ from gradio.utils import get_upload_folder
 from linsem.errors import InputError
 from linsem.palette import parse_categories
 from linsem.seeds import parse_seeds
-from linsem.session import Session
 from linsem.settings import Settings
 from linsem.sureness import Sureness
 from linsem.ui import files, gpu, page, show
@@ -292,43 +290,3 @@ def test_a_port_that_is_taken_is_named_by_its_setting(monkeypatch):
         page.launch(None, Settings(host="192.0.2.1", port=7))  # one that no machine has
     with pytest.raises(InputError, match=r"cannot serve on \[::1\]:7: the port is in use$"):
         page.launch(None, Settings(host="[::1]", port=7))
-
-
-def test_what_changes_the_session_waits_for_what_changes_it_already():
-    """Each returns a whole new session: two at once, as a stroke while new images come, and one of them is lost."""
-
-    async def build():
-        return page.build(Settings(device="cpu"))
-
-    demo, groups = asyncio.run(build()), {}
-    for each in demo.fns.values():
-        if any(isinstance(out, gr.State) and isinstance(out.value, Session) for out in each.outputs):
-            name = getattr(each.fn, "__qualname__", "").split(".<locals>.")[-1]
-            groups.setdefault(name, set()).add((each.concurrency_id, each.concurrency_limit))
-    begun = [name for name in groups if name not in ("_LabelWiring", "<lambda>")]
-    assert {"Labelling.keep", "Labelling.join", "Labelling.clear", "_Wiring._adopt", "Reader.choose", "add"} <= set(
-        begun
-    )
-    assert {name: groups[name] for name in begun if groups[name] != {("bench", 1)}} == {}
-
-
-def test_what_shows_a_state_is_not_skipped_while_it_is_at_work_on_the_one_before():
-    """Gradio drops an event, and what follows it, while an earlier one of the same kind is pending, unless told not to.
-
-    The page would stay behind: after a second step back, say, or a switch to and fro.
-    """
-
-    async def build():  # in a running loop, since Gradio would otherwise create one and leave it open
-        return page.build(Settings(device="cpu"))
-
-    demo, modes = asyncio.run(build()), {}
-    for each in demo.config["dependencies"]:
-        name = getattr(demo.fns[each["id"]].fn, "__qualname__", "").split(".<locals>.")[-1]
-        modes.setdefault(name, set()).add(each["trigger_mode"])
-    shows = (
-        "Bench.overview", "Labelling.first_fit", "Labelling.show", "Labelling.refit", "present",
-        "Segment.visit", "Segment.draw", "_Wiring.visit", "_Wiring.arrived", "taken", "_Wiring._look",
-        "marked", "states", "Layouts.canvas", "Reader.look", "Reader.choose",
-    )  # fmt: skip
-    assert [(name, modes.get(name)) for name in shows if modes.get(name) != {"always_last"}] == []
-    assert modes["_Wiring._begin"] == {"once"}  # the twin: a run that a button begins

@@ -33,7 +33,9 @@ READING = show.status("Reading the image ...", "busy")
 
 @dataclass(frozen=True, eq=False)
 class EditTab:
-    """What other tabs need to send an image here: an event that outputs `wanted`, and then `came`, and ends a run."""
+    """What other tabs need to send an image here: an event of theirs outputs `wanted`, gives the signal `came`, and
+    cancels what is `going`.
+    """
 
     wanted: gr.State
     came: Signal

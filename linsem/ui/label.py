@@ -22,6 +22,7 @@ from linsem.ui.opened import Opened
 from linsem.ui.projects import Projects
 from linsem.ui.services import Services
 from linsem.ui.thumbs import Thumbs
+from linsem.ui.turns import latest
 
 HINT = (
     "Pick a category and draw a stroke on the image; do the same with a second category. "
@@ -128,7 +129,6 @@ class _Wiring:
         self.quiet = {**self.short, "show_progress": "hidden"}
         self.now = [self.session, self.fitted, at.painter]
         self.fits = [self.fitted, at.painter, at.line]
-        self.reads, self.shown = [*self.now, at.view], [at.strip, at.sure, at.next_one, self.suggested]
 
     def wire(self, model: gr.Dropdown, blocks: gr.Blocks) -> None:
         """Register all events."""
@@ -213,8 +213,8 @@ class _Wiring:
         worth = on(at.worth.click, logic.suggest, suggested, [at.seeds, at.line], **self.long, show_progress="hidden")
         on(worth.failure, not_started, [at.line], [at.line], **self.quick)
         drawn, changed, moved = Signal(), Signal(), [self.session, goal]
-        shown = drawn.after(worth.success, logic.draw, asked, [self.fresh], **slow)
-        on(shown.failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
+        useful = drawn.after(worth.success, logic.draw, asked, [self.fresh], **slow)
+        on(useful.failure, lambda: show.status("No images were added."), [], [at.line], **self.quick)
         drawn.after(at.load.click, logic.draw, asked, [self.fresh], **slow)
         drawn.after(at.seeds.submit, logic.draw, asked, [self.fresh], **slow)
         drawn.after(at.more.click, logic.more, asked, [self.fresh, at.seeds], **slow)
@@ -263,8 +263,11 @@ class _Wiring:
         copied = on(register, store, what, [self.at.copy], trigger_mode="always_last", **self.quick)
         copied.success(None, [self.at.copy], None, js=WRITE, api_visibility="private")
 
-    def _see(self, register: Callable, **more: object) -> object:
-        return on(register, self.logic.overview, self.reads, self.shown, **more, **self.quiet)
+    def _see(self, register: Callable, **more: object) -> None:
+        at = self.at
+        shown = [at.strip, at.sure, at.next_one, self.suggested]
+        overview = latest(self.logic.turns, "overview", self.bench.overview, len(shown))
+        on(register, overview, [*self.now, at.view], shown, **more, **self.quiet)
 
 
 def build(services: Services, model: gr.Dropdown, blocks: gr.Blocks) -> LabelTab:

@@ -18,9 +18,7 @@ from linsem.ui.errors import said
 from linsem.ui.examples import example_project
 from linsem.ui.opened import Opened
 from linsem.ui.services import Services
-from linsem.ui.turns import latest
 
-SHOWN = 4  # values of `Bench.overview`
 START = "Draw strokes in two categories to see the segmentation."
 
 
@@ -29,7 +27,6 @@ class Labelling:
 
     def __init__(self, services: Services) -> None:
         self.services, self.bench, self.turns = services, Bench(services), services.turns
-        self.overview = latest(self.turns, "overview", self.bench.overview, SHOWN)
 
     def begin(self, model: str) -> tuple[object, ...]:
         session = self.bench.begin(model)
