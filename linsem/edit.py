@@ -17,11 +17,12 @@ from linsem import jump
 from linsem import steer as loop
 from linsem.bank import check_categories, check_label, make_bank
 from linsem.device import without_autocast
-from linsem.edit_maps import GROW, agreement, color_off, outside_change, region_of
+from linsem.edit_maps import GROW, agreement, color_off, lost_and_gained, outside_change, region_of
 from linsem.edit_plan import ENOUGH, EditError, EditPlan, plan_edit
 from linsem.extractor import Extractor
 from linsem.generator import Generator
 from linsem.jump import Atlas, make_atlas
+from linsem.pixels import IGNORE
 
 __all__ = [
     "GROW", "EditError", "EditPlan", "EditResult", "affordable", "agreement", "check_atlas", "edit", "iter_edit",
@@ -45,13 +46,14 @@ class EditResult:
 
     The report has `agreement_before` and `agreement_after` (share of the wished pixels that match, by the extractor),
     `outside_change` (mean absolute difference outside the region, 0..255), `steps`, `seconds`, and `note`, text or "";
-    where colours were wished for also `color_off` (mean absolute difference from them, 0..255).
+    where colours were wished for also `color_off` (mean absolute difference from them, 0..255). `lost` and `gained` are
+    the names of categories that went or came beside what was asked for (`linsem.edit_maps.lost_and_gained`).
     """
 
     image: torch.Tensor
     labels: np.ndarray
     ws: torch.Tensor
-    report: dict[str, float | int | bool | str]
+    report: dict[str, float | int | bool | str | list[str]]
 
 
 def edit(
@@ -193,7 +195,7 @@ def _moves(
 
 def _report(
     plan: EditPlan, image: torch.Tensor, labels: np.ndarray, steps: int, clock: float, note: str
-) -> dict[str, float | int | bool | str]:
+) -> dict[str, float | int | bool | str | list[str]]:
     wish = plan.wish
     off = {"color_off": round(color_off(image, wish.color, wish.color_weight), 2)} if plan.colored else {}
     return {
@@ -204,4 +206,14 @@ def _report(
         "steps": steps,
         "seconds": round(time.monotonic() - clock, 3),
         "note": note,
+        **side_effects(plan.extractor, plan.labels, labels, wish.target != IGNORE),
     }
+
+
+def side_effects(
+    extractor: Extractor, before: np.ndarray, after: np.ndarray, asked: np.ndarray
+) -> dict[str, list[str]]:
+    """What a report says of the categories that went or came beside what was asked for, (H, W) bool."""
+    categories = extractor.categories
+    sides = lost_and_gained(before, after, asked, extractor.least or [0.0] * len(categories))
+    return {name: [categories[k].name for k in side] for name, side in zip(("lost", "gained"), sides, strict=True)}

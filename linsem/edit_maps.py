@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,8 @@ from linsem.pixels import IGNORE
 GROW = 0.03  # of the image's height: how far the region extends beyond the strokes
 FEATHER = 0.03  # over this much more the hold on the rest sets in
 WHOLE = 0.5  # of the pixels: a target that covers more is a label map rather than strokes
+LOST = 0.5  # of a category's area beside what was asked for: with less left of it, it is lost
+NEW = 0.1  # of it: a category of which no more was there before is gained
 
 
 def region_of(wished: np.ndarray, grow: int) -> np.ndarray:
@@ -89,3 +93,18 @@ def outside_change(image: torch.Tensor, origin: torch.Tensor, region: np.ndarray
         return 0.0
     change = (image.clamp(-1, 1) - origin.clamp(-1, 1)).abs().mean(dim=1)[0]
     return float(change[outside].mean() * 127.5)
+
+
+def lost_and_gained(
+    before: np.ndarray, after: np.ndarray, asked: np.ndarray, least: Sequence[float]
+) -> tuple[list[int], list[int]]:
+    """The categories that an edit took and brought beside what was asked for: most of a beard, with the hat added.
+
+    `before`, `after` (H, W) uint8 labels, `asked` (H, W) bool, where a change was asked for; `least` (K,) shares of the
+    image: what covers less does not count.
+    """
+    few = np.asarray(least) * asked.size
+    there, now = (np.bincount(labels[~asked], minlength=256)[: len(few)] for labels in (before, after))
+    lost = (there > 0) & (there >= few) & (now < LOST * there)
+    gained = (now > 0) & (now >= few) & (there < NEW * now)
+    return np.flatnonzero(lost).tolist(), np.flatnonzero(gained).tolist()

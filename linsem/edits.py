@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from linsem.asked import Asked, ask_for
 from linsem.bank import Banks, bank_key
 from linsem.categories import names_of
 from linsem.edit import SAMPLES, EditPlan, EditResult, affordable, iter_planned, plan_edit, wants_atlas
@@ -19,7 +20,7 @@ from linsem.frames import EditFrame
 from linsem.generator import Generator
 from linsem.jump import Atlas, make_atlas
 from linsem.pixels import to_rgb
-from linsem.presence import Asked, adding, ask_for, removing
+from linsem.presence import adding, removing
 from linsem.recent import Recent
 from linsem.steer import check_steps
 

@@ -10,31 +10,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from linsem import steer as loop
 from linsem.arguments import shown
+from linsem.asked import Asked, ask_for
 from linsem.bank import make_bank
-from linsem.categories import names_of
 from linsem.device import own_modes
-from linsem.edit import LR, SAMPLES, STEPS, WEIGHTS, EditResult, affordable, check_atlas, iter_planned
+from linsem.edit import LR, SAMPLES, STEPS, WEIGHTS, EditResult, affordable, check_atlas, iter_planned, side_effects
 from linsem.edit_maps import grown
-from linsem.edit_plan import EditError, EditPlan, checked_region, checked_ws, plan_edit
-from linsem.extractor import Extractor, check_fits, finite
+from linsem.edit_plan import EditError, EditPlan, plan_edit
+from linsem.extractor import Extractor
 from linsem.generator import Generator, checked_pass
 from linsem.jump import NEVER, Atlas, make_atlas
 from linsem.pixels import IGNORE
-from linsem.similar import giving_way, lacking, showing, whole_area, without
+from linsem.similar import giving_way, lacking, showing
 
 GUESSED = "what to put in its place was guessed from the labels, so more of it may be left than they say"
-RARE = 0.02  # of the samples: what fewer lack is taken to belong to every image
-COVERED = 0.5  # of a region: with more of a category, the region shows it already
 TRIED = 4  # samples: a bank's maps are small, and may lack what shows at full size
 ENOUGH_GONE = 0.9  # of a place: a sample that lacks the category in less of it is passed over
-NAMED = 12  # categories in a message
 
 
 def remove(
@@ -130,85 +127,6 @@ def iter_add(
     yield from adding(asked, atlas, clock, steps=steps, lr=lr, weights=weights)
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A category to take out of an image, or to bring in, and what the image shows.
-
-    Attributes:
-        ws: (1, num_ws, w_dim), of the image.
-        category: its number.
-        region: (H, W) bool, where it shall be gone, or be; None if anywhere.
-        image, logits, labels: of the image, (1, 3, H, W), (1, K, H, W), (H, W) uint8.
-    """
-
-    generator: Generator
-    extractor: Extractor
-    ws: torch.Tensor
-    category: int
-    region: np.ndarray | None
-    image: torch.Tensor
-    logits: torch.Tensor
-    labels: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """The category's name."""
-        return self.extractor.categories[self.category].name
-
-    @property
-    def within(self) -> np.ndarray:
-        """(H, W) bool: the region, or everything."""
-        return np.ones(self.labels.shape, bool) if self.region is None else self.region
-
-    @property
-    def place(self) -> np.ndarray:
-        """(H, W) bool: where the image shows the category, within the region."""
-        return self.within & (self.labels == self.category)
-
-    def check_removable(self) -> None:
-        """Raise `EditError` if the image does not show the category there, or the extractor knows no other."""
-        if len(self.extractor.categories) < 2:
-            raise EditError(f"{self.name} is the only category, so there is nothing to put in its place")
-        if not self.place.any():
-            where = "in this image" if self.region is None else "in this region of the image"
-            raise EditError(f"there is no {self.name} {where}, so there is nothing to remove")
-
-    def check_rare(self, atlas: Atlas) -> None:
-        """Raise `EditError` if hardly any sample lacks the category there."""
-        rows = without(atlas.labels, self.category, self.within)
-        if rows.mean() < RARE:
-            few = "none" if not rows.any() else f"only {rows.sum()}"
-            where = "" if self.region is None else " there"
-            raise EditError(f"{few} of {len(rows)} samples is without {self.name}{where}: nothing can take its place")
-
-    def check_missing(self, atlas: Atlas) -> None:
-        """Raise `EditError` if the image shows the category whole already."""
-        there = self.within & (self.labels == self.category)
-        whole = there.mean() >= whole_area(atlas.labels, self.category)
-        if whole or (self.region is not None and there.sum() > COVERED * self.within.sum()):
-            raise EditError(f"the image shows {self.name} already, so there is nothing to add")
-
-    def check_learnt(self) -> None:
-        """Raise `EditError` if the extractor has not learnt the category."""
-        if self.name in self.extractor.unknown:
-            raise EditError(f"{self.name} is not learnt, so it is not known what it looks like: label some first")
-
-
-@own_modes()
-@torch.no_grad()
-def ask_for(
-    generator: Generator, extractor: Extractor, ws: torch.Tensor, category: int | str, region: np.ndarray | None = None
-) -> Asked:
-    """Check what is asked for, with one pass of the generator; the arguments are those of `iter_remove`."""
-    check_fits(extractor, generator)
-    index, start = index_of(category, extractor), checked_ws(generator, ws)
-    region = None if region is None else checked_region(generator, region)
-    image, features = checked_pass(generator, start)
-    logits = finite(extractor.logits(features, tuple(generator.size)))
-    labels = extractor.labels(logits)[0].cpu().numpy()
-    return Asked(generator, extractor, start, index, region, image, logits, labels)
-
-
 @own_modes()
 def plan_removal(asked: Asked, atlas: Atlas | None = None) -> EditPlan:
     """Prepare a removal; raises `EditError` if hardly any sample of the atlas lacks the category.
@@ -269,7 +187,7 @@ def removing(asked: Asked, atlas: Atlas | None, clock: float, **options: object)
     plan = replace(plan_removal(asked, atlas), seconds=time.monotonic() - clock)
     for each in iter_planned(plan, atlas=atlas or False, **options):
         gone = float((each.labels[asked.place] != asked.category).mean())
-        yield replace(each, report={**each.report, "gone": round(gone, 4)})
+        yield _told(asked, each, "gone", gone)
 
 
 def adding(asked: Asked, atlas: Atlas, clock: float, **options: object) -> Iterator[EditResult]:
@@ -278,18 +196,17 @@ def adding(asked: Asked, atlas: Atlas, clock: float, **options: object) -> Itera
     wished = plan.wish.target == asked.category
     for each in iter_planned(plan, atlas=atlas, **options):
         there = float((each.labels[wished] == asked.category).mean())
-        yield replace(each, report={**each.report, "there": round(there, 4)})
+        yield _told(asked, each, "there", there)
 
 
-def index_of(category: int | str, extractor: Extractor) -> int:
-    """The number of a category, given as such or by its name; raises `EditError` if there is none."""
-    names = names_of(extractor.categories)
-    if isinstance(category, str) and category in names:
-        return names.index(category)
-    if isinstance(category, (int, np.integer)) and not isinstance(category, bool) and 0 <= category < len(names):
-        return int(category)
-    known = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-    raise EditError(f"category: expected one of {known}, got {shown(category)}")
+def _told(asked: Asked, result: EditResult, name: str, share: float) -> EditResult:
+    """A result that says how far it has come; beside it is all that neither showed the category nor does now.
+
+    The wish also says what shall be around it and in its place. What that takes or brings was not asked for by name.
+    """
+    own = (asked.labels == asked.category) | (result.labels == asked.category)
+    beside = side_effects(asked.extractor, asked.labels, result.labels, own)
+    return replace(result, report={**result.report, name: round(share, 4), **beside})
 
 
 def removal_target(logits: torch.Tensor, labels: np.ndarray, category: int, region: np.ndarray) -> np.ndarray:

@@ -94,8 +94,8 @@ def test_an_edit_obeys_more_than_before_and_its_latent_draws_it_again(run, tmp_p
 
 
 def test_a_category_is_taken_out_by_its_name_or_brought_in(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("linsem.presence.RARE", 0)  # every image of this generator shows both
-    monkeypatch.setattr("linsem.presence.whole_area", lambda *maps: np.inf)
+    monkeypatch.setattr("linsem.asked.RARE", 0)  # every image of this generator shows both
+    monkeypatch.setattr("linsem.asked.whole_area", lambda *maps: np.inf)
     fitted(run, tmp_path)
     options = ("--extractor", tmp_path / "mine.safetensors", "--steps", 30)
     report = run("edit", "--seed", 0, "--remove", CATEGORIES[1].name, *options, "--out", tmp_path / "without")

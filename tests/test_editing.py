@@ -168,6 +168,16 @@ def test_the_copy_in_the_browser_brings_the_edits_back_and_the_fit_after_it_leav
         ({"steps": 4, "color_off": 60.0, "note": NO_WAY}, "Not changed: no way to it was found", "Done"),
         ({"steps": 4, "color_off": 60.0, "note": NO_WAY}, "The colour there is off by 60 of 255", "ls-good"),
         ({"steps": 4, "added": "hat", "there": 0.1, "note": NO_WAY}, "ls-bad", "Your strokes"),
+        ({"steps": 4, "lost": ["hair"]}, "It also took much of &#x27;hair&#x27;. Elsewhere", "ls-good"),
+        ({"steps": 4, "gained": ["a", "b"]}, "It also brought &#x27;a&#x27; and &#x27;b&#x27;.", "ls-good"),
+        ({"steps": 4, "lost": ["a"], "gained": ["b"]}, "much of &#x27;a&#x27; and brought &#x27;b&#x27;.", "ls-good"),
+        (
+            {"steps": 4, "lost": list("abcde")},
+            "of &#x27;a&#x27;, &#x27;b&#x27;, &#x27;c&#x27; and more.",
+            "&#x27;d&#x27;",
+        ),
+        ({"steps": 4, "of": 50, "lost": ["a"]}, "It also took much of &#x27;a&#x27;.", "brought"),
+        ({"steps": 4, "lost": [], "gained": []}, "ls-good", "It also"),
     ],
 )
 def test_the_end_of_an_edit_says_what_was_done_whatever_there_is_to_note(report, said, not_said):

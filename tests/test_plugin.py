@@ -8,6 +8,7 @@ import torch
 
 import linsem
 from linsem import presence
+from linsem.asked import ask_for
 from linsem.extractor import ExtractorError
 from linsem.pixels import resize_labels
 from linsem.steer import SteerError
@@ -219,7 +220,7 @@ def test_styles_that_differ_between_layers_are_moved_as_one_that_does_not():
         annotations = [linsem.Annotation(*each) for each in zip(ws, labels, strict=True)]
         extractor = linsem.fit_few_shot(generator, annotations, generator.categories)
         atlas = linsem.make_atlas(generator, linsem.make_bank(generator, extractor, range(60)))
-        asked = presence.ask_for(generator, extractor, ws[0], "sun")
+        asked = ask_for(generator, extractor, ws[0], "sun")
         shown = presence._labels_of(asked, atlas.w[5])
         assert (resize_labels(shown, atlas.labels.shape[1:]) == atlas.labels[5]).mean() > 0.95
         wish = np.roll(labels[0], 6, axis=1)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import linsem
+from linsem.asked import ask_for
 from linsem.bank import make_bank
 from linsem.edit_maps import grown
 from linsem.errors import InputError
@@ -20,7 +21,6 @@ from linsem.pixels import IGNORE
 from linsem.presence import (
     GUESSED,
     add,
-    ask_for,
     iter_add,
     iter_remove,
     plan_addition,
@@ -323,3 +323,15 @@ def test_the_teacher_too_finds_that_a_hat_is_gone_and_that_there_is_one():
     first, *_, again = studio.add("avatars-128", extractor, frame.ws, "hat", steps=30)
     assert again.report["there"] > 0.9 and hat(again.ws) > 0.5 * hat(ws)
     assert first.sampled is None  # drawn for the removal
+
+
+def test_a_hat_that_takes_the_hair_with_it_says_so():
+    """The wish around a hat is that of a sample, which has no hair: what goes there was not asked for by name."""
+    studio = Studio()
+    generator, extractor = studio.generator("avatars-128"), studio.shipped("avatars-128")
+    ws = generator.map(seed_z(generator, [1]), 0.7)[0].numpy()
+    *_, last = studio.add("avatars-128", extractor, ws, "hat", steps=20)
+    assert last.report["there"] > 0.8 and last.report["lost"] == ["hair"] and last.report["gained"] == []
+    hat = last.labels == HAT
+    *_, painted = studio.edit("avatars-128", extractor, ws, np.where(hat, HAT, IGNORE).astype(np.uint8), steps=1)
+    assert painted.report["lost"] == []  # the twin: hardly moved

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from linsem import pixels
+from linsem.asked import ask_for
 from linsem.bank import make_bank
 from linsem.categories import names_of
 from linsem.edit import SAMPLES, EditResult
@@ -20,7 +21,7 @@ from linsem.generator import Generator, seed_z
 from linsem.jump import Atlas, make_atlas
 from linsem.lab import sheets, steer_judge
 from linsem.lab.tables import Table, kept, stem
-from linsem.presence import add, ask_for, plan_addition, remove
+from linsem.presence import add, plan_addition, remove
 from linsem.teacher import Teacher, load_teacher
 from linsem.zoo import load_generator
 

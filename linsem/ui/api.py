@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from linsem.asked import index_of
 from linsem.conditional import far_off
 from linsem.errors import InputError
 from linsem.export import write_dataset
@@ -16,7 +17,6 @@ from linsem.extractor import Extractor, ExtractorError, findable, load_extractor
 from linsem.latents import load_latent, save_latents
 from linsem.masks import read_layout
 from linsem.palette import overlay, parse_categories, read_label_map, write_label_map
-from linsem.presence import index_of
 from linsem.regions import read_region
 from linsem.seeds import MAX_SEED, parse_seeds
 from linsem.studio import EditFrame, SampleFrame

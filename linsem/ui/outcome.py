@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from linsem.edit import NO_WAY
@@ -12,6 +14,7 @@ from linsem.ui import show
 
 WHOLE = 0.5  # of the usual area of a category: with less than that painted, an object is not painted whole
 CHANGES = ((2.0, "hardly changed"), (6.0, "changed a little"), (np.inf, "changed too"))  # below so much of 255
+NAMED = 3  # categories that went or came
 MATCHED_COLOR = 12.0  # of 255: a colour that is off by less is hardly another
 MATCHED, SETTLES = 0.98, " The rest still settles: Stop keeps what is shown."
 
@@ -49,10 +52,11 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
     share, what = _outcome(report)
     hint = str(report.get("hint") or "")
     by, since = ("by the labels read then, ", "By now other labels are read.") if earlier else ("", "")
+    beside = _beside(report)
     colors = f"The colour there is off by {report['color_off']:.0f} of 255." if "color_off" in report else ""
     if "of" in report:
         line = f"Stopped after {report['steps']} of {report['of']} steps: {by}{show.percent(share)} {what}."
-        return show.status(" ".join(filter(None, (line, colors, since, left, hint))), "idle")
+        return show.status(" ".join(filter(None, (line, beside, colors, since, left, hint))), "idle")
     if note and not report["steps"]:
         already = "the image already shows what you painted" if left else note
         return show.status(f"Nothing to do: {already}. {left}".strip(), "idle")
@@ -69,9 +73,22 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
     cost = f"Elsewhere it {much} (colours moved by {change:.1f} of 255). "
     cost += f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    noted = hint or earlier or GUESSED in note  # what is left they may not see
+    noted = hint or earlier or beside or GUESSED in note  # what is left they may not see
     kind = "bad" if share < 0.5 else "idle" if noted or change >= CHANGES[1][0] else "good"
-    return show.status(" ".join(filter(None, (line, colors, cost, since, more, hint))), kind)
+    return show.status(" ".join(filter(None, (line, beside, colors, cost, since, more, hint))), kind)
+
+
+def _beside(report: dict[str, object]) -> str:
+    """What went and came beside what was asked for."""
+    lost, gained = (_listed(report.get(name) or []) for name in ("lost", "gained"))
+    took = f"took much of {lost}" if lost else ""
+    brought = f"brought {gained}" if gained else ""
+    return f"It also {' and '.join(filter(None, (took, brought)))}." if took or brought else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    few = [f"{name!r}" for name in names[:NAMED]] + ["more"] * (len(names) > NAMED)
+    return " and ".join(filter(None, (", ".join(few[:-1]), *few[-1:])))
 
 
 def _outcome(report: dict[str, object]) -> tuple[float, str]:
