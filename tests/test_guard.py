@@ -31,7 +31,7 @@ def through(loop):
     return lambda app, **more: loop.run_until_complete(asyncio.wait_for(through_gate(app, **more), 20))
 
 
-async def through_gate(app, *, path="/gradio_api/call/x", pieces=(b"{}",), declared=None):
+async def through_gate(app, *, path="/gradio_api/call/x", pieces=(b"{}",), declared=None, root=""):
     """The answer to a body sent in pieces, (status, JSON or text), and the number of pieces that were read."""
     headers = [(b"content-type", b"application/json")]
     headers += [] if declared is None else [(b"Content-Length", str(declared).encode())]
@@ -49,7 +49,7 @@ async def through_gate(app, *, path="/gradio_api/call/x", pieces=(b"{}",), decla
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": path, "headers": headers}
+    scope = {"type": "http", "path": root + path, "root_path": root, "headers": headers}
     await Gate(app, UPLOAD)(scope, receive, send)
     status = sent[0]["status"]
     text = b"".join(message.get("body", b"") for message in sent[1:]).decode()
@@ -90,6 +90,17 @@ def test_a_body_beyond_the_limit_is_refused_in_a_sentence(through, app, declared
 def test_an_upload_has_its_own_limit(through):
     status, text, _ = through(echo, path="/gradio_api/upload", pieces=(bytes(UPLOAD), b"x"))
     assert status == 413 and "at most 32 MB" in json.loads(text)["detail"]
+
+
+@pytest.mark.parametrize("root", ["", "/behind/a/proxy"])
+def test_only_the_way_for_files_takes_more_than_json(through, root):
+    """A call may be named `upload` too; its body is read whole, as JSON, before anyone asks whether there is such."""
+    more = (bytes(MAX_JSON), b"x")
+    for name in ("call", "run", "queue"):
+        assert through(echo, path=f"/gradio_api/{name}/upload", pieces=more, root=root)[0] == 413
+    for path in ("/upload", "/gradio_api/upload/x", "/x/gradio_api/upload"):
+        assert through(echo, path=path, pieces=more, root=root)[0] == 413
+    assert through(echo, path="/gradio_api/upload/", pieces=more, root=root)[0] == 200
 
 
 def test_a_sender_that_stalls_is_answered_and_one_without_end_is_not_read_to_its_end(through, monkeypatch):

@@ -16,11 +16,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import gradio as gr
+from gradio.route_utils import API_PREFIX
 
 from linsem.errors import InputError
 from linsem.ui.errors import OURS
 
 log = logging.getLogger("linsem")
+UPLOADS = f"{API_PREFIX}/upload"
 MAX_JSON = 8 << 20  # bytes of a body, uploads aside: the painter's largest label map has 6 million characters
 DRAINED = 64 << 20  # bytes of an oversized body to read and discard: a client that is still sending reads no answer
 STALLED = 2.0  # seconds without data after which to stop reading such a body
@@ -157,8 +159,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        upload = scope["path"].rstrip("/").endswith("/upload")
-        body, started = _Body(receive, self.upload_bytes if upload else MAX_JSON, _declared(scope)), False
+        limit = self.upload_bytes if _route(scope) == UPLOADS else MAX_JSON
+        body, started = _Body(receive, limit, _declared(scope)), False
 
         async def sending(message: Message) -> None:
             nonlocal started
@@ -209,6 +211,11 @@ class _Body:
         self.over = self.over or self.seen > self.limit
         self.ended = message["type"] != "http.request" or not message.get("more_body", False)
         return message
+
+
+def _route(scope: Message) -> str:
+    """The path below where the app is mounted; a call may have any name, also that of the way for files."""
+    return scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
 
 
 def _declared(scope: Message) -> int:
