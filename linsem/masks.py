@@ -28,6 +28,7 @@ from linsem.categories import (
     rgb_of,
 )
 from linsem.errors import InputError
+from linsem.map_words import belongs, cause_of, names, notes_of, stretched, unknown_colors, unknown_indices
 from linsem.pictures import PictureError, open_picture
 from linsem.pixels import IGNORE, resize_labels
 
@@ -36,7 +37,7 @@ PHOTO = (
     "label map: this looks like a photo, not a label map: its colours match no category. Save the label map as PNG in "
     "the colours of the categories"
 )
-MIXED = 8  # colours of no category, on fewer than half of the pixels: edges that were smoothed
+DEEP = 257  # 65535 of 16 bits is 255 of 8
 TEXT_KEY = "linsem:categories"  # key of the PNG text chunk: JSON [{name, color}]
 
 
@@ -105,9 +106,9 @@ def read_label_map(
         "resized": size is not None and (image.height, image.width) != size,
         "counts": {category.name: int(after[k]) for k, category in enumerate(categories) if after[k]},
         "unlabelled": int(after[IGNORE]), "snapped": snapped,
-        "notes": _notes(before, after, snapped, categories),
+        "notes": notes_of(before, after, snapped, categories),
     }  # fmt: skip
-    shape = _stretched((image.height, image.width), size)
+    shape = stretched((image.height, image.width), size)
     if shape:
         report["notes"].append(shape)
     return LabelMap(labels, report)
@@ -126,13 +127,13 @@ def _opaque(image: Image.Image) -> np.ndarray:
 def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Category]) -> tuple[str, np.ndarray, int]:
     """The mode that fits the file, the labels (H, W) that it gives, and how many pixels were snapped."""
     indices, gray_mode = _indices(image)
-    fits = indices is not None and bool(_valid(indices[opaque], categories).all())
+    fits = indices is not None and bool(belongs(indices[opaque], categories).all())
     inexact = image.info.get("lossy") or image.info.get("deep")
     if inexact:
         fits = False  # an index that compression has shifted is another category, and of 16 bits the low ones are lost
     if gray_mode and fits and not _are_colors(indices[opaque], categories):
         return "grayscale", indices, 0
-    rgb = _gray_rgb(indices) if gray_mode else np.asarray(image.convert("RGB"))
+    rgb = _gray_rgb(indices, opaque, categories) if gray_mode else np.asarray(image.convert("RGB"))
     if image.mode == "P" and (named := _by_name(image, indices, rgb, opaque, categories)) is not None:
         return "names", named, 0
     packed = rgb[..., 0].astype(np.int32) << 16 | rgb[..., 1].astype(np.int32) << 8 | rgb[..., 2]
@@ -141,11 +142,12 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
         raise LabelMapError(PHOTO)
     exact, near = _match(colors, categories)
     gray = bool(((colors >> 16 == colors & 255) & (colors >> 8 & 255 == colors & 255)).all())
+    near = exact if gray and _may_be_numbers(image, near) else near
     if indices is None and gray:
         indices = rgb[..., 0]
-        fits = not inexact and bool(_valid(indices[opaque], categories).all())
+        fits = not inexact and bool(belongs(indices[opaque], categories).all())
     index_mode = "indexed" if image.mode == "P" else "grayscale"
-    if (exact >= 0).all():
+    if (exact >= 0).all() and not (gray and image.info.get("deep") and len(colors) == 1):
         return "colours", _look_up(packed, opaque, colors, exact), 0
     if gray and fits:
         return index_mode, indices, 0
@@ -158,10 +160,10 @@ def _understand(image: Image.Image, opaque: np.ndarray, categories: Sequence[Cat
     if gray and image.info.get("lossy"):
         raise LabelMapError(f"label map: {image.format} keeps numbers and colours only nearly: save it as PNG")
     if gray_mode:
-        raise LabelMapError(_unknown_indices(indices[opaque], categories))
+        raise LabelMapError(unknown_indices(indices[opaque], categories))
     if (near < 0).sum() > MAX_CATEGORIES and 2 * counts[near < 0].sum() > counts.sum():
         raise LabelMapError(PHOTO)
-    raise LabelMapError(_unknown_colors(colors[near < 0], counts[near < 0], categories, _cause(image, near, counts)))
+    raise LabelMapError(unknown_colors(colors[near < 0], counts[near < 0], categories, cause_of(image, near, counts)))
 
 
 def _look_up(packed: np.ndarray, opaque: np.ndarray, colors: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -191,7 +193,21 @@ def _are_colors(values: np.ndarray, categories: Sequence[Category]) -> bool:
     return bool(gray) and found <= gray and not found < set(range(len(categories)))
 
 
-def _gray_rgb(values: np.ndarray) -> np.ndarray:
+def _may_be_numbers(image: Image.Image, near: np.ndarray) -> bool:
+    """Whether gray colours near categories' may as well be indices: all of 0..12 are near to black.
+
+    Of a file that keeps colours only nearly, black and white are colours, and what is near to one of them alone is not.
+    """
+    return not image.info.get("lossy") or len(np.unique(near)) == 1
+
+
+def _gray_rgb(values: np.ndarray, opaque: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
+    """The colours (H, W, 3) uint8 of gray values, of 16 bits too if each stands for one of 8."""
+    known = values[opaque]
+    if (known > 255).any() and (known % DEEP == 0).all() and (known >= 0).all():
+        values, known = values // DEEP, known // DEEP
+    if ((known < 0) | (known > 255)).any():
+        raise LabelMapError(unknown_indices(known, categories))
     return np.repeat(values.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
@@ -216,7 +232,7 @@ def _by_name(
     foreign = [(theirs[k].name, n) for k, n in zip(used, counts, strict=True) if theirs[k].name not in ours]
     if foreign:
         listed = ", ".join(f"{name!r} ({n} pixels)" for name, n in foreign[:8])
-        raise LabelMapError(f"label map: its categories {listed} are none of: {_names(categories)}")
+        raise LabelMapError(f"label map: its categories {listed} are none of: {names(categories)}")
     table = np.full(256, IGNORE, dtype=np.uint8)
     for k in used:
         table[k] = ours[theirs[k].name]
@@ -235,70 +251,3 @@ def _match(colors: np.ndarray, categories: Sequence[Category]) -> tuple[np.ndarr
     nearest, least = distance.argmin(0), distance.min(0)
     near = np.where(least <= SNAP, labels[nearest], -1)
     return exact, near
-
-
-def _valid(indices: np.ndarray, categories: Sequence[Category]) -> np.ndarray:
-    return ((indices >= 0) & (indices < len(categories))) | (indices == IGNORE)
-
-
-def _unknown_indices(indices: np.ndarray, categories: Sequence[Category]) -> str:
-    values, counts = np.unique(indices[~_valid(indices, categories)], return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    listed = ", ".join(f"{values[i]} ({counts[i]} pixels)" for i in order[:5])
-    more = f" and {len(order) - 5} more" if len(order) > 5 else ""
-    return (
-        f"label map: {int(counts.sum())} pixels have an index that belongs to no category: {listed}{more}; expected "
-        f"0..{len(categories) - 1} or {IGNORE} for unlabelled"
-    )
-
-
-def _cause(image: Image.Image, near: np.ndarray, counts: np.ndarray) -> str:
-    """Why a map may have colours of no category, if that can be told from the file, else ""."""
-    if image.info.get("lossy"):
-        return f"{image.format} keeps colours only nearly, so save it as PNG; "
-    mixed = (near < 0).sum() > MIXED and 2 * counts[near < 0].sum() < counts.sum()
-    return "its edges look smoothed, so save it without smoothing; " if mixed else ""
-
-
-def _unknown_colors(colors: np.ndarray, counts: np.ndarray, categories: Sequence[Category], cause: str) -> str:
-    order = np.argsort(-counts, kind="stable")
-    listed = ", ".join(f"#{colors[i]:06x} ({counts[i]} pixels)" for i in order[:3])
-    more = f" and {len(order) - 3} more" if len(order) > 3 else ""
-    known = ", ".join(f"{category.color} {category.name}" for category in categories[:6])
-    known += f" and {len(categories) - 6} more" if len(categories) > 6 else ""
-    return (
-        f"label map: {cause}{_pixels_have(int(counts.sum()))} a colour that belongs to no category: {listed}{more}; "
-        f"expected {known} (saved as PNG, without smoothing), or transparent for unlabelled"
-    )
-
-
-def _pixels_have(count: int) -> str:
-    return "1 pixel has" if count == 1 else f"{count} pixels have"
-
-
-def _names(categories: Sequence[Category]) -> str:
-    return ", ".join(category.name for category in categories[:24])
-
-
-def _stretched(given: tuple[int, int], size: tuple[int, int] | None) -> str:
-    """A note if the aspect ratio of the file differs from that of `size` by more than rounding, else ""."""
-    if size is None or abs(given[0] * size[1] - given[1] * size[0]) <= max(*given, *size):
-        return ""
-    return f"stretched from {given[1]} × {given[0]}, which is another shape than {size[1]} × {size[0]}"
-
-
-def _notes(before: np.ndarray, after: np.ndarray, snapped: int, categories: Sequence[Category]) -> list[str]:
-    notes = []
-    present = [category.name for k, category in enumerate(categories) if after[k]]
-    if not present:
-        notes.append("every pixel is unlabelled")
-    if len(present) == 1:
-        notes.append(f"only one category is there: {present[0]}")
-    if snapped:
-        notes.append(
-            f"{_pixels_have(snapped)} a colour near a category's, and {'was' if snapped == 1 else 'were'} taken for it"
-        )
-    lost = [category.name for k, category in enumerate(categories) if before[k] and not after[k]]
-    if lost:
-        notes.append(f"lost in resizing, being too small: {', '.join(lost)}")
-    return notes

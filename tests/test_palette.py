@@ -180,6 +180,51 @@ def test_an_unknown_index_is_an_error_that_names_it():
         read_label_map(encoded(labels), CATEGORIES)
 
 
+def gray_maps(labels):
+    """A map of indices in each of the ways that files have for gray."""
+    under_gray = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
+    under_gray.putpalette([value for k in range(256) for value in (k, k, k)])
+    return [
+        encoded(labels), encoded(labels.astype(np.uint16)), encoded(labels.astype(np.int32), "TIFF"),
+        encoded(np.repeat(labels[..., None], 3, -1)), encoded(under_gray),
+    ]  # fmt: skip
+
+
+def test_an_unknown_index_is_an_error_though_all_are_near_to_black():
+    """All of 0..12 are nearly the colour of a black category, which the whole map would be, for one bad pixel."""
+    voc = parse_categories(
+        [{"name": n, "color": c} for n, c in (("off", "#000000"), ("a", "#800000"), ("b", "#008000"))]
+    )
+    labels = np.random.default_rng(0).integers(0, 3, (40, 40)).astype(np.uint8)
+    for file in gray_maps(labels):
+        assert np.array_equal(read_label_map(file, voc).labels, labels)
+    labels[0, 0] = 3
+    for file in gray_maps(labels):
+        with pytest.raises(LabelMapError, match=r"3 \(1 pixels\)|#030303 \(1 pixels\)"):
+            read_label_map(file, voc)
+    with pytest.raises(LabelMapError, match=r"-1 \(1 pixels\)"):
+        read_label_map(encoded(np.where(labels == 3, np.int32(-1), labels), "TIFF"), voc)
+    with pytest.raises(LabelMapError, match="JPEG keeps numbers and colours only nearly"):
+        read_label_map(encoded(labels, "JPEG"), voc)
+
+
+def test_black_and_white_are_colours_though_a_file_keeps_them_only_nearly():
+    two = parse_categories([{"name": "off", "color": "#000000"}, {"name": "on", "color": "#ffffff"}])
+    values = np.kron(np.random.default_rng(0).integers(0, 2, (4, 4)), np.full((16, 16), 255)).astype(np.uint8)
+    read = read_label_map(encoded(values, "JPEG", quality=95), two)
+    assert np.array_equal(read.labels, values // 255) and read.report["mode"] == "colours"
+
+
+def test_gray_of_16_bits_is_a_colour_if_it_is_one_of_8():
+    two = parse_categories([{"name": "off", "color": "#000000"}, {"name": "on", "color": "#ffffff"}])
+    deep = np.zeros((8, 8), np.uint16)
+    deep[:, 4:] = 65535
+    assert np.array_equal(read_label_map(encoded(deep), two).labels, deep // 65535)
+    deep[0, 0] = 300
+    with pytest.raises(LabelMapError, match=r"300 \(1 pixels\)"):  # and not white, being more than 255
+        read_label_map(encoded(deep), two)
+
+
 def test_a_photograph_is_an_error():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     with pytest.raises(LabelMapError, match="looks like a photo, not a label map: its colours match no category"):
