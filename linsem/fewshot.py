@@ -22,7 +22,7 @@ from linsem.device import without_autocast
 from linsem.errors import InputError
 from linsem.examples import Annotation, AnnotationError, as_annotations, as_categories, check_annotations, collect
 from linsem.extractor import Extractor
-from linsem.fitting import POWER, Fitting, evenly
+from linsem.fitting import MAX_RIDGE, POWER, Fitting, evenly
 from linsem.generator import Generator, check_features, check_generator, check_seed, checked_pass, chosen_layers
 from linsem.noise import has_noise, synthesize_noisy
 from linsem.palette import Category
@@ -39,7 +39,6 @@ COARSE = 4_000  # a cold start begins on this many pixels, for this share of its
 COARSELY = 0.6
 TOLD = 8  # iterations between two steps that are yielded
 WARM = {"every": 1, "tolerance": 2.5e-3}  # where a fit that began close to the solution ends
-MAX_RIDGE = 1e30  # single precision ends soon after
 REST = 1_000  # pixels, labelled or not, from which the basis is computed
 
 

@@ -22,6 +22,7 @@ from linsem.specks import SHARE, areas, least_areas
 
 CHOICE_PIXELS = 1_500  # used to choose the prior
 RIDGES = (0.1, 0.03, 0.01)  # weaker ones suit images like the labelled ones, but are worse for editing and sampling
+MAX_RIDGE = 1e30  # single precision ends soon after
 POWER = 0.5
 ONE_IMAGE_RIDGE = 0.01  # chosen by leaving out parts of the only image, the ridge is no better
 GROWN = 2  # times the pixels of an earlier fit: with more than that, the prior is chosen anew
@@ -173,10 +174,10 @@ class Fitting:
         try:
             known, power = float(start.notes["ridge"]), float(start.notes.get("power", POWER))
             before = int(start.notes["pixels"]) / int(start.notes.get("times", 1))
-        except (KeyError, ValueError, ZeroDivisionError):
+        except (KeyError, ValueError, ZeroDivisionError, OverflowError):  # the last: of 400 digits
             return None
         fits = start.notes.get("images") == str(self.images) and GROWN * before >= len(self.problem.y) / self.times
-        return (known, power) if fits and 0 <= known < math.inf and 0 <= power <= 1 else None
+        return (known, power) if fits and 0 <= known <= MAX_RIDGE and 0 <= power <= 1 else None
 
     def preconditioner(self, brief: bool) -> Preconditioner:
         """The preconditioner (`evened`), or that of the earlier fit: a stroke hardly changes the second moments."""

@@ -165,7 +165,7 @@ def undo(session: Session, limit: int = 24) -> Session:
         keyed.append(picture)
     return replace(
         session, categories=categories, pictures=tuple(keyed), past=past[:-1], version=session.version + 1,
-        serial=serial,
+        serial=serial, dropped=(),
     )  # fmt: skip
 
 
@@ -237,7 +237,9 @@ def _drop(session: Session, gone: int, into: int | None) -> Session:
     kept = session.categories[:gone] + session.categories[gone + 1 :]
     back = SAME.copy()
     back[gone : IGNORE - 1] += 1
-    less = replace(session, categories=kept, pictures=tuple(pictures), serial=serial, version=session.version + 1)
+    less = replace(
+        session, categories=kept, pictures=tuple(pictures), serial=serial, version=session.version + 1, dropped=(),
+    )  # fmt: skip
     return _remember(session, less, back)
 
 

@@ -77,10 +77,13 @@ def test_images_without_labels_change_nothing_in_the_choice(toy, dense):
     assert int(fit_few_shot(toy, [dense[0], *empty], CATEGORIES, pixels=400).notes["pixels"]) == 400
 
 
-@pytest.mark.parametrize("ridge", ["x", "nan", "-1", "1e400", ""])
-def test_a_start_whose_notes_are_nonsense_is_a_start_all_the_same(toy, dense, ridge):
+@pytest.mark.parametrize(
+    ("note", "value"),
+    [*(("ridge", bad) for bad in ("x", "nan", "-1", "1e400", "1e39", "")), ("pixels", "9" * 400), ("power", "2")],
+)
+def test_a_start_whose_notes_are_nonsense_is_a_start_all_the_same(toy, dense, note, value):
     first = fit_few_shot(toy, dense[:2], CATEGORIES)
-    odd = replace(first, notes=first.notes | {"ridge": ridge})
+    odd = replace(first, notes=first.notes | {note: value})
     found = fit_few_shot(toy, dense[:2], CATEGORIES, start=odd)
     assert found.notes["ridge"] == first.notes["ridge"]
     assert all(torch.isfinite(w).all() for w in found.weights.values())

@@ -249,6 +249,16 @@ def test_a_stroke_that_ends_on_an_image_that_made_room_brings_it_back(session):
     assert back.version > kept.version and bench.paint(kept, "none-of-these", labels(r3=1)) is kept
 
 
+def test_a_stroke_from_before_a_category_went_does_not_bring_an_image_back(session):
+    """Its numbers are those of the categories before: what was painted as the second would be the third."""
+    kept = bench.keep_labelled(bench.paint(session, session.pictures[2].key, labels(r0=0)))
+    gone, stroke = session.pictures[0], labels(r3=0)
+    assert (bench.paint(kept, gone.key, stroke).pictures[1].labels[3] == 0).all()
+    more = bench.keep_labelled(bench.add_category(kept, "more"))
+    for changed in (bench.delete_category(kept, 0), bench.merge_categories(kept, 0, 1), bench.undo(more)):
+        assert len(bench.paint(changed, gone.key, stroke).pictures) == 1
+
+
 def test_sureness_is_the_mean_where_a_category_is_found(session):
     painted = bench.paint(session, session.pictures[0].key, labels(r0=0, r1=1))
     predicted = np.zeros((3, *SIZE), np.uint8)

@@ -17,7 +17,7 @@ from linsem.seeds import parse_seeds
 from linsem.settings import Settings
 from linsem.sureness import Sureness
 from linsem.ui import files, gpu, page, show
-from linsem.ui.categories import hex_color
+from linsem.ui.colors import hex_color, wished_rgb
 from linsem.ui.errors import OURS, Refusal, in_words, said
 from linsem.ui.files import Downloads, UploadError, own_folder, uploaded
 from linsem.ui.services import real, whole
@@ -227,6 +227,15 @@ def test_numbers_from_outside_are_checked(bad):
 
 def test_a_colour_picker_may_give_any_notation():
     assert hex_color("rgba(255, 0, 128.4, 1)") == hex_color("#FF0080") == "#ff0080"
+    assert hex_color("hsl(0, 100%, 50%)") == hex_color("red") == hex_color("#f00") == "#ff0000"
+    assert wished_rgb("#FF0080") == (255, 0, 128)
+
+
+@pytest.mark.parametrize("bad", [None, "", "reddish", "1234567", "#12345", "#ggffff", "x" * 10_000])
+def test_what_is_no_colour_is_refused_in_a_sentence(bad):
+    assert hex_color(bad) == (bad or "")  # a category's is refused by the session
+    with pytest.raises(InputError, match=r"^colour: expected one such as #d1495b, got .{1,200}$"):
+        wished_rgb(bad)
 
 
 def test_an_uncertainty_shows_the_image_where_it_is_sure():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 import gradio as gr
@@ -19,11 +18,11 @@ from linsem.session import (
 )
 from linsem.ui.bench import absorb, shown
 from linsem.ui.canvas import PainterLabels
+from linsem.ui.colors import hex_color
 from linsem.ui.events import Signal
 from linsem.ui.services import Services
 
 FIRST_COLOR = "#e76f51"
-_RGB = re.compile(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)")
 
 
 class CategoryEditor:
@@ -109,11 +108,3 @@ class CategoryEditor:
 
 def _name(label: str, elem_id: str) -> gr.Textbox:
     return gr.Textbox(label=label, max_length=64, max_lines=1, elem_id=elem_id, scale=2, min_width=130)
-
-
-def hex_color(color: str | None) -> str:
-    """Convert the value of a colour picker ("#rrggbb" or "rgba(...)") to "#rrggbb"."""
-    match = _RGB.match(color or "")
-    if match is None:
-        return (color or "").lower()
-    return "#" + "".join(f"{min(max(round(float(part)), 0), 255):02x}" for part in match.groups())

@@ -15,7 +15,7 @@ from linsem.edit import NO_WAY, SAMPLES
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
-from linsem.palette import overlay, rgb_of, write_label_map
+from linsem.palette import overlay, write_label_map
 from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Session
@@ -24,7 +24,7 @@ from linsem.track import EditPoint, Track, new_track, painted_here, push, reread
 from linsem.ui import show
 from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
-from linsem.ui.categories import hex_color
+from linsem.ui.colors import wished_rgb
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
 from linsem.ui.outcome import ended, going, too_small
 from linsem.ui.reader import all_known, chosen_extractor, left_out
@@ -147,7 +147,7 @@ class Editing:
         region = np.ones(target.shape, bool) if everywhere else None
         paint = None
         if colored:
-            paint = np.broadcast_to(np.array(rgb_of(hex_color(color)), np.uint8), (*target.shape, 3)).copy()
+            paint = np.broadcast_to(np.array(wished_rgb(color), np.uint8), (*target.shape, 3)).copy()
         frames = self.gpu.edit(
             track.model, track.extractor, track.now.ws, target, region, steps, paint,
             target != IGNORE if colored else None,
