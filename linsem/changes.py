@@ -14,6 +14,7 @@ import numpy as np
 from linsem.categories import MAX_NAME, Category
 from linsem.pixels import IGNORE
 
+USUAL_PSI = 0.7  # the variety of images of which nothing is said
 SAME = np.arange(256, dtype=np.uint8)  # the identity table of labels
 
 
@@ -45,12 +46,17 @@ class Picture:
     @property
     def title(self) -> str:
         """The display name."""
-        return "own latent" if self.seed is None else f"seed {self.seed}"
+        return "own latent" if self.seed is None else title_of(self.seed, self.psi)
 
     @property
     def painted(self) -> int:
         """The number of labelled pixels."""
         return int((self.labels != IGNORE).sum())
+
+
+def title_of(seed: int, psi: float) -> str:
+    """The display name of a seed's image: with another psi than usual it is another image."""
+    return f"seed {seed}" if round(psi, 3) == USUAL_PSI else f"seed {seed}, psi {psi:.3g}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from linsem.lab import (
 )
 from linsem.lab.evidence_layers import choices
 from linsem.lab.evidence_setting import Score, Setting, annotate, judge, random_seeds
-from linsem.lab.scribble import scribble
+from linsem.lab.scribble import correct, scribble
 from linsem.lab.tables import kept, markdown
 from linsem.pixels import IGNORE
 from linsem.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -71,7 +71,7 @@ def setting(monkeypatch):
 KEYS = {
     "extractors": {"lse", "nse1", "nse2", "centroid"},
     "few-shot": {"full", "ours", "reference", "reference_fast", "suggested", "linear", "spread", "spread_reference"},
-    "scribbles": {"dense", "scribbles", "pixels", "page", "alone"},
+    "scribbles": {"dense", "scribbles", "pixels", "page", "alone", "corrected", "corrected_page"},
     "uncertainty": {"auroc", "suggested", "random", "calibration_error", "auroc_border", "auroc_at_borders"},
     "layers": None,
 }
@@ -236,6 +236,22 @@ def test_strokes_are_true_cover_about_what_is_asked_and_touch_every_category():
     assert known.mean() == pytest.approx(0.01, rel=0.3)
     assert set(np.unique(sparse[known])) == set(np.unique(labels))
     assert np.array_equal(sparse, scribble(labels, 0.01, 0)) and not np.array_equal(sparse, scribble(labels, 0.01, 1))
+
+
+def test_corrections_are_true_and_where_it_is_wrong():
+    toy = ToyGenerator(64)
+    labels = toy.truth(toy.map(seed_z(toy, [3]), psi=0.7))[0]
+    sparse, found = scribble(labels, 0.01, 0), labels.copy()
+    found[:, :32] = (labels[:, :32] + 1) % len(CATEGORIES)
+    border = np.zeros_like(labels, bool)
+    border[::2, 32:] = True
+    found[border] = (labels[border] + 1) % len(CATEGORIES)  # as wrong, but in lines that nobody hits
+    both = correct(sparse, labels, found, 0.01, 1)
+    added = (both != IGNORE) & (sparse == IGNORE)
+    assert (both[sparse != IGNORE] == sparse[sparse != IGNORE]).all() and (both[added] == labels[added]).all()
+    assert added.mean() == pytest.approx(0.01, rel=0.3) and not added[:, 32:].any()
+    anywhere = correct(sparse, labels, labels, 0.01, 1)  # nothing is wrong: strokes all the same
+    assert ((anywhere != IGNORE) & (sparse == IGNORE)).mean() == pytest.approx(0.01, rel=0.3)
 
 
 def test_auroc_counts_pairs():

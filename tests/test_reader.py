@@ -78,6 +78,14 @@ def test_where_none_ships_there_is_no_other_to_choose(services, session, fitted,
     assert row.visible and not radio.visible and "Not learnt yet: hat" in line.value
 
 
+def test_examples_that_what_was_taught_cannot_read_are_told_of(services, session, fitted):
+    for examples in (Editing(services).examples, Layouts(services).examples):
+        told = looks(services, session, fitted, examples)[2].value
+        assert "or read with the built-in labels, which the examples need." in told
+        assert looks(services, session, fitted, lambda *who: [1])[2].value == looks(services, session, fitted)[2].value
+    assert "examples" not in looks(services, session, fitted)[2].value
+
+
 def test_the_choice_is_there_once_something_is_taught(services, session, fitted):
     assert [part.visible for part in looks(services, session, None)] == [False, False, False]
     assert [part.visible for part in looks(services, session, fitted)] == [True, True, True]

@@ -249,6 +249,13 @@ def test_a_stroke_that_ends_on_an_image_that_made_room_brings_it_back(session):
     assert back.version > kept.version and bench.paint(kept, "none-of-these", labels(r3=1)) is kept
 
 
+def test_images_of_a_seed_with_another_psi_have_another_title(session):
+    more = bench.add_pictures(session, np.zeros((2, 2, 4), np.float32), (7, 9), 0.25, SIZE)
+    assert [picture.title for picture in more.pictures[-2:]] == ["seed 7, psi 0.25", "seed 9, psi 0.25"]
+    usual = bench.add_pictures(session, np.zeros((1, 2, 4), np.float32), (7,), float(np.float32(0.7)), SIZE)
+    assert usual.pictures[-1].title == "seed 7"
+
+
 def test_a_stroke_from_before_a_category_went_does_not_bring_an_image_back(session):
     """Its numbers are those of the categories before: what was painted as the second would be the third."""
     kept = bench.keep_labelled(bench.paint(session, session.pictures[2].key, labels(r0=0)))

@@ -1,4 +1,4 @@
-"""Simulated scribbles from a dense label map: short strokes inside the parts of each category."""
+"""Simulated scribbles from a dense label map: short strokes inside the parts of each category, or where it is wrong."""
 
 from __future__ import annotations
 
@@ -26,6 +26,30 @@ def scribble(labels: np.ndarray, share: float, seed: int, width: int = 1) -> np.
         quota = min(max(round(left * part), 1), int(counts[i]))
         left -= _fill(sparse, labels == present[i], int(present[i]), quota, rng, width)
     return sparse
+
+
+def correct(sparse: np.ndarray, labels: np.ndarray, found: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Strokes `sparse` (H, W) and about `share` of the pixels more, where `found` (H, W) is wrong.
+
+    As an annotator adds strokes who looks at what was learnt from those before. Of what is wrong only areas at least
+    three pixels wide count: thinner ones, along the borders, are neither seen nor hit. What these cannot use goes to
+    the other pixels, as in `scribble`.
+    """
+    more, left = sparse.copy(), round(share * sparse.size)
+    for where in (_wide(np.where(found != labels, labels, IGNORE)), labels):
+        open_ = np.where(more == IGNORE, where, IGNORE).astype(np.uint8)
+        if left > 0 and (open_ != IGNORE).any():
+            added = scribble(open_, left / sparse.size, seed)
+            more[added != IGNORE] = added[added != IGNORE]
+            left -= int((added != IGNORE).sum())
+    return more
+
+
+def _wide(labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) of the pixels whose four neighbours have the same label; 255 elsewhere."""
+    around = np.pad(labels, 1, constant_values=IGNORE)
+    beside = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+    return np.where(np.logical_and.reduce([each == labels for each in beside]), labels, IGNORE)
 
 
 def _fill(sparse: np.ndarray, inside: np.ndarray, label: int, quota: int, rng: np.random.Generator, width: int) -> int:

@@ -39,7 +39,7 @@ API = """
 ### From a program
 
 Generate, fit, segment, edit, add, remove, sample and export can also be called from a program (*Use via API*, at the
-foot of the page) and from a shell (`python -m linsem --help`).
+foot of the page on a wide screen) and from a shell (`python -m linsem --help`).
 """
 JUDGED = (
     "On avatars-128, judged by a network that was trained apart, on drawings with exact labels; what is judged learnt "

@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 
 from linsem.categories import names_of
+from linsem.changes import USUAL_PSI
 from linsem.errors import InputError
 from linsem.examples import NO_LABELS, AnnotationError, check_counts
 from linsem.extractor import Extractor, save_extractor
@@ -33,7 +34,7 @@ from linsem.ui.services import Services, real
 from linsem.ui.thumbs import Strip, Thumb
 from linsem.zoo import split_label
 
-FIRST_IMAGES, FIRST_PSI = 8, 0.7
+FIRST_IMAGES, FIRST_PSI = 8, USUAL_PSI
 SHORT_NAME = 24  # characters of a category's name in a line
 FEW = 3  # learnt categories: with so few the page says what becomes of all others
 POOL, SUGGESTED = 60, 4  # images to choose from, and how many of them to suggest

@@ -16,7 +16,7 @@ from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit_layout import EditLayout
 from linsem.ui.editing import READY, Editing
 from linsem.ui.errors import refused, said
-from linsem.ui.events import ALWAYS, CHANGES, LAST, Signal, busy, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, Signal, busy, not_started, on, stopped, stopping
 from linsem.ui.label import LabelTab
 from linsem.ui.services import Services
 from linsem.ui.strokes import with_strokes
@@ -149,8 +149,8 @@ class _Wiring:
         # A failed run does not trigger `then`; its last frame says why it failed.
         self._settle_after(self._adopt(run.failure).then, line=False)
         on(run.failure, not_started, [at.line], [at.line], **ALWAYS)
-        stopped = at.stop.click(None, None, None, cancels=self.going, api_visibility="private")
-        self._settle_after(self._adopt(stopped.then).then)
+        ended = at.stop.click(None, None, at.stop, js=stopping(), cancels=self.going, api_visibility="private")
+        self._settle_after(self._adopt(ended.then).then)
 
     def _begin(
         self, session: Session, fitted: Fitted | None, track: Track | None, event: gr.EventData,
@@ -198,7 +198,8 @@ class _Wiring:
 
         def states(now: Track | None) -> list[gr.Button]:
             position, last = (now.position, len(now.points) - 1) if now else (0, 0)
-            return [gr.Button(interactive=free) for free in (True, True, True, position > 0, position < last, False)]
+            free = (True, True, True, position > 0, position < last)
+            return [*(gr.Button(interactive=each) for each in free), stopped()]
 
         on(after, states, [self.track], self.busy, **ALWAYS, **LAST)
 

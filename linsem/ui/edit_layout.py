@@ -7,7 +7,7 @@ import gradio as gr
 from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.compare import Compare
-from linsem.ui.editing import READY
+from linsem.ui.editing import READY, Editing
 from linsem.ui.first import first_categories
 from linsem.ui.reader import Reader
 from linsem.ui.services import Services, reach
@@ -26,7 +26,7 @@ class EditLayout:
         gr.HTML(show.hint(HINT))
         with gr.Accordion("Choose an image", open=True, elem_id="edit-choose") as self.chooser:
             self._choose()
-        self.reader = Reader(services, "edit")
+        self.reader = Reader(services, "edit", Editing(services).examples)
         with gr.Row(equal_height=False):
             with gr.Column(scale=12, min_width=340):
                 self.painter = LabelPainter(

@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from linsem.changes import title_of
 from linsem.edit import NO_WAY, SAMPLES
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
@@ -26,7 +27,7 @@ from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.colors import wished_rgb
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
-from linsem.ui.outcome import ended, going, too_small
+from linsem.ui.outcome import ended, going, settles, too_small
 from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.strokes import painted_before, painted_since, target_of, with_strokes
@@ -55,8 +56,9 @@ class Editing:
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> Track:
         """Start from a seed."""
         number = whole("seed", seed, 0, MAX_SEED)
-        ws, _ = self.gpu.draw(session.model, [number], real("psi", psi, 0, 2))
-        return self.start(session, fitted, ws[0], f"seed {number}")
+        psi = real("psi", psi, 0, 2)
+        ws, _ = self.gpu.draw(session.model, [number], psi)
+        return self.start(session, fitted, ws[0], title_of(number, psi))
 
     def from_bench(self, session: Session, fitted: Fitted | None, key: object = None) -> Track:
         """Start from the image of the bench with this key (None: the first)."""
@@ -201,6 +203,7 @@ class Editing:
                 begun = SAMPLING
                 yield gr.skip(), gr.skip(), show.progress(begun * frame.sampled / SAMPLES, line)
                 continue
+            more = {**more, "settled": more.get("settled") or settles(frame.report | more)}
             yield _frame(track, frame, caption, {**more, "of": steps}, wish, begun)
         still = wish if NO_WAY in str(frame.report.get("note")) else None  # what led nowhere can be painted further
         yield _frame(track, frame, caption, {**more, "seconds": time.monotonic() - clock}, still)

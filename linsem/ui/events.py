@@ -13,6 +13,7 @@ from linsem.ui import show
 from linsem.ui.errors import in_words
 
 WAITING = show.status("Waiting to start ...", "busy")
+STOP, STOPPING = "Stop", "Stopping ..."
 # For what shows a state: an event while it is at work is not lost (unless that work fails), but comes without its data.
 LAST = {"trigger_mode": "always_last"}
 ALWAYS = {"concurrency_limit": None, "show_progress": "hidden"}  # for quick handlers, which never wait for others
@@ -57,6 +58,19 @@ def busy(*enabled: bool) -> str:
     return f"() => {json.dumps([{'__type__': 'update'} | each for each in updates])}"
 
 
+def stopping() -> str:
+    """A script for Stop, which shows that it was heard: the step under way is still finished.
+
+    Not on the line of the run, which the frames that are on their way overwrite.
+    """
+    return f"() => ({json.dumps({'__type__': 'update', 'interactive': False, 'value': STOPPING})})"
+
+
+def stopped() -> gr.Button:
+    """Stop when nothing is left to be stopped."""
+    return gr.Button(STOP, interactive=False)
+
+
 def not_started(line: str) -> object:
     """The line after a failure: one that still waits was refused by the queue."""
     return show.status("Not started.") if line == WAITING else gr.skip()
@@ -64,4 +78,4 @@ def not_started(line: str) -> object:
 
 def idle() -> tuple[gr.Button, gr.Button]:
     """The states of the start button and Stop after a run, however it ended."""
-    return gr.Button(interactive=True), gr.Button(interactive=False)
+    return gr.Button(interactive=True), stopped()

@@ -83,7 +83,9 @@ class _Layout:
         with gr.Row(elem_classes="ls-tight", elem_id="image-tools"):
             self.clear = gr.Button("Clear image", size="sm", min_width=90)
             self.remove = gr.Button("Remove image", size="sm", min_width=90)
-            self.back = gr.Button("Undo for images", size="sm", min_width=90, interactive=False, elem_id="label-undo")
+            self.back = gr.Button(
+                "Undo images and categories", size="sm", min_width=90, interactive=False, elem_id="label-undo"
+            )
 
     def _learning(self) -> None:
         with gr.Row(elem_classes="ls-tight"):

@@ -34,8 +34,13 @@ def too_small(before: np.ndarray, target: np.ndarray, extractor: Extractor) -> s
     return f"For a cleaner result, fill the whole shape of {' and '.join(map(repr, names))}."
 
 
+def settles(report: dict[str, object]) -> bool:
+    """Whether all of a wish is there that will be seen, so that the rest of the run may be spared."""
+    return _outcome(report)[0] > MATCHED and float(report.get("color_off", 0)) < MATCHED_COLOR
+
+
 def going(report: dict[str, object]) -> str:
-    """The state of a run that goes on."""
+    """The state of a run that goes on. What was `settled` once stays so: a line that comes and goes moves the page."""
     share, what = _outcome(report)
     if not (report.get("added") or report.get("removed")):
         what = f"matched ({show.percent(float(report['agreement_before']))} at the start)"
@@ -43,7 +48,7 @@ def going(report: dict[str, object]) -> str:
     off = float(report.get("color_off", 0))
     if "color_off" in report:
         line += f" The colour there is off by {off:.0f} of 255."
-    return line + (SETTLES if share > MATCHED and off < MATCHED_COLOR else "")
+    return line + (SETTLES if report.get("settled") or settles(report) else "")
 
 
 def ended(report: dict[str, object], earlier: bool = False) -> str:
@@ -73,7 +78,7 @@ def ended(report: dict[str, object], earlier: bool = False) -> str:
     cost = f"Elsewhere it {much} (colours moved by {change:.1f} of 255). "
     cost += f"{report['steps']} steps, {float(report['seconds']):.1f}\u00a0s."
     more = left or (f"{note[:1].upper()}{note[1:]}." if note else "")
-    noted = hint or earlier or beside or GUESSED in note  # what is left they may not see
+    noted = hint or earlier or GUESSED in note  # what is left they may not see
     kind = "bad" if share < 0.5 else "idle" if noted or change >= CHANGES[1][0] else "good"
     return show.status(" ".join(filter(None, (line, beside, colors, cost, since, more, hint))), kind)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import gradio as gr
@@ -38,8 +38,9 @@ def chosen_extractor(services: Services, session: Session, fitted: Fitted | None
 class Reader:
     """The choice of extractor, and a line on what the chosen one has not learnt; each is shown only when needed."""
 
-    def __init__(self, services: Services, name: str) -> None:
-        self.services = services
+    def __init__(self, services: Services, name: str, examples: Callable[..., Sequence] | None = None) -> None:
+        """`examples` are those that the tab offers a visitor, given the session and what is fitted."""
+        self.services, self.examples = services, examples
         with gr.Row(elem_classes="ls-tight", visible=False) as self.row:
             self.radio = gr.Radio(
                 [MINE, SHIPPED], value=MINE, label="Read with", container=False, visible=False, min_width=300,
@@ -54,7 +55,7 @@ class Reader:
 
     def look(self, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
         """Updates for `parts`."""
-        return looks(self.services, session, fitted)
+        return looks(self.services, session, fitted, self.examples)
 
     @staticmethod
     def choose(session: Session, wanted: str) -> Session:
@@ -62,7 +63,9 @@ class Reader:
         return replace(session, built_in=wanted == SHIPPED)
 
 
-def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[gr.Row, gr.Radio, gr.HTML]:
+def looks(
+    services: Services, session: Session, fitted: Fitted | None, examples: Callable[..., Sequence] | None = None
+) -> tuple[gr.Row, gr.Radio, gr.HTML]:
     """The row, the choice and the line, updated for this visitor."""
     own = own_chosen(services, session, fitted)
     shipped = services.studio.shipped(session.model)
@@ -73,6 +76,8 @@ def looks(services: Services, session: Session, fitted: Fitted | None) -> tuple[
         line = show.status("The built-in labels have categories of their own; yours come once you have painted two.")
     if own and fitted.extractor.unknown:
         other = ", or read with the built-in labels" if both else ""
+        if both and examples and len(examples(session, None)) > len(examples(session, fitted)):
+            other += ", which the examples need"
         line = show.status(
             f"Not learnt yet: {', '.join(fitted.extractor.unknown)}. Label them in the tab Label{other}."
         )

@@ -38,7 +38,7 @@ class _Layout:
 
     def __init__(self, services: Services) -> None:
         gr.HTML(show.hint(HINT))
-        self.reader = Reader(services, "sample")
+        self.reader = Reader(services, "sample", Layouts(services).examples)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=330):
                 with gr.Tabs(elem_id="sample-source") as self.source:

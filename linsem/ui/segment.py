@@ -17,7 +17,7 @@ from linsem.studio import Reading
 from linsem.ui import show
 from linsem.ui.bench import usable
 from linsem.ui.errors import said
-from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on, stopping
 from linsem.ui.label import LabelTab
 from linsem.ui.reader import Reader, chosen_extractor, own_chosen
 from linsem.ui.services import Services, real, shares, whole
@@ -245,7 +245,7 @@ class _Wiring:
             at.export.click, self.logic.export, asked, [at.zipped, at.told],
             **self.services.long, show_progress="hidden",
         )  # fmt: skip
-        stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
+        stopped = at.stop.click(None, None, at.stop, js=stopping(), cancels=[going], api_visibility="private")
         on(stopped.then, lambda: show.status("Stopped: nothing was kept."), [], [at.told], **self.quiet)
         on(going.failure, not_started, [at.told], [at.told], **ALWAYS)
         for ended in (going.then, going.failure, stopped.then):
