@@ -42,9 +42,10 @@ def _few() -> tuple[str, str]:
 
 def _strokes() -> tuple[str, str]:
     score = values("scribbles")
-    return percent(score["page"] / score["dense"]), (  # as a visitor's strokes are fitted
+    full = score["dense"]  # and the strokes as a visitor's are fitted
+    return percent(score["corrected_page"] / full), (
         f"of the accuracy of images painted all over is reached with strokes over {percent(score['pixels'])} of "
-        "their pixels."
+        f"their pixels, in rounds, each where it was wrong; with strokes anywhere {percent(score['page'] / full)}."
     )
 
 

@@ -30,6 +30,7 @@ from linsem.ui.bench import Bench
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.edit import _Asked as Asked
 from linsem.ui.edit import _turned, _Wiring
+from linsem.ui.edit_frames import frames_of
 from linsem.ui.editing import Editing, _choice, _most_changed
 from linsem.ui.labelling import Labelling
 from linsem.ui.layouts import Layouts
@@ -195,25 +196,25 @@ def test_a_run_is_not_about_to_settle_while_its_colour_is_far_off():
 def test_a_run_that_settles_says_so_until_its_end(services, monkeypatch):
     """Shares that are shown alike lie on both sides of the bar: the line would come and go, and move the page."""
     session, fitted = bench_of(services)
-    editing, track = edited(services, session, fitted)
+    _, track = edited(services, session, fitted)
     now, shares = track.now, (0.5, 0.981, 0.979, 0.982)
     report = {"agreement_before": 0, "outside_change": 0, "seconds": 1}
     reports = [report | {"agreement_after": share, "steps": k} for k, share in enumerate(shares)]
     frames = (EditFrame(now.rgb, now.labels, now.ws, each) for each in [*reports, reports[-1]])
-    monkeypatch.setattr("linsem.ui.editing.EVERY", 0)
-    lines = [line for *_, line in editing._frames(track, frames, 50, "more hat", {}, None)]
+    monkeypatch.setattr("linsem.ui.edit_frames.EVERY", 0)
+    lines = [line for *_, line in frames_of(track, frames, 50, "more hat", {}, None)]
     assert ["still settles" in line for line in lines[1:5]] == [False, True, True, True]
 
 
 def test_what_led_nowhere_stays_painted(services):
     session, fitted = bench_of(services)
-    editing, track = edited(services, session, fitted)
+    _, track = edited(services, session, fitted)
     now, wish = track.now, np.full(track.now.labels.shape, IGNORE, np.uint8)
     wish[:4] = 1
     for note, stays in ((NO_WAY, True), ("", False)):
         report = {"agreement_before": 0, "agreement_after": 0, "outside_change": 0, "steps": 3, "note": note}
         frames = iter([EditFrame(now.rgb, now.labels, now.ws, report)] * 2)
-        *_, (last, _, _) = editing._frames(track, frames, 50, "more hat", {}, wish)
+        *_, (last, _, _) = frames_of(track, frames, 50, "more hat", {}, wish)
         assert (last.now.wish is wish) == stays
 
 
@@ -376,7 +377,7 @@ def test_an_object_that_is_painted_in_part_gets_a_hint_and_no_green_line():
 def test_how_much_of_a_category_is_gone_is_said_while_it_is_removed_and_after(services):
     """However much of what was asked for is there: another thing in its place will do."""
     session, fitted = bench_of(services)
-    editing, track = edited(services, session, fitted)
+    _, track = edited(services, session, fitted)
     report = {"agreement_before": 0.0, "agreement_after": 0.1, "outside_change": 1.0, "steps": 3}
     more = {"removed": track.extractor.categories[1].name}
 
@@ -384,14 +385,14 @@ def test_how_much_of_a_category_is_gone_is_said_while_it_is_removed_and_after(se
         now = track.now
         return iter([EditFrame(now.rgb, now.labels, now.ws, {**report, "gone": each}) for each in (0.0, gone)])
 
-    *_, (last, _, line) = editing._frames(track, frames(0.75), 50, "", more)
+    *_, (last, _, line) = frames_of(track, frames(0.75), 50, "", more)
     assert f"75 % of '{more['removed']}' is gone" in html.unescape(line) and "ls-good" in line
     assert last.now.report["gone"] == 0.75
-    *_, (*_, line) = editing._frames(track, frames(0.75), 50, "", more | {"note": GUESSED})
+    *_, (*_, line) = frames_of(track, frames(0.75), 50, "", more | {"note": GUESSED})
     assert "may be left" in line and "ls-idle" in line
-    running = list(editing._frames(track, iter(list(frames(0.75))[1:]), 50, "", more))[1]
+    running = list(frames_of(track, iter(list(frames(0.75))[1:]), 50, "", more))[1]
     assert f"Step 3 of 50: 75 % of '{more['removed']}' is gone." in html.unescape(running[2])
-    *_, (*_, line) = editing._frames(track, frames(0.0), 50, "", more)
+    *_, (*_, line) = frames_of(track, frames(0.0), 50, "", more)
     assert f"0 % of '{more['removed']}' is gone" in html.unescape(line) and "ls-bad" in line
 
 
@@ -470,7 +471,7 @@ def test_the_bar_of_an_edit_never_goes_back(services, monkeypatch):
     track = editing.from_bench(session, fitted)
     wish = np.full(track.now.labels.shape, IGNORE, np.uint8)
     wish[:3] = 1
-    monkeypatch.setitem(Editing._frames.__globals__, "EVERY", 0.0)  # whichever copy of the module this is
+    monkeypatch.setattr("linsem.ui.edit_frames.EVERY", 0.0)
     lines = [f[2] for f in editing.run(track, PainterLabels(track.key, wish, 1), 20, False, False, "#000000")]
     bar = [float(each) for line in lines for each in re.findall(r'aria-valuenow="(\d+)"', line)]
     assert any("samples drawn" in line for line in lines) and any("Step" in line for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from linsem.changes import title_of
-from linsem.edit import NO_WAY, SAMPLES
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.latents import save_latents
@@ -21,20 +19,19 @@ from linsem.pixels import IGNORE, resize_labels
 from linsem.seeds import MAX_SEED
 from linsem.session import Fitted, Session
 from linsem.studio import EditFrame
-from linsem.track import EditPoint, Track, new_track, painted_here, push, reread, step
+from linsem.track import EditPoint, Track, new_track, painted_here, reread, step
 from linsem.ui import show
 from linsem.ui.bench import caption
 from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.colors import wished_rgb
+from linsem.ui.edit_frames import frames_of
 from linsem.ui.examples import EDIT_PSI, ExampleEdit, example_edits
-from linsem.ui.outcome import ended, going, settles, too_small
+from linsem.ui.outcome import ended, too_small
 from linsem.ui.reader import all_known, chosen_extractor, left_out
 from linsem.ui.services import Services, real, whole
 from linsem.ui.strokes import painted_before, painted_since, target_of, with_strokes
 from linsem.ui.thumbs import Strip, Thumb
 
-EVERY = 0.12  # seconds between the frames sent to the browser
-SAMPLING = 0.3  # of the progress bar: the samples that are drawn before the first step, if any
 READY = "Paint what should be there, then press Run; or choose what to add or remove."
 PAINTED = "This is painted already: press Run, or add strokes."
 
@@ -157,7 +154,7 @@ class Editing:
         names = [track.extractor.categories[k].name for k in _most_changed(track.now.labels, target)]
         more = {"left_out": note, "hint": too_small(track.now.labels, target, track.extractor)}
         track = painted_here(track, target)
-        yield from self._frames(track, frames, steps, f"more {', '.join(names[:3])}", more, target)
+        yield from frames_of(track, frames, steps, f"more {', '.join(names[:3])}", more, target)
 
     def add(
         self, track: Track | None, painted: PainterLabels | None, category: int | None, steps: float
@@ -184,29 +181,7 @@ class Editing:
         steps = whole("steps", steps, 1, self.services.settings.max_steps)
         name = track.extractor.categories[int(category)].name
         frames = begin(track.model, track.extractor, track.now.ws, int(category), None, steps)
-        yield from self._frames(track, frames, steps, f"{said} {name}", {done: name})
-
-    @staticmethod
-    def _frames(
-        track: Track, frames: Iterator[EditFrame], steps: int, caption: str, more: dict[str, object],
-        wish: np.ndarray | None = None,
-    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
-        """Frames for the page. While it runs the track keeps the strokes, so that a run that is stopped can go on."""
-        before, frame, last, clock, begun = track.now, None, 0.0, time.monotonic(), 0.0
-        yield track, Strip((Thumb(before.rgb, "before"), Thumb(before.rgb, "now"))), show.progress(0, "Starting ...")
-        for frame in frames:
-            if time.monotonic() - last < EVERY:
-                continue
-            last = time.monotonic()
-            if frame.sampled is not None:
-                line = f"The first edit with these labels: {frame.sampled} of {SAMPLES} samples drawn to start from."
-                begun = SAMPLING
-                yield gr.skip(), gr.skip(), show.progress(begun * frame.sampled / SAMPLES, line)
-                continue
-            more = {**more, "settled": more.get("settled") or settles(frame.report | more)}
-            yield _frame(track, frame, caption, {**more, "of": steps}, wish, begun)
-        still = wish if NO_WAY in str(frame.report.get("note")) else None  # what led nowhere can be painted further
-        yield _frame(track, frame, caption, {**more, "seconds": time.monotonic() - clock}, still)
+        yield from frames_of(track, frames, steps, f"{said} {name}", {done: name})
 
     # --- what is shown of a track ------------------------------------------------------------------------------------
 
@@ -297,21 +272,3 @@ def _needed(track: Track | None) -> Track:
 def _wish(example: ExampleEdit, track: Track) -> np.ndarray:
     """The wish of an example, at the size of the images."""
     return resize_labels(example.labels, track.now.labels.shape)
-
-
-def _frame(
-    track: Track, frame: EditFrame, caption: str, more: dict[str, object], wish: np.ndarray | None = None,
-    begun: float = 0.0,
-) -> tuple[object, ...]:  # fmt: skip
-    """What the tab shows of a frame; `more` is added to its report, and `wish` stays painted.
-
-    It has `left_out`, a note; `added` or `removed`, the name of a category; and in each frame but the last `of`, the
-    steps asked for, because Stop may end the run there.
-    """
-    report = {**frame.report, **more}
-    strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
-    point = EditPoint(frame.ws, frame.rgb, frame.labels, caption, report, wish=wish, told_by=track.extractor)
-    track = push(track, point)
-    if "of" not in more:
-        return track, strip, ended(report)
-    return track, strip, show.progress(begun + (1 - begun) * report["steps"] / more["of"], going(report))
