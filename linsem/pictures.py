@@ -1,4 +1,7 @@
-"""Reading of untrusted image files: known formats, bounded size, upright, and a clear error for any damage."""
+"""Reading of untrusted image files: known formats, bounded size, upright, and a clear error for any damage.
+
+`png_head` is for those who look at the sizes of many files before they decode one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from linsem.errors import InputError
 
 MAX_PIXELS = 16_000_000
 MAX_BYTES = 64_000_000  # of the file
+MAX_CHUNKS = 1000  # of a PNG before its pixels; files have about five
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
@@ -53,6 +58,25 @@ def open_picture(source: bytes | str | Path, what: str, kind: type[PictureError]
     image.info["deep"] = format_ == "PNG" and data[24:25] == b"\x10" and data[25:26] != b"\x00"  # depth, colour type
     image.info["lossy"] = format_ == "JPEG" or (format_ == "WEBP" and b"VP8L" not in data[:64])
     return image
+
+
+def png_head(data: bytes) -> bytes | None:
+    """The header of a PNG, undecoded: width, height (4 bytes each), bit depth, colour type, and more; 13 bytes.
+
+    None for any other file, and for a PNG with a second header: of two, Pillow takes the last, so that the sizes in the
+    first could be small whatever is decoded.
+    """
+    if not data.startswith(_PNG_HEAD) or len(data) < 33:
+        return None
+    at = 33  # behind the header and its checksum
+    for _ in range(MAX_CHUNKS):
+        kind = data[at + 4 : at + 8]
+        if kind == b"IHDR":
+            return None
+        if kind in (b"IDAT", b""):  # the pixels begin, or the file has ended: no later chunk changes the size
+            return data[16:29]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return None
 
 
 def _bytes_of(path: Path, what: str, kind: type[PictureError]) -> bytes:

@@ -24,6 +24,7 @@ import numpy as np
 
 from linsem.archive import ArchiveError, read_archive, write_archive
 from linsem.palette import Category, LabelMapError, parse_categories, read_label_map, write_label_map
+from linsem.pictures import png_head
 from linsem.project_value import (
     MAX_EDITS,
     MAX_IMAGES,
@@ -203,9 +204,10 @@ def _check_pixels(parts: dict[str, bytes]) -> None:
     pixels = 0
     for name, content in parts.items():
         if name.endswith(".png"):
-            if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR":
-                raise ProjectError(f"project: {name} is no PNG")
-            pixels += int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big")
+            head = png_head(content)
+            if head is None:
+                raise ProjectError(f"project: {name} is no PNG with one header")
+            pixels += int.from_bytes(head[:4], "big") * int.from_bytes(head[4:8], "big")
     if pixels > MAX_PIXELS:
         raise ProjectError(f"project: its label maps have {pixels} pixels, and at most {MAX_PIXELS} are expected")
 

@@ -244,6 +244,7 @@ def _zips(good: Good, rng: random.Random) -> list[HostileFile]:
         "cut off": good.project[: rng.randint(1, len(good.project) - 1)],
         "no project": zipped({"hello.txt": b"hello"}),
         "map is a bomb": zipped({**own, label: png(40_000, 40_000, 8, 3)}, zipfile.ZIP_STORED),
+        "map of two headers": zipped({**own, label: png(1, 1, 8, 3)[:33] + own[label][8:]}, zipfile.ZIP_STORED),
         "map is missing": zipped({name: data for name, data in own.items() if name != label}, zipfile.ZIP_STORED),
         "stranger in it": zipped({**own, "evil.py": b"import os"}, zipfile.ZIP_STORED),
         "deep JSON": zipped({**own, "project.json": b"[" * 100_000}, zipfile.ZIP_STORED),

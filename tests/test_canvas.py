@@ -67,6 +67,12 @@ def header_of(width, height):
     return PNG_PREFIX + base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode()
 
 
+def behind_a_header_of(width, height, url):
+    """The same PNG with another header before its own, which is the one that Pillow decodes by."""
+    ours, other = (base64.b64decode(each[len(PNG_PREFIX) :]) for each in (url, header_of(width, height)))
+    return PNG_PREFIX + base64.b64encode(other[:33] + ours[8:]).decode()
+
+
 def test_what_goes_out_comes_back_exactly(painter):
     sent = state()
     back = painter.preprocess(painter.postprocess(sent))  # a painter that nobody touched echoes what it got
@@ -186,6 +192,8 @@ HOSTILE = {
     "labels of no size": payload(labels=header_of(0, 4)),
     "labels bomb by header": payload(labels=header_of(60_000, 60_000)),
     "labels bomb": payload(labels=grey(np.zeros((2049, 2048)))),
+    "labels bomb of two headers": payload(labels=behind_a_header_of(4, 4, grey(np.zeros((2049, 2048))))),
+    "labels of two headers": payload(labels=behind_a_header_of(4, 4, grey([[0]]))),
     "labels too long": payload(labels=PNG_PREFIX + "A" * MAX_CHARS),
     "index 254": payload(labels=grey([[0, 254]])),
 }

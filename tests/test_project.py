@@ -294,6 +294,24 @@ def test_label_maps_that_would_fill_the_memory(whole):
         load_project(data)
 
 
+def test_a_second_header_cannot_overrule_the_limit_on_pixels(whole, monkeypatch):
+    """Pillow decodes by the last header of a PNG, so that a first one could claim a single pixel."""
+    data = saved(whole)
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        maps = {name: file.read(name) for name in file.namelist() if name.endswith(".png")}
+    small = struct.pack(">IIBBBBB", 1, 1, 8, 3, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + small + struct.pack(">I", zlib.crc32(b"IHDR" + small))
+    double = {name: png[:8] + chunk + png[8:] for name, png in maps.items()}
+    assert all(Image.open(io.BytesIO(png)).size == (24, 32) for png in double.values())
+    monkeypatch.setattr(project, "MAX_PIXELS", len(maps) * 32 * 24)
+    assert_same(load_project(data), whole)
+    monkeypatch.setattr(project, "MAX_PIXELS", len(maps) * 32 * 24 - 1)
+    with pytest.raises(ProjectError, match="pixels, and at most"):
+        load_project(data)
+    with pytest.raises(ProjectError, match=r"labels/0000\.png is no PNG with one header"):
+        load_project(rezipped(data, double))
+
+
 def npy(array, **options):
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, array, **options)

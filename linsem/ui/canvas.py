@@ -24,12 +24,12 @@ from PIL import Image
 
 from linsem.errors import InputError
 from linsem.palette import Category
+from linsem.pictures import png_head
 from linsem.pixels import IGNORE
 from linsem.ui.cached import cached_png
 
 SCRIPTS = ("painter_core.js", "painter.js", "painter_input.js")  # concatenated in this order
 PNG_PREFIX = "data:image/png;base64,"
-PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 MAX_PIXELS = 1 << 22
 MAX_CHARS = 6_000_000  # base64 of MAX_PIXELS incompressible bytes, rounded up
 MAX_KEY = 256
@@ -256,10 +256,11 @@ def decode_map(url: str) -> np.ndarray:
 
 
 def _check_header(data: bytes) -> None:
-    """Reject large images and those without plain indices by the first 33 bytes, before decoding anything."""
-    if len(data) < 33 or not data.startswith(PNG_HEAD):
-        raise InputError("it is not a PNG.")
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    """Reject large images and those without plain indices by their header, before decoding anything."""
+    head = png_head(data)
+    if head is None:
+        raise InputError("it is not a PNG with one header.")
+    width, height, depth, colour = struct.unpack(">IIBB", head[:10])
     if not 0 < width * height <= MAX_PIXELS:
         raise InputError(f"expected 1 to {MAX_PIXELS} pixels, got {width} x {height}.")
     if (depth, colour) != (8, 0):
