@@ -74,8 +74,13 @@ def file_at(source: object) -> Path | None:
 
 def shown(value: object) -> str:
     """A value as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return shortened(repr(value), _SHOWN)
+
+
+def shortened(text: object, most: int = 200) -> str:
+    """The text as it is, or its beginning: other libraries' errors may quote whole files."""
+    text = str(text)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _span(low: float, high: float) -> str:

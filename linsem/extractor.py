@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from linsem.agree import labels_of, margin_of
-from linsem.arguments import file_at, height_and_width, shown
+from linsem.arguments import file_at, height_and_width, shortened, shown
 from linsem.device import own_modes
 from linsem.generator import Generator, check_generator
+from linsem.headers import check_header
 from linsem.palette import Category, parse_categories
 from linsem.pixels import IGNORE
 from linsem.readout import FORWARD, KINDS, READS, ExtractorError, weight_shapes
@@ -181,6 +182,7 @@ def save_extractor(extractor: Extractor, path: str | Path) -> None:
     tensors = {name: w.detach().cpu().float().contiguous() for name, w in extractor.weights.items()}
     with whole(path) as partial:
         save_file(tensors, str(partial), metadata)
+        check_header(partial, "extractor: the header of the file", ExtractorError)
 
 
 def load_extractor(source: str | Path, generator: Generator | None = None) -> Extractor:
@@ -192,11 +194,13 @@ def load_extractor(source: str | Path, generator: Generator | None = None) -> Ex
     if path.stat().st_size > _MAX_BYTES:
         raise ExtractorError(f"{path.name}: larger than {_MAX_BYTES >> 20} MB, so it is no extractor")
     try:
+        check_header(path, f"extractor {path.name}: its header", ExtractorError)
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
             weights = {name: _numbers(file.get_tensor(name), name) for name in file.keys()}
     except (SafetensorError, OSError, NotImplementedError, RuntimeError, TypeError, AttributeError) as error:
-        raise ExtractorError(f"extractor {path.name}: not a safetensors file of numbers ({error})") from error
+        why = shortened(error)
+        raise ExtractorError(f"extractor {path.name}: not a safetensors file of numbers ({why})") from error
     extractor = _parse(metadata, weights, path.name)
     if generator is not None:
         check_fits(extractor, generator)
@@ -205,7 +209,7 @@ def load_extractor(source: str | Path, generator: Generator | None = None) -> Ex
 
 def _numbers(tensor: torch.Tensor, name: str) -> torch.Tensor:
     if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
-        raise TypeError(f"weight {name!r} of {tensor.dtype}, expected floats of 16, 32 or 64 bits")
+        raise TypeError(f"weight {shown(name)} of {tensor.dtype}, expected floats of 16, 32 or 64 bits")
     return tensor.float()
 
 
@@ -216,7 +220,7 @@ def check_fits(extractor: Extractor, generator: Generator) -> None:
         raise ExtractorError(f"extractor: expected one (see `linsem.load_extractor`), got {shown(extractor)}")
     if extractor.generator_id != generator.id:
         raise ExtractorError(
-            f"this extractor was made for the generator {extractor.generator_id!r}, "
+            f"this extractor was made for the generator {shown(extractor.generator_id)}, "
             f"and the chosen one is {generator.id!r}: choose that generator, or fit a new extractor"
         )
     if tuple(extractor.size) != tuple(generator.size):
@@ -252,9 +256,9 @@ def _locate(source: str | Path) -> Path:
 
 def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: str) -> Extractor:
     if metadata.get("format") != FORMAT:
-        raise ExtractorError(f"{name}: not an extractor (format {metadata.get('format')!r}, expected {FORMAT!r})")
+        raise ExtractorError(f"{name}: not an extractor (format {shown(metadata.get('format'))}, expected {FORMAT!r})")
     if metadata.get("version") != VERSION:
-        raise ExtractorError(f"{name}: version {metadata.get('version')!r}, this program reads {VERSION!r}")
+        raise ExtractorError(f"{name}: version {shown(metadata.get('version'))}, this program reads {VERSION!r}")
     try:
         categories = parse_categories(metadata["categories"])
         layers = tuple(int(i) for i in json.loads(metadata["layers"]))
@@ -264,9 +268,10 @@ def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: 
         least = tuple(float(v) for v in json.loads(metadata.get("least", "[]")))
         kind, generator_id = metadata["kind"], metadata["generator"]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise ExtractorError(f"{name}: its description is damaged ({type(error).__name__}: {error})") from error
+        why = shortened(f"{type(error).__name__}: {error}")
+        raise ExtractorError(f"{name}: its description is damaged ({why})") from error
     if not layers or sorted(set(layers)) != list(layers) or layers[0] < 0 or len(layers) > 256:
-        raise ExtractorError(f"{name}: layers are expected in rising order, got {list(layers)[:20]}")
+        raise ExtractorError(f"{name}: layers are expected in rising order, got {shown(list(layers))}")
     if not (1 <= height <= 8192 and 1 <= width <= 8192 and 1e-6 <= temperature <= 1e6):
         raise ExtractorError(f"{name}: size {height} x {width}, temperature {temperature} are out of range")
     if len(least) not in (0, len(categories)) or not all(0 <= share <= 1 for share in least):
@@ -278,7 +283,7 @@ def _parse(metadata: Mapping[str, str], weights: dict[str, torch.Tensor], name: 
 def _channels_of(kind: str, weights: Mapping[str, torch.Tensor], count: int, name: str) -> list[int]:
     suffix = {"LSE": "weight", "centroid": "weight", "NSE-1": "conv0.weight", "NSE-2": "ext.weight"}.get(kind)
     if suffix is None:
-        raise ExtractorError(f"{name}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        raise ExtractorError(f"{name}: kind: expected one of {', '.join(KINDS)}, got {shown(kind)}")
     try:
         return [weights[f"layer{i}.{suffix}"].shape[1] for i in range(count)]
     except (KeyError, IndexError) as error:
@@ -292,9 +297,9 @@ def _check_shapes(
     for key in sorted(expected.keys() | weights.keys()):
         want, got = expected.get(key), tuple(weights[key].shape) if key in weights else None
         if want != got:
-            raise ExtractorError(f"{name}: weight {key!r}: expected shape {want}, got {got}")
+            raise ExtractorError(f"{name}: weight {shown(key)}: expected shape {want}, got {shown(got)}")
         if not torch.isfinite(weights[key]).all():
-            raise ExtractorError(f"{name}: weight {key!r} holds numbers that are not finite")
+            raise ExtractorError(f"{name}: weight {shown(key)} holds numbers that are not finite")
 
 
 def findable(extractor: Extractor, labels: np.ndarray) -> tuple[np.ndarray, str]:

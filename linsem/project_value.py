@@ -11,8 +11,10 @@ from numbers import Integral, Real
 import numpy as np
 import safetensors
 
+from linsem.arguments import shown
 from linsem.categories import Category, parse_categories
 from linsem.errors import InputError
+from linsem.headers import check_header
 from linsem.offers import split_label
 from linsem.pictures import MAX_PIXELS
 from linsem.pixels import IGNORE
@@ -111,7 +113,9 @@ def _check_settings(settings: Mapping[str, Scalar]) -> None:
         fine = value is None or isinstance(value, bool) or (_is_whole(value) and abs(value) < 2**63)
         fine = fine or _is_text(value, MAX_TEXT) or (isinstance(value, float) and math.isfinite(value))
         if not _is_text(name, MAX_TEXT) or not fine:
-            raise ProjectError(f"project: expected text, a finite number, true, false or nothing as setting {name!r}")
+            raise ProjectError(
+                f"project: expected text, a finite number, true, false or nothing as setting {shown(name)}"
+            )
 
 
 def _is_text(value: object, limit: int) -> bool:
@@ -145,6 +149,7 @@ def _check_arrays(project: Project) -> None:
 
 def _check_extractor(data: bytes, generator_id: str) -> None:
     """Check that the data are an extractor file for this generator; `load_extractor` checks its shapes."""
+    check_header(data, "project: the header of extractor.safetensors", ProjectError)
     try:
         safetensors.deserialize(bytes(data))
         length = int.from_bytes(data[:8], "little")

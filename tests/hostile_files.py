@@ -193,6 +193,7 @@ def _tensors(good: Good, rng: random.Random) -> list[HostileFile]:
             "other format": _changed(whole, said("format", "something")),
             "other version": _changed(whole, said("version", "2")),
             "other generator": _changed(whole, said("generator", "somebody-elses\ud83d\ude00<img src=x>")),
+            "header of 2 MB": _changed(whole, said("more", "x" * 2_000_000)),
             "name taken away": _changed(whole, lambda head, k=first: head.update({"x": head.pop(k)})),
         }
         if what == "extractor":
@@ -204,6 +205,11 @@ def _tensors(good: Good, rng: random.Random) -> list[HostileFile]:
                 "size of 10**6": _changed(whole, said("size", "[1000000, 1000000]")),
                 "temperature NaN": _changed(whole, said("temperature", "nan")),
                 "kind unknown": _changed(whole, said("kind", "../../etc/passwd")),
+            }
+        if what == "latents":
+            bodies |= {
+                "seeds nested": _changed(whole, said("seeds", f"[{'[], ' * rng.randint(1, 200_000)}0]")),
+                "a seed too many": _changed(whole, said("seeds", "[1, 2, 3]")),
             }
         refused = EVERY
         found += [HostileFile(f"{what}: {kind}", "x.safetensors", data, refused) for kind, data in bodies.items()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +13,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from linsem import pixels, readout
+from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError, check_fits, load_extractor, save_extractor, uncertainty_of
+from linsem.headers import MAX_HEADER
 from linsem.palette import Category
 from linsem.readout import FORWARD, KINDS, initial_weights, weight_shapes
+from tests.test_checkpoints_limits import within
 from tests.toys import ToyGenerator
 
 CATEGORIES = (Category("sky", "#0000ff"), Category("tree", "#00ff00"), Category("road", "#ff0000"))
@@ -249,6 +254,59 @@ def test_damaged_weights_are_refused_in_words(tmp_path, weights, says):
     with pytest.raises(ExtractorError, match=r"bad\.safetensors") as error:
         load_extractor(write(tmp_path, weights=weights))
     assert says in str(error.value)
+
+
+def padded(path, length):
+    """The file with blanks at the end of its header, which is so long then."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    path.write_bytes(struct.pack("<Q", length) + data[8:end].ljust(length) + data[end:])
+    return path
+
+
+def test_a_header_beyond_any_need_is_not_parsed(tmp_path):
+    nested = "[" + "[]," * 400_000 + "0]"
+    with within(16 << 20), pytest.raises(ExtractorError, match=r"bad\.safetensors: its header: expected at most"):
+        load_extractor(write(tmp_path, layers=nested))
+    assert load_extractor(padded(write(tmp_path), MAX_HEADER)).layers == (0, 1, 2, 3)
+    with pytest.raises(ExtractorError, match=f"expected at most {MAX_HEADER} bytes, got {MAX_HEADER + 1}"):
+        load_extractor(padded(write(tmp_path), MAX_HEADER + 1))
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    most = replace(extractor_of("LSE"), notes={"log": "x" * (MAX_HEADER - 4096)})
+    save_extractor(most, tmp_path / "one.safetensors")
+    assert load_extractor(tmp_path / "one.safetensors").notes == most.notes
+    with pytest.raises(ExtractorError, match="the header of the file: expected at most"):
+        save_extractor(replace(most, notes={"log": "x" * MAX_HEADER}), tmp_path / "two.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
+
+
+LONG = "x" * (MAX_HEADER // 2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": LONG}, {"version": LONG}, {"kind": LONG}, {"generator": LONG}, {"temperature": LONG},
+        {"layers": f"[1, {'1, ' * 99_999}1]"}, {"layers": f'["{LONG}"]'}, {"layers": f"[{'9' * 4000}]"},
+        {"least": f"[{'1, ' * 99_999}1]"}, {"size": f'["{LONG}", 16]'}, {"categories": f'["{LONG}"]'},
+        {"weights": {LONG: torch.zeros(1)}}, {"weights": {LONG: torch.zeros(1, dtype=torch.int64)}},
+        {"weights": {"bias": torch.zeros([1] * 99_999)}},
+    ],
+)  # fmt: skip
+def test_no_message_is_as_long_as_what_it_is_about(tmp_path, changes):
+    with pytest.raises(InputError) as error:
+        load_extractor(write(tmp_path, **changes), ToyGenerator(id="toy"))
+    assert len(str(error.value)) < 5000  # a layer's number has up to 4300 digits
+
+
+def test_nor_is_what_another_library_says(tmp_path):
+    head = json.dumps({"a": {"dtype": LONG, "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "bad.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(4))
+    with pytest.raises(ExtractorError, match=r"unknown variant `x+\.\.\.") as error:
+        load_extractor(tmp_path / "bad.safetensors")
+    assert len(str(error.value)) < 500
 
 
 def test_a_file_that_is_none_is_refused(tmp_path):

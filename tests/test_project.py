@@ -19,6 +19,7 @@ from PIL import Image
 
 from linsem import archive, project
 from linsem.extractor import load_extractor, save_extractor
+from linsem.headers import MAX_HEADER
 from linsem.palette import parse_categories, write_label_map
 from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
 from tests.toys import CATEGORIES, ToyGenerator
@@ -137,6 +138,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(whole, tmp_path,
         ({"settings": {"x": [1]}}, "setting 'x'"),
         ({"settings": {"x": 2**63}}, "setting 'x'"),
         ({"settings": {3: 1}}, "setting 3"),
+        ({"settings": {"x" * 5000: 1}}, r"setting 'x{79}\.\.\.$"),
         ({"settings": {"x": "\ud800"}}, "setting 'x'"),
         ({"settings": {str(i): i for i in range(300)}}, "at most 256 settings"),
         ({"extractor": b"not safetensors"}, "no extractor"),
@@ -310,6 +312,15 @@ def test_a_second_header_cannot_overrule_the_limit_on_pixels(whole, monkeypatch)
         load_project(data)
     with pytest.raises(ProjectError, match=r"labels/0000\.png is no PNG with one header"):
         load_project(rezipped(data, double))
+
+
+def test_an_extractor_whose_header_is_beyond_any_need(whole):
+    head = int.from_bytes(whole.extractor[:8], "little")
+    header, tensors = whole.extractor[8 : 8 + head], whole.extractor[8 + head :]
+    most, more = (struct.pack("<Q", n) + header.ljust(n) + tensors for n in (MAX_HEADER, MAX_HEADER + 1))
+    assert_same(load_project(rezipped(saved(whole), {"extractor.safetensors": most})), replace(whole, extractor=most))
+    with pytest.raises(ProjectError, match=r"the header of extractor\.safetensors: expected at most"):
+        load_project(rezipped(saved(whole), {"extractor.safetensors": more}))
 
 
 def npy(array, **options):

@@ -21,12 +21,12 @@ from linsem.checkpoints.arrays import MAX_ELEMENTS
 from linsem.checkpoints.build import check_shapes, on_meta
 from linsem.checkpoints.checkpoint import CONFIGS, Checkpoint, Config, config_from_dict, config_to_dict
 from linsem.checkpoints.errors import CheckpointError
+from linsem.headers import check_header
 from linsem.whole import whole
 
 FORMAT = "linsem-generator"
 VERSION = "1"
 OPTIONAL_KEYS = ("id", "categories", "licence")
-MAX_HEADER = 1 << 20  # bytes; a generator of 1024 pixels has a header of 20 thousand
 MAX_CONFIG = 8 << 10  # characters
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -108,8 +108,7 @@ def _header(data: memoryview) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 + length:
         raise CheckpointError(f"truncated safetensors file: its header has {length} bytes, the file {len(data)}")
-    if length > MAX_HEADER:
-        raise CheckpointError(f"the header of the safetensors file: expected at most {MAX_HEADER} bytes, got {length}")
+    check_header(data, "the header of the safetensors file", CheckpointError)
     try:
         header = json.loads(bytes(data[8 : 8 + length]))
     except (ValueError, RecursionError) as error:
