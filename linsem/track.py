@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from linsem.pixels import IGNORE
 
 HISTORY = 20  # states that are kept
 KEPT, KEPT_BYTES = 8, 32 << 20  # other images whose edits are kept too
+State = TypeVar("State")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +85,23 @@ def new_track(model: str, extractor: Extractor, start: EditPoint) -> Track:
 def push(track: Track, point: EditPoint) -> Track:
     """Add a state after the one shown, discarding what could be redone; the first state is always kept."""
     point = replace(point, number=track.made + 1)
-    points = (*track.points[: track.position + 1], point)
-    if len(points) > HISTORY:
-        points = (points[0], *points[2:])
+    points = recent((*track.points[: track.position + 1], point))
     return replace(track, points=points, position=len(points) - 1, made=track.made + 1)
+
+
+def recent(states: Sequence[State]) -> tuple[State, ...]:
+    """Of the states of an image, oldest first, those that a track keeps: the first one, and the last ones."""
+    return tuple(states) if len(states) <= HISTORY else (states[0], *states[1 - HISTORY :])
+
+
+def room_for(sizes: Sequence[int]) -> int:
+    """Of other images whose edits have so many bytes each, newest first: how many are kept. The first one always is."""
+    total = 0
+    for count, size in enumerate(sizes[:KEPT]):
+        total += size
+        if count and total > KEPT_BYTES:
+            return count
+    return min(len(sizes), KEPT)
 
 
 def goes_on(track: Track | None, made: Track | None) -> bool:
@@ -118,14 +133,9 @@ def turned(wanted: Track, now: Track | None, kept: tuple[Track, ...]) -> tuple[T
     """
     wanted = now if goes_on(wanted, now) else wanted
     left = () if now is None or (len(now.points) == 1 and now.now.wish is None) else (now,)
-    rest, total = [], 0
-    for each in (*left, *kept)[: KEPT + 1]:
-        if each.root == wanted.root or len(rest) == KEPT:
-            continue
-        total += sum(point.rgb.nbytes + point.labels.nbytes for point in each.points)
-        if total <= KEPT_BYTES or not rest:
-            rest.append(each)
-    return wanted, tuple(rest)
+    rest = [each for each in (*left, *kept) if each.root != wanted.root]
+    sizes = [sum(point.rgb.nbytes + point.labels.nbytes for point in each.points) for each in rest]
+    return wanted, tuple(rest[: room_for(sizes)])
 
 
 def painted_here(track: Track, wish: np.ndarray) -> Track:

@@ -16,7 +16,7 @@ from linsem.pixels import IGNORE
 from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
 from linsem.seeds import MAX_SEED, format_seeds
 from linsem.session import Fitted, Picture, Session, new_session
-from linsem.track import EditPoint, Track, new_track, push
+from linsem.track import EditPoint, Track, new_track, push, recent, room_for
 from linsem.ui import show
 from linsem.ui.bench import Bench, absorb, usable
 from linsem.ui.canvas import PainterLabels
@@ -27,6 +27,10 @@ from linsem.ui.opened import Opened
 from linsem.ui.services import Services
 
 UNLABELLED = 4  # unlabelled images added to the example, to show that they are segmented too
+
+
+# The bench of a project, its fit, its edits by the number of their image, and a sentence on what had no room.
+_Bench = tuple[Session, Fitted | None, dict[int, Track], str]
 
 
 class Projects:
@@ -62,7 +66,7 @@ class Projects:
         path = example_project(session.model)
         if path is None:
             raise ProjectError(f"no example ships with {session.model}")
-        session, fitted, tracks = self._open(load_project(path))
+        session, *rest = self._open(load_project(path))
         labelled, room = session.labelled, self.services.settings.max_pictures - len(session.pictures)
         names = np.unique(np.concatenate([picture.labels.ravel() for picture in labelled]))
         line = (
@@ -72,7 +76,7 @@ class Projects:
         if room > 0:
             psi = session.pictures[0].psi
             session = self.bench.with_images(session, format_seeds(range(1, 1 + min(UNLABELLED, room))), psi)
-        return replace(self._opened((session, fitted, tracks), line), origin=EXAMPLE)
+        return replace(self._opened((session, *rest), line), origin=EXAMPLE)
 
     def resume(self, found: list[Copy]) -> Opened:
         """Load the newest copy stored in the browser that can be loaded."""
@@ -87,23 +91,25 @@ class Projects:
             return replace(opened, origin=stamp or token, tried=tuple(each for each, *_ in found[: i + 1]))
         raise error
 
-    def _opened(self, opened: tuple[Session, Fitted | None, dict[int, Track]], line: str | None = None) -> Opened:
-        session, fitted, tracks = opened
+    def _opened(self, opened: _Bench, line: str | None = None) -> Opened:
+        session, fitted, tracks, left_out = opened
         pixels = sum(picture.painted for picture in session.pictures)
         edits = f", and edits of {so_many_images(tracks)}" if tracks else ""
-        line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels{edits}."
+        line = line or f"Loaded {len(session.pictures)} images with {pixels} labelled pixels{edits}.{left_out}"
         painter = self.bench.show_picture(session, fitted, 0)
         kept = tuple(track for number, track in tracks.items() if number)
         return Opened(session, fitted, tracks.get(0), painter, show.status(line, "good"), kept=kept)
 
-    def _open(self, project: Project) -> tuple[Session, Fitted | None, dict[int, Track]]:
-        """The bench of a project, its fit, and its edits by the number of their image."""
+    def _open(self, project: Project) -> _Bench:
         model = self.services.studio.check_model(project.generator_id)
         if not project.images:
             raise ProjectError("project: there is no image in it")
         session = self._session(model, project)
-        fitted = self._fitted(session, project.extractor) or self._fit_for(session, project.edits)
-        return session, fitted, self._tracks(session, fitted, project.edits)
+        edits = _newest(project.edits, 4 * session.pictures[0].labels.size)  # bytes of rgb and labels
+        fitted = self._fitted(session, project.extractor) or self._fit_for(session, edits)
+        tracks = self._tracks(session, fitted, edits)
+        lost = len(project.edits) - len(edits) if tracks else 0
+        return session, fitted, tracks, _left_out(len(project.images) - len(session.pictures), lost)
 
     def _session(self, model: str, project: Project) -> Session:
         session = new_session(model, project.categories)
@@ -174,6 +180,27 @@ def _fitting(images: Sequence[ProjectImage], most: int) -> Sequence[ProjectImage
     spare = most - sum(labelled)
     empty = [i for i, known in enumerate(labelled) if not known]
     return [image for i, image in enumerate(images) if labelled[i] or i in empty[:spare]]
+
+
+def _newest(edits: Sequence[ProjectEdit], state_bytes: int) -> tuple[ProjectEdit, ...]:
+    """The edits of a project for which there is room: as many images and states as a visitor can have.
+
+    Image 0 is the one that was shown, and the others follow, newest first. `state_bytes` is the size of a state.
+    """
+    states: dict[int, list[ProjectEdit]] = {}
+    for edit in edits:
+        states.setdefault(edit.image, []).append(edit)
+    kept = {number: recent(states[number]) for number in sorted(states)}
+    others = [number for number in kept if number]
+    others = others[: room_for([state_bytes * len(kept[number]) for number in others])]
+    return tuple(edit for number in (0, *others) for edit in kept.get(number, ()))
+
+
+def _left_out(images: int, edits: int) -> str:
+    """A sentence on what of a project has no room, or ""."""
+    parts = [f"{images} unlabelled image{'' if images == 1 else 's'}"] * bool(images)
+    parts += [f"{edits} older edit{'' if edits == 1 else 's'}"] * bool(edits)
+    return f" There was no room for {' and '.join(parts)}." if parts else ""
 
 
 def _has_seed(image: ProjectImage, psi: float) -> bool:
