@@ -1,7 +1,8 @@
 """Project files: a user's whole work in one zip that can be reloaded exactly.
 
     project.json        format, version, generator, psi, categories, settings, and what follows for each image and edit
-    labels/0000.png     an image's labels, as a label map with its categories in it
+    labels/0000.png     an image's labels, as a label map with its categories in it; where all maps together would have
+                        too many pixels, an image without labels has only its size in project.json
     ws/0000.npy         its latents, float32 (num_ws, w_dim), where it has any beyond its seed
     edits/0000.npy      the latents of the states of edited images, oldest first, and edits/0000.png their labels
     extractor.safetensors
@@ -23,8 +24,10 @@ from typing import BinaryIO
 import numpy as np
 
 from linsem.archive import ArchiveError, read_archive, write_archive
+from linsem.arguments import shown
 from linsem.palette import Category, LabelMapError, parse_categories, read_label_map, write_label_map
 from linsem.pictures import png_head
+from linsem.pixels import IGNORE
 from linsem.project_value import (
     MAX_EDITS,
     MAX_IMAGES,
@@ -46,6 +49,7 @@ __all__ = [
 
 FORMAT, VERSION = "linsem-project", 1
 MAX_PIXELS = 128_000_000  # of all label maps together: of 24 images of 2048 px, and some
+MAX_BLANK = MAX_IMAGES << 20  # pixels of all images without a map: as many of 1024 px as there may be
 _LIMITS = {"json": 4 << 20, "labels": 8 << 20, "latent": 4 * MAX_LATENT + 1024, "extractor": 128 << 20}
 _MAX_BYTES = 256 << 20
 _PART = re.compile(r"(?:labels|edits)/\d{4}\.(png)|(?:ws|edits)/\d{4}\.(npy)", re.ASCII)
@@ -59,7 +63,8 @@ def save_project(project: Project, target: str | Path | BinaryIO) -> None:
     """
     check_project(project)
     parts: dict[str, bytes] = {}
-    images = [_image_row(parts, i, image, project.categories) for i, image in enumerate(project.images)]
+    blank = _blank_images(project)
+    images = [_image_row(parts, i, image, project.categories, i in blank) for i, image in enumerate(project.images)]
     edits = [_edit_row(parts, i, edit, project.categories) for i, edit in enumerate(project.edits)]
     if project.extractor is not None:
         parts["extractor.safetensors"] = bytes(project.extractor)
@@ -99,12 +104,32 @@ def _plain(value: Scalar) -> Scalar:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
-def _image_row(parts: dict[str, bytes], index: int, image: ProjectImage, categories: tuple[Category, ...]) -> dict:
-    parts[f"labels/{index:04d}.png"] = write_label_map(image.labels, categories)
+def _blank_images(project: Project) -> frozenset[int]:
+    """The images without a map: those without labels, and none if all maps have room, as earlier versions expect."""
+    sizes = [each.labels.size for each in (*project.images, *project.edits) if each.labels is not None]
+    if sum(sizes) <= MAX_PIXELS:
+        return frozenset()
+    blank = {i: image.labels.size for i, image in enumerate(project.images) if (image.labels == IGNORE).all()}
+    _check_room("label maps", sum(sizes) - sum(blank.values()), MAX_PIXELS, "remove some labelled images")
+    _check_room("images without labels", sum(blank.values()), MAX_BLANK, "remove some of these")
+    return frozenset(blank)
+
+
+def _check_room(what: str, pixels: int, most: int, remedy: str) -> None:
+    if pixels > most:
+        raise ProjectError(f"project: its {what} have {pixels} pixels, and at most {most} go into a file: {remedy}")
+
+
+def _image_row(
+    parts: dict[str, bytes], index: int, image: ProjectImage, categories: tuple[Category, ...], blank: bool
+) -> dict:
+    if not blank:
+        parts[f"labels/{index:04d}.png"] = write_label_map(image.labels, categories)
     if image.ws is not None:
         parts[f"ws/{index:04d}.npy"] = _npy(image.ws)
     seed, psi = (None if image.seed is None else int(image.seed)), (None if image.psi is None else float(image.psi))
-    return {"seed": seed, "psi": psi, "ws": image.ws is not None}
+    size = {"blank": list(image.labels.shape)} if blank else {}
+    return {"seed": seed, "psi": psi, "ws": image.ws is not None} | size
 
 
 def _edit_row(parts: dict[str, bytes], index: int, edit: ProjectEdit, categories: tuple[Category, ...]) -> dict:
@@ -127,7 +152,6 @@ def _check_sizes(parts: dict[str, bytes]) -> None:
             raise ProjectError(
                 f"project: {name} would have {len(content)} bytes, and at most {_limit_of(name)} are read"
             )
-    _check_pixels(parts)
     if sum(map(len, parts.values())) > _MAX_BYTES - (1 << 20):  # the rest is for the zip's own records
         raise ProjectError(f"project: more than {(_MAX_BYTES >> 20) - 1} MB do not go into a file")
 
@@ -152,13 +176,17 @@ def _parse(parts: dict[str, bytes]) -> Project:
         categories = parse_categories(head["categories"])
     except ValueError as error:
         raise ProjectError(f"project: {error}") from error
-    rows, edits = _rows(head, "images", {"seed", "psi", "ws"}), _rows(head, "edits", {"caption", "labels"}, {"image"})
+    rows = _rows(head, "images", {"seed", "psi", "ws"}, {"blank"})
+    edits = _rows(head, "edits", {"caption", "labels"}, {"image"})
+    _check_blank(rows)
     return Project(
         head["generator"], head["psi"], categories,
         tuple(
             ProjectImage(
                 row["seed"], _ws(parts, f"ws/{i:04d}.npy") if row["ws"] else None,
-                _labels(parts, f"labels/{i:04d}.png", categories), row["psi"],
+                np.full(row["blank"], IGNORE, np.uint8) if "blank" in row
+                else _labels(parts, f"labels/{i:04d}.png", categories),
+                row["psi"],
             )
             for i, row in enumerate(rows)
         ),
@@ -210,6 +238,19 @@ def _check_pixels(parts: dict[str, bytes]) -> None:
             pixels += int.from_bytes(head[:4], "big") * int.from_bytes(head[4:8], "big")
     if pixels > MAX_PIXELS:
         raise ProjectError(f"project: its label maps have {pixels} pixels, and at most {MAX_PIXELS} are expected")
+
+
+def _check_blank(rows: list[dict]) -> None:
+    """Check the sizes of images without a map before they are made: a few bytes can ask for gigabytes."""
+    sizes = [row["blank"] for row in rows if "blank" in row]
+    for size in sizes:
+        if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+            raise ProjectError(f"project: expected [height, width] of an image without labels, got {shown(size)}")
+    pixels = sum(height * width for height, width in sizes)
+    if pixels > MAX_BLANK:
+        raise ProjectError(
+            f"project: its images without labels have {shown(pixels)} pixels, and at most {MAX_BLANK} are expected"
+        )
 
 
 def _take(parts: dict[str, bytes], name: str) -> bytes:

@@ -259,6 +259,9 @@ def _zips(good: Good, rng: random.Random) -> list[HostileFile]:
         "categories gone": project({"categories": []}),
         "seed below 0": project({"images": [{**row, "seed": -1} for row in head["images"]]}),
         "more images than maps": project({"images": head["images"] * 5}),
+        "images of no maps": project(
+            {"images": [{"seed": 1, "psi": 0.7, "ws": False, "blank": [4000, 4000]}] * 256}
+        ),
         "extractor is none": project({}, **{"extractor.safetensors": b"\xff" * 64}),
     }  # fmt: skip
     return [HostileFile(f"zip: {kind}", "p.linsem.zip", data, EVERY) for kind, data in bodies.items()]

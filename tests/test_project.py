@@ -168,6 +168,95 @@ def test_text_that_repeats_is_no_bomb_when_it_comes_back():
     assert_same(load_project(saved(value)), value)
 
 
+# --- images without labels -------------------------------------------------------------------------------------------
+
+BLANK = np.full((32, 24), 255, np.uint8)
+
+
+def names_in(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        return set(file.namelist())
+
+
+def sparse(whole, images=5):
+    """A project with one labelled image, in the middle, and edits without labels."""
+    labels = {2: whole.images[0].labels}
+    edits = tuple(replace(edit, labels=None) for edit in whole.edits)
+    made = tuple(ProjectImage(i, None, labels.get(i, BLANK).copy(), 0.5) for i in range(images))
+    return replace(whole, images=made, edits=edits)
+
+
+def test_images_without_labels_need_no_maps_where_all_maps_have_no_room(whole, monkeypatch):
+    value = sparse(whole)
+    monkeypatch.setattr(project, "MAX_PIXELS", 5 * BLANK.size)
+    plain = saved(value)  # as before: earlier versions read it
+    assert {name for name in names_in(plain) if "labels" in name} == {f"labels/000{i}.png" for i in range(5)}
+    monkeypatch.setattr(project, "MAX_PIXELS", BLANK.size)
+    with pytest.raises(ProjectError, match="3840 pixels, and at most 768 are expected"):
+        load_project(plain)
+    small = saved(value)
+    assert {name for name in names_in(small) if "labels" in name} == {"labels/0002.png"}
+    assert_same(load_project(small), value)
+    assert saved(load_project(small)) == small
+    monkeypatch.undo()
+    assert_same(load_project(small), value)
+    assert saved(load_project(small)) == plain
+
+
+def test_where_nothing_is_labelled_there_may_be_no_map_at_all(whole, monkeypatch):
+    value = replace(sparse(whole, images=2), images=sparse(whole).images[:2])
+    monkeypatch.setattr(project, "MAX_PIXELS", BLANK.size)
+    data = saved(value)
+    assert not {name for name in names_in(data) if name.endswith(".png")}
+    loaded = load_project(data)
+    assert_same(loaded, value)
+    loaded.images[0].labels[0, 0] = 1  # and each has labels of its own
+    assert (loaded.images[1].labels == 255).all()
+
+
+def test_what_has_no_room_even_so_is_refused_with_what_to_do(whole, monkeypatch):
+    value = sparse(whole)
+    monkeypatch.setattr(project, "MAX_PIXELS", BLANK.size - 1)
+    with pytest.raises(ProjectError, match="at most 767 go into a file: remove some labelled images"):
+        saved(value)
+    monkeypatch.setattr(project, "MAX_PIXELS", BLANK.size)
+    monkeypatch.setattr(project, "MAX_BLANK", 4 * BLANK.size - 1)
+    with pytest.raises(ProjectError, match="at most 3071 go into a file: remove some of these"):
+        saved(value)
+    monkeypatch.setattr(project, "MAX_BLANK", 4 * BLANK.size)
+    assert_same(load_project(saved(value)), value)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ([[32, 24]] * 4, None), ([[32, 25]] * 4, "all labels of one size"), ([[4000, 4000]] * 17, "272000000 pixels"),
+        ([[2**40, 2**40]], "images without labels have 1208925819614629174706176 pixels"), ([[0, 5]], r"got \[0, 5\]"),
+        ([[32, 24, 1]], "expected .height, width."), ([[32.0, 24]], "expected .height, width."), (["ab"], "got 'ab'"),
+        ([[True, 24]], "expected .height, width."), ([[-32, -24]], "expected .height, width."), ([None], "got None"),
+        ([[9] * 10_000], r"got \[9, 9, [9, ]+\.\.\.$"), ([[1, 16_000_001]], "at most 16 megapixels"),
+    ],
+)  # fmt: skip
+def test_an_image_without_a_map_has_a_size_that_an_image_may_have(whole, sizes, says):
+    data = saved(replace(sparse(whole), images=sparse(whole).images[2:3]))
+    rows = [{"seed": 2, "psi": 0.5, "ws": False}]
+    rows += [{"seed": i, "psi": 0.5, "ws": False, "blank": size} for i, size in enumerate(sizes)]
+    data = with_head(data, images=rows)
+    if says is None:
+        assert [image.labels.shape for image in load_project(data).images] == [(32, 24)] * 5
+        return
+    with pytest.raises(ProjectError, match=says):
+        load_project(data)
+
+
+def test_a_map_that_is_missing_is_not_taken_for_an_image_without_labels(whole):
+    data, row = saved(sparse(whole)), {"seed": 0, "psi": 0.5, "ws": False}
+    with pytest.raises(ProjectError, match=r"labels/0001\.png is missing"):
+        load_project(rezipped(data, drop=["labels/0001.png"]))
+    with pytest.raises(ProjectError, match=r"does not name: 'labels/0001\.png'"):
+        load_project(with_head(data, images=[row, row | {"blank": [32, 24]}, row, row, row]))
+
+
 def test_more_than_would_be_read_is_not_written():
     value = Project("toy", 1, CATEGORIES, (), {str(i): "\U0001f600" * project.MAX_TEXT for i in range(256)})
     with pytest.raises(ProjectError, match=r"project\.json would have \d+ bytes"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import gradio as gr
+import numpy as np
 import pytest
 
-from linsem import track
-from linsem.project import MAX_EDITS, ProjectEdit, load_project, save_project
+from linsem import project, track
+from linsem.project import MAX_EDITS, ProjectEdit, ProjectError, load_project, save_project
 from linsem.settings import Settings
 from linsem.track import HISTORY, KEPT, push
 from linsem.ui import copies
@@ -100,6 +102,20 @@ def test_edits_have_no_more_bytes_than_a_visitor_may_have(projects, monkeypatch)
         assert captions(opened) == captions(whole)[:images]
         lost = re.search(r"no room for (\d) older edits?\.", opened.line)
         assert (0 if lost is None else int(lost[1])) == {4: 0, 3: 1, 2: 5}[images]
+
+
+def test_a_bench_whose_label_maps_have_no_room_is_kept_without_the_empty_ones(projects, monkeypatch):
+    session, fitted = bench_of(projects.services)
+    labels, labelled = [picture.labels for picture in session.pictures], len(session.labelled)
+    assert 0 < labelled < len(labels)
+    monkeypatch.setattr(project, "MAX_PIXELS", labelled * labels[0].size)
+    copy = ("mine", copies.keep(session, None, None), "")
+    for opened in (projects.load(projects.save(session, fitted, None, None)), projects.resume([copy])):
+        assert all(map(np.array_equal, [picture.labels for picture in opened.session.pictures], labels))
+    monkeypatch.setattr(project, "MAX_PIXELS", labelled * labels[0].size - 1)
+    assert copies.keep(session, None, None) is None and copies.store(session, None, None, "") == gr.skip()
+    with pytest.raises(ProjectError, match="go into a file: remove some labelled images"):
+        projects.save(session, fitted, None, None)
 
 
 def test_images_that_have_no_room_are_told(projects):

@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 
 from linsem.pixels import IGNORE
-from linsem.project import Project, ProjectEdit, ProjectImage, load_project, save_project
+from linsem.project import Project, ProjectEdit, ProjectError, ProjectImage, load_project, save_project
 from linsem.session import Session
 from linsem.track import Track
 from linsem.ui.bench import absorb
@@ -67,7 +67,10 @@ def keep(
     labels = ((),) if session.labelled else ()
     for tracks in ((track, *kept), (track,), *labels):  # rather without edits than not at all
         target = io.BytesIO()
-        save_project(project_of(session, tracks, None, latents=False), target)
+        try:
+            save_project(project_of(session, tracks, None, latents=False), target)
+        except ProjectError:  # more than goes into a file
+            continue
         if len(target.getvalue()) <= KEPT_BYTES:
             return base64.b64encode(target.getvalue()).decode("ascii")
     return None
