@@ -22,6 +22,7 @@ from linsem.session import Fitted, Session, add_category, add_pictures, change_c
 from linsem.settings import Settings
 from linsem.ui.bench import POOL, SUGGESTED, Bench, _what_next, absorb, usable
 from linsem.ui.canvas import PainterLabels, PainterState
+from linsem.ui.categories import UNDO, farewell
 from linsem.ui.copies import EXAMPLE, aside, changed, copies, keep, offer, store
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
@@ -393,3 +394,13 @@ def test_one_category_is_refused_without_a_job(services, monkeypatch):
     assert "paint at least one other category too" in line and not asked
     fitted, *_ = bench.fit(session_of(services, [1, 2], [0, 1]), None, None)
     assert fitted.extractor.kind == "LSE" and len(asked) == 1
+
+
+def test_what_goes_with_a_category_is_told_and_its_name_is_no_markup():
+    session = add_category(new_session("toy", CATEGORIES), "<b>hat")
+    session = add_pictures(session, np.zeros((2, 4, 3), np.float32), [1, 2], 0.7, (4, 4))
+    assert farewell(session, 0) == f"Deleted {CATEGORIES[0].name!r}. {UNDO!r} brings it back."
+    labels = np.full((4, 4), IGNORE, np.uint8)
+    labels[:2] = len(CATEGORIES)
+    session = set_labels(set_labels(session, 0, labels), 1, labels)
+    assert farewell(session, len(CATEGORIES)).startswith("Deleted '&lt;b&gt;hat' and the 16 px that were painted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from functools import partial
 
 import gradio as gr
@@ -22,6 +23,7 @@ from linsem.ui.colors import hex_color
 from linsem.ui.events import Signal
 from linsem.ui.services import Services
 
+UNDO = "Undo images and categories"
 FIRST_COLOR = "#e76f51"
 
 
@@ -84,7 +86,9 @@ class CategoryEditor:
 
         def delete(session: Session, fitted: Fitted | None, painted: PainterLabels | None, which: int | None) -> tuple:
             session = absorb(session, painted)
-            less = delete_category(session, -1 if which is None else int(which))
+            which = -1 if which is None else int(which)
+            less = delete_category(session, which)
+            gr.Info(farewell(session, which))
             return finish(session, less, fitted, painted, gr.skip(), None, gr.skip())
 
         def merge(
@@ -104,6 +108,14 @@ class CategoryEditor:
             ([self.merge.click], merge, [self.which, self.into]),
         ):
             changed.after(partial(gr.on, registers), function, [*now, *inputs], outputs, **queue)
+
+
+def farewell(session: Session, gone: int) -> str:
+    """What to say of a category that is deleted: with it go its strokes."""
+    name, pixels = session.categories[gone].name, sum(int((each.labels == gone).sum()) for each in session.pictures)
+    painted = f" and the {pixels:,} px that were painted with it" if pixels else ""
+    name = html.escape(repr(name), quote=False)  # Gradio takes it for HTML
+    return f"Deleted {name}{painted}. {UNDO!r} brings it back."
 
 
 def _name(label: str, elem_id: str) -> gr.Textbox:

@@ -13,7 +13,7 @@ from linsem.track import Track
 from linsem.ui import show
 from linsem.ui.bench import FIRST_PSI, NEXT_LATER, NOT_YET, first_seeds
 from linsem.ui.canvas import LabelPainter, PainterLabels
-from linsem.ui.categories import CategoryEditor
+from linsem.ui.categories import UNDO, CategoryEditor
 from linsem.ui.copies import READ, WRITE, Copy, aside, copies, offer, store
 from linsem.ui.events import CHANGES, LAST, Signal, busy, not_started, on
 from linsem.ui.first import built_in, first_categories, has_example
@@ -83,9 +83,7 @@ class _Layout:
         with gr.Row(elem_classes="ls-tight", elem_id="image-tools"):
             self.clear = gr.Button("Clear image", size="sm", min_width=90)
             self.remove = gr.Button("Remove image", size="sm", min_width=90)
-            self.back = gr.Button(
-                "Undo images and categories", size="sm", min_width=90, interactive=False, elem_id="label-undo"
-            )
+            self.back = gr.Button(UNDO, size="sm", min_width=90, interactive=False, elem_id="label-undo")
 
     def _learning(self) -> None:
         with gr.Row(elem_classes="ls-tight"):
