@@ -404,3 +404,18 @@ def test_what_goes_with_a_category_is_told_and_its_name_is_no_markup():
     labels[:2] = len(CATEGORIES)
     session = set_labels(set_labels(session, 0, labels), 1, labels)
     assert farewell(session, len(CATEGORIES)).startswith("Deleted '&lt;b&gt;hat' and the 16 px that were painted")
+
+
+def test_a_generator_that_is_not_here_is_told_of_once_for_a_click(services, monkeypatch):
+    """The list of generators tells of one click twice."""
+    told, clock = [], [100.0]
+    monkeypatch.setattr("gradio.Warning", told.append)
+    monkeypatch.setattr("linsem.ui.labelling.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    labelling = Labelling(services)
+    one, other = (new_session("toy", CATEGORIES) for _ in range(2))
+    for session, model, seconds, count in (
+        (one, "nothing", 0, 1), (one, "nothing", 0.1, 1), (other, "nothing", 0.1, 2), (other, "neither", 0.1, 3),
+        (other, "neither", 5, 4),
+    ):  # fmt: skip
+        clock[0] += seconds
+        assert labelling.switch(model, session) is None and len(told) == count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from linsem.ui.examples import example_project
 from linsem.ui.opened import Opened
 from linsem.ui.services import Services
 
+AGAIN = 2.0  # seconds after a warning in which the same one is not given again
 START = "Draw strokes in two categories to see the segmentation."
 
 
@@ -27,6 +29,7 @@ class Labelling:
 
     def __init__(self, services: Services) -> None:
         self.services, self.bench, self.turns = services, Bench(services), services.turns
+        self._refused = ("", "", 0.0)  # the last generator that could not be had: for whom, which, and when
 
     def begin(self, model: str) -> tuple[object, ...]:
         session = self.bench.begin(model)
@@ -35,14 +38,16 @@ class Labelling:
     def switch(self, model: str, session: Session) -> Opened | None:
         """Switch to another generator; returns None if it is unavailable (with a warning) or the current one.
 
-        The list also fires its event with the current one when it merely loses focus.
+        The list also fires its event with the current one when it merely loses focus, and twice for one click.
         """
         if model == session.model:
             return None
         try:
             begun, fitted, state, _ = self.begin(model)
         except (InputError, gr.Error) as error:
-            gr.Warning(not_had(said(error).message, session.model))
+            before, self._refused = self._refused, (session.token, model, time.monotonic())
+            if before[:2] != self._refused[:2] or self._refused[2] - before[2] > AGAIN:
+                gr.Warning(not_had(said(error).message, session.model))
             return None
         return Opened(begun, fitted, None, state, show.status(f"This is {model}. {START}"))
 
