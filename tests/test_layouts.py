@@ -128,6 +128,12 @@ def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session, monkey
     assert "did not work" not in frames[-1][2] and next(run, None) is None
 
 
+@pytest.mark.parametrize(("count", "told"), [(1, "1 result in "), (2, "2 results in ")])
+def test_one_result_is_not_called_several_nor_the_best_of_them(services, session, count, told):
+    *_, (_, _, line) = Sampling(services).run(session, None, halves(), count, 12, 0, 0)
+    assert told in line and ("best first" in line) == (count > 1)
+
+
 def test_the_zip_of_results_holds_the_layout_and_the_scores(services, session):
     layouts, sampling = Layouts(services), Sampling(services)
     *_, (results, _, _) = sampling.run(session, None, halves(), 2, 12, 0, 0)

@@ -94,7 +94,9 @@ class Sampling:
             line = f"Step {frame.index} of {frame.total}: best match {show.percent(frame.scores[0])}."
             yield results, self.strip(results), show.progress(0.3 + 0.7 * frame.index / max(frame.total, 1), line)
         results = results_of(frame)
-        line = f"{len(frame.seeds)} results in {time.monotonic() - clock:.1f} s, best first."
+        many = len(frame.seeds) > 1
+        line = f"{len(frame.seeds)} result{'s' if many else ''} in {time.monotonic() - clock:.1f} s"
+        line += ", best first." if many else "."
         far = ""
         if far_off(frame.nearest, candidates):
             nearest = show.percent(frame.nearest)
