@@ -49,6 +49,15 @@ def test_a_layout_is_painted_on_as_it_is_and_what_is_not_known_is_free(services,
         layouts.paint_on(session, None, None, base)
 
 
+@pytest.mark.parametrize(
+    ("former", "used"), [(halves(), "Still in use: two halves."), (None, "No layout is in use.")]
+)
+def test_a_file_that_is_refused_says_which_layout_is_in_use_after_all(services, session, former, used):
+    file = services.downloads.write("mask.png", b"a text")
+    *kept, line, removed = Layouts(services).upload(session, None, file, former)
+    assert kept == [gr.skip()] * 3 and removed is None and "ls-bad" in line and used in line
+
+
 def test_the_painter_keeps_its_strokes_until_a_layout_is_taken_to_it_again(services, session):
     layouts = Layouts(services)
     empty = layouts.canvas(session, None, None)

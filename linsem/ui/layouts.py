@@ -57,8 +57,13 @@ class Layouts:
             return (gr.skip(),) * 4
         return None, *self.show_layout(None), show.status(NO_LAYOUT)
 
-    def upload(self, session: Session, fitted: Fitted | None, file: str) -> tuple[object, ...]:
-        """Load a mask from a file and report how it was interpreted; an invalid file is removed with an error line."""
+    def upload(
+        self, session: Session, fitted: Fitted | None, file: str, former: Layout | None = None
+    ) -> tuple[object, ...]:
+        """Load a mask from a file and report how it was interpreted.
+
+        An invalid file is removed, with a line that says why, and which layout is in use after all: the `former` one.
+        """
         extractor = chosen_extractor(self.services, session, fitted)
         path = uploaded(file, "mask")
         if path is None:
@@ -66,7 +71,8 @@ class Layouts:
         try:
             layout, report = self._read(session.model, extractor, path, MASK)
         except LabelMapError as error:
-            return gr.skip(), gr.skip(), gr.skip(), show.status(_plain(error), "bad"), None
+            used = "No layout is in use." if former is None else f"Still in use: {former.origin}."
+            return gr.skip(), gr.skip(), gr.skip(), show.status(f"{_plain(error)} {used}", "bad"), None
         return *self._taken(extractor, layout, understood(report)), gr.skip()
 
     def example(self, session: Session, fitted: Fitted | None, path: Path, name: str) -> tuple[object, ...]:

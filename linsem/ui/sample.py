@@ -149,7 +149,7 @@ class _Wiring:
             handler = latest(self.services.turns, "layout", handler, len(outputs))
             on(register, handler, [*who, *given], outputs, **quiet, **how)
 
-        asked(at.mask.upload, logic.upload, [at.mask], at.mask)
+        asked(at.mask.upload, logic.upload, [at.mask, self.layout], at.mask)
         on(at.mask.clear, logic.cleared, [self.layout], shown, **quiet)
         asked(at.shelf.select, self.example, [])
         asked(partial(gr.on, [at.take.click, at.number.submit]), logic.from_seed, [at.number, at.psi])

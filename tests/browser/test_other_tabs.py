@@ -183,6 +183,7 @@ def test_a_mask_with_foreign_colours_is_refused_and_nothing_is_lost(visitor, tmp
     visitor.page.get_by_role("tab", name="Upload", exact=True).click()
     visitor.page.locator("#sample-mask input[type=file]").set_input_files(bad)
     expect(visitor.page.locator("#sample-understood .ls-bad")).to_contain_text("#010203")
+    expect(visitor.page.locator("#sample-understood")).to_contain_text("Still in use: the layout of seed 7.")
     expect(visitor.page.locator("#sample-mask")).not_to_contain_text("bad.png")
     expect(visitor.page.locator("#sample-layout .th button")).to_have_count(1)
 
