@@ -20,7 +20,7 @@ from linsem.ui.canvas import PainterLabels
 from linsem.ui.events import WAITING, not_started
 from linsem.ui.layouts import PAINTING, Layout, Layouts
 from linsem.ui.sample import _Wiring
-from linsem.ui.sampling import Sampling
+from linsem.ui.sampling import Results, Sampling
 from tests.test_segment import services
 from tests.toys import CATEGORIES
 
@@ -49,9 +49,7 @@ def test_a_layout_is_painted_on_as_it_is_and_what_is_not_known_is_free(services,
         layouts.paint_on(session, None, None, base)
 
 
-@pytest.mark.parametrize(
-    ("former", "used"), [(halves(), "Still in use: two halves."), (None, "No layout is in use.")]
-)
+@pytest.mark.parametrize(("former", "used"), [(halves(), "Still in use: two halves."), (None, "No layout is in use.")])
 def test_a_file_that_is_refused_says_which_layout_is_in_use_after_all(services, session, former, used):
     file = services.downloads.write("mask.png", b"a text")
     *kept, line, removed = Layouts(services).upload(session, None, file, former)
@@ -128,6 +126,24 @@ def test_another_layout_is_told_from_that_of_the_results(services, session):
     assert "appear here" in wiring.there(layout, refused, None)[1] and wiring.there(None, refused, None)[1] == gr.skip()
 
 
+def test_stop_before_the_first_result_says_whose_the_results_are_that_are_shown(services, session, monkeypatch):
+    monkeypatch.setattr(sampling_tab, "EVERY", 0)
+    wiring, layout = object.__new__(_Wiring), halves()
+    wiring.logic = Sampling(services)
+    frames = list(wiring.run(session, None, layout, 1, 12, 5, 0))
+    (early, *_), (late, *_) = (
+        [frame[2] for frame in frames if isinstance(frame[0], Results) == found and "ls-busy" in frame[2]]
+        for found in (False, True)
+    )
+    results, other = frames[-1][0], replace(layout, labels=1 - layout.labels)
+    kept, of_another = "Stopped; what is shown is kept.", "These are the results of another layout."
+    assert f">Stopped before the first result. {of_another}<" in wiring.stopped(other, early, results)
+    assert f">Stopped before the first result. {of_another}<" in wiring.left(session, other, early, results)[0]
+    assert f">{kept} {of_another}<" in wiring.stopped(other, late, results)  # chosen while results came
+    assert all(f">{kept}<" in wiring.stopped(layout, line, results) for line in (early, late))
+    assert ">Stopped.<" in wiring.stopped(layout, early, None)
+
+
 def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session, monkeypatch):
     """What is closed must not yield a frame more: Python raises RuntimeError for that."""
     monkeypatch.setattr(sampling_tab, "EVERY", 0)
@@ -200,10 +216,10 @@ def test_results_of_a_generator_that_was_left_say_whose_they_are(services, sessi
     wiring = object.__new__(_Wiring)
     wiring.logic = Sampling(services)
     *_, (results, *_) = wiring.run(session, None, halves(), 1, 12, 0, 0)
-    line, button = wiring.left(replace(session, model="avatars-128"), results, "")
+    line, button = wiring.left(replace(session, model="avatars-128"), halves(), "", results)
     assert "These results are of avatars-64." in line and not button.interactive
-    assert wiring.left(session, results, "done") == (gr.skip(), gr.skip())
-    assert "Stopped" in wiring.left(session, results, WAITING)[0]
+    assert wiring.left(session, halves(), "done", results) == (gr.skip(), gr.skip())
+    assert "Stopped" in wiring.left(session, halves(), WAITING, results)[0]
 
 
 def test_a_line_that_waits_is_not_left_behind_by_a_queue_that_refuses():

@@ -22,13 +22,14 @@ from linsem.ui.first import first_categories
 from linsem.ui.label import LabelTab
 from linsem.ui.layouts import NO_LAYOUT, Layout, Layouts
 from linsem.ui.reader import Reader
-from linsem.ui.sampling import Results, Sampling
+from linsem.ui.sampling import FOUND, Results, Sampling
 from linsem.ui.services import Services, reach
 from linsem.ui.thumbs import Strip, Thumbs
 from linsem.ui.turns import latest
 
 BEFORE = "The results appear here."
 OTHER, THIS = "These are the results of another layout.", "These are the results of this layout."
+KEPT = "Stopped; what is shown is kept."
 HINT = "Give a layout and get different images that follow it, best first."
 PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
 
@@ -177,10 +178,10 @@ class _Wiring:
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
             on(ended, self.settled, [self.results, self.picked], [at.strip, at.sides, at.send, at.pack], **ALWAYS)
         left = self.arrived.change(None, None, None, cancels=[going], api_visibility="private")
-        told = on(left.then, self.left, [self.who[0], self.results, at.state], [at.state, at.send], **ALWAYS)
+        seen = [self.layout, at.state, self.results]
+        told = on(left.then, self.left, [self.who[0], *seen], [at.state, at.send], **ALWAYS)
         on(told.then, idle, [], [at.run, at.stop], **ALWAYS)
-        on(stopped.then, lambda now: show.status("Stopped; what is shown is kept." if now else "Stopped."),
-           [self.results], [at.state], **self.quiet)  # fmt: skip
+        on(stopped.then, self.stopped, seen, [at.state], **self.quiet)
 
     def run(self, *asked: object) -> Iterator[tuple[object, ...]]:
         """As `Sampling.run`, but the first frame also clears what is shown of the previous results' chosen one.
@@ -204,16 +205,25 @@ class _Wiring:
 
         Why a run was refused before is over then; a run that goes on says so itself.
         """
-        other = results is not None and (now is None or not np.array_equal(results.asked, now.labels))
+        other = of_another(results, now)
         over = (now is not None and "ls-bad" in line) or (other and "ls-busy" not in line) or OTHER in line
         told = show.status(BEFORE if results is None else OTHER if other else THIS) if over else gr.skip()
         return gr.Button(interactive=now is not None), told
 
-    def left(self, session: Session, now: Results | None, line: str) -> tuple[object, object]:
+    @staticmethod
+    def stopped(now: Layout | None, line: str, results: Results | None) -> str:
+        """After Stop, with the last line of the run: what is shown is of an earlier run if it came to no result."""
+        if results is None:
+            return show.status("Stopped.")
+        if not of_another(results, now):
+            return show.status(KEPT)
+        return show.status(f"{KEPT if FOUND in line else 'Stopped before the first result.'} {OTHER}")
+
+    def left(self, session: Session, now: Layout | None, line: str, results: Results | None) -> tuple[object, object]:
         """When another bench has come, which ends a run: results of another generator stay, but cannot be edited."""
-        if now is not None and now.model != session.model:
-            return show.status(f"These results are of {now.model}."), gr.Button(interactive=False)
-        return show.status("Stopped; what is shown is kept.") if "ls-busy" in line else gr.skip(), gr.skip()
+        if results is not None and results.model != session.model:
+            return show.status(f"These results are of {results.model}."), gr.Button(interactive=False)
+        return self.stopped(now, line, results) if "ls-busy" in line else gr.skip(), gr.skip()
 
     def settled(self, now: Results | None, picked: int | None) -> tuple[object, ...]:
         """After a run, however it ended: show the chosen result, or else the best, and enable its actions."""
@@ -250,6 +260,11 @@ class _Wiring:
 
     def packed(self, now: Results | None) -> gr.File:
         return gr.File(self.logic.files(now), visible=True)
+
+
+def of_another(results: Results | None, layout: Layout | None) -> bool:
+    """Whether there are results, and not of this layout."""
+    return results is not None and (layout is None or not np.array_equal(results.asked, layout.labels))
 
 
 def build(services: Services, bench: LabelTab, editing: EditTab, tab: gr.Tab, tabs: gr.Tabs) -> None:

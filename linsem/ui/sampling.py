@@ -29,6 +29,7 @@ from linsem.ui.services import Services, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 EVERY = 0.2  # seconds between the frames sent to the browser
+FOUND = "best match"  # what a run says once it has results
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Sampling:
                 yield gr.skip(), gr.skip(), show.progress(done, f"{candidates} candidates ...")
                 continue
             results = results_of(frame)
-            line = f"Step {frame.index} of {frame.total}: best match {show.percent(frame.scores[0])}."
+            line = f"Step {frame.index} of {frame.total}: {FOUND} {show.percent(frame.scores[0])}."
             yield results, self.strip(results), show.progress(0.3 + 0.7 * frame.index / max(frame.total, 1), line)
         results = results_of(frame)
         many = len(frame.seeds) > 1

@@ -96,6 +96,8 @@ def test_a_second_sampling_begins_with_nothing_of_the_first(visitor):
     expect(page.locator("#sample-sides .th button")).to_have_count(3)
     page.locator("#sample-pack").click()
     expect(page.locator("#sample-file a").first).to_be_visible()
+    page.locator("#sample-examples .th button").nth(1).click()
+    expect(page.locator("#sample-status")).to_contain_text("These are the results of another layout.")
     page.locator("#sample-first input").fill("4000")
     page.locator("#sample-first input").press("Enter")
     expect(page.locator("#sample-stop")).to_be_enabled()
@@ -103,7 +105,7 @@ def test_a_second_sampling_begins_with_nothing_of_the_first(visitor):
     expect(page.locator("#sample-file a")).to_have_count(0)
     expect(page.locator("#sample-send")).to_be_disabled()
     page.locator("#sample-stop").click()
-    expect(page.locator("#sample-status")).to_contain_text("Stopped")
+    expect(page.locator("#sample-status")).to_contain_text("Stopped before the first result. These are the results of")
     expect(page.locator("#sample-run")).to_be_enabled()
 
 
