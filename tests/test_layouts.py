@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from linsem.errors import InputError
-from linsem.palette import Category, read_label_map
-from linsem.pixels import IGNORE
+from linsem.palette import Category, colorize, read_label_map, write_label_map
+from linsem.pixels import IGNORE, resize_labels
 from linsem.session import new_session
 from linsem.ui import sampling as sampling_tab
 from linsem.ui import show
@@ -54,6 +54,22 @@ def test_a_file_that_is_refused_says_which_layout_is_in_use_after_all(services, 
     file = services.downloads.write("mask.png", b"a text")
     *kept, line, removed = Layouts(services).upload(session, None, file, former)
     assert kept == [gr.skip()] * 3 and removed is None and "ls-bad" in line and used in line
+
+
+def test_a_mask_is_shown_as_it_is_sampled_and_if_that_leaves_nothing_of_it_as_it_is(services, session):
+    """Of another shape it is stretched, and what is lost in that is neither shown nor among the shares."""
+    layouts, wide, dot = Layouts(services), np.full((64, 200), IGNORE, np.uint8), np.full((320, 320), IGNORE, np.uint8)
+    wide[:, :100], wide[0, 150], dot[0, 0] = 0, 2, 1
+    files = [services.downloads.write("mask.png", write_label_map(each, CATEGORIES)) for each in (wide, dot)]
+    layout, strip, legend, line, _ = layouts.upload(session, None, files[0])
+    used = resize_labels(wide, (32, 32))
+    assert "Stretched from 200 " in line and set(np.unique(used)) == {0, IGNORE}
+    assert np.array_equal(strip.items[0].rgb, colorize(used, CATEGORIES))
+    assert legend == layouts.show_layout(replace(layout, labels=used))[1] != layouts.show_layout(layout)[1]
+    layout, strip, *_ = layouts.upload(session, None, files[1])
+    assert np.array_equal(strip.items[0].rgb, colorize(dot, CATEGORIES))
+    with pytest.raises(gr.Error, match="lost in resizing the layout from 320 x 320 to 32 x 32"):
+        list(Sampling(services).run(session, None, layout, 1, 12, 0, 0))
 
 
 def test_the_painter_keeps_its_strokes_until_a_layout_is_taken_to_it_again(services, session):

@@ -100,12 +100,13 @@ class Layouts:
 
     def _taken(self, extractor: Extractor, layout: Layout, line: str) -> tuple[object, ...]:
         """The layout, its display, and a status line that also says which parts will be left out."""
+        shown = self.show_layout(layout, extractor.size)
         try:
             note = left_out(self.services, extractor, layout.labels)
         except InputError as error:
-            return layout, *self.show_layout(layout), show.status(f"{_plain(error)}", "bad")
+            return layout, *shown, show.status(f"{_plain(error)}", "bad")
         kind = "idle" if note or (layout.labels == IGNORE).all() else "good"
-        return layout, *self.show_layout(layout), show.status(f"{line} {note}".strip(), kind)
+        return layout, *shown, show.status(f"{line} {note}".strip(), kind)
 
     def from_seed(self, session: Session, fitted: Fitted | None, seed: float, psi: float) -> tuple[object, ...]:
         """Take the layout of a generated image."""
@@ -200,13 +201,15 @@ class Layouts:
         return base, state, show.status(line)
 
     @staticmethod
-    def show_layout(layout: Layout | None) -> tuple[Strip, str]:
-        """The layout as a thumbnail, and its legend."""
+    def show_layout(layout: Layout | None, size: tuple[int, int] | None = None) -> tuple[Strip, str]:
+        """The layout as a thumbnail, and its legend: as sampling resizes it to `size`, unless nothing of it is left."""
         if layout is None:
             return Strip(()), ""
-        picture = Thumb(colorize(layout.labels, layout.categories), layout.origin, "", True)
-        asked = shares(layout.labels, layout.categories, of_all=True)
-        free = float((layout.labels == IGNORE).mean())
+        labels = layout.labels if size is None else resize_labels(layout.labels, size)
+        labels = layout.labels if (labels == IGNORE).all() else labels
+        picture = Thumb(colorize(labels, layout.categories), layout.origin, "", True)
+        asked = shares(labels, layout.categories, of_all=True)
+        free = float((labels == IGNORE).mean())
         return Strip((picture,)), show.legend(layout.categories, asked, "Asked for", free)
 
 
