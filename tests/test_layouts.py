@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -18,9 +19,10 @@ from linsem.ui import sampling as sampling_tab
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.events import WAITING, not_started
-from linsem.ui.layouts import PAINTING, Layout, Layouts
+from linsem.ui.layouts import MASK, PAINTING, Layout, Layouts
 from linsem.ui.sample import _Wiring
 from linsem.ui.sampling import Results, Sampling
+from linsem.ui.thumbs import Thumb
 from tests.test_segment import services
 from tests.toys import CATEGORIES
 
@@ -158,6 +160,35 @@ def test_stop_before_the_first_result_says_whose_the_results_are_that_are_shown(
     assert f">{kept} {of_another}<" in wiring.stopped(other, late, results)  # chosen while results came
     assert all(f">{kept}<" in wiring.stopped(layout, line, results) for line in (early, late))
     assert ">Stopped.<" in wiring.stopped(layout, early, None)
+
+
+def test_the_example_and_the_file_that_are_shown_are_those_of_the_layout(services, session, monkeypatch):
+    wiring, reads = object.__new__(_Wiring), []
+    wiring.layouts = Layouts(services)
+    offered = [(None, Thumb(np.zeros((4, 4, 3), np.uint8), title)) for title in ("a hat", "two halves")]
+    monkeypatch.setattr(wiring.layouts, "examples", lambda *who: reads.append(who) or offered)
+
+    def shown(origin, last):
+        layout = replace(halves(), origin=origin) if origin else None
+        return wiring.follow(session, None, layout, "", None, last)[2:]
+
+    kept = gr.skip()
+    for origin, last, current, box in (
+        ("two halves", MASK, 1, None), (MASK, "two halves", None, kept),
+        (PAINTING, MASK, None, None), ("", MASK, None, kept), ("a hat", PAINTING, 0, kept),
+    ):  # fmt: skip
+        strip, file, seen = shown(origin, last)
+        assert [each.title for each in strip.items] == ["a hat", "two halves"]
+        assert (strip.current, file, seen) == (current, box, origin)
+    assert shown(PAINTING, PAINTING) == (kept, kept, PAINTING) and len(reads) == 5  # no file is read at each stroke
+    wiring.at = SimpleNamespace(reader=SimpleNamespace(look=lambda *who: ()))
+    assert wiring.visit(session, None, halves())[1]["value"].current == 1  # nor is it lost when the tab is left
+
+
+def test_the_layout_goes_with_its_file_only(services, session):
+    layouts = Layouts(services)
+    assert layouts.cleared(halves()) == (gr.skip(),) * 4
+    assert layouts.cleared(replace(halves(), origin=MASK))[0] is None
 
 
 def test_a_run_that_is_stopped_says_nothing_of_its_own(services, session, monkeypatch):

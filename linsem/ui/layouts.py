@@ -93,6 +93,12 @@ class Layouts:
             if all_known(extractor, read_label_map(path, extractor.categories).labels)
         ]
 
+    def shelf(self, session: Session, fitted: Fitted | None, layout: Layout | None) -> Strip:
+        """Those `examples`, and which of them the layout is."""
+        thumbs = tuple(thumb for _, thumb in self.examples(session, fitted))
+        titles, origin = [thumb.title for thumb in thumbs], "" if layout is None else layout.origin
+        return Strip(thumbs, titles.index(origin) if origin in titles else None)
+
     def _read(self, model: str, extractor: Extractor, path: Path, origin: str) -> tuple[Layout, dict]:
         """The layout in a file, and the report on how it was read."""
         read = read_layout(path, extractor.categories, extractor.size)

@@ -20,7 +20,7 @@ from linsem.ui.errors import refused, said
 from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
 from linsem.ui.first import first_categories
 from linsem.ui.label import LabelTab
-from linsem.ui.layouts import NO_LAYOUT, Layout, Layouts
+from linsem.ui.layouts import MASK, NO_LAYOUT, Layout, Layouts
 from linsem.ui.reader import Reader
 from linsem.ui.sampling import FOUND, Results, Sampling
 from linsem.ui.services import Services, reach
@@ -116,6 +116,7 @@ class _Wiring:
         self.services, self.editing, self.at = services, editing, at
         self.layouts, self.logic, self.arrived = Layouts(services), Sampling(services), bench.arrived
         self.layout, self.base, self.results = gr.State(None), gr.State(None), gr.State(None)
+        self.origin = gr.State("")  # of the layout by which the examples and the file box were set last
         self.picked = gr.State(None)  # the seed of the result that was clicked; a run writes `results` meanwhile
         self.who = [bench.session, bench.fitted]
         self.quiet = {**services.short, "show_progress": "hidden"}
@@ -133,7 +134,8 @@ class _Wiring:
             shown = [self.layout, at.wanted, at.legend, at.line]
             on(drawn.then, self.layouts.renamed, [*self.who, self.layout], shown, **quiet, **LAST)
         for seen in (tab.select, other.then):
-            on(seen, self.visit, self.who, [at.offered, at.shelf, *at.reader.parts], **quiet, **LAST)
+            parts = [at.offered, at.shelf, *at.reader.parts]
+            on(seen, self.visit, [*self.who, self.layout], parts, **quiet, **LAST)
         on(at.strip.select, logic.choose, [self.results], [self.picked, at.sides], **quiet)
         asked = [*self.who, self.results, self.picked]
         self.editing.came.after(at.send.click, self.to_edit, asked, [self.editing.wanted, tabs], **quiet)
@@ -156,8 +158,8 @@ class _Wiring:
         asked(partial(gr.on, [at.take.click, at.number.submit]), logic.from_seed, [at.number, at.psi])
         drawn = on(at.paint_tab.select, logic.canvas, [*who, self.base, self.layout], [at.painter], **quiet, **LAST)
         on(drawn.then, logic.back_to, [*who, at.painter, self.base, self.layout], shown, **quiet, **LAST)
-        seen = [self.layout, at.state, self.results]
-        on(self.layout.change, self.there, seen, [at.change, at.state], **ALWAYS)
+        seen, follow = [self.layout, at.state, self.results], [at.change, at.state, at.shelf, at.mask, self.origin]
+        on(self.layout.change, self.follow, [*who, *seen, self.origin], follow, **ALWAYS)
         taken = [self.base, at.painter, at.line, at.source]
         on(at.change.click, self.paint_on, [*who, self.layout, self.base, at.painter], taken, **quiet)
         asked(at.painter.input, logic.painted, [at.painter, self.base], trigger_mode="always_last")
@@ -198,6 +200,20 @@ class _Wiring:
             told = said(error)
             yield gr.skip(), gr.skip(), refused(told), *[gr.skip()] * 5
             raise told from None
+
+    def follow(
+        self, session: Session, fitted: Fitted | None, now: Layout | None, line: str, results: Results | None, last: str
+    ) -> tuple[object, ...]:
+        """When the layout is another: what is said of it, and the example and the file that are shown are its own.
+
+        The examples are read only if the layout is from elsewhere than the `last` one: each stroke makes another. And
+        only the file of that one is removed: another may be on its way.
+        """
+        origin = "" if now is None else now.origin
+        if origin == last:
+            return *self.there(now, line, results), gr.skip(), gr.skip(), origin
+        file = None if last == MASK and now is not None else gr.skip()
+        return *self.there(now, line, results), self.layouts.shelf(session, fitted, now), file, origin
 
     @staticmethod
     def there(now: Layout | None, line: str, results: Results | None) -> tuple[gr.Button, object]:
@@ -241,10 +257,10 @@ class _Wiring:
     def paint_on(self, *asked: object) -> tuple[object, ...]:
         return *self.layouts.paint_on(*asked), gr.Tabs(selected="paint")
 
-    def visit(self, session: Session, fitted: Fitted | None) -> tuple[object, ...]:
-        found = self.layouts.examples(session, fitted)
-        shelf = gr.update(value=Strip(tuple(thumb for _, thumb in found)), visible=bool(found))
-        return gr.HTML(visible=bool(found)), shelf, *self.at.reader.look(session, fitted)
+    def visit(self, session: Session, fitted: Fitted | None, now: Layout | None) -> tuple[object, ...]:
+        strip = self.layouts.shelf(session, fitted, now)
+        found = bool(strip.items)
+        return gr.HTML(visible=found), gr.update(value=strip, visible=found), *self.at.reader.look(session, fitted)
 
     def to_edit(
         self, session: Session, fitted: Fitted | None, now: Results | None, picked: int | None

@@ -76,15 +76,27 @@ def test_a_result_that_is_chosen_during_a_run_stays_chosen(visitor):
     expect(page.locator("#edit-status")).to_contain_text(f"Sample of seed {seed}")
 
 
-def test_removing_the_file_of_a_mask_leaves_a_layout_from_elsewhere(visitor, model):
+def test_the_example_and_the_file_that_are_shown_as_chosen_are_those_in_use(visitor, model):
     page = visitor.page
     visitor.tab("Sample")
     mask = example_masks(model["id"], parse_categories(model["categories"]))[0][0]
+    chosen = page.locator("#sample-examples [aria-selected=true]")
     page.locator("#sample-mask input[type=file]").set_input_files(str(mask))
     expect(page.locator("#sample-layout")).to_contain_text("your mask")
+    expect(page.locator("#sample-mask")).to_contain_text(mask.suffix)
     page.locator("#sample-examples .th button").nth(1).click()
     expect(page.locator("#sample-understood")).to_contain_text("Layout '")
-    page.locator("#sample-mask button[aria-label='Clear'], #sample-mask [aria-label='Remove this file']").first.click()
-    page.wait_for_timeout(1500)
+    expect(page.locator("#sample-mask")).not_to_contain_text(mask.suffix)
+    page.wait_for_timeout(1500)  # in which the layout would have gone with its file, were it that of the file
     expect(page.locator("#sample-layout .th button, #sample-layout .th img")).not_to_have_count(0)
     expect(page.locator("#sample-layout")).not_to_contain_text("The layout appears here")
+    visitor.tab("Edit")
+    visitor.tab("Sample")
+    page.wait_for_timeout(1500)
+    expect(chosen).to_have_count(1)
+    expect(chosen).to_contain_text(page.locator("#sample-layout .th button").inner_text())
+    page.locator("#sample-mask input[type=file]").set_input_files(str(mask))
+    expect(page.locator("#sample-layout")).to_contain_text("your mask")
+    expect(chosen).to_have_count(0)
+    page.locator("#sample-mask button[aria-label='Clear'], #sample-mask [aria-label='Remove this file']").first.click()
+    expect(page.locator("#sample-layout")).to_contain_text("The layout appears here")
