@@ -19,10 +19,12 @@ from linsem.ui import sampling as sampling_tab
 from linsem.ui import show
 from linsem.ui.canvas import PainterLabels
 from linsem.ui.events import WAITING, not_started
+from linsem.ui.examples import example_masks
 from linsem.ui.layouts import MASK, PAINTING, Layout, Layouts
 from linsem.ui.sample import _Wiring
 from linsem.ui.sampling import Results, Sampling
 from linsem.ui.thumbs import Thumb
+from linsem.zoo import GENERATORS
 from tests.test_segment import services
 from tests.toys import CATEGORIES
 
@@ -271,3 +273,16 @@ def test_results_of_a_generator_that_was_left_say_whose_they_are(services, sessi
 
 def test_a_line_that_waits_is_not_left_behind_by_a_queue_that_refuses():
     assert "Not started" in not_started(WAITING) and not_started("Step 3 of 24") == gr.skip()
+
+
+def test_no_shipped_layout_asks_for_a_few_pixels_of_what_makes_a_head():
+    """A speck of hair says neither that there is hair nor that there is none: a head of hair obeyed it as well."""
+    categories = GENERATORS["avatars-128"].categories
+    names = [category.name for category in categories]
+    heads = [names.index(name) for name in ("hair", "hat", "facial hair", "glasses", "clothes")]
+    masks = example_masks("avatars-128", categories)
+    assert len(masks) == 6
+    for path, _ in masks:
+        labels = read_label_map(path, categories).labels
+        counts = np.bincount(labels.ravel(), minlength=len(names))[heads]
+        assert ((counts == 0) | (counts > 0.02 * labels.size)).all(), path.stem

@@ -36,7 +36,7 @@ KINDS: dict[str, Callable[[Facts], bool]] = {
     "hat": lambda f: f.hat > 0.06 and f.glasses == 0,
     "glasses": lambda f: f.glasses > 0.01 and f.hair > 0.03 and f.beard == 0,
     "beard": lambda f: f.beard > 0.02 and f.glasses == 0,
-    "bald": lambda f: f.hair < 0.003 and f.hat == 0 and f.beard == 0,
+    "bob-cut": lambda f: 0.08 < f.hair_below < 0.10 and f.glasses > 0.05 and f.beard == 0,
 }
 
 
