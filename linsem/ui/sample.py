@@ -17,7 +17,7 @@ from linsem.ui import show
 from linsem.ui.canvas import LabelPainter
 from linsem.ui.edit import EditTab
 from linsem.ui.errors import refused, said
-from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on
+from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on, stopping
 from linsem.ui.first import first_categories
 from linsem.ui.label import LabelTab
 from linsem.ui.layouts import MASK, NO_LAYOUT, Layout, Layouts
@@ -174,7 +174,7 @@ class _Wiring:
             partial(gr.on, begun), self.run, asked, [self.results, at.strip, at.state, *old],
             **self.services.long, show_progress="hidden",
         )  # fmt: skip
-        stopped = at.stop.click(None, None, None, cancels=[going], api_visibility="private")
+        stopped = at.stop.click(None, None, at.stop, js=stopping(), cancels=[going], api_visibility="private")
         on(going.failure, not_started, [at.state], [at.state], **ALWAYS)
         for ended in (going.then, going.failure, stopped.then):
             on(ended, idle, [], [at.run, at.stop], **ALWAYS)
