@@ -201,7 +201,7 @@ def test_a_run_that_settles_says_so_until_its_end(services, monkeypatch):
     report = {"agreement_before": 0, "outside_change": 0, "seconds": 1}
     reports = [report | {"agreement_after": share, "steps": k} for k, share in enumerate(shares)]
     frames = (EditFrame(now.rgb, now.labels, now.ws, each) for each in [*reports, reports[-1]])
-    monkeypatch.setattr("linsem.ui.edit_frames.EVERY", 0)
+    monkeypatch.setitem(frames_of.__globals__, "EVERY", 0.0)
     lines = [line for *_, line in frames_of(track, frames, 50, "more hat", {}, None)]
     assert ["still settles" in line for line in lines[1:5]] == [False, True, True, True]
 
@@ -471,7 +471,8 @@ def test_the_bar_of_an_edit_never_goes_back(services, monkeypatch):
     track = editing.from_bench(session, fitted)
     wish = np.full(track.now.labels.shape, IGNORE, np.uint8)
     wish[:3] = 1
-    monkeypatch.setattr("linsem.ui.edit_frames.EVERY", 0.0)
+    frames = Editing.run.__globals__["frames_of"]  # whichever copy of the module this is
+    monkeypatch.setitem(frames.__globals__, "EVERY", 0.0)
     lines = [f[2] for f in editing.run(track, PainterLabels(track.key, wish, 1), 20, False, False, "#000000")]
     bar = [float(each) for line in lines for each in re.findall(r'aria-valuenow="(\d+)"', line)]
     assert any("samples drawn" in line for line in lines) and any("Step" in line for line in lines)

@@ -410,7 +410,8 @@ def test_a_generator_that_is_not_here_is_told_of_once_for_a_click(services, monk
     """The list of generators tells of one click twice."""
     told, clock = [], [100.0]
     monkeypatch.setattr("gradio.Warning", told.append)
-    monkeypatch.setattr("linsem.ui.labelling.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    now = SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setitem(Labelling.switch.__globals__, "time", now)  # whichever copy of the module this is
     labelling = Labelling(services)
     one, other = (new_session("toy", CATEGORIES) for _ in range(2))
     for session, model, seconds, count in (
