@@ -11,6 +11,7 @@ import pytest
 from linsem.errors import InputError
 from linsem.session import Fitted
 from linsem.ui import edit, label, segment
+from linsem.ui.canvas import PainterLabels
 from linsem.ui.editing import Editing
 from linsem.ui.labelling import Labelling
 from linsem.ui.opened import Opened
@@ -89,6 +90,19 @@ def test_a_fit_that_ends_after_one_begun_later_is_dropped(services, overlapping)
     assert tab.bench.fit(session, None, None) == (gr.skip(),) * 3  # a project was opened meanwhile
     tab, begun = overlapping("fit_and_read", lambda tab: tab.bench.fit(other, None, None))
     assert isinstance(tab.bench.fit(session, None, None)[0], Fitted)  # another visitor's is no reason
+
+
+def test_a_fit_shows_no_image_once_another_one_was_chosen(services, overlapping):
+    """A browser that gets both at once would look at the last alone: at the image that was left."""
+    session = session_of(services, [1, 2], [0])
+    session.pictures[0].labels[:8] = np.arange(2).repeat(4)[:, None]
+    other = SimpleNamespace(value=session.pictures[1].key)
+    tab, begun = overlapping("fit_and_read", lambda tab: tab.choose(session, None, None, other))
+    fitted, state, line = tab.bench.fit(session, None, None)
+    assert isinstance(fitted, Fitted) and state == gr.skip() and "Learnt from" in line and begun[1].key == other.value
+    again = tab.refit(session, None, PainterLabels(other.value, session.pictures[1].labels, 0), True)
+    assert again[1].key == other.value  # which follows every choice, and shows what was learnt
+    assert tab.bench.fit(session, None, None)[1].key == session.pictures[0].key  # none was chosen meanwhile
 
 
 def test_of_two_segmentations_the_second_is_shown_however_long_the_first_takes(services, overlapping):

@@ -127,11 +127,14 @@ class Bench:
         """Fit to all labels; returns the fit, the painter's image with its new overlay, and a status line.
 
         Nothing of them if another fit of this bench, of what was painted later, was begun meanwhile, or another bench
-        has come.
+        has come. And no image if another one was chosen meanwhile: a slow browser that gets both at once would look at
+        the last of them alone, and not open the other.
         """
-        turn = self.turns.take(session.token, "fit")
-        found = self._fit(session, fitted, painted)
-        return found if self.turns.is_last(session.token, "fit", turn) else (gr.skip(), gr.skip(), gr.skip())
+        turn, chosen = self.turns.take(session.token, "fit"), self.turns.last(session.token, "picture")
+        found, state, line = self._fit(session, fitted, painted)
+        if not self.turns.is_last(session.token, "fit", turn):
+            return gr.skip(), gr.skip(), gr.skip()
+        return found, state if self.turns.last(session.token, "picture") == chosen else gr.skip(), line
 
     def _fit(
         self, session: Session, fitted: Fitted | None, painted: PainterLabels | None

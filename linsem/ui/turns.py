@@ -38,6 +38,10 @@ class Turns:
         """Whether no other turn of its kind was begun on this bench since, and the bench is still there."""
         return self._last.get(bench, {}).get(kind, turn) == turn
 
+    def last(self, bench: str, kind: str) -> int:
+        """The turn of a kind that was begun last; 0 if none was."""
+        return self._last.get(bench, {}).get(kind, 0)
+
     def leave(self, bench: str) -> None:
         """Another bench has taken the place of this one: whatever is under way on it will not be shown."""
         with self._lock:
