@@ -21,10 +21,11 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from linsem.agree import labels_of
-from linsem.arguments import file_at
+from linsem.arguments import file_at, shortened, shown
 from linsem.device import device_of, own_modes
 from linsem.errors import InputError
 from linsem.generator import freeze
+from linsem.headers import check_header
 from linsem.palette import Category, parse_categories
 from linsem.whole import whole
 from linsem.zoo import assets
@@ -196,14 +197,15 @@ def load_teacher(name_or_path: str | Path, *, device: torch.device | str = "cpu"
     """
     place, path = device_of(str(device)), _find(name_or_path)
     try:
+        check_header(path, f"{path.name}: its header", TeacherError)
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-                found = (metadata.get("format"), metadata.get("version"))
+                found = shown((metadata.get("format"), metadata.get("version")))
                 raise TeacherError(f"{path.name}: expected format {FORMAT!r} version {VERSION!r}, got {found}")
             state = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise TeacherError(f"{path.name}: not a readable safetensors file ({error})") from error
+        raise TeacherError(f"{path.name}: not a readable safetensors file ({shortened(error)})") from error
     config, categories = _described(metadata, path.name)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, which shall not change the caller's numbers
         network = UNet(config).float()
@@ -229,8 +231,8 @@ def _described(metadata: dict[str, str], name: str) -> tuple[TeacherConfig, tupl
         config = json.loads(metadata["config"])
         described = TeacherConfig(categories=config["categories"], widths=tuple(config["widths"]))
         categories = parse_categories(json.loads(metadata["categories"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise TeacherError(f"{name}: bad metadata ({error})") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise TeacherError(f"{name}: bad metadata ({shortened(error)})") from error
     if len(categories) != described.categories:
         raise TeacherError(f"{name}: expected {described.categories} categories, got {len(categories)}")
     return described, categories
