@@ -13,34 +13,19 @@ from tests.browser.visitor import Visitor
 
 
 @pytest.fixture(scope="session")
-def playwright():
-    with sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def installed():
-    """How Chromium is started: the system's, or else Playwright's own."""
+def chromium():
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for path in map(shutil.which, names) if path), None)
-    return {"executable_path": found, "args": ["--no-sandbox", "--disable-gpu"]}
+    found = next((path for path in map(shutil.which, names) if path), None)  # else Playwright's own
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
-def chromium(playwright, installed):
-    browser = playwright.chromium.launch(**installed)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="session")
-def window(playwright, installed, tmp_path_factory):
-    """A window that knows Gradio's scripts from the test before, and nothing else of it (`Visitor.close`).
-
-    It has a profile on disk: only there are scripts kept compiled, which is a quarter of the work of opening a page.
-    """
-    profile, size = tmp_path_factory.mktemp("profile"), {"width": 1280, "height": 900}
-    context = playwright.chromium.launch_persistent_context(profile, **installed, viewport=size, accept_downloads=True)
+def window(chromium):
+    """A window that knows Gradio's scripts from the test before, and nothing else of it (`Visitor.close`)."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     yield context
     context.close()
 
@@ -58,8 +43,8 @@ def model(address):
 
 
 @pytest.fixture
-def visitor(address, window):
-    each = Visitor(None, address, window=window)
+def visitor(chromium, address, window):
+    each = Visitor(chromium, address, window=window)
     yield each
     each.close()
     assert each.wrong == []
