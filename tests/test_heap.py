@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 
@@ -62,7 +63,7 @@ def run(times):  # as a job of the app, in a thread
     crowd = [threading.Thread(target=work) for _ in range(times)]
     [(each.start(), each.join()) for each in crowd]
 
-run(6)  # by then each arena has been filled once, whichever the threads take
+run(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 run(10)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -76,9 +77,10 @@ def test_kept_memory_is_not_asked_for_again_and_goes_back_when_told():
         command = [sys.executable, "-c", AGAIN, way]
         return map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
-    faults, left = run("kept")
-    assert faults < 0.2 * next(iter(run("returned")))
-    assert left < 20  # MB
+    kept = [tuple(run("kept")) for _ in range(3)]  # how threads and arenas meet differs from process to process
+    returned = statistics.median(next(iter(run("returned"))) for _ in range(3))
+    assert statistics.median(faults for faults, _ in kept) < 0.2 * returned
+    assert all(left < 20 for _, left in kept)  # MB
 
 
 def test_elsewhere_nothing_happens(monkeypatch):
