@@ -42,7 +42,8 @@ def _few() -> tuple[str, str]:
 
 def _strokes() -> tuple[str, str]:
     score = values("scribbles")
-    full = score["dense"]  # and the strokes as a visitor's are fitted
+    full = score["dense"]
+    # Of strokes, the figures of those that are fitted as a visitor's are.
     return percent(score["corrected_page"] / full), (
         f"of the accuracy of images painted all over is reached with strokes over {percent(score['pixels'])} of "
         f"their pixels, in rounds, each where it was wrong; with strokes anywhere {percent(score['page'] / full)}."

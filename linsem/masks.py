@@ -86,7 +86,9 @@ def read_label_map(
 
     Files of `write_label_map` are read by the names that they contain. Others are read by colour if all colours are
     categories', or by index if all indices (of a palette, or gray values) are; 255 and transparent pixels are
-    unlabelled. A colour within 12 of a category's in every channel counts as that category's, and is reported.
+    unlabelled. A colour within 12 of a category's in every channel counts as that category's, and is reported. Where
+    all colours are gray, they may as well be indices: such ones count only in a lossy file, near to more than one
+    category.
 
     Raises LabelMapError if the file is no image or too large, or if any pixel belongs to no category: the message names
     the unknown colours or indices, most frequent first, and how many pixels have them.

@@ -47,8 +47,8 @@ def _frame(
 ) -> tuple[object, ...]:  # fmt: skip
     """What the tab shows of a frame; `more` is added to its report, and `wish` stays painted.
 
-    It has `left_out`, a note; `added` or `removed`, the name of a category; and in each frame but the last `of`, the
-    steps asked for, because Stop may end the run there.
+    It has `left_out`, a note; `added` or `removed`, the name of a category; `settled`, whether a frame so far had what
+    will be seen; and in each frame but the last `of`, the steps asked for, because Stop may end the run there.
     """
     report = {**frame.report, **more}
     strip = Strip((Thumb(track.now.rgb, "before"), Thumb(frame.rgb, "now")))
