@@ -69,6 +69,25 @@ class Visitor:
             assert time.monotonic() - clock < seconds, "it did not come to hold"
             self.page.wait_for_timeout(50)  # rather than sleep: what the page reports is heard meanwhile
 
+    def stop(self, stop, run):
+        """Press a Stop button; returns what it says until the run has ended, each with the milliseconds since then.
+
+        The page itself notes it: whoever asks from outside may ask too late.
+        """
+        self.page.evaluate(
+            """(ids) => {
+                const [stop, run] = ids.map((id) => document.getElementById(id)), noted = (window.noted = []);
+                const note = () => run.disabled && noted.push([stop.textContent.trim(), performance.now() - pressed]);
+                let pressed;
+                stop.addEventListener("click", () => { pressed = performance.now(); }, { capture: true, once: true });
+                new MutationObserver(note).observe(stop, { characterData: true, childList: true, subtree: true });
+            }""",
+            [stop, run],
+        )
+        self.page.locator(f"#{stop}").click()
+        expect(self.page.locator(f"#{run}")).to_be_enabled()
+        return self.page.evaluate("window.noted")
+
     def said(self, place):
         return self.page.locator(f"#{place}").inner_text()
 
