@@ -63,7 +63,7 @@ class _WeightedEntropy(torch.autograd.Function):
         index, wanted = (x[:, None].expand(count, -1, -1, -1) for x in (target, weight.to(share.dtype)))
         found = share.gather(1, index)
         force = (bound * found).exp() if bound else None
-        cost = -found if force is None else (1 - force) / bound
+        cost = -found if force is None else -torch.expm1(bound * found) / bound
         loss = torch.where(wanted > 0, cost * wanted, 0.0).sum(dim=(1, 2, 3))  # an excluded class has logit -inf
         wanted = wanted if force is None else wanted * force
         if ctx.needs_input_grad[0]:

@@ -98,7 +98,6 @@ def fit_basis(
             backward.append(part.new_zeros(1, part.shape[1]))
             variances.append(part.new_ones(1))
             continue
-        unit += 1e-12
         values, vectors = torch.linalg.eigh(covariance / unit)
         keep = values > floor
         keep[: max(len(values) - most, 0)] = False

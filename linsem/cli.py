@@ -48,6 +48,7 @@ from linsem.shell import (
     keep,
     label_map_of,
     notes_of,
+    own_offer,
     print_report,
     printable,
     put,
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, value in vars(args).items():
             if value == "":  # as of a variable that is not set: not the same as an option that is not given
                 raise InputError(f"{name.replace('_', '-')}: expected a value, got an empty text")
-        with contextlib.nullcontext() if args.run is serve else terminable():  # a page ends at once, as `app.py` does
+        ends = contextlib.nullcontext() if args.run is serve else terminable()  # a page ends at once, as `app.py` does
+        with ends, own_offer():
             report = args.run(args)
         if report is not None:
             print_report(report)

@@ -134,7 +134,7 @@ def iter_sample(
     candidates = whole_number("candidates", candidates, count, 100_000, error=LayoutError)
     layout, note = _checked(generator, extractor, layout)
     check_look(look)
-    steps, lr, weights = loop.check_steps(steps), loop.check_lr(lr), loop.check_weights(weights)
+    steps, lr, weights = loop.check_options(steps, lr, weights)
     draw_every = whole_number("draw_every", draw_every, 1, error=LayoutError)
     diversity = number("diversity", diversity, error=LayoutError)
     if bank is not None:

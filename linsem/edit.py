@@ -118,7 +118,7 @@ def iter_planned(
 ) -> Iterator[EditResult]:
     """Run an edit that `plan_edit` prepared, as `iter_edit` does."""
     clock = time.monotonic() - plan.seconds
-    steps, lr, weights = loop.check_steps(steps), loop.check_lr(lr), loop.check_weights(weights)
+    steps, lr, weights = loop.check_options(steps, lr, weights)
     generator, before, wished = plan.generator, plan.labels, plan.wish.target
     check_atlas(generator, plan.extractor, atlas)
     if plan.colored:

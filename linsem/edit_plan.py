@@ -27,7 +27,7 @@ class EditError(loop.SteerError):
 
 @dataclass(frozen=True, eq=False)
 class EditPlan:
-    """An edit that can be run: `linsem.edit.iter_planned` does.
+    """An edit that can be run: `iter_planned` of `linsem/edit.py` does.
 
     Attributes:
         ws: (1, num_ws, w_dim), of the image to edit.
@@ -101,17 +101,17 @@ def plan_edit(
 
 
 def checked_ws(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
-    """(1, num_ws, w_dim) on the generator's device."""
+    """(1, num_ws, w_dim) on the generator's device, a copy."""
     expected = (generator.num_ws, generator.w_dim)
     try:
-        ws = torch.as_tensor(ws).detach().float()
+        ws = torch.as_tensor(np.array(ws) if isinstance(ws, np.ndarray) else ws).detach().float()
     except (RuntimeError, TypeError, ValueError):  # None, text, rows of different lengths
         raise EditError(f"ws: expected {expected}, of one image, got {type(ws).__name__}") from None
     if tuple(ws.shape) != expected:
         raise EditError(f"ws: expected {expected}, of one image, got {tuple(ws.shape)}")
     if not bool(torch.isfinite(ws).all()):
         raise EditError("ws: expected finite numbers, got others among them")
-    return ws[None].to(generator.device)
+    return ws[None].to(generator.device, copy=True)
 
 
 @torch.no_grad()

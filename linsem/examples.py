@@ -77,7 +77,8 @@ def _as_annotation(given: Annotation, name: str) -> Annotation:
     if not isinstance(given, Annotation) or given.ws is None or given.labels is None:
         raise AnnotationError(f"{name}: expected an Annotation of ws and labels, got {shown(given)}")
     try:
-        ws, labels = torch.as_tensor(given.ws).float(), given.labels
+        ws = np.array(given.ws) if isinstance(given.ws, np.ndarray) else given.ws  # torch warns of read-only ones
+        ws, labels = torch.as_tensor(ws).float(), given.labels
     except (RuntimeError, TypeError, ValueError):  # text, rows of different lengths
         raise AnnotationError(f"{name}: ws: expected numbers (num_ws, w_dim), got {shown(given.ws)}") from None
     labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)

@@ -1,4 +1,4 @@
-"""Export of a labelled data set of generated images, streamed into a zip in constant memory.
+"""Export of a labelled data set of generated images, streamed into a zip: no image is kept in memory.
 
 The zip has `images/*.png`, `labels/*.png` (indexed, with the categories in the file), `categories.json` and
 `manifest.jsonl`, with one line per image: its files, seed and psi, and a score, one minus the mean uncertainty of its

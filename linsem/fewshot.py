@@ -107,7 +107,7 @@ def iter_few_shot(
         missing: "error" refuses a category without a pixel, "keep" keeps it without ever predicting it.
         spread: whether strokes first spread over the area of one colour that they touch (`linsem.spread`); None: on
             images of which less than half is labelled. This takes a pass and some time per image; annotations that
-            `linsem.spread.guess` has already spread are used as they are, so its results can be cached between strokes.
+            `guess` of `linsem/spread.py` has spread are used as they are, so that what it gave can be kept.
 
     The temperature is the one that suits pixels that were left out, but 1 at least: a fit that is too sure is softened,
     most are left as they are, and none is sharpened. Annotations of the same ws are of one image, and left out

@@ -26,6 +26,7 @@ from linsem.pixels import IGNORE, resize_labels
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)  # multiples of the step that, by the regression, fulfils the wish
 TOP = 0.03  # of the bank: samples that meet the wish best, whose mean is a start of its own
 TOGETHER_LR = 0.1  # in standard deviations of the samples' w
+PART = 512  # label maps that are compared with a wish at a time
 NEVER = 2.0  # an agreement that cannot be reached: the loop runs as long as the loss falls
 LEAST_VARIANCE = 1e-4  # relative to the largest: directions of smaller variance are dropped
 MOST_SQUARE = 1024  # numbers of w, or else samples, of which the covariance is computed
@@ -103,7 +104,9 @@ def share_met(labels: np.ndarray, wished: np.ndarray, weight: np.ndarray) -> np.
     rows = ((np.arange(height) + 0.5) * wished.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * wished.shape[1] / width).astype(int)
     counted = np.where(small == IGNORE, 0.0, weight[np.ix_(rows, columns)])
-    return (((labels == small) * counted).sum((1, 2)) / max(counted.sum(), 1e-8)).astype(np.float32)
+    parts = np.split(labels, range(PART, len(labels), PART))  # the products take eight times the labels' memory
+    met = np.concatenate([((part == small) * counted).sum((1, 2)) for part in parts])
+    return (met / max(counted.sum(), 1e-8)).astype(np.float32)
 
 
 def together_then_apart(

@@ -75,7 +75,7 @@ def iter_remove(
     Raises `EditError`, also if the image does not show the category or hardly any sample lacks it, or InputError for an
     extractor or an atlas of another generator.
     """
-    clock, steps = time.monotonic(), loop.check_steps(steps)
+    clock, steps, lr, weights = time.monotonic(), *loop.check_options(steps, lr, weights)
     check_atlas(generator, extractor, atlas)
     asked = ask_for(generator, extractor, ws, category, region)
     asked.check_removable()
@@ -119,7 +119,7 @@ def iter_add(
     Raises `EditError`, also if the category has not been learnt, the image shows it already, or no sample of the atlas
     does, or InputError for an extractor or an atlas of another generator.
     """
-    clock, steps = time.monotonic(), loop.check_steps(steps)
+    clock, steps, lr, weights = time.monotonic(), *loop.check_options(steps, lr, weights)
     asked = ask_for(generator, extractor, ws, category, region)
     asked.check_learnt()
     if atlas is None:

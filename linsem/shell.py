@@ -67,6 +67,18 @@ def _offered(model: str) -> str:
     return spec.id if label is None else f"{spec.id}~{label}"
 
 
+@contextlib.contextmanager
+def own_offer() -> Iterator[None]:
+    """What a command offers itself (`studio_of`) is not offered to what follows it in the same process."""
+    before = os.environ.get("LINSEM_MODELS")
+    try:
+        yield
+    finally:
+        os.environ.pop("LINSEM_MODELS", None)
+        if before is not None:
+            os.environ["LINSEM_MODELS"] = before
+
+
 def extractor_of(studio: Studio, model: str, args: argparse.Namespace) -> Extractor:
     """The extractor given by a file, else the shipped one; raises `ExtractorError`."""
     if not args.extractor and studio.shipped(model) is None:

@@ -12,26 +12,36 @@ The best iterate of each sample is kept and yielded, not the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from linsem.agree import labels_of, weighted_entropy
-from linsem.arguments import number, shown, whole_number
+from linsem.arguments import number, whole_number
 from linsem.device import without_autocast
 from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, checked_pass, fitting
 from linsem.segmenter import Segmenter, as_segmenter, teacher_segmenter
 from linsem.specks import without_specks
-from linsem.wish import SteerError, Weights, Wish, WishMaps
+from linsem.wish import (
+    SteerError,
+    Weights,
+    Wish,
+    WishMaps,
+    check_lr,
+    check_options,
+    check_steps,
+    check_weights,
+)
 
-__all__ = ["SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "steer", "teacher_segmenter"]
+__all__ = [
+    "SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "check_lr", "check_options", "check_steps",
+    "check_weights", "steer", "teacher_segmenter",
+]  # fmt: skip
 
 ROUNDING = 1e-6  # in the sum of weights that add up to one
 LEAST_GAIN = 0.003  # of the loss: a smaller decrease counts as none for `patience`
-MOST_STEPS = 10_000
-MOST_LR = MOST_WEIGHT = 1e6
 SPACES = ("z", "z_layers", "ws")
 # A subspace of w (D, w_dim), or of the ws of all layers (D, num_ws * w_dim): a latent (N, D) is an offset, added to the
 # w of all layers alike, or to that of each.
@@ -94,10 +104,10 @@ def steer(
         raise SteerError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
     if len(start) == 0:
         raise SteerError("start: expected at least one latent, got none")
-    steps, lr, enough = check_steps(steps), check_lr(lr), number("enough", enough, error=SteerError)
+    steps, lr, weights = check_options(steps, lr, Weights() if weights is None else weights)
+    enough = number("enough", enough, error=SteerError)
     psi = number("psi", psi, error=SteerError)
     patience = None if patience is None else whole_number("patience", patience, 0, error=SteerError)
-    weights = check_weights(Weights() if weights is None else weights)
     loop = _Loop(generator, segmenter, start, wish, space, lr, weights, psi, keep_best, with_image)
     if anchor is not None:
         loop.hold(anchor)
@@ -112,26 +122,6 @@ def steer(
         if done:
             return
         loop.move()
-
-
-def check_steps(steps: int) -> int:
-    """The number of moves as an int; raises `SteerError`."""
-    return whole_number("steps", steps, 0, MOST_STEPS, error=SteerError)
-
-
-def check_lr(lr: float) -> float:
-    """The learning rate as a float; raises `SteerError`."""
-    return number("lr", lr, 0, MOST_LR, error=SteerError)
-
-
-def check_weights(weights: Weights) -> Weights:
-    """The weights of the terms; raises `SteerError`."""
-    if not isinstance(weights, Weights):
-        raise SteerError(f"weights: expected linsem.steer.Weights, got {shown(weights)}")
-    for name, value in asdict(weights).items():
-        least, most = {"power": (1, 8), "bound": (0, 1)}.get(name, (0, MOST_WEIGHT))
-        number(f"weights: {name}", value, least, most, error=SteerError)
-    return weights
 
 
 class _Loop:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from linsem.arguments import number
+from linsem.arguments import number, shown, whole_number
 from linsem.errors import InputError
 from linsem.generator import check_last_layer, drawn, seeded
 
@@ -32,7 +32,7 @@ class Styled(nn.Module):
         count = self.config.c_dim
         if count == 0 and label is not None:
             raise InputError(f"label: {self.id!r} was trained without labels, so none can be chosen")
-        if label is not None and not 0 <= label < count:
+        if label is not None and (label := whole_number("label", label, 0)) >= count:
             raise InputError(f"label: {self.id!r} knows 0..{count - 1}, got {label}")
         other = copy.copy(self)
         other.label = label
@@ -72,6 +72,8 @@ class Styled(nn.Module):
         self, ws: torch.Tensor, image: bool, last_layer: int | None, noise_mode: str, noise_seeds: Sequence[int] | None
     ) -> int:
         """The index of the last feature map to compute; InputError for arguments that `synthesize` does not accept."""
+        if not isinstance(ws, torch.Tensor):
+            raise InputError(f"ws: expected a tensor (N, {self.num_ws}, {self.w_dim}), got {shown(ws)}")
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise InputError(f"ws: expected (N, {self.num_ws}, {self.w_dim}), got {tuple(ws.shape)}")
         last = check_last_layer(last_layer, len(self.layers), image)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
+from linsem.arguments import number, shown, whole_number
 from linsem.errors import InputError
 from linsem.generator import Generator
 from linsem.pixels import IGNORE
+
+MOST_STEPS = 10_000
+MOST_LR = MOST_WEIGHT = 1e6
 
 
 class SteerError(InputError):
@@ -53,6 +57,31 @@ class Weights:
     power: float = 1.0
     hold: float = 0.0
     bound: float = 0.0
+
+
+def check_steps(steps: int) -> int:
+    """The number of moves as an int; raises `SteerError`."""
+    return whole_number("steps", steps, 0, MOST_STEPS, error=SteerError)
+
+
+def check_lr(lr: float) -> float:
+    """The learning rate as a float; raises `SteerError`."""
+    return number("lr", lr, 0, MOST_LR, error=SteerError)
+
+
+def check_options(steps: int, lr: float, weights: Weights) -> tuple[int, float, Weights]:
+    """The number of moves, the learning rate and the weights of the terms; raises `SteerError`."""
+    return check_steps(steps), check_lr(lr), check_weights(weights)
+
+
+def check_weights(weights: Weights) -> Weights:
+    """The weights of the terms; raises `SteerError`."""
+    if not isinstance(weights, Weights):
+        raise SteerError(f"weights: expected linsem.steer.Weights, got {shown(weights)}")
+    for name, value in asdict(weights).items():
+        least, most = {"power": (1, 8), "bound": (0, 1)}.get(name, (0, MOST_WEIGHT))
+        number(f"weights: {name}", value, least, most, error=SteerError)
+    return weights
 
 
 class WishMaps:

@@ -66,6 +66,13 @@ def test_a_bounded_entropy_is_the_generalised_one_and_so_is_its_gradient(bound):
     assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
+@pytest.mark.parametrize("bound", [1e-4, 1e-6, 1e-8, 1e-20])
+def test_a_bound_near_nothing_costs_what_none_does(bound):
+    target, weight = torch.randint(0, 5, (3, 7, 6), generator=torch.Generator().manual_seed(1)), torch.ones(3, 7, 6)
+    bounded, plain = (weighted_entropy(logits_of(), target, weight, each) for each in (bound, 0.0))
+    assert torch.allclose(bounded, plain, rtol=1e-3)
+
+
 def test_what_cannot_be_met_hardly_pulls_if_its_cost_is_bounded():
     logits = torch.tensor([30.0, -30.0]).view(1, 2, 1, 1).requires_grad_()
     pulls = []

@@ -232,6 +232,7 @@ def test_a_file_that_is_not_offered_is_taken_from_the_command_line_only(run, mod
         with pytest.raises(ModelError, match="expected one of avatars-64"):
             server.check_model(str(model))
     assert run("generate", "--model", model, "--seeds", 3, "--out", "one")["model"] == "tiny"
+    assert Studio().models()[0]["id"] == "avatars-64"  # nor is it offered to what follows in this process
     monkeypatch.setenv("LINSEM_MODELS", str(model))
     run("generate", "--seeds", 3, "--out", "two")
     assert (tmp_path / "one" / "seed3.png").read_bytes() == (tmp_path / "two" / "seed3.png").read_bytes()

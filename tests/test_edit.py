@@ -72,6 +72,16 @@ def test_a_wish_that_holds_returns_at_once_and_says_so(toy, extractor):
     assert len(results) == 1 and results[0].report["steps"] == 0
     assert "already" in results[0].report["note"]
     assert torch.equal(results[0].ws, ws[0])
+    results[0].ws.zero_()  # the caller's is another
+    assert ws.abs().max() > 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_latent_that_cannot_be_written_to_is_edited_too(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    given = ws[0].numpy().copy()
+    given.flags.writeable = False
+    assert "already" in editing.edit(toy, extractor, given, toy.truth(ws)[0]).report["note"]
 
 
 def test_of_a_whole_label_map_what_differs_is_the_wish_and_the_rest_is_held(toy, extractor):

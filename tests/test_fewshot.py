@@ -453,6 +453,14 @@ def test_a_basis_loses_nothing_and_can_be_undone(power):
     assert (float(spread.max() / spread.min()) < 1.05) == (power == 0)
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e-12, 1e8])
+def test_a_basis_is_that_of_the_same_features_on_another_scale(scale):
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 7, generator=source) @ torch.randn(7, 7, generator=source) + 3
+    plain, scaled = (fit_basis(each, [4, 3]).project(each) for each in (x, x * scale))
+    torch.testing.assert_close(plain.abs(), scaled.abs(), atol=1e-3, rtol=1e-3)  # a direction has no sign
+
+
 def test_a_basis_of_lower_rank_keeps_the_directions_of_most_variance():
     source = torch.Generator().manual_seed(0)
     x = torch.randn(500, 6, generator=source) * torch.tensor([9.0, 5, 3, 0.2, 0.1, 1e-6])

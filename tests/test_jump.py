@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_share_met_is_the_weighted_agreement():
     assert jump.share_met(labels, wished, weight).tolist() == [0.0, 1.0]
     wished[4:] = 5  # half of it is not met by the second, and counts less
     assert jump.share_met(labels, wished, weight)[1] == pytest.approx(8 / 12)
+
+
+def test_share_met_takes_little_more_memory_than_its_answer():
+    labels = np.random.default_rng(0).integers(0, 6, (4 * jump.PART + 3, 16, 16), np.uint8)
+    wished, weight = labels[7], np.random.default_rng(1).random((16, 16)).astype(np.float32)
+    tracemalloc.start()
+    found = jump.share_met(labels, wished, weight)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    plain = ((labels == wished) * weight).sum((1, 2)) / weight.sum()
+    assert np.allclose(found, plain, rtol=1e-5) and found.argmax() == 7
+    assert peak < 2 * labels.nbytes  # in one piece: five times
 
 
 def test_a_jump_comes_nearer_to_the_wish_than_the_image(toy, extractor, atlas):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from linsem import cli, suggest
 from linsem.checkpoints.own import write_safetensors
+from linsem.errors import InputError
 from linsem.extractor import ExtractorError
 from linsem.generator import seed_z
 from linsem.palette import parse_categories
@@ -150,6 +151,14 @@ def test_a_label_that_is_not_known_is_a_sentence(labelled, tmp_path):
             load_generator(f"{unlabelled}~0")
     with pytest.raises(ModelError, match=r"model: expected one of four\.pkl"):
         Studio().check_model("five.pkl~0")
+
+
+@pytest.mark.parametrize("label", ["1", 1.5, -1])
+def test_a_label_is_a_whole_number(labelled, label):
+    network = load_generator(labelled)
+    assert network.with_label(np.int64(2)).label == 2 and network.with_label(2).with_label(None).label is None
+    with pytest.raises(InputError, match="label: expected a whole number"):
+        network.with_label(label)
 
 
 def test_only_a_number_after_the_tilde_is_a_label(tmp_path):

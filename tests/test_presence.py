@@ -246,6 +246,8 @@ def test_samples_are_drawn_by_default(some, monkeypatch):
         ({"region": np.eye(32, dtype=bool) & (np.arange(32) < 1)}, "there is no small in this region of the image"),
         ({"ws": torch.zeros(2, 2)}, "ws: expected"),
         ({"steps": 0.5}, "steps"),
+        ({"lr": "a"}, "lr: expected"),
+        ({"weights": 3}, "weights: expected"),
         ({"atlas": 3}, "atlas: expected"),
         ({"atlas": 0}, "atlas: expected"),
     ],
@@ -254,6 +256,14 @@ def test_what_cannot_be_removed_is_refused_with_a_sentence(some, change, message
     given = {"ws": images(some, True)[0][0], "category": SMALL, "steps": 2, "atlas": False} | change
     with pytest.raises(InputError, match=message):
         remove(some, some.known_extractor(), **given)
+
+
+@pytest.mark.parametrize("change", [{"lr": "a"}, {"weights": 3}, {"steps": 0.5}])
+def test_no_sample_is_drawn_for_options_that_cannot_be_used(some, change, monkeypatch):
+    monkeypatch.setattr(presence, "make_bank", lambda *a: pytest.fail("samples were drawn"))
+    for there, call in ((True, remove), (False, add)):
+        with pytest.raises(InputError, match=next(iter(change))):
+            call(some, some.known_extractor(), images(some, there)[0][0], SMALL, **change)
 
 
 def test_what_is_not_there_cannot_be_removed_and_what_no_sample_shows_not_added(some, toy, atlas):

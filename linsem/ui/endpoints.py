@@ -42,8 +42,8 @@ def _endpoint(function: Callable, inputs: list, outputs: list, queue: dict[str, 
     gr.Button(visible=False).click(in_words(function), inputs, outputs, api_name=function.__name__, **queue)
 
 
-def build(services: Services) -> None:
-    """Add the endpoints to the current Blocks."""
+def build(services: Services) -> gr.Column:
+    """Add the endpoints to the current Blocks; returns the column that holds them."""
     api, default, limits = Api(services), default_model(services), services.settings
     bulk, long = services.bulk, services.long
     some = format_seeds(range(min(8, limits.max_seeds)))
@@ -57,7 +57,7 @@ def build(services: Services) -> None:
     def own() -> gr.File:
         return _file("extractor: of /fit or of the page, or nothing: the one that ships")
 
-    with gr.Column(visible=False):
+    with gr.Column(visible=False) as hidden:
         _endpoint(api.models, [], [_json("models")], services.short)
         _endpoint(api.generate, [model(), _text(some, "seeds, like 0-7,12"), psi()], [_gallery("images")], bulk)
         maps = _file("label maps: one a seed", "multiple")
@@ -90,3 +90,4 @@ def build(services: Services) -> None:
         count = _number(min(100, limits.max_export), "images")
         asked = [model(), own(), count, _number(0, "first seed"), psi()]
         _endpoint(api.export, asked, [_file("data set"), _json("report")], long)
+    return hidden

@@ -23,7 +23,13 @@ CHANGES = {"concurrency_id": "bench", "concurrency_limit": 1, "show_progress": "
 
 
 def on(register: Callable, function: Callable, inputs: list, outputs: list, **more: object) -> object:
-    """Call `function` on an event such as `button.click`; returns the event, for chaining."""
+    """Call `function` on an event such as `button.click`; returns the event, for chaining.
+
+    Of hidden progress nothing is told to the outputs. Whenever any event begins, yields or ends, the browser tells all
+    outputs that were ever told before, and for each of them searches the whole page and copies its value.
+    """
+    if more.get("show_progress") == "hidden":
+        more.setdefault("show_progress_on", [])
     return register(in_words(function), inputs, outputs, api_visibility="private", **more)
 
 

@@ -146,7 +146,12 @@ class _Wiring:
         ]  # fmt: skip
         begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
         self.begun = on(
-            blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun, **self.short
+            blocks.load,
+            lambda name: (*(new := logic.begin(name)), new[0].token),
+            [model],
+            begun,
+            **self.short,
+            show_progress_on=at.painter,
         )
         resumed, opened = [self.found, at.resume], Signal()
         on(blocks.load, lambda kept: ((found := copies(kept)), self._offer(found)), [at.copy], resumed, js=READ,

@@ -33,6 +33,7 @@ TITLE = "linsem: label a few images, and the GAN does the rest"
 MAX_IMAGE_PIXELS = 16_000_000  # Pillow refuses images above twice this
 STYLES = ("page.css", "tabs.css")
 CALLS = 64  # calls that may run at once
+IDLE = 0.005  # seconds between two looks at the queue; at Gradio's 0.001 a server without visitors is never at rest
 WARM_AFTER = 1.5  # seconds, by which time the page is being served
 
 
@@ -47,7 +48,7 @@ def build(settings: Settings) -> gr.Blocks:
     keep = settings.keep_hours * 3600
     with GuardedBlocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, keep), fill_width=True) as demo:
         model = _header(services, default)
-        endpoints.build(services)  # first, so that no other event takes its names
+        hidden = endpoints.build(services)  # first, so that no other event takes its names
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Label", id="label"):
                 bench = label.build(services, model, demo)
@@ -62,7 +63,10 @@ def build(settings: Settings) -> gr.Blocks:
         _return_on_change(default, bench, editing, tabs)
         named = (HERE / "tabs.js").read_text(encoding="utf-8")
         bench.begun.then(None, None, None, js=named, api_visibility="private")  # other tabs need a bench
+    demo.children.remove(hidden)
+    demo.children.append(hidden)  # last on the page, so that the browser's searches for a component rarely come to it
     demo.queue(max_size=settings.queue, default_concurrency_limit=4)
+    demo._queue.sleep_when_free = IDLE
     return demo
 
 
