@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from linsem.arguments import shown
-from linsem.categories import names_of
+from linsem.categories import Category, names_of
 from linsem.device import own_modes
 from linsem.edit_plan import EditError, checked_region, checked_ws
 from linsem.extractor import Extractor, check_fits, finite
@@ -100,12 +100,13 @@ def ask_for(
     return Asked(generator, extractor, start, index, region, image, logits, labels)
 
 
-def index_of(category: int | str, extractor: Extractor) -> int:
-    """The number of a category, given as such or by its name; raises `EditError` if there is none."""
-    names = names_of(extractor.categories)
+def index_of(category: int | str | Category, extractor: Extractor) -> int:
+    """The number of a category, given as such, by its name or as a row; raises `EditError` if there is none."""
+    names, given = names_of(extractor.categories), category
+    category = category.name if isinstance(category, Category) else category
     if isinstance(category, str) and category in names:
         return names.index(category)
     if isinstance(category, (int, np.integer)) and not isinstance(category, bool) and 0 <= category < len(names):
         return int(category)
     known = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-    raise EditError(f"category: expected one of {known}, got {shown(category)}")
+    raise EditError(f"category: expected one of {known}, got {shown(given)}")

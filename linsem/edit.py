@@ -138,7 +138,7 @@ def iter_planned(
         if not plan.colored and agreement(labels, wished) < agreed:  # the loss has other terms too
             ws, image, labels = plan.ws[0], plan.image, before
         stuck = step.done and torch.equal(ws, plan.ws[0]) and not _reached(plan)
-        told = "; ".join(filter(None, (note, NO_WAY if stuck else "")))
+        told = "; ".join(filter(None, (note, NO_WAY if stuck and steps else "")))
         yield EditResult(image, labels, ws.cpu(), _report(plan, image, labels, step.index, clock, told))
 
 

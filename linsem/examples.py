@@ -124,7 +124,8 @@ def check_annotations(
 def check_counts(counts: np.ndarray, names: Sequence[str], images: int) -> None:
     """Raise `AnnotationError` unless at least two categories have pixels; counts (K,) are those of all images."""
     if counts.sum() == 0:
-        raise AnnotationError(f"all pixels of all {images} images are unknown: paint at least two categories")
+        them = "the image" if images == 1 else f"all {images} images"
+        raise AnnotationError(f"all pixels of {them} are unknown: paint at least two categories")
     if (counts > 0).sum() < 2:
         raise AnnotationError(f"only {names[int(counts.argmax())]!r} is painted: paint at least one other category too")
 

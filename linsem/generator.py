@@ -7,6 +7,7 @@ without a mapping network repeats z. `synthesize` turns ws into an image and the
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from linsem.errors import InputError
 from linsem.seeds import MAX_SEED
 
 PASS_NUMBERS = 1 << 27  # floats in the feature maps of one pass: 512 MB; a backward pass keeps about twice as much
+MOST_VALUE = 32.0  # of an image: far beyond what a network in [-1, 1] overshoots, far below what one in 0..255 gives
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ def check_generator(generator: object) -> None:
         raise InputError(f"{generator.id!r}: expected a `linsem.Layer` for each feature map in `layers`, got {got}")
     for i, layer in enumerate(layers):
         whole_number(f"{generator.id!r}: last_w of layer {i}", layer.last_w, 0, generator.num_ws - 1)
+    for name, positional, named in (("map", (1.0,), {}), ("synthesize", (), {"image": True, "last_layer": None})):
+        try:
+            inspect.signature(getattr(generator, name)).bind(None, *positional, **named)
+        except TypeError as error:
+            raise InputError(f"{generator.id!r}: `{name}` differs from that of `linsem.Generator`: {error}") from None
+        except ValueError:  # nothing says what it takes
+            continue
 
 
 def seed_z(generator: Generator, seeds: Sequence[int]) -> torch.Tensor:
@@ -180,6 +189,9 @@ def checked_pass(
         if not picture.is_floating_point():
             raise InputError(f"{generator.id!r}: expected an image of real numbers in [-1, 1], got {picture.dtype}")
         picture = picture.float()
+        sampled = picture.detach()[:, :, ::8, ::8].abs().amax()  # some of it: this is on the way of every pass
+        if sampled > MOST_VALUE:
+            raise InputError(f"{generator.id!r}: expected images in [-1, 1], got values of {float(sampled):.4g}")
     return picture, [x.float() for x in features]
 
 

@@ -26,7 +26,7 @@ def paper_iou(pred: torch.Tensor, target: torch.Tensor, num_classes: int) -> tor
 
 
 def class_iou(table: torch.Tensor) -> torch.Tensor:
-    """Each category's mean IoU over the images that have it, from a table of `paper_iou` (N, K).
+    """Each category's mean IoU, from a table of `paper_iou` (N, K), over the images that have it or are said to.
 
     (K,) float64, nan for a category that no image has.
     """

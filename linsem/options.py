@@ -73,7 +73,7 @@ def _add_searches(add: Add) -> None:
 
 def _add_files(add: Add) -> None:
     each = add("export", "dataset.zip")
-    each.add_argument("--num", type=int, default=100, help="of images")
+    each.add_argument("--num", "--count", type=int, default=100, help="of images")
     each.add_argument("--first-seed", type=int, default=0, help="the others follow it")
     each.add_argument("--batch", type=int, default=8, help="images drawn at once")
     each.add_argument("--extractor", help=READS)

@@ -84,4 +84,6 @@ def _bytes_of(path: Path, what: str, kind: type[PictureError]) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        raise kind(f"{what}: there is no readable file {path.name!r}") from error
+        folder = isinstance(error, IsADirectoryError)
+        told = f"expected a file, {path.name!r} is a folder" if folder else f"there is no readable file {path.name!r}"
+        raise kind(f"{what}: {told}") from error

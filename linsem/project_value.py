@@ -93,7 +93,8 @@ def check_project(project: Project) -> None:
             _check_psi(image.psi)
     for edit in project.edits:
         if not _is_text(edit.caption, MAX_TEXT):
-            raise ProjectError(f"project: expected a caption of at most {MAX_TEXT} characters")
+            what = f"project: expected a caption of at most {MAX_TEXT} characters that UTF-8 can write"
+            raise ProjectError(f"{what}, got {shown(edit.caption)}")
         if not _is_whole(edit.image) or not 0 <= edit.image < MAX_EDITS:
             raise ProjectError(f"project: expected the number of an edited image, got {str(edit.image)[:40]}")
     _check_arrays(project)
@@ -149,6 +150,10 @@ def _check_arrays(project: Project) -> None:
 
 def _check_extractor(data: bytes, generator_id: str) -> None:
     """Check that the data are an extractor file for this generator; `load_extractor` checks its shapes."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ProjectError(
+            f"project: extractor: expected the bytes of its file, as `save_extractor` writes it, got {shown(data)}"
+        )
     check_header(data, "project: the header of extractor.safetensors", ProjectError)
     try:
         safetensors.deserialize(bytes(data))

@@ -91,7 +91,7 @@ def label_map_of(path: str, categories: Sequence[Category], size: tuple[int, int
     try:
         return read_label_map(Path(path), categories, size=size)
     except LabelMapError as error:
-        raise LabelMapError(f"{Path(path).name}: {error}") from error
+        raise LabelMapError(f"{path}: {error}") from error
 
 
 def notes_of(paths: Sequence[str], maps: Sequence[LabelMap]) -> list[str]:

@@ -29,7 +29,7 @@ from linsem.readout import KINDS
 from linsem.seeds import MAX_SEED
 from linsem.training import Recipe, Training
 
-FIRST_SEED = 20_000_000  # training images; evaluation uses other seeds
+FIRST_SEED = 20_000_000  # training images; the tables judge other seeds
 HELD_OUT = 8  # images after the training images, on which the temperatures are set
 FORMAT = 5  # version of the state files
 

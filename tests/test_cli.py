@@ -213,7 +213,8 @@ def test_a_checkpoint_that_does_not_fit_together_is_not_converted(run, model, tm
         (("generate", "--device", "toaster"), "toaster"),
         (("segment", "--extractor", "nowhere.safetensors"), "nowhere"), (("segment",), "give one with --extractor"),
         (("export", "--num", "0"), "num: expected"), (("serve", "--port", "99999"), "port: expected"),
-        (("fit", "--seeds", "0-1", "--label-maps", "one.png", "two.png"), "one.png: "),
+        (("fit", "--seeds", "0-1", "--label-maps", "maps/one.png", "two.png"), "maps/one.png: "),
+        (("fit", "--seeds", "0", "--label-maps", "."), "is a folder"), (("export", "--count", "0"), "num: expected"),
         (("fit", "--seeds", "0-1", "--label-maps", "one.png"), "one a seed"), (("convert", "nowhere.pkl"), "nowhere"),
     ],
 )  # fmt: skip

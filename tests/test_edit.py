@@ -66,6 +66,13 @@ def test_it_yields_from_the_start_and_counts_steps(toy, extractor):
     assert not torch.equal(results[-1].ws, ws[0])
 
 
+def test_without_a_step_it_is_not_said_that_there_was_no_way(toy, extractor):
+    ws = toy.map(seed_z(toy, [5]))
+    target, _ = grown_disc(toy, ws)
+    assert editing.NO_WAY not in editing.edit(toy, extractor, ws[0], target, steps=0, enough=2.0).report["note"]
+    assert editing.NO_WAY in editing.edit(toy, extractor, ws[0], target, steps=2, lr=0.0, enough=2.0).report["note"]
+
+
 def test_a_wish_that_holds_returns_at_once_and_says_so(toy, extractor):
     ws = toy.map(seed_z(toy, [5]))
     results = list(editing.iter_edit(toy, extractor, ws[0], toy.truth(ws)[0]))

@@ -117,7 +117,7 @@ def test_every_table_prints_its_keys_and_writes_its_files(setting, table, tmp_pa
             ["layers", "--count", "3"],
             "--count: expected at least 1, for few-shot, edit, presence, sample, got 3 for layers",
         ),
-        (["edit", "--only", "ours", "our"], "--only: expected some of ours, ours_full, .*, got our"),
+        (["edit", "--only", "ours", "our"], "--only: expected some of ours, ours_others, .*, got our"),
         (["scribbles", "--only", "ours"], "--only: expected some of nothing, got ours"),
     ],
 )

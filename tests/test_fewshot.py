@@ -535,6 +535,7 @@ def test_a_category_without_a_pixel_is_named_or_kept_without_being_predicted(toy
         (lambda a: [replace(a[0], ws=a[0].ws * torch.nan), a[1]], "image 1: its ws hold numbers that are not finite"),
         (lambda a: [a[0], changed(a[1], v9=(0, 0))], "image 2: label 9 in 1 pixels.*3 'small'"),
         (lambda a: [changed(x, v255=slice(None)) for x in a], "all pixels of all 4 images are unknown"),
+        (lambda a: [changed(a[0], v255=slice(None))], "all pixels of the image are unknown"),
         (lambda a: [changed(x, v2=slice(None)) for x in a], "only 'middle' is painted"),
     ],
 )

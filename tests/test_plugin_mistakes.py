@@ -40,6 +40,19 @@ HALF = changed(lambda rgb, maps: (rgb if rgb is None else rgb.half(), [x.half() 
 DOUBLE = changed(lambda rgb, maps: (rgb if rgb is None else rgb.double(), [x.double() for x in maps]))
 
 
+BYTES = changed(lambda rgb, maps: (None if rgb is None else (rgb + 1) * 127.5, maps))
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("synthesize", lambda self, ws: None), ("synthesize", lambda self, ws, image=True: None), ("map", lambda z: z)],
+)
+def test_a_method_that_takes_something_else_is_named(name, method):
+    net = type("Other", (Sunset,), {name: method})()
+    with pytest.raises(InputError, match=f"'sunset': `{name}` differs from that of `linsem.Generator`: "):
+        linsem.fit_few_shot(net, annotations(Sunset()), net.categories)
+
+
 @pytest.fixture(scope="module")
 def extractor():
     net = Sunset()
@@ -79,6 +92,13 @@ def test_an_image_of_another_shape_is_refused(net, door, extractor, tmp_path):
         doors(net, extractor, tmp_path)[door]()
     assert not list(tmp_path.iterdir())
     doors(Sunset(), extractor, tmp_path)[door]()
+
+
+@pytest.mark.parametrize("door", ["sparse fit", "supervised", "edit", "sample", "export"])
+def test_an_image_of_numbers_in_0_to_255_is_refused(door, extractor, tmp_path):
+    with pytest.raises(ValueError, match=r"'sunset': expected images in \[-1, 1\], got values of \d"):
+        doors(BYTES, extractor, tmp_path)[door]()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_a_removal_says_how_much_is_gone_and_takes_a_name(some, atlas):
         shares, last = [each.report["gone"] for each in steps], steps[-1]
         assert shares[-1] == pytest.approx((last.labels[labels == SMALL] != SMALL).mean(), abs=1e-4)
         assert shares[-1] > 0.8
-        again = remove(some, extractor, ws, SMALL, steps=40, atlas=atlas)
+        again = remove(some, extractor, ws, extractor.categories[SMALL], steps=40, atlas=atlas)
         assert torch.equal(again.ws, last.ws) and again.report["gone"] == shares[-1]
 
 

@@ -491,6 +491,12 @@ def test_labels_that_are_another_picture(whole):
         load_project(rezipped(saved(whole), {"labels/0000.png": other}))
 
 
+def test_an_extractor_is_given_as_the_bytes_of_its_file(whole):
+    for wrong in (object(), "extractor.safetensors"):
+        with pytest.raises(ProjectError, match=r"extractor: expected the bytes of its file.*`save_extractor`.*got"):
+            saved(replace(whole, extractor=wrong))
+
+
 @pytest.mark.parametrize("name", ["project.json", "labels/0001.png", "ws/0001.npy", "edits/0001.npy"])
 def test_a_missing_part_is_named(whole, name):
     with pytest.raises(ProjectError, match=name.replace(".", r"\.") + " is missing"):

@@ -340,8 +340,12 @@ def test_a_session_holds_no_network(session):
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("0-7,12", (*range(8), 12)), (" 3 ", (3,)), ("5, 1-2 5", (5, 1, 2)), ("1 - 3;9", (1, 2, 3, 9))]
-)
+    ("text", "seeds"),
+    [
+        ("0-7,12", (*range(8), 12)), (" 3 ", (3,)), ("5, 1-2 5", (5, 1, 2)), ("1 - 3;9", (1, 2, 3, 9)),
+        ([3, 1], (3, 1)), ("[1, 2]", (1, 2)),
+    ],
+)  # fmt: skip
 def test_seeds_as_people_write_them(text, seeds):
     assert parse_seeds(text) == seeds
     assert parse_seeds(format_seeds(seeds)) == seeds

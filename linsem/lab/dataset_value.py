@@ -82,7 +82,7 @@ def measure(model: str, cache: Path, sizes: Sizes) -> tables.Table:
     """The table of the three networks."""
     generator, teacher = load_generator(model), load_teacher(model)
     size = generator.size[0]
-    few = steer_judge.few_shot(generator, teacher, shots=SHOTS, psi=PSI)
+    few = steer_judge.few_shot(generator, teacher, psi=PSI)
     sets = {
         "generated": (f"generated, from {SHOTS} labelled images", exported(generator, few, sizes.pairs)),
         "labelled": ("labelled images alone", labelled(generator, teacher)),

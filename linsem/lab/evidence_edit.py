@@ -13,6 +13,7 @@ import torch
 
 from linsem import pixels
 from linsem.conditional import make_bank
+from linsem.errors import InputError
 from linsem.extractor import Extractor, load_extractor
 from linsem.generator import Generator, seed_z
 from linsem.jump import make_atlas
@@ -28,6 +29,7 @@ editing = importlib.import_module("linsem.edit")  # the attribute `linsem.edit` 
 PSI = 1.0  # the reference protocol does not truncate
 FIRST_SEED = 20_000
 _NAMES = {
+    "ours_others": "ours, extractors of eight random images",
     "ours_full": "ours, full LSE",
     "ours_as_teacher": "ours, on the same edits as through the teacher",
     "ours_alone": "ours, no samples to start from",
@@ -69,7 +71,7 @@ def cases(generator: Generator, teacher: Teacher, count: int) -> list[Case]:
 
 Method = Callable[[Case], torch.Tensor]
 WAYS = (
-    "ours", "ours_full", "ours_alone", "reference", "reference_slow", "reference_full", "reference_w",
+    "ours", "ours_others", "ours_full", "ours_alone", "reference", "reference_slow", "reference_full", "reference_w",
     "reference_w_full", "colour", "teacher", "nothing",
 )  # fmt: skip
 
@@ -85,6 +87,18 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
         return lambda case: (
             editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
         )
+
+    def by_others() -> Method:
+        each: list[Method] = []
+
+        def run(case: Case) -> torch.Tensor:
+            each[:] = each or [ours(extractor) for extractor in steer_judge.others(generator, teacher)]
+            try:
+                return each[case.seed % len(each)](case)
+            except InputError:  # of its images none showed the category, so nothing can be asked for
+                return case.before
+
+        return run
 
     def reference(case: Case, extractor: Extractor = few, lr: float = reference_steer.LR) -> torch.Tensor:
         predicted = _predicted(generator, extractor, case)
@@ -109,7 +123,8 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
         return _image(generator, reference_steer.edit_by_color(generator, few, case.z, paint, mask, steps=steps).ws)
 
     return {
-        "ours": ours(few), "ours_full": ours(full), "ours_alone": ours(few, alone=True), "reference": reference,
+        "ours": ours(few), "ours_others": by_others(), "ours_full": ours(full), "ours_alone": ours(few, alone=True),
+        "reference": reference,
         "reference_slow": partial(reference, lr=reference_steer.SLOW),
         "reference_full": partial(reference, extractor=full), "reference_w": reference_in_w,
         "reference_w_full": partial(reference_in_w, extractor=full),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from linsem.edit import agreement, outside_change
 from linsem.extractor import Extractor
 from linsem.fewshot import Annotation, fit_few_shot
 from linsem.generator import Generator, batches, seed_z
+from linsem.lab.evidence_setting import random_seeds
+from linsem.lab.reference_fewshot import SEEDS
 from linsem.teacher import Teacher
 
 DONE_AGREEMENT = 0.8
@@ -54,14 +57,23 @@ def summary(verdicts: list[Verdict]) -> dict[str, float]:
 
 
 def few_shot(
-    generator: Generator, teacher: Teacher, *, shots: int = SHOTS, first_seed: int = FIRST_SEED, psi: float = 0.5
-) -> Extractor:
-    """An extractor fitted to `shots` images labelled by the teacher."""
-    ws = generator.map(seed_z(generator, range(first_seed, first_seed + shots)), psi)
+    generator: Generator, teacher: Teacher, seeds: Sequence[int] = range(FIRST_SEED, FIRST_SEED + SHOTS), *,
+    psi: float = 0.5,
+) -> Extractor:  # fmt: skip
+    """An extractor fitted to the images of seeds, labelled by the teacher.
+
+    Those of the default show every category, which not every eight do: `others` are fitted to random ones.
+    """
+    ws = generator.map(seed_z(generator, seeds), psi)
     with torch.no_grad():
         labels = teacher(generator.synthesize(ws)[0]).cpu().numpy()
     annotations = [Annotation(w, each) for w, each in zip(ws, labels, strict=True)]
     return fit_few_shot(generator, annotations, teacher.categories, missing="keep")
+
+
+def others(generator: Generator, teacher: Teacher) -> list[Extractor]:
+    """The extractors of eight random images in `evidence few-shot`, one a repeat."""
+    return [few_shot(generator, teacher, random_seeds(repeat, SHOTS)) for repeat in SEEDS]
 
 
 def label_images(
