@@ -43,7 +43,8 @@ class Visitor:
         self.page.locator(f"#{painter}").get_by_text(name, exact=True).first.click()
 
     def stroke(self, painter, points):
-        """Drag over points (x, y), in 0..1 of the picture."""
+        """Drag over points (x, y), in 0..1 of the picture, once there is one."""
+        self.page.locator(f"#{painter} .lp[data-empty=false]").wait_for()
         view = self.page.locator(f"#{painter} [data-part=view]")
         view.scroll_into_view_if_needed()
         box = view.bounding_box()
