@@ -107,7 +107,7 @@ def _shipped() -> Iterator[GeneratorSpec]:
         "The PyPI package gan-face-generate 1.1.1, trained by its author on Microsoft's DigiFace-1M.",
         "MIT (weights); DigiFace-1M: non-commercial research", package="gan-face-generate",
         file="gan_face_generate/weights.tar", sha256=DIGIFACE_SHA256, size=14_322_251, psi=1.0,
-        help=f'Install it with "{DIGIFACE_INSTALL}"',
+        help=f"Install it ({DIGIFACE_INSTALL})",
     )  # fmt: skip
 
 

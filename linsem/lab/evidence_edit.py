@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from linsem.conditional import make_bank
 from linsem.errors import InputError
 from linsem.extractor import Extractor, load_extractor
 from linsem.generator import Generator, seed_z
-from linsem.jump import make_atlas
+from linsem.jump import Atlas, make_atlas
 from linsem.lab import edits, reference_steer, sheets, steer_judge
 from linsem.lab.tables import Table, kept, stem
 from linsem.palette import overlay
@@ -82,23 +82,23 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
     full = load_extractor(generator.id, generator)
     segment = teacher_segmenter(teacher)
 
-    def ours(extractor: Extractor, alone: bool = False) -> Method:
-        atlas = not alone and make_atlas(generator, make_bank(generator, extractor, range(editing.SAMPLES)))
-        return lambda case: (
-            editing.edit(generator, extractor, case.ws[0], case.target, case.region, steps=steps, atlas=atlas).image
-        )
+    @cache
+    def atlas(extractor: Extractor) -> Atlas:
+        return make_atlas(generator, make_bank(generator, extractor, range(editing.SAMPLES)))
 
-    def by_others() -> Method:
-        each: list[Method] = []
+    def ours(case: Case, extractor: Extractor = few, alone: bool = False) -> torch.Tensor:
+        asked = (generator, extractor, case.ws[0], case.target, case.region)
+        return editing.edit(*asked, steps=steps, atlas=not alone and atlas(extractor)).image
 
-        def run(case: Case) -> torch.Tensor:
-            each[:] = each or [ours(extractor) for extractor in steer_judge.others(generator, teacher)]
-            try:
-                return each[case.seed % len(each)](case)
-            except InputError:  # of its images none showed the category, so nothing can be asked for
-                return case.before
+    @cache
+    def others() -> list[Extractor]:
+        return steer_judge.others(generator, teacher)
 
-        return run
+    def by_others(case: Case) -> torch.Tensor:
+        try:
+            return ours(case, others()[case.seed % len(others())])
+        except InputError:  # none of its images showed the category, so it cannot be asked for
+            return case.before
 
     def reference(case: Case, extractor: Extractor = few, lr: float = reference_steer.LR) -> torch.Tensor:
         predicted = _predicted(generator, extractor, case)
@@ -123,8 +123,8 @@ def methods(generator: Generator, teacher: Teacher, steps: int) -> dict[str, Met
         return _image(generator, reference_steer.edit_by_color(generator, few, case.z, paint, mask, steps=steps).ws)
 
     return {
-        "ours": ours(few), "ours_others": by_others(), "ours_full": ours(full), "ours_alone": ours(few, alone=True),
-        "reference": reference,
+        "ours": ours, "ours_others": by_others, "ours_full": partial(ours, extractor=full),
+        "ours_alone": partial(ours, alone=True), "reference": reference,
         "reference_slow": partial(reference, lr=reference_steer.SLOW),
         "reference_full": partial(reference, extractor=full), "reference_w": reference_in_w,
         "reference_w_full": partial(reference_in_w, extractor=full),
