@@ -40,6 +40,29 @@ def test_a_stroke_is_learnt_from_without_waiting_until_it_is_kept():
     assert heard == {"input": ["Labelling.keep"], "submit": ["Labelling.live"]}
 
 
+def test_the_browser_is_told_of_progress_only_where_it_is_seen():
+    """At each event it tells all outputs that it ever told: on a page of this size that would take most of its time."""
+    config = whole_page().get_config_file()
+    hidden = [row for row in config["dependencies"] if row["backend_fn"] and row["show_progress"] == "hidden"]
+    assert len(hidden) > 50 and all(row["show_progress_on"] == [] for row in hidden)
+    seen = [row for row in config["dependencies"] if row["backend_fn"] and row["show_progress"] != "hidden"]
+    shown = {each for row in seen if row["api_visibility"] == "private" for each in row["show_progress_on"]}
+    names = {row["props"].get("elem_id") for row in config["components"] if row["id"] in shown}
+    assert names == {"label-painter", "label-status"}
+
+
+def test_the_endpoints_are_last_on_the_page_and_share_what_describes_their_values():
+    config = whole_page().get_config_file()
+    public = [row for row in config["dependencies"] if row["api_visibility"] == "public"]
+    used = [each for row in public for each in (*row["inputs"], *row["outputs"])]
+
+    def within(node):
+        return {node["id"]}.union(*(within(child) for child in node.get("children", [])))
+
+    assert set(used) <= within(config["layout"]["children"][-1])
+    assert len(public) == 9 and len(set(used)) < 0.6 * len(used)
+
+
 def test_what_follows_several_events_is_registered_once():
     """Each event that a page has makes it open later, and 140 of this one's were copies of others."""
     demo = whole_page()
