@@ -10,7 +10,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Two processes: on the small tensors of the toys two threads mostly wait for each other, and a page mostly waits.
-TWICE = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+TWICE = $(BIN)/python -m pytest -q -n 2 --dist loadfile
 UNITS = OMP_NUM_THREADS=1 $(TWICE) -m "not browser and not slow"
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH ?=

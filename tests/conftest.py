@@ -15,14 +15,6 @@ _CACHE = tempfile.TemporaryDirectory(prefix="linsem-cache-")
 os.environ["LINSEM_CACHE"] = _CACHE.name  # also for servers that tests start: none may use the user's folder
 
 
-LONG = ("tests/client/", "tests/test_zerogpu", "tests/test_elsewhere", "tests/test_evidence", "tests/test_presence")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest begin first, so that at the end no process waits for another's."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
-
-
 @pytest.fixture(scope="module")
 def toy() -> ToyGenerator:
     return ToyGenerator(32)
