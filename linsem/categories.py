@@ -38,6 +38,13 @@ class Category:
     color: str
 
 
+def shares(labels: np.ndarray, categories: Sequence[Category], of_all: bool = False) -> dict[str, float]:
+    """The share of each category, by name and in order, of the labelled pixels or of all; labels have any shape."""
+    count = np.bincount(labels.ravel(), minlength=256)
+    total = max(labels.size if of_all else int((labels != IGNORE).sum()), 1)
+    return {category.name: round(float(count[k] / total), 5) for k, category in enumerate(categories)}
+
+
 def names_of(categories: Sequence[Category]) -> tuple[str, ...]:
     """The names of categories, in order."""
     return tuple(category.name for category in categories)

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from linsem.arguments import whole_number
+from linsem.categories import shares
 from linsem.checkpoints.convert import convert_and_report
 from linsem.conditional import far_off
 from linsem.edit import SAMPLES
@@ -130,7 +131,8 @@ def segment(args: argparse.Namespace) -> dict:
         keep(out / f"seed{seed}.png", write_label_map(reading.labels[0], extractor.categories))
         seen = overlay(reading.rgb[0], reading.labels[0], extractor.categories)
         keep(out / f"seed{seed}.overlay.png", seen)
-        rows.append({"seed": seed, "mean_uncertainty": round(float(reading.uncertainty.mean()), 4)})
+        found = shares(reading.labels[0], extractor.categories)
+        rows.append({"seed": seed, "shares": found, "mean_uncertainty": round(float(reading.uncertainty.mean()), 4)})
     return {"model": model, "images": rows, "out": str(out)}
 
 

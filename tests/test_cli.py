@@ -73,8 +73,9 @@ def fitted(run, folder):
 def test_from_images_to_an_extractor_that_reads_them(run, tmp_path):
     report = fitted(run, tmp_path)
     assert report["pixels"] == 2 * 16 * 16 and report["agreement"] > 0.85
-    run("segment", "--seeds", "0-1", "--extractor", tmp_path / "mine.safetensors", "--out", tmp_path / "labels")
+    told = run("segment", "--seeds", "0-1", "--extractor", tmp_path / "mine.safetensors", "--out", tmp_path / "labels")
     for seed in (0, 1):
+        assert sum(told["images"][seed]["shares"].values()) == pytest.approx(1, abs=1e-4)
         read = read_label_map(tmp_path / "labels" / f"seed{seed}.png", CATEGORIES).labels
         wanted = read_label_map(tmp_path / f"map{seed}.png", CATEGORIES).labels
         assert (read == wanted).mean() > 0.85 > (read != wanted).mean()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from linsem.categories import shares
 from linsem.errors import InputError
 from linsem.extractor import NEVER
 from linsem.pixels import IGNORE
@@ -23,7 +24,7 @@ from linsem.ui.layouts import Layouts
 from linsem.ui.reader import SHIPPED, Reader, all_known, chosen_extractor, left_out, looks, own_chosen
 from linsem.ui.sampling import Sampling
 from linsem.ui.segment import whose
-from linsem.ui.services import Services, shares, whole
+from linsem.ui.services import Services, whole
 
 MODEL = "avatars-128"
 LEARNT = ("background", "skin", "hair")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from linsem.asked import index_of
+from linsem.categories import shares
 from linsem.conditional import far_off
 from linsem.errors import InputError
 from linsem.export import write_dataset
@@ -22,7 +23,7 @@ from linsem.seeds import MAX_SEED, parse_seeds
 from linsem.studio import EditFrame, SampleFrame
 from linsem.ui.cached import cached_png
 from linsem.ui.files import uploaded
-from linsem.ui.services import Services, real, shares, whole
+from linsem.ui.services import Services, real, whole
 
 MAX_PIXELS = 64_000_000  # total over the label maps of one call
 FRAMES = 8  # intermediate results of an edit or a sampling, roughly

@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
+from linsem.categories import shares
 from linsem.errors import InputError
 from linsem.extractor import Extractor, ExtractorError
 from linsem.masks import LabelMapError, read_layout
@@ -21,7 +22,7 @@ from linsem.ui.canvas import PainterLabels, PainterState
 from linsem.ui.examples import example_masks
 from linsem.ui.files import uploaded
 from linsem.ui.reader import all_known, chosen_extractor, left_out
-from linsem.ui.services import Services, real, shares, whole
+from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb
 
 MASK, PAINTING = "your mask", "your painting"  # where the layout of an uploaded file, and a painted one, are from

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 import numpy as np
 
+from linsem.categories import shares
 from linsem.errors import InputError
 from linsem.export import write_dataset
 from linsem.extractor import Extractor
@@ -20,7 +21,7 @@ from linsem.ui.errors import said
 from linsem.ui.events import ALWAYS, CHANGES, LAST, busy, idle, not_started, on, stopping
 from linsem.ui.label import LabelTab
 from linsem.ui.reader import Reader, chosen_extractor, own_chosen
-from linsem.ui.services import Services, real, shares, whole
+from linsem.ui.services import Services, real, whole
 from linsem.ui.thumbs import Strip, Thumb, Thumbs
 
 HINT = "New images, segmented. Click one for details."

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from linsem.errors import InputError
-from linsem.palette import Category
-from linsem.pixels import IGNORE
 from linsem.settings import Settings
 from linsem.studio import Studio
 from linsem.ui.files import Downloads
@@ -90,10 +85,3 @@ def _instead(value: object) -> str:
         return ""
     text = str(value)[:40]
     return f", not {text!r}" if isinstance(value, str) else f", not {text}"
-
-
-def shares(labels: np.ndarray, categories: Sequence[Category], of_all: bool = False) -> dict[str, float]:
-    """The share of each category, by name and in order, of the labelled pixels or of all; labels have any shape."""
-    count = np.bincount(labels.ravel(), minlength=256)
-    total = max(labels.size if of_all else int((labels != IGNORE).sum()), 1)
-    return {category.name: round(float(count[k] / total), 5) for k, category in enumerate(categories)}
