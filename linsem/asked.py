@@ -88,7 +88,11 @@ class Asked:
 @own_modes()
 @torch.no_grad()
 def ask_for(
-    generator: Generator, extractor: Extractor, ws: torch.Tensor, category: int | str, region: np.ndarray | None = None
+    generator: Generator,
+    extractor: Extractor,
+    ws: torch.Tensor,
+    category: int | str | Category,
+    region: np.ndarray | None = None,
 ) -> Asked:
     """Check what is asked for, with one pass of the generator; the arguments are those of `iter_remove`."""
     check_fits(extractor, generator)

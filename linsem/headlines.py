@@ -55,7 +55,7 @@ def _edits() -> tuple[str, str]:
     theirs = max(row["done"] for name, row in rows.items() if name in ("reference", "reference_slow"))
     moved = f", or {percent(rows['reference_w']['done'])} with its objective moved to w" * ("reference_w" in rows)
     others = rows.get("ours_others")
-    random = "" if others is None else f", {percent(others['done'])} with such of eight random ones"
+    random = "" if others is None else f", and {percent(others['done'])} with extractors of eight random ones"
     full = [rows[name]["done"] for name in ("ours_full", "reference_w_full") if name in rows]
     taught = (
         f" With the full extractor it is {percent(full[0])}, and {percent(full[1])} by the paper's objective in w."
@@ -63,9 +63,9 @@ def _edits() -> tuple[str, str]:
         else ""
     )
     return f"{rows['ours']['done'] * rows['ours']['edits']:.0f} of {rows['ours']['edits']}", (
-        f"scripted edits are done with an extractor of eight images that show all categories{random} "
-        f"({percent(rows['ours_alone']['done'])} without "
-        "samples to start from): at least four fifths of what was asked for, and little changed elsewhere. As the "
+        "scripted edits are done with an extractor of eight images that show all categories "
+        f"({percent(rows['ours_alone']['done'])} without samples to start from){random}: at least four fifths of what "
+        "was asked for, and little changed elsewhere. As the "
         f"paper edits, {percent(theirs)} are{moved}, and with nothing done {percent(rows['nothing']['done'])}.{taught}"
     )
 
@@ -91,9 +91,8 @@ def _layouts() -> tuple[str, str]:
     each = " against ".join(f"{row['seconds']:.1f}\N{NO-BREAK SPACE}s" for row in (ours, theirs))
     return f"{theirs['seconds'] / ours['seconds']:.0f} times", (
         f"as fast as the paper's way is an image made that obeys a layout: {each} on the machine that these were "
-        f"measured on (four of each of {ours['layouts']} layouts, all from the same candidates; for a single layout, "
-        f"drawing them takes nearly as long again), with an mIoU of {ours['miou']:.2f} against "
-        f"{theirs['miou']:.2f}{moved}."
+        f"measured on (four of each of {ours['layouts']} layouts, all from the same candidates, which a single "
+        f"layout has to draw for itself), with an mIoU of {ours['miou']:.2f} against {theirs['miou']:.2f}{moved}."
     )
 
 

@@ -19,6 +19,7 @@ from linsem import steer as loop
 from linsem.arguments import shown
 from linsem.asked import Asked, ask_for
 from linsem.bank import make_bank
+from linsem.categories import Category
 from linsem.device import own_modes
 from linsem.edit import LR, SAMPLES, STEPS, WEIGHTS, EditResult, affordable, check_atlas, iter_planned, side_effects
 from linsem.edit_maps import grown
@@ -38,7 +39,7 @@ def remove(
     generator: Generator,
     extractor: Extractor,
     ws: torch.Tensor,
-    category: int | str,
+    category: int | str | Category,
     region: np.ndarray | None = None,
     **options: object,
 ) -> EditResult:
@@ -51,7 +52,7 @@ def iter_remove(
     generator: Generator,
     extractor: Extractor,
     ws: torch.Tensor,
-    category: int | str,
+    category: int | str | Category,
     region: np.ndarray | None = None,
     *,
     steps: int = STEPS,
@@ -63,7 +64,7 @@ def iter_remove(
 
     Args:
         ws: (num_ws, w_dim).
-        category: its number or its name.
+        category: its number, its name, or its row.
         region: (H, W) bool, where it shall be gone and the image may change (default: everywhere, and around it).
         steps, lr, weights: as of `linsem.iter_edit`.
         atlas: of the generator's samples. None: made from `SAMPLES` samples, but not on a CPU beyond `QUICK` pixels;
@@ -88,7 +89,7 @@ def add(
     generator: Generator,
     extractor: Extractor,
     ws: torch.Tensor,
-    category: int | str,
+    category: int | str | Category,
     region: np.ndarray | None = None,
     **options: object,
 ) -> EditResult:
@@ -101,7 +102,7 @@ def iter_add(
     generator: Generator,
     extractor: Extractor,
     ws: torch.Tensor,
-    category: int | str,
+    category: int | str | Category,
     region: np.ndarray | None = None,
     *,
     steps: int = STEPS,

@@ -11,10 +11,10 @@ MAX_SEED = 2**32 - 1  # torch's CPU generator ignores the higher bits, so larger
 _PART = re.compile(r"(\d{1,400})(?:-(\d{1,400}))?\Z", re.ASCII)
 
 
-def parse_seeds(text: str | int | float | None, limit: int = 64) -> tuple[int, ...]:
+def parse_seeds(text: str | int | float | Sequence[int] | None, limit: int = 64) -> tuple[int, ...]:
     """Parse text like "0-7, 12" to distinct seeds in the order given; raises InputError naming what is wrong."""
     text = str(int(text)) if isinstance(text, float) and text.is_integer() else str(text if text is not None else "")
-    text = text.strip().removeprefix("[").removesuffix("]")  # a list of a program, which a form has made text
+    text = text[1:-1] if text[:1] + text[-1:] == "[]" else text  # a list of a program, which a form has made text
     if len(text) > 40 * limit + 40:  # that many numbers and blanks: splitting longer text is quadratic
         raise InputError(f"seeds: expected at most {limit} of them, got {len(text)} characters")
     parts = [part for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]

@@ -24,20 +24,11 @@ from linsem.extractor import Extractor
 from linsem.generator import Generator, batches, checked_pass, fitting
 from linsem.segmenter import Segmenter, as_segmenter, teacher_segmenter
 from linsem.specks import without_specks
-from linsem.wish import (
-    SteerError,
-    Weights,
-    Wish,
-    WishMaps,
-    check_lr,
-    check_options,
-    check_steps,
-    check_weights,
-)
+from linsem.wish import SteerError, Weights, Wish, WishMaps, check_options, check_steps
 
 __all__ = [
-    "SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "check_lr", "check_options", "check_steps",
-    "check_weights", "steer", "teacher_segmenter",
+    "SteerError", "SteerStep", "Weights", "Wish", "as_segmenter", "check_options", "check_steps", "steer",
+    "teacher_segmenter",
 ]  # fmt: skip
 
 ROUNDING = 1e-6  # in the sum of weights that add up to one

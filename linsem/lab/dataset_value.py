@@ -29,7 +29,6 @@ from linsem.teacher import Teacher, TeacherConfig, load_teacher
 from linsem.zoo import load_generator
 
 WIDTHS = (16, 32, 64, 96)
-SHOTS = 8
 PSI = 1.0
 LR = 5e-3
 FIRST_PAIR = 50_000_000  # generated
@@ -65,7 +64,7 @@ def exported(generator: Generator, extractor: Extractor, count: int, batch: int 
 def labelled(generator: Generator, teacher: Teacher) -> Pairs:
     """The images that the extractor was fitted to, and their labels."""
     first = steer_judge.FIRST_SEED
-    image, _ = generator.synthesize(generator.map(seed_z(generator, range(first, first + SHOTS)), psi=PSI))
+    image, _ = generator.synthesize(generator.map(seed_z(generator, range(first, first + steer_judge.SHOTS)), psi=PSI))
     return pixels.to_rgb(image), teacher(image).cpu().numpy()
 
 
@@ -84,7 +83,7 @@ def measure(model: str, cache: Path, sizes: Sizes) -> tables.Table:
     size = generator.size[0]
     few = steer_judge.few_shot(generator, teacher, psi=PSI)
     sets = {
-        "generated": (f"generated, from {SHOTS} labelled images", exported(generator, few, sizes.pairs)),
+        "generated": (f"generated, from {steer_judge.SHOTS} labelled images", exported(generator, few, sizes.pairs)),
         "labelled": ("labelled images alone", labelled(generator, teacher)),
         "real": (
             "drawings with exact labels", dataset.cached(cache, FIRST_REAL, sizes.pairs, size, labels=True)

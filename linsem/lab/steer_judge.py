@@ -72,7 +72,7 @@ def few_shot(
 
 
 def others(generator: Generator, teacher: Teacher) -> list[Extractor]:
-    """The extractors of eight random images in `evidence few-shot`, one a repeat."""
+    """Fits to the images of `evidence few-shot`, the first eight of each repeat, which are random."""
     return [few_shot(generator, teacher, random_seeds(repeat, SHOTS)) for repeat in SEEDS]
 
 

@@ -53,8 +53,7 @@ class Api:
         categories = parse_categories(categories, self.studio.categories(model))
         files = label_maps if isinstance(label_maps, list) else [label_maps] if label_maps else []
         if len(files) != len(chosen):
-            count = f"{len(chosen)}" if len(chosen) == 1 else f"{len(chosen)} different ones"
-            raise InputError(f"label_maps: expected one a seed ({count}), got {len(files)}")
+            raise InputError(f"label_maps: expected one a seed ({len(chosen)}, each counted once), got {len(files)}")
         ws, rgb = self.gpu.draw(model, chosen, psi)
         maps, understood, pixels = [], [], 0
         for seed, file in zip(chosen, files, strict=True):

@@ -145,14 +145,8 @@ class _Wiring:
             self.session, self.fitted, self.track, at.painter, at.line, model, self.found, self.origin, self.arrived,
         ]  # fmt: skip
         begun = [self.session, self.fitted, at.painter, at.line, self.arrived]
-        self.begun = on(
-            blocks.load,
-            lambda name: (*(new := logic.begin(name)), new[0].token),
-            [model],
-            begun,
-            **self.short,
-            show_progress_on=at.painter,
-        )
+        self.begun = on(blocks.load, lambda name: (*(new := logic.begin(name)), new[0].token), [model], begun,
+                        **self.short, show_progress_on=at.painter)  # fmt: skip
         resumed, opened = [self.found, at.resume], Signal()
         on(blocks.load, lambda kept: ((found := copies(kept)), self._offer(found)), [at.copy], resumed, js=READ,
            **self.quiet)  # fmt: skip

@@ -44,7 +44,7 @@ def test_stop_can_be_pressed_while_images_are_sampled(visitor):
     visitor.page.locator("#sample-run").click()
     expect(visitor.page.locator("#sample-stop")).to_be_enabled(timeout=1500)
     expect(visitor.page.locator("#sample-run")).to_be_disabled()
-    expect(visitor.page.locator("#sample-status")).not_to_contain_text("Waiting")  # what still waits never started
+    expect(visitor.page.locator("#sample-status .ls-progress")).to_be_visible()  # what still waits never started
     said = visitor.stop("sample-stop", "sample-run")
     assert said and said[0][0] == "Stopping ..." and said[0][1] < 700  # and not when it has ended
     expect(visitor.page.locator("#sample-stop")).to_have_text("Stop")
@@ -120,7 +120,7 @@ def test_an_export_can_be_stopped_while_it_runs_and_only_then(visitor):
     run.click()
     expect(stop).to_be_enabled(timeout=1500)
     expect(run).to_be_disabled()
-    expect(visitor.page.locator("#export-status")).not_to_contain_text("Waiting")
+    expect(visitor.page.locator("#export-status .ls-progress")).to_be_visible()
     stop.click()
     expect(run).to_be_enabled()
     expect(stop).to_be_disabled()
